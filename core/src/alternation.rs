@@ -1,0 +1,253 @@
+//! The bilevel stage: lower steps, then upper steps, many times.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::descent::{DescentStep, forward, is_finite};
+use crate::protocol::{expect_ack, expect_ticket};
+use crate::update::UpdateSettings;
+use crate::{
+    Completion, ConfigError, DescentSettings, Evaluation, Event, Group, Hypergradient,
+    HypergradientRecord, HypergradientSettings, Machine, Optimizer, Pending, Register, Reply,
+    Request, Schedule, Termination, Ticket, UnexpectedReply, Update, UpdateReport, UpperRecord,
+};
+
+/// How one level of the bilevel stage is trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Level {
+    /// N_L or N_U, steps in an alternation, at least 1.
+    pub steps: u32,
+    /// Its recurrence.
+    pub optimizer: Optimizer,
+    /// Rates over all alternations: covers `alternations · steps`.
+    pub schedule: Schedule,
+    /// Limit of the total gradient norm.
+    pub clip: Option<f32>,
+}
+
+/// The bilevel stage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct AlternationSettings {
+    alternations: u32,
+    lower: DescentSettings,
+    lower_steps: u32,
+    upper: DescentSettings,
+    upper_steps: u32,
+    hypergradient: HypergradientSettings,
+}
+
+impl AlternationSettings {
+    /// `alternations` T ≥ 1 of `lower.steps` and `upper.steps`.
+    ///
+    /// # Errors
+    /// The setting that is out of its range; in particular a coupling other than by proximity, for
+    /// which there is no lower loss to build here, and a product of counts beyond 2³².
+    pub fn new(
+        alternations: u32,
+        lower: Level,
+        upper: Level,
+        hypergradient: HypergradientSettings,
+    ) -> Result<Self, ConfigError> {
+        for (name, count) in [
+            ("alternations", alternations),
+            ("lower_steps", lower.steps),
+            ("upper_steps", upper.steps),
+        ] {
+            if count == 0 {
+                return Err(ConfigError::Zero { name });
+            }
+            if count.checked_mul(alternations).is_none() {
+                let range = "a total number of steps below 2^32";
+                return Err(ConfigError::OutOfRange { name, value: count as f32, range });
+            }
+        }
+        let Some(proximity) = hypergradient.proximity() else {
+            return Err(ConfigError::Zero { name: "proximity" });
+        };
+        let Level { optimizer, schedule, clip, .. } = lower;
+        let lower_descent = DescentSettings::new(Evaluation::Lower, optimizer, schedule, clip)?;
+        let Level { optimizer, schedule, clip, .. } = upper;
+        let upper_descent =
+            DescentSettings::new(Evaluation::UpperAtUpper, optimizer, schedule, clip)?;
+        Ok(Self {
+            alternations,
+            lower: lower_descent.with_proximity(proximity),
+            lower_steps: lower.steps,
+            upper: upper_descent,
+            upper_steps: upper.steps,
+            hypergradient,
+        })
+    }
+
+    /// T.
+    pub fn alternations(&self) -> u32 {
+        self.alternations
+    }
+}
+
+/// T alternations of N_L lower steps and N_U upper steps (arXiv 2410.02387, algorithm 1).
+///
+/// Lower first, then upper. The pretext batch of the products is fixed by `Linearize` before the first
+/// upper step of an alternation. Optimiser states and schedules run on over the alternations. The
+/// result of the stage is θ_P.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Alternation {
+    settings: AlternationSettings,
+    alternation: u32,
+    ticket: Ticket,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    Lower(DescentStep),
+    LowerReport(crate::StepRecord),
+    Linearize,
+    Hypergradient { index: u32, machine: Hypergradient },
+    Update { index: u32, record: HypergradientRecord, machine: Update },
+    UpperReport(UpperRecord),
+    AlternationReport,
+    Done(Completion),
+}
+
+impl Alternation {
+    /// The stage, before its first step.
+    pub fn new(settings: AlternationSettings) -> Self {
+        let state = State::Lower(DescentStep::new(settings.lower, 0));
+        Self { settings, alternation: 0, ticket: Ticket::default(), state }
+    }
+
+    fn after_lower(&self, index: u32) -> State {
+        let next = index + 1;
+        if next < (self.alternation + 1) * self.settings.lower_steps {
+            State::Lower(DescentStep::new(self.settings.lower, next))
+        } else if self.settings.hypergradient.uses_products() {
+            State::Linearize
+        } else {
+            self.upper(self.alternation * self.settings.upper_steps)
+        }
+    }
+
+    fn upper(&self, index: u32) -> State {
+        let machine = Hypergradient::new(self.settings.hypergradient, index);
+        State::Hypergradient { index, machine }
+    }
+
+    fn on_hypergradient(&self, index: u32, record: HypergradientRecord) -> State {
+        if record.solve.termination == Termination::NonFinite {
+            return State::Done(Completion::Diverged { index });
+        }
+        let DescentSettings { optimizer, schedule, clip, .. } = self.settings.upper;
+        let machine = Update::new(UpdateSettings {
+            optimizer,
+            clip,
+            rate: schedule.rate(index),
+            index,
+            head: (Group::DownstreamHead, Register::DownstreamHeadGradient),
+            backbone: Some((Group::UpperBackbone, self.settings.hypergradient.result())),
+        });
+        State::Update { index, record, machine }
+    }
+
+    fn on_update(&self, index: u32, record: HypergradientRecord, report: UpdateReport) -> State {
+        if !report.gradient_norm.is_finite() {
+            return State::Done(Completion::Diverged { index });
+        }
+        State::UpperReport(UpperRecord {
+            index,
+            alternation: self.alternation,
+            hypergradient: record,
+            gradient_norm: report.gradient_norm,
+            learning_rate: self.settings.upper.schedule.rate(index),
+        })
+    }
+
+    fn after_upper(&self, index: u32) -> State {
+        if index + 1 < (self.alternation + 1) * self.settings.upper_steps {
+            self.upper(index + 1)
+        } else {
+            State::AlternationReport
+        }
+    }
+}
+
+impl Machine for Alternation {
+    type Output = Completion;
+
+    fn pending(&self) -> Pending<Completion> {
+        let ticket = self.ticket;
+        match self.state {
+            State::Lower(step) => Pending::Request(ticket, step.request()),
+            State::LowerReport(record) => Pending::Event(ticket, Event::Step(record)),
+            State::Linearize => {
+                Pending::Request(ticket, Request::Linearize { index: self.alternation })
+            }
+            State::Hypergradient { machine, .. } => Pending::Request(ticket, machine.request()),
+            State::Update { machine, .. } => Pending::Request(ticket, machine.request()),
+            State::UpperReport(record) => Pending::Event(ticket, Event::UpperStep(record)),
+            State::AlternationReport => {
+                Pending::Event(ticket, Event::Alternation { index: self.alternation })
+            }
+            State::Done(completion) => Pending::Done(completion),
+        }
+    }
+
+    fn step(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<(), UnexpectedReply> {
+        if let State::Done(_) = self.state {
+            return Err(UnexpectedReply::Ended);
+        }
+        expect_ticket(self.ticket, ticket)?;
+        self.state = match self.state {
+            State::Lower(mut step) => match forward(&mut step, reply, scalars)? {
+                Some(record) if is_finite(&record) => State::LowerReport(record),
+                Some(record) => State::Done(Completion::Diverged { index: record.index }),
+                None => State::Lower(step),
+            },
+            State::Hypergradient { index, mut machine } => {
+                match forward(&mut machine, reply, scalars)? {
+                    Some(record) => self.on_hypergradient(index, record),
+                    None => State::Hypergradient { index, machine },
+                }
+            }
+            State::Update { index, record, mut machine } => {
+                match forward(&mut machine, reply, scalars)? {
+                    Some(report) => self.on_update(index, record, report),
+                    None => State::Update { index, record, machine },
+                }
+            }
+            state => {
+                expect_ack(reply)?;
+                match state {
+                    State::LowerReport(record) => self.after_lower(record.index),
+                    State::Linearize => self.upper(self.alternation * self.settings.upper_steps),
+                    State::UpperReport(record) => self.after_upper(record.index),
+                    State::AlternationReport => {
+                        self.alternation += 1;
+                        if self.alternation < self.settings.alternations {
+                            let index = self.alternation * self.settings.lower_steps;
+                            State::Lower(DescentStep::new(self.settings.lower, index))
+                        } else {
+                            State::Done(Completion::Finished)
+                        }
+                    }
+                    other => other,
+                }
+            }
+        };
+        self.ticket = self.ticket.next();
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! Exact conjugate gradients on `A x = b`, started from zero.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::error::fraction;
+use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::{
+    ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request, Termination, Ticket,
+    UnexpectedReply,
+};
+use Register::{Direction, Product, Residual, Solution};
+
+/// When conjugate gradients stop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct CgSettings {
+    tolerance: f32,
+    iterations_max: u16,
+}
+
+impl CgSettings {
+    /// Stop at ‖r‖ ≤ `tolerance` · ‖x‖, `tolerance` in `[0, 1)`, or after `iterations_max` ≥ 1 products.
+    ///
+    /// Where H is positive semi-definite, A ⪰ I and the tolerance bounds the relative error of x.
+    ///
+    /// # Errors
+    /// The setting that is out of its range.
+    pub fn new(tolerance: f32, iterations_max: u16) -> Result<Self, ConfigError> {
+        fraction("tolerance", tolerance)?;
+        if iterations_max == 0 {
+            return Err(ConfigError::Zero { name: "iterations" });
+        }
+        Ok(Self { tolerance, iterations_max })
+    }
+}
+
+/// Hestenes, Stiefel (1952); Nocedal, Wright (2006), algorithm 5.2, for a symmetric A.
+///
+/// `Residual` holds b on entry and is consumed; `Solution` holds x at the end; `Direction` and
+/// `Product` are scratch. One product and two replies with scalars an iteration.
+///
+/// Departures from the textbook: (1) the stopping test compares ‖r‖ with ‖x‖ instead of ‖b‖;
+/// (2) it stops *before* a direction with pᵀAp ≤ 0, so that x is the last iterate at which the
+/// quadratic model decreased: 0 if it was the first direction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ConjugateGradient {
+    settings: CgSettings,
+    ticket: Ticket,
+    state: State,
+    rhs_sq: f32,
+    residual_sq: f32,
+    solution_sq: f32,
+    alignment: f32,
+    rayleigh: Option<(f32, f32)>,
+    products: u16,
+}
+
+/// What is awaited.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    ZeroSolution,
+    RightHandSide,
+    FirstDirection,
+    Product,
+    Curvature,
+    Solution { alpha: f32 },
+    Residual { alpha: f32 },
+    Norms { alpha: f32 },
+    Direction { beta: f32 },
+    Done(Termination),
+}
+
+impl ConjugateGradient {
+    /// A solve that has not begun.
+    pub fn new(settings: CgSettings) -> Self {
+        Self {
+            settings,
+            ticket: Ticket::default(),
+            state: State::ZeroSolution,
+            rhs_sq: 0.0,
+            residual_sq: 0.0,
+            solution_sq: 0.0,
+            alignment: 0.0,
+            rayleigh: None,
+            products: 0,
+        }
+    }
+
+    /// The pending request; after the end, the last one.
+    pub(crate) fn request(&self) -> Request {
+        match self.state {
+            State::ZeroSolution => Request::Zero { dst: Solution },
+            State::RightHandSide => Request::Dots { pairs: Pairs::new([(Residual, Residual)]) },
+            State::FirstDirection => Request::Copy { src: Residual, dst: Direction },
+            State::Product => Request::Apply { src: Direction, dst: Product },
+            State::Curvature => {
+                Request::Dots { pairs: Pairs::new([(Direction, Product), (Direction, Direction)]) }
+            }
+            State::Solution { alpha } => {
+                Request::Axpby { a: alpha, x: Direction, b: 1.0, y: Solution }
+            }
+            State::Residual { alpha } => {
+                Request::Axpby { a: -alpha, x: Product, b: 1.0, y: Residual }
+            }
+            State::Norms { .. } | State::Done(_) => {
+                Request::Dots { pairs: Pairs::new([(Residual, Residual), (Solution, Solution)]) }
+            }
+            State::Direction { beta } => {
+                Request::Axpby { a: 1.0, x: Residual, b: beta, y: Direction }
+            }
+        }
+    }
+
+    fn report(&self, termination: Termination) -> Report {
+        Report {
+            termination,
+            products: self.products,
+            rhs_sq: self.rhs_sq,
+            solution_sq: self.solution_sq,
+            residual_sq: Some(self.residual_sq),
+            alignment: self.alignment,
+            rayleigh_max: self.rayleigh.map(|(_, high)| high),
+            rayleigh_min: self.rayleigh.map(|(low, _)| low),
+        }
+    }
+
+    fn on_right_hand_side(&mut self, rhs_sq: f32) -> State {
+        self.rhs_sq = rhs_sq;
+        self.residual_sq = rhs_sq;
+        if !rhs_sq.is_finite() {
+            State::Done(Termination::NonFinite)
+        } else if rhs_sq == 0.0 {
+            State::Done(Termination::Converged)
+        } else {
+            State::FirstDirection
+        }
+    }
+
+    fn on_curvature(&mut self, curvature: f32, direction_sq: f32) -> State {
+        self.products += 1;
+        let rayleigh = curvature / direction_sq;
+        // A direction whose square underflowed gives no quotient: the scalars have left f32's range.
+        if !(curvature.is_finite() && direction_sq > 0.0 && rayleigh.is_finite()) {
+            return State::Done(Termination::NonFinite);
+        }
+        self.rayleigh = Some(match self.rayleigh {
+            None => (rayleigh, rayleigh),
+            Some((low, high)) => (
+                if rayleigh < low { rayleigh } else { low },
+                if rayleigh > high { rayleigh } else { high },
+            ),
+        });
+        if curvature <= 0.0 {
+            // A is indefinite along p, not a rounding accident: an epsilon would only hide it.
+            return State::Done(Termination::NegativeCurvature);
+        }
+        let alpha = self.residual_sq / curvature;
+        if alpha.is_finite() {
+            State::Solution { alpha }
+        } else {
+            State::Done(Termination::NonFinite)
+        }
+    }
+
+    fn on_norms(&mut self, alpha: f32, residual_sq: f32, solution_sq: f32) -> State {
+        // pᵢᵀb = rᵢᵀrᵢ for conjugate directions, so bᵀx needs no dot and b no register.
+        self.alignment += alpha * self.residual_sq;
+        let beta = residual_sq / self.residual_sq;
+        self.residual_sq = residual_sq;
+        self.solution_sq = solution_sq;
+        let tolerance = self.settings.tolerance;
+        if !(residual_sq.is_finite() && solution_sq.is_finite() && beta.is_finite()) {
+            State::Done(Termination::NonFinite)
+        } else if residual_sq <= tolerance * tolerance * solution_sq {
+            State::Done(Termination::Converged)
+        } else if self.products >= self.settings.iterations_max {
+            State::Done(Termination::IterationLimit)
+        } else {
+            State::Direction { beta }
+        }
+    }
+}
+
+impl Machine for ConjugateGradient {
+    type Output = Report;
+
+    fn pending(&self) -> Pending<Report> {
+        match self.state {
+            State::Done(termination) => Pending::Done(self.report(termination)),
+            _ => Pending::Request(self.ticket, self.request()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<(), UnexpectedReply> {
+        if let State::Done(_) = self.state {
+            return Err(UnexpectedReply::Ended);
+        }
+        expect_ticket(self.ticket, ticket)?;
+        self.state = match self.state {
+            State::RightHandSide => {
+                let [rhs_sq] = expect_scalars(reply, scalars)?;
+                self.on_right_hand_side(rhs_sq)
+            }
+            State::Curvature => {
+                let [curvature, direction_sq] = expect_scalars(reply, scalars)?;
+                self.on_curvature(curvature, direction_sq)
+            }
+            State::Norms { alpha } => {
+                let [residual_sq, solution_sq] = expect_scalars(reply, scalars)?;
+                self.on_norms(alpha, residual_sq, solution_sq)
+            }
+            state => {
+                expect_ack(reply)?;
+                match state {
+                    State::ZeroSolution => State::RightHandSide,
+                    State::FirstDirection | State::Direction { .. } => State::Product,
+                    State::Product => State::Curvature,
+                    State::Solution { alpha } => State::Residual { alpha },
+                    State::Residual { alpha } => State::Norms { alpha },
+                    other => other,
+                }
+            }
+        };
+        self.ticket = self.ticket.next();
+        Ok(())
+    }
+}

@@ -1,0 +1,317 @@
+//! Gradient descent on one loss: a single step, and a stage of them.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::error::positive;
+use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::update::UpdateSettings;
+use crate::{
+    Completion, ConfigError, Evaluation, Event, Group, Machine, Optimizer, Pairs, Pending,
+    Register, Reply, Request, Schedule, StepRecord, Ticket, UnexpectedReply, Update,
+};
+use Register::{Direction, Parameter, Residual};
+
+/// How one level is trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct DescentSettings {
+    pub(crate) evaluation: Evaluation,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) schedule: Schedule,
+    pub(crate) clip: Option<f32>,
+    pub(crate) backbone: bool,
+    pub(crate) proximity: Option<f32>,
+}
+
+impl DescentSettings {
+    /// Descent on `evaluation` of backbone and head; `clip` > 0 limits the total gradient norm.
+    ///
+    /// # Errors
+    /// The setting that is out of its range.
+    pub fn new(
+        evaluation: Evaluation,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        clip: Option<f32>,
+    ) -> Result<Self, ConfigError> {
+        let optimizer = optimizer.validated()?;
+        if let Some(limit) = clip {
+            positive("clip", limit)?;
+        }
+        Ok(Self { evaluation, optimizer, schedule, clip, backbone: true, proximity: None })
+    }
+
+    /// The same with the backbone frozen: only the head is trained.
+    #[must_use]
+    pub fn frozen_backbone(self) -> Self {
+        Self { backbone: false, ..self }
+    }
+
+    /// Steps of the stage.
+    pub fn steps(&self) -> u32 {
+        self.schedule.steps()
+    }
+
+    pub(crate) fn with_proximity(self, weight: f32) -> Self {
+        Self { proximity: Some(weight), ..self }
+    }
+
+    fn backbone_group(&self) -> Group {
+        match self.evaluation {
+            Evaluation::Lower | Evaluation::UpperAtLower => Group::LowerBackbone,
+            Evaluation::UpperAtUpper => Group::UpperBackbone,
+        }
+    }
+
+    fn head(&self) -> (Group, Register) {
+        match self.evaluation {
+            Evaluation::Lower => (Group::PretextHead, Register::PretextHeadGradient),
+            Evaluation::UpperAtLower | Evaluation::UpperAtUpper => {
+                (Group::DownstreamHead, Register::DownstreamHeadGradient)
+            }
+        }
+    }
+}
+
+/// One step: gradient, proximity term if there is one, update.
+///
+/// The proximity term is `λ (θ_P − θ_D)`, the difference being formed in `Direction`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct DescentStep {
+    settings: DescentSettings,
+    index: u32,
+    ticket: Ticket,
+    state: StepState,
+    loss: f32,
+    distance: Option<f32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum StepState {
+    Gradient,
+    CopyLower { proximity: f32 },
+    SubtractUpper { proximity: f32 },
+    Distance { proximity: f32 },
+    AddProximity { proximity: f32 },
+    Update(Update),
+    Done { gradient_norm: f32 },
+}
+
+impl DescentStep {
+    /// Step `index` of a stage, not begun.
+    pub fn new(settings: DescentSettings, index: u32) -> Self {
+        Self {
+            settings,
+            index,
+            ticket: Ticket::default(),
+            state: StepState::Gradient,
+            loss: 0.0,
+            distance: None,
+        }
+    }
+
+    /// The pending request; after the end, the last one.
+    pub(crate) fn request(&self) -> Request {
+        match self.state {
+            StepState::Gradient | StepState::Done { .. } => Request::Gradient {
+                evaluation: self.settings.evaluation,
+                index: self.index,
+                backbone: self.settings.backbone.then_some(Residual),
+                head: self.settings.head().1,
+            },
+            StepState::CopyLower { .. } => {
+                Request::Copy { src: Parameter(Group::LowerBackbone), dst: Direction }
+            }
+            StepState::SubtractUpper { .. } => {
+                let x = Parameter(Group::UpperBackbone);
+                Request::Axpby { a: -1.0, x, b: 1.0, y: Direction }
+            }
+            StepState::Distance { .. } => {
+                Request::Dots { pairs: Pairs::new([(Direction, Direction)]) }
+            }
+            StepState::AddProximity { proximity } => {
+                Request::Axpby { a: proximity, x: Direction, b: 1.0, y: Residual }
+            }
+            StepState::Update(update) => update.request(),
+        }
+    }
+
+    fn update(&self) -> StepState {
+        StepState::Update(Update::new(UpdateSettings {
+            optimizer: self.settings.optimizer,
+            clip: self.settings.clip,
+            rate: self.settings.schedule.rate(self.index),
+            index: self.index,
+            head: self.settings.head(),
+            backbone: self.settings.backbone.then_some((self.settings.backbone_group(), Residual)),
+        }))
+    }
+
+    fn step_update(
+        &self,
+        mut update: Update,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<StepState, UnexpectedReply> {
+        let Pending::Request(ticket, _) = update.pending() else {
+            return Err(UnexpectedReply::Ended);
+        };
+        update.step(ticket, reply, scalars)?;
+        Ok(match update.pending() {
+            Pending::Done(report) => StepState::Done { gradient_norm: report.gradient_norm },
+            _ => StepState::Update(update),
+        })
+    }
+}
+
+impl Machine for DescentStep {
+    type Output = StepRecord;
+
+    fn pending(&self) -> Pending<StepRecord> {
+        match self.state {
+            StepState::Done { gradient_norm } => Pending::Done(StepRecord {
+                index: self.index,
+                loss: self.loss,
+                gradient_norm,
+                learning_rate: self.settings.schedule.rate(self.index),
+                distance: self.distance,
+            }),
+            _ => Pending::Request(self.ticket, self.request()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<(), UnexpectedReply> {
+        if let StepState::Done { .. } = self.state {
+            return Err(UnexpectedReply::Ended);
+        }
+        expect_ticket(self.ticket, ticket)?;
+        self.state = match self.state {
+            StepState::Gradient => {
+                let [loss] = expect_scalars(reply, scalars)?;
+                self.loss = loss;
+                match self.settings.proximity {
+                    Some(proximity) => StepState::CopyLower { proximity },
+                    None => self.update(),
+                }
+            }
+            StepState::Distance { proximity } => {
+                let [distance_sq] = expect_scalars(reply, scalars)?;
+                self.distance = Some(libm::sqrtf(distance_sq));
+                StepState::AddProximity { proximity }
+            }
+            StepState::Update(update) => self.step_update(update, reply, scalars)?,
+            state => {
+                expect_ack(reply)?;
+                match state {
+                    StepState::CopyLower { proximity } => StepState::SubtractUpper { proximity },
+                    StepState::SubtractUpper { proximity } => StepState::Distance { proximity },
+                    StepState::AddProximity { .. } => self.update(),
+                    other => other,
+                }
+            }
+        };
+        self.ticket = self.ticket.next();
+        Ok(())
+    }
+}
+
+/// A whole stage of plain descent: pretraining, head warm-up, fine-tuning.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Descent {
+    settings: DescentSettings,
+    ticket: Ticket,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    Step(DescentStep),
+    Report(StepRecord),
+    Done(Completion),
+}
+
+impl Descent {
+    /// The stage, before its first step.
+    pub fn new(settings: DescentSettings) -> Self {
+        let state = State::Step(DescentStep::new(settings, 0));
+        Self { settings, ticket: Ticket::default(), state }
+    }
+}
+
+impl Machine for Descent {
+    type Output = Completion;
+
+    fn pending(&self) -> Pending<Completion> {
+        match self.state {
+            State::Step(step) => Pending::Request(self.ticket, step.request()),
+            State::Report(record) => Pending::Event(self.ticket, Event::Step(record)),
+            State::Done(completion) => Pending::Done(completion),
+        }
+    }
+
+    fn step(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<(), UnexpectedReply> {
+        if let State::Done(_) = self.state {
+            return Err(UnexpectedReply::Ended);
+        }
+        expect_ticket(self.ticket, ticket)?;
+        self.state = match self.state {
+            State::Step(mut step) => match forward(&mut step, reply, scalars)? {
+                Some(record) if is_finite(&record) => State::Report(record),
+                Some(record) => State::Done(Completion::Diverged { index: record.index }),
+                None => State::Step(step),
+            },
+            State::Report(record) => {
+                expect_ack(reply)?;
+                if record.index + 1 < self.settings.steps() {
+                    State::Step(DescentStep::new(self.settings, record.index + 1))
+                } else {
+                    State::Done(Completion::Finished)
+                }
+            }
+            State::Done(_) => return Err(UnexpectedReply::Ended),
+        };
+        self.ticket = self.ticket.next();
+        Ok(())
+    }
+}
+
+/// Whether the step was taken; a loss that is not finite comes with a gradient that is not.
+pub(crate) fn is_finite(record: &StepRecord) -> bool {
+    record.gradient_norm.is_finite()
+}
+
+/// Hands a reply on to an inner machine; its output once it has ended.
+pub(crate) fn forward<M: Machine>(
+    machine: &mut M,
+    reply: Reply,
+    scalars: &mut [f32],
+) -> Result<Option<M::Output>, UnexpectedReply> {
+    let Pending::Request(ticket, _) = machine.pending() else {
+        return Err(UnexpectedReply::Ended);
+    };
+    machine.step(ticket, reply, scalars)?;
+    Ok(match machine.pending() {
+        Pending::Done(output) => Some(output),
+        _ => None,
+    })
+}

@@ -1,0 +1,302 @@
+//! The upper gradient through the implicit function theorem.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::error::{check, non_negative, positive};
+use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::{
+    ConfigError, Evaluation, Machine, Pending, Register, Reply, Report, Request, Solver,
+    SolverSettings, Termination, Ticket, UnexpectedReply,
+};
+use Register::{
+    DirectGradient, DownstreamHeadDirect, DownstreamHeadGradient, Product, Residual, Solution,
+};
+
+/// How the upper variable enters the lower problem.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Coupling {
+    /// Through (λ/2)‖θ_P − θ_D‖² (BiSSL): `A v = v + H v/(λ + δ)`, and x is the implicit term.
+    Proximity {
+        /// λ > 0.
+        weight: f32,
+    },
+    /// In any other way: `A v = H v + δ v` with H the whole lower Hessian, and the implicit term is
+    /// `−(∂²L/∂upper ∂lower) x`, asked for as [`Request::CrossProduct`].
+    General,
+}
+
+/// What a hypergradient is computed with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct HypergradientSettings {
+    coupling: Coupling,
+    damping: f32,
+    direct_weight: f32,
+    solver: SolverSettings,
+}
+
+impl HypergradientSettings {
+    /// `damping` δ ≥ 0; `direct_weight` γ ≥ 0, and at 0 the direct term is not evaluated.
+    ///
+    /// # Errors
+    /// The setting that is out of its range.
+    pub fn new(
+        coupling: Coupling,
+        damping: f32,
+        direct_weight: f32,
+        solver: SolverSettings,
+    ) -> Result<Self, ConfigError> {
+        if let Coupling::Proximity { weight } = coupling {
+            positive("proximity", weight)?;
+            check("damping", damping, (weight + damping).is_finite(), "finite with proximity")?;
+        }
+        non_negative("damping", damping)?;
+        non_negative("direct_weight", direct_weight)?;
+        Ok(Self { coupling, damping, direct_weight, solver })
+    }
+
+    /// λ, where the coupling is by proximity.
+    pub fn proximity(&self) -> Option<f32> {
+        match self.coupling {
+            Coupling::Proximity { weight } => Some(weight),
+            Coupling::General => None,
+        }
+    }
+
+    /// Whether products are asked for.
+    pub fn uses_products(&self) -> bool {
+        self.solver.uses_products()
+    }
+
+    /// `(s, t)` of `A = s H + t I`.
+    fn operator(&self) -> (f32, f32) {
+        match self.coupling {
+            Coupling::Proximity { weight } => (1.0 / (weight + self.damping), 1.0),
+            Coupling::General => (1.0, self.damping),
+        }
+    }
+
+    /// Where the gradient with respect to the upper variable ends up.
+    pub fn result(&self) -> Register {
+        match self.coupling {
+            Coupling::Proximity { .. } => Solution,
+            Coupling::General => Register::Hypergradient,
+        }
+    }
+
+    fn direct(&self) -> Register {
+        match self.coupling {
+            Coupling::Proximity { .. } => Product,
+            Coupling::General => DirectGradient,
+        }
+    }
+}
+
+/// What one hypergradient was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct HypergradientRecord {
+    /// The solve's report; Rayleigh quotients are those of H.
+    pub solve: Report,
+    /// L^D at (θ_P, φ_D).
+    pub loss_at_lower: f32,
+    /// L^D at (θ_D, φ_D); `None` where γ = 0 or the solve was not finite.
+    pub loss_at_upper: Option<f32>,
+}
+
+/// `G_θ = Jᵀ g_P + γ g_D` and `G_φ`, on one downstream batch.
+///
+/// `Jᵀ = (I + H/(λ+δ))^{-1}`, `g_P` the downstream gradient at (θ_P, φ_D), `g_D` at (θ_D, φ_D)
+/// (arXiv 2410.02387, eqs. 6 to 8). G_θ ends in [`HypergradientSettings::result`], G_φ in
+/// `DownstreamHeadGradient`. Four registers of the backbone's length and two of the head's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Hypergradient {
+    settings: HypergradientSettings,
+    index: u32,
+    ticket: Ticket,
+    state: State,
+    loss_at_lower: f32,
+    loss_at_upper: Option<f32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    GradientAtLower,
+    Solve { solver: Solver, apply: Apply },
+    CrossProduct(Report),
+    GradientAtUpper(Report),
+    AddBackbone(Report),
+    AddHead(Report),
+    Done(Report),
+}
+
+/// Where the lowering of one `Apply` stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum Apply {
+    Product,
+    Shift,
+}
+
+impl Hypergradient {
+    /// The hypergradient of upper step `index`, not begun.
+    pub fn new(settings: HypergradientSettings, index: u32) -> Self {
+        Self {
+            settings,
+            index,
+            ticket: Ticket::default(),
+            state: State::GradientAtLower,
+            loss_at_lower: 0.0,
+            loss_at_upper: None,
+        }
+    }
+
+    /// The pending request; after the end, the last one.
+    pub(crate) fn request(&self) -> Request {
+        let weight = self.settings.direct_weight;
+        match self.state {
+            State::GradientAtLower => Request::Gradient {
+                evaluation: Evaluation::UpperAtLower,
+                index: self.index,
+                backbone: Some(Residual),
+                head: DownstreamHeadGradient,
+            },
+            State::Solve { solver, apply } => match (solver.request(), apply) {
+                (Request::Apply { src, dst }, Apply::Product) => Request::Product { src, dst },
+                (Request::Apply { src, dst }, Apply::Shift) => {
+                    let (scale, shift) = self.settings.operator();
+                    Request::Axpby { a: shift, x: src, b: scale, y: dst }
+                }
+                (request, _) => request,
+            },
+            State::CrossProduct(_) => {
+                Request::CrossProduct { src: Solution, dst: self.settings.result() }
+            }
+            State::GradientAtUpper(_) => Request::Gradient {
+                evaluation: Evaluation::UpperAtUpper,
+                index: self.index,
+                backbone: Some(self.settings.direct()),
+                head: DownstreamHeadDirect,
+            },
+            State::AddBackbone(_) => Request::Axpby {
+                a: weight,
+                x: self.settings.direct(),
+                b: 1.0,
+                y: self.settings.result(),
+            },
+            State::AddHead(_) | State::Done(_) => Request::Axpby {
+                a: weight,
+                x: DownstreamHeadDirect,
+                b: 1.0,
+                y: DownstreamHeadGradient,
+            },
+        }
+    }
+
+    /// The state after a reply inside the solve.
+    fn step_solve(
+        &self,
+        mut solver: Solver,
+        apply: Apply,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<State, UnexpectedReply> {
+        let Pending::Request(ticket, _) = solver.pending() else {
+            return Err(UnexpectedReply::Ended);
+        };
+        if matches!((solver.request(), apply), (Request::Apply { .. }, Apply::Product)) {
+            expect_ack(reply)?;
+            return Ok(State::Solve { solver, apply: Apply::Shift });
+        }
+        solver.step(ticket, reply, scalars)?;
+        Ok(match solver.pending() {
+            Pending::Done(report) => self.on_solved(report),
+            _ => State::Solve { solver, apply: Apply::Product },
+        })
+    }
+
+    fn on_solved(&self, mut report: Report) -> State {
+        let (scale, shift) = self.settings.operator();
+        let of_hessian = |quotient: f32| (quotient - shift) / scale;
+        report.rayleigh_max = report.rayleigh_max.map(of_hessian);
+        report.rayleigh_min = report.rayleigh_min.map(of_hessian);
+        if report.termination == Termination::NonFinite {
+            State::Done(report)
+        } else if self.settings.coupling == Coupling::General {
+            State::CrossProduct(report)
+        } else {
+            self.after_implicit(report)
+        }
+    }
+
+    fn after_implicit(&self, report: Report) -> State {
+        if self.settings.direct_weight > 0.0 {
+            State::GradientAtUpper(report)
+        } else {
+            State::Done(report)
+        }
+    }
+}
+
+impl Machine for Hypergradient {
+    type Output = HypergradientRecord;
+
+    fn pending(&self) -> Pending<HypergradientRecord> {
+        match self.state {
+            State::Done(solve) => Pending::Done(HypergradientRecord {
+                solve,
+                loss_at_lower: self.loss_at_lower,
+                loss_at_upper: self.loss_at_upper,
+            }),
+            _ => Pending::Request(self.ticket, self.request()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<(), UnexpectedReply> {
+        expect_ticket(self.ticket, ticket)?;
+        self.state = match self.state {
+            State::GradientAtLower => {
+                let [loss] = expect_scalars(reply, scalars)?;
+                self.loss_at_lower = loss;
+                let solver = Solver::new(self.settings.solver);
+                State::Solve { solver, apply: Apply::Product }
+            }
+            State::Solve { solver, apply } => self.step_solve(solver, apply, reply, scalars)?,
+            State::GradientAtUpper(report) => {
+                let [loss] = expect_scalars(reply, scalars)?;
+                self.loss_at_upper = Some(loss);
+                State::AddBackbone(report)
+            }
+            State::CrossProduct(report) => {
+                expect_ack(reply)?;
+                self.after_implicit(report)
+            }
+            State::AddBackbone(report) => {
+                expect_ack(reply)?;
+                State::AddHead(report)
+            }
+            State::AddHead(report) => {
+                expect_ack(reply)?;
+                State::Done(report)
+            }
+            State::Done(_) => return Err(UnexpectedReply::Ended),
+        };
+        self.ticket = self.ticket.next();
+        Ok(())
+    }
+}

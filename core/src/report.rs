@@ -1,0 +1,111 @@
+//! Numerical outcomes: values that the caller decides about, never errors.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+/// How a linear solve ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Termination {
+    /// ‖r‖ ≤ tolerance · ‖x‖.
+    Converged,
+    /// The allowed products are used up (none, for `identity`).
+    IterationLimit,
+    /// A direction with pᵀAp ≤ 0 appeared; x is the iterate before it.
+    NegativeCurvature,
+    /// A scalar was infinite or NaN, or a squared norm left the range of f32; x is not to be used.
+    NonFinite,
+}
+
+/// What is known about one solve of `A x = b`. Squares are kept so that solvers need no roots.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Report {
+    /// How it ended.
+    pub termination: Termination,
+    /// Products with the operator that were used.
+    pub products: u16,
+    /// ‖b‖².
+    pub rhs_sq: f32,
+    /// ‖x‖².
+    pub solution_sq: f32,
+    /// ‖r‖² of the returned x; `None` where no product of this solve verified it.
+    pub residual_sq: Option<f32>,
+    /// bᵀx.
+    pub alignment: f32,
+    /// Largest pᵀAp/pᵀp seen, a lower bound of the top eigenvalue; of `H` in a hypergradient's report.
+    pub rayleigh_max: Option<f32>,
+    /// Smallest pᵀAp/pᵀp seen, an upper bound of the lowest eigenvalue; likewise.
+    pub rayleigh_min: Option<f32>,
+}
+
+impl Report {
+    /// ‖r‖/‖b‖; `None` where unverified or b = 0.
+    ///
+    /// The tolerance is compared with `residual() / solution_ratio()`.
+    pub fn residual(&self) -> Option<f32> {
+        self.residual_sq.filter(|_| self.rhs_sq > 0.0).map(|sq| libm::sqrtf(sq / self.rhs_sq))
+    }
+
+    /// cos(x, b); `None` where either is zero.
+    pub fn cosine(&self) -> Option<f32> {
+        let norms = libm::sqrtf(self.rhs_sq) * libm::sqrtf(self.solution_sq);
+        (norms > 0.0).then(|| self.alignment / norms)
+    }
+
+    /// ‖x‖/‖b‖; `None` where b = 0.
+    pub fn solution_ratio(&self) -> Option<f32> {
+        (self.rhs_sq > 0.0).then(|| libm::sqrtf(self.solution_sq / self.rhs_sq))
+    }
+}
+
+/// One step of descent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct StepRecord {
+    /// Step number within the stage, from 0.
+    pub index: u32,
+    /// The loss before the step, on the step's batch.
+    pub loss: f32,
+    /// Norm of the whole gradient before clipping, proximity included.
+    pub gradient_norm: f32,
+    /// Rate of the step.
+    pub learning_rate: f32,
+    /// ‖θ_P − θ_D‖ before the step, where the step has a proximity term.
+    pub distance: Option<f32>,
+}
+
+/// One upper step: its hypergradient and what was done with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct UpperRecord {
+    /// Upper step number within the stage, from 0.
+    pub index: u32,
+    /// Number of its alternation, from 0.
+    pub alternation: u32,
+    /// The hypergradient's.
+    pub hypergradient: crate::HypergradientRecord,
+    /// Norm of (G_θ, G_φ) before clipping.
+    pub gradient_norm: f32,
+    /// Rate of the step.
+    pub learning_rate: f32,
+}
+
+/// How a training machine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Completion {
+    /// All steps were taken.
+    Finished,
+    /// A loss, gradient or solve was not finite; the parameters are those before that step.
+    Diverged {
+        /// Step number, within the level, that was not taken.
+        index: u32,
+    },
+}

@@ -1,0 +1,252 @@
+//! One optimiser step on one or two groups of parameters.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::{
+    AdamCoefficients, Group, Machine, Optimizer, Pairs, Pending, Register, Reply, Request, Ticket,
+    UnexpectedReply, clip_factor, lars_ratio,
+};
+
+/// What one update found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct UpdateReport {
+    /// Norm of the whole gradient before clipping. Where it is not finite no parameter has changed.
+    pub gradient_norm: f32,
+}
+
+/// Clips the total gradient norm, then applies the optimiser's recurrence to each group.
+///
+/// The gradients are consumed. One reply with scalars, and with LARS one more for each group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Update {
+    settings: UpdateSettings,
+    ticket: Ticket,
+    state: State,
+    factor: f32,
+    gradient_norm: f32,
+}
+
+/// Everything that one update is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct UpdateSettings {
+    pub(crate) optimizer: Optimizer,
+    pub(crate) clip: Option<f32>,
+    pub(crate) rate: f32,
+    /// Steps taken before this one; AdamW's bias correction depends on it.
+    pub(crate) index: u32,
+    /// The head and its gradient; always trained.
+    pub(crate) head: (Group, Register),
+    /// The backbone and its gradient, unless frozen.
+    pub(crate) backbone: Option<(Group, Register)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum Part {
+    Backbone,
+    Head,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    Norm,
+    /// g ← clip·g + wd·p
+    Decay(Part),
+    TrustNorms(Part),
+    Momentum(Part),
+    Parameter(Part),
+    Adam(Part),
+    Done,
+}
+
+impl Update {
+    pub(crate) fn new(settings: UpdateSettings) -> Self {
+        Self {
+            settings,
+            ticket: Ticket::default(),
+            state: State::Norm,
+            factor: 1.0,
+            gradient_norm: 0.0,
+        }
+    }
+
+    fn operand(&self, part: Part) -> (Group, Register) {
+        match (part, self.settings.backbone) {
+            (Part::Backbone, Some(backbone)) => backbone,
+            _ => self.settings.head,
+        }
+    }
+
+    fn first_state(&self, part: Part) -> State {
+        match self.settings.optimizer {
+            Optimizer::Adamw { .. } => State::Adam(part),
+            Optimizer::Sgd { .. } | Optimizer::Lars { .. } => State::Decay(part),
+        }
+    }
+
+    fn state_after(&self, part: Part) -> State {
+        match part {
+            Part::Backbone => self.first_state(Part::Head),
+            Part::Head => State::Done,
+        }
+    }
+
+    /// The pending request; after the end, the last one.
+    pub(crate) fn request(&self) -> Request {
+        let (momentum, weight_decay) = match self.settings.optimizer {
+            Optimizer::Sgd { momentum, weight_decay }
+            | Optimizer::Lars { momentum, weight_decay, .. } => (momentum, weight_decay),
+            Optimizer::Adamw { beta1, weight_decay, .. } => (beta1, weight_decay),
+        };
+        match self.state {
+            State::Norm | State::Done => {
+                let head = self.settings.head.1;
+                Request::Dots {
+                    pairs: match self.settings.backbone {
+                        Some((_, backbone)) => Pairs::new([(backbone, backbone), (head, head)]),
+                        None => Pairs::new([(head, head)]),
+                    },
+                }
+            }
+            State::Decay(part) => {
+                let (group, gradient) = self.operand(part);
+                let x = Register::Parameter(group);
+                Request::Axpby { a: weight_decay, x, b: self.factor, y: gradient }
+            }
+            State::TrustNorms(part) => {
+                let (group, gradient) = self.operand(part);
+                let parameter = Register::Parameter(group);
+                Request::SegmentDots {
+                    pairs: Pairs::new([(parameter, parameter), (gradient, gradient)]),
+                }
+            }
+            State::Momentum(part) => {
+                let (group, gradient) = self.operand(part);
+                let y = Register::Momentum(group);
+                match self.settings.optimizer {
+                    Optimizer::Lars { .. } => Request::SegmentAxpby { x: gradient, b: momentum, y },
+                    _ => Request::Axpby { a: 1.0, x: gradient, b: momentum, y },
+                }
+            }
+            State::Parameter(part) => {
+                let (group, _) = self.operand(part);
+                let (x, y) = (Register::Momentum(group), Register::Parameter(group));
+                Request::Axpby { a: -self.settings.rate, x, b: 1.0, y }
+            }
+            State::Adam(part) => {
+                let (group, gradient) = self.operand(part);
+                Request::Adam { group, gradient, coefficients: self.adam() }
+            }
+        }
+    }
+
+    fn adam(&self) -> AdamCoefficients {
+        let (betas, epsilon, weight_decay) = match self.settings.optimizer {
+            Optimizer::Adamw { beta1, beta2, epsilon, weight_decay } => {
+                ((beta1, beta2), epsilon, weight_decay)
+            }
+            Optimizer::Sgd { momentum, weight_decay }
+            | Optimizer::Lars { momentum, weight_decay, .. } => {
+                ((momentum, momentum), 0.0, weight_decay)
+            }
+        };
+        let UpdateSettings { index, rate, .. } = self.settings;
+        AdamCoefficients::at(index, rate, self.factor, betas, epsilon, weight_decay)
+    }
+
+    fn on_norm(&mut self, squared: f32) -> State {
+        self.gradient_norm = libm::sqrtf(squared);
+        if !self.gradient_norm.is_finite() {
+            return State::Done;
+        }
+        self.factor = clip_factor(self.gradient_norm, self.settings.clip);
+        let part = if self.settings.backbone.is_some() { Part::Backbone } else { Part::Head };
+        self.first_state(part)
+    }
+
+    /// Replaces the norms of the reply by the ratios of the next request.
+    fn on_trust_norms(
+        &self,
+        part: Part,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<State, UnexpectedReply> {
+        let Reply::Scalars(count) = reply else {
+            return Err(UnexpectedReply::WrongReply { expected: Reply::Scalars(2), found: reply });
+        };
+        if count == 0 || count % 2 != 0 {
+            let expected = Reply::Scalars(count + count % 2 + 2 * u32::from(count == 0));
+            return Err(UnexpectedReply::WrongReply { expected, found: reply });
+        }
+        let found = scalars.len() as u32;
+        let short = UnexpectedReply::ShortWorkspace { needed: count, found };
+        let half = count as usize / 2;
+        let (parameters, gradients) = scalars.split_at_mut_checked(half).ok_or(short)?;
+        let gradients = gradients.get(..half).ok_or(short)?;
+        if let Optimizer::Lars { trust, .. } = self.settings.optimizer {
+            for (ratio, gradient_sq) in parameters.iter_mut().zip(gradients) {
+                *ratio = lars_ratio(trust, *ratio, *gradient_sq);
+            }
+        }
+        Ok(State::Momentum(part))
+    }
+}
+
+impl Machine for Update {
+    type Output = UpdateReport;
+
+    fn pending(&self) -> Pending<UpdateReport> {
+        match self.state {
+            State::Done => Pending::Done(UpdateReport { gradient_norm: self.gradient_norm }),
+            _ => Pending::Request(self.ticket, self.request()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<(), UnexpectedReply> {
+        if self.state == State::Done {
+            return Err(UnexpectedReply::Ended);
+        }
+        expect_ticket(self.ticket, ticket)?;
+        self.state = match self.state {
+            State::Norm if self.settings.backbone.is_some() => {
+                let [backbone_sq, head_sq] = expect_scalars(reply, scalars)?;
+                self.on_norm(backbone_sq + head_sq)
+            }
+            State::Norm => {
+                let [head_sq] = expect_scalars(reply, scalars)?;
+                self.on_norm(head_sq)
+            }
+            State::TrustNorms(part) => self.on_trust_norms(part, reply, scalars)?,
+            state => {
+                expect_ack(reply)?;
+                match state {
+                    State::Decay(part) => match self.settings.optimizer {
+                        Optimizer::Lars { .. } => State::TrustNorms(part),
+                        _ => State::Momentum(part),
+                    },
+                    State::Momentum(part) => State::Parameter(part),
+                    State::Parameter(part) | State::Adam(part) => self.state_after(part),
+                    other => other,
+                }
+            }
+        };
+        self.ticket = self.ticket.next();
+        Ok(())
+    }
+}
