@@ -1,1 +1,98 @@
-fn main(){}
+//! The project's one test command: every check in named steps, cheapest first, with the time of each.
+//!
+//! `cargo run --release -p bissl-tests` runs all of them; `-- --list` names them. The package has no
+//! default features, so that starting it compiles nothing of the host.
+
+mod bare_metal;
+mod demo;
+mod options;
+mod shell;
+mod steps;
+mod summary;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use options::{Command, Options};
+use shell::Shell;
+use steps::{STEPS, Step, Work};
+use summary::{Outcome, Row};
+
+/// Lines of a failed step's output that are shown; the whole of it is in its log.
+const TAIL_LINES: usize = 60;
+
+fn main() -> ExitCode {
+    let options = match options::parse(std::env::args().skip(1)) {
+        Ok(Command::Run(options)) => options,
+        Ok(Command::List) => {
+            summary::print_steps(STEPS);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Command::Help) => {
+            print!("{}", options::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(message) => {
+            eprintln!("error: {message}\n\n{}", options::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let rows: Vec<Row> = STEPS.iter().map(|step| run(step, &options)).collect();
+    summary::print_table(&rows);
+    let failed = rows.iter().any(|row| row.outcome == Outcome::Failed);
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Runs one step unless it is left out; says what became of it.
+fn run(step: &Step, options: &Options) -> Row {
+    if !options.takes(step.name) {
+        return Row { name: step.name, outcome: Outcome::LeftOut, seconds: 0.0, tests: None };
+    }
+    summary::print_start(step.name);
+    let started = Instant::now();
+    let result = perform(step);
+    let seconds = started.elapsed().as_secs_f64();
+    let (outcome, tests) = match result {
+        Ok(tests) => (Outcome::Passed, tests),
+        Err(_) => (Outcome::Failed, None),
+    };
+    let row = Row { name: step.name, outcome, seconds, tests };
+    summary::print_end(&row);
+    if let Err(failure) = result {
+        summary::print_failure(step.name, &failure);
+    }
+    row
+}
+
+/// Why a step failed, and what it had printed last.
+#[derive(Debug)]
+struct Failure {
+    reason: String,
+    tail: String,
+    log: Option<PathBuf>,
+}
+
+/// Does a step's work; the number of tests that passed, where it consists of tests.
+fn perform(step: &Step) -> Result<Option<u32>, Failure> {
+    let mut shell = Shell::open(step.name, step.target).map_err(|reason| Failure {
+        reason,
+        tail: String::new(),
+        log: None,
+    })?;
+    let result = match step.work {
+        Work::Cargo(lines) => lines.iter().try_for_each(|line| shell.cargo(line)).map(|()| None),
+        Work::Tests(lines) => lines
+            .iter()
+            .try_for_each(|line| shell.cargo(line))
+            .and_then(|()| summary::count_tests(&shell.output()?))
+            .map(Some),
+        Work::BareMetal => bare_metal::check(&mut shell).map(|()| None),
+        Work::Demo => demo::check(&mut shell).map(|()| None),
+    };
+    result.map_err(|reason| Failure {
+        reason,
+        tail: shell.tail(TAIL_LINES),
+        log: Some(shell.log().to_owned()),
+    })
+}

@@ -1,0 +1,140 @@
+//! The core and the device program compile where there is neither std nor an allocator.
+//!
+//! The compiler is the one at hand, with `rustup target add`; where that cannot fetch, one made of
+//! Debian packages (`bare_metal.sh`). Either way the crates see a sysroot that holds `core` and
+//! `compiler_builtins` and nothing else, so an `extern crate alloc` anywhere below them is an error.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::shell::{Shell, cargo, workspace};
+
+/// Cortex-M4F (hard float), Cortex-M0 (no FPU, no compare-and-swap), and another instruction set.
+const TARGETS: [&str; 3] =
+    ["thumbv7em-none-eabihf", "thumbv6m-none-eabi", "riscv32imac-unknown-none-elf"];
+
+/// The crates of a sysroot without an allocator.
+const CRATES: [&str; 2] = ["core", "compiler_builtins"];
+
+/// Packages and features that must build.
+const BUILDS: [&str; 3] = [
+    "build --release -p bissl-core -p bissl-firmware",
+    "build --release -p bissl-core --features serde",
+    "build --release -p bissl-core -p bissl-firmware --features bissl-core/defmt,bissl-firmware/defmt",
+];
+
+/// A compiler and the sysroot of its bare-metal crates.
+#[derive(Debug)]
+struct Toolchain {
+    rustc: PathBuf,
+    sysroot: PathBuf,
+}
+
+/// Gets a toolchain, shows that it has no alloc, builds.
+///
+/// # Errors
+/// The target that cannot be had, the probe that should have failed, or the build that did.
+pub(crate) fn check(shell: &mut Shell) -> Result<(), String> {
+    let toolchain = match from_rustup(shell)? {
+        Some(toolchain) => toolchain,
+        None => from_debian(shell)?,
+    };
+    for target in TARGETS {
+        expect_no_alloc(shell, &toolchain, target)?;
+    }
+    for line in BUILDS {
+        let mut command = shell.cargo_command(line);
+        command.args(TARGETS.iter().flat_map(|target| ["--target", target]));
+        command.env("RUSTC", &toolchain.rustc);
+        // Encoded, because a path may contain blanks.
+        let flags = format!("--sysroot\u{1f}{}", toolchain.sysroot.display());
+        shell.run(command.env("CARGO_ENCODED_RUSTFLAGS", flags))?;
+    }
+    Ok(())
+}
+
+/// The compiler at hand with rustup's targets, which are added; `None` where rustup cannot.
+fn from_rustup(shell: &mut Shell) -> Result<Option<Toolchain>, String> {
+    let output = shell.capture(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let full = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let libraries = |target: &str| full.join("lib/rustlib").join(target).join("lib");
+    if !TARGETS.iter().all(|target| libraries(target).is_dir()) {
+        let mut command = Command::new("rustup");
+        if let Err(reason) = shell.run(command.args(["target", "add"]).args(TARGETS)) {
+            shell.note(&format!("{reason}; turning to Debian's packages"))?;
+            return Ok(None);
+        }
+    }
+    let sysroot = shell.target().join("sysroot");
+    for target in TARGETS {
+        let into = sysroot.join("lib/rustlib").join(target).join("lib");
+        copy_crates(&libraries(target), &into)
+            .map_err(|error| format!("cannot copy core for {target}: {error}"))?;
+    }
+    Ok(Some(Toolchain { rustc: PathBuf::from("rustc"), sysroot }))
+}
+
+/// Copies core and compiler_builtins of one target, afresh: the compiler may have changed.
+fn copy_crates(from: &Path, into: &Path) -> std::io::Result<()> {
+    if into.exists() {
+        fs::remove_dir_all(into)?;
+    }
+    fs::create_dir_all(into)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let wanted = |krate| name.to_string_lossy().starts_with(&format!("lib{krate}-"));
+        if CRATES.into_iter().any(wanted) {
+            fs::copy(entry.path(), into.join(&name))?;
+        }
+    }
+    Ok(())
+}
+
+/// A compiler made of Debian's packages, kept outside the clone.
+fn from_debian(shell: &mut Shell) -> Result<Toolchain, String> {
+    let prefix = match std::env::var_os("BISSL_BARE_METAL") {
+        Some(given) => workspace().join(given),
+        None => {
+            let home = std::env::var_os("HOME").ok_or(
+                "neither BISSL_BARE_METAL nor HOME is set, expected a folder for the compiler",
+            )?;
+            Path::new(&home).join(".cache/bissl/bare-metal")
+        }
+    };
+    let script = workspace().join("tests/src/bare_metal.sh");
+    shell
+        .run(Command::new("bash").arg(script).arg(&prefix).args(TARGETS).env("CARGO", cargo()))
+        .map_err(|reason| {
+            format!(
+                "no compiler for bare metal: rustup could not add {} and {reason} \
+                 (`--no-bare-metal` knowingly leaves this step out)",
+                TARGETS.join(", ")
+            )
+        })?;
+    Ok(Toolchain { rustc: prefix.join("rustc"), sysroot: prefix.join("sysroot") })
+}
+
+/// Compiles an empty crate, then one that asks for alloc: the first must work and the second must not.
+fn expect_no_alloc(shell: &mut Shell, toolchain: &Toolchain, target: &str) -> Result<(), String> {
+    let probe = shell.target().join("probe.rs");
+    for (source, compiles) in [("", true), ("extern crate alloc;\n", false)] {
+        fs::write(&probe, format!("#![no_std]\n{source}"))
+            .map_err(|error| format!("cannot write {}: {error}", probe.display()))?;
+        let mut command = Command::new(&toolchain.rustc);
+        command.arg("--sysroot").arg(&toolchain.sysroot).args(["--target", target]);
+        command.args(["--crate-type", "rlib", "-o"]).arg(probe.with_extension("rlib")).arg(&probe);
+        let output = shell.capture(&mut command)?;
+        let no_such_crate = String::from_utf8_lossy(&output.stderr).contains("E0463");
+        match (compiles, output.status.success()) {
+            (true, false) => return Err(format!("an empty crate does not compile for {target}")),
+            (false, true) => return Err(format!("the sysroot for {target} offers alloc")),
+            (false, false) if !no_such_crate => {
+                return Err(format!("the probe for {target} failed, but not for want of alloc"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! The README's first command on a small budget.
+
+use std::fs;
+
+use crate::shell::Shell;
+
+/// The command; the output folder is added.
+const COMMAND: &str = "run --release -p bissl -- demo --seeds 1 --budget quick --out";
+
+/// What the command leaves in its output folder.
+const REPORT: &str = "report.html";
+
+/// Runs the demo into an empty folder and looks for its report.
+///
+/// # Errors
+/// The command's, or the report that is missing or empty.
+pub(crate) fn check(shell: &mut Shell) -> Result<(), String> {
+    let folder = shell.target().join("demo-step");
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(format!("cannot empty {}: {error}", folder.display()));
+        }
+        _ => {}
+    }
+    let mut command = shell.cargo_command(COMMAND);
+    shell.run(command.arg(&folder))?;
+    let report = folder.join(REPORT);
+    match fs::metadata(&report) {
+        Ok(found) if found.len() > 0 => Ok(()),
+        Ok(_) => Err(format!("{} is empty, expected the demo's report", report.display())),
+        Err(error) => Err(format!("{}: {error}, expected the demo's report", report.display())),
+    }
+}

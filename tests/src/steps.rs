@@ -1,0 +1,122 @@
+//! What is checked, in which order.
+
+/// One named check.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// As typed after `--only`.
+    pub(crate) name: &'static str,
+    /// What it claims, in one line.
+    pub(crate) about: &'static str,
+    pub(crate) target: Target,
+    pub(crate) work: Work,
+}
+
+/// Which of cargo's target directories a step builds in.
+///
+/// One directory holds one set of features of the shared crates well; the debug builds of the small
+/// packages would otherwise take turns with Burn's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    /// `target`: whatever needs Burn.
+    Main,
+    /// `target/light`: the packages without Burn, in debug.
+    Light,
+    /// `target/bare-metal`: another compiler or sysroot.
+    BareMetal,
+}
+
+/// What a step does. Lines are the arguments of one call of cargo, split at blanks.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Calls that must succeed.
+    Cargo(&'static [&'static str]),
+    /// The same, and at least one test must have passed.
+    Tests(&'static [&'static str]),
+    /// The core and the firmware library for bare metal, see `bare_metal`.
+    BareMetal,
+    /// The README's first command on a small budget, see `demo`.
+    Demo,
+}
+
+/// All steps, cheap ones first, so that a common mistake is found in the first minute.
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        name: "format",
+        about: "the sources are as rustfmt leaves them",
+        target: Target::Light,
+        work: Work::Cargo(&["fmt --all --check"]),
+    },
+    Step {
+        name: "lint-light",
+        about: "clippy has nothing to say about the packages without Burn",
+        target: Target::Light,
+        work: Work::Cargo(&[
+            "clippy -p bissl-core -p bissl-firmware -p bissl-firmware-sim -p bissl-tests \
+             --all-targets -- -D warnings",
+            "clippy -p bissl-core --features serde,defmt -- -D warnings",
+        ]),
+    },
+    Step {
+        name: "test-light",
+        about: "core, firmware, solver kit and architecture, in debug with overflow checks",
+        target: Target::Light,
+        work: Work::Tests(&[
+            "test --no-fail-fast -p bissl-core -p bissl-firmware -p bissl-firmware-sim -p bissl-tests",
+        ]),
+    },
+    Step {
+        name: "bare-metal",
+        about: "core and firmware library build for Cortex-M0, -M4F and RISC-V, where there is no alloc",
+        target: Target::BareMetal,
+        work: Work::BareMetal,
+    },
+    Step {
+        name: "lint",
+        about: "clippy has nothing to say about any target of the workspace",
+        target: Target::Main,
+        work: Work::Cargo(&[
+            "clippy --workspace --all-targets --features bissl-tests/flex -- -D warnings",
+        ]),
+    },
+    Step {
+        name: "docs",
+        about: "the documentation of core, firmware and host has no broken link",
+        target: Target::Main,
+        work: Work::Cargo(&["doc --no-deps -p bissl-core -p bissl-firmware -p bissl"]),
+    },
+    Step {
+        name: "test-flex",
+        about: "host and integration tests in release, on the default backend",
+        target: Target::Main,
+        work: Work::Tests(&[
+            "test --no-fail-fast --release -p bissl -p bissl-tests --features bissl-tests/flex",
+        ]),
+    },
+    Step {
+        name: "demo",
+        about: "the README's first command, on one seed and a small budget, leaves a report",
+        target: Target::Main,
+        work: Work::Demo,
+    },
+    Step {
+        name: "test-f64",
+        about: "layers and products against the oracles in f64",
+        target: Target::Main,
+        work: Work::Tests(&["test --no-fail-fast --release -p bissl-tests --features ndarray"]),
+    },
+    Step {
+        name: "test-candle",
+        about: "host and integration tests in release, on candle",
+        target: Target::Main,
+        work: Work::Tests(&[
+            "test --no-fail-fast --release -p bissl -p bissl-tests --no-default-features \
+             --features bissl/candle,bissl-tests/candle",
+        ]),
+    },
+    Step {
+        name: "check-cuda",
+        about: "the host type-checks with the CUDA backend",
+        target: Target::Main,
+        work: Work::Cargo(&["check -p bissl --no-default-features --features cuda"]),
+    },
+];
