@@ -1,0 +1,68 @@
+//! What can be wrong with a configuration.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// A configuration that is refused; nothing has been written.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file could not be read as text.
+    #[error("configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not TOML.
+    #[error("{place}: not valid TOML: {message}")]
+    Syntax {
+        /// `FILE:LINE` or the flag.
+        place: String,
+        /// The parser's words.
+        message: String,
+    },
+    /// A key that no setting has.
+    #[error("{place}: unknown key `{key}`, expected {expected}")]
+    UnknownKey {
+        /// `FILE:LINE` or the flag.
+        place: String,
+        /// The key, with its sections.
+        key: String,
+        /// The keys of that section.
+        expected: String,
+    },
+    /// A value of the wrong type or out of its range.
+    #[error("{place}: `{key}` is {found}, expected {expected}")]
+    Invalid {
+        /// `FILE:LINE` or the flag.
+        place: String,
+        /// The key, with its sections.
+        key: String,
+        /// The value as it was written.
+        found: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// A value that its section refuses.
+    #[error("{place}: {message}")]
+    Section {
+        /// `FILE:LINE` or the flag.
+        place: String,
+        /// Key, what was found, what was expected.
+        message: String,
+    },
+    /// `--set` without `=` or with an impossible key.
+    #[error("--set {text}: expected KEY=VALUE, such as align.damping=1")]
+    Assignment {
+        /// What was given.
+        text: String,
+    },
+    /// No preset has that name.
+    #[error("unknown preset `{name}`, expected one of {}", super::Preset::NAMES.join(", "))]
+    Preset {
+        /// What was given.
+        name: String,
+    },
+}

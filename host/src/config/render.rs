@@ -1,0 +1,119 @@
+//! A configuration as text: complete, commented, and the same for equal settings.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use toml::de::{DeTable, DeValue};
+
+use super::schema::{AUGMENT, KEYS, Kind};
+use super::{Layers, Preset, RunConfig};
+
+impl RunConfig {
+    /// Every setting with its range and meaning, as TOML that [`Layers::stored`] reads back.
+    pub fn to_toml(&self) -> String {
+        let leaves = self.leaves();
+        let mut text = String::new();
+        let mut open = "";
+        for key in KEYS {
+            let (section, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+            if section != open {
+                let _ = write!(text, "\n[{section}]\n");
+                open = section;
+            }
+            let value = match key.kind {
+                Kind::Optimizer => optimizer(&leaves, key.name),
+                _ => leaves.get(key.name).cloned().unwrap_or_default(),
+            };
+            let range = match key.kind {
+                Kind::Optimizer => String::new(),
+                kind => format!("; {kind}"),
+            };
+            let _ = writeln!(text, "# {}{range}\n{name} = {value}", key.help);
+        }
+        let mut rest: Vec<_> = leaves
+            .range(format!("{AUGMENT}.")..format!("{AUGMENT}/"))
+            .map(|(key, value)| (key.rsplit_once('.').unwrap_or((AUGMENT, key)), value))
+            .collect();
+        // A section may be opened only once.
+        rest.sort_unstable();
+        let mut open = None;
+        for ((section, name), value) in rest {
+            if open != Some(section) {
+                let _ = write!(text, "\n[{section}]\n");
+                open = Some(section);
+            }
+            let _ = writeln!(text, "{name} = {value}");
+        }
+        text
+    }
+
+    /// Every key with its value as TOML text.
+    fn leaves(&self) -> BTreeMap<String, String> {
+        let text = toml::to_string(self).expect("settings are tables of plain values");
+        let tree = DeTable::parse(&text).expect("a serialised document is a document");
+        let mut leaves = BTreeMap::new();
+        collect("", tree.get_ref(), &text, &mut leaves);
+        leaves
+    }
+
+    /// The same with another seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+}
+
+fn collect(section: &str, tree: &DeTable<'_>, text: &str, leaves: &mut BTreeMap<String, String>) {
+    for (key, value) in tree {
+        let name = match section {
+            "" => key.get_ref().to_string(),
+            _ => format!("{section}.{}", key.get_ref()),
+        };
+        match value.get_ref() {
+            DeValue::Table(inner) => collect(&name, inner, text, leaves),
+            _ => drop(leaves.insert(name, text[value.span()].to_owned())),
+        }
+    }
+}
+
+/// `{ lars = { momentum = 0.9, … } }`.
+fn optimizer(leaves: &BTreeMap<String, String>, name: &str) -> String {
+    let mut kind = "";
+    let mut coefficients = Vec::new();
+    for (key, value) in leaves.range(format!("{name}.")..format!("{name}/")) {
+        let rest = &key[name.len() + 1..];
+        if let Some((this, coefficient)) = rest.split_once('.') {
+            kind = this;
+            coefficients.push(format!("{coefficient} = {value}"));
+        }
+    }
+    format!("{{ {kind} = {{ {} }} }}", coefficients.join(", "))
+}
+
+/// A setting that differs between two configurations: key, first value, second value.
+///
+/// `threads` and `[checkpoint]` are left out: no result depends on them.
+pub fn first_difference(one: &RunConfig, other: &RunConfig) -> Option<(String, String, String)> {
+    let (one, other) = (one.leaves(), other.leaves());
+    let absent = || "absent".to_owned();
+    one.keys()
+        .chain(other.keys())
+        .filter(|key| *key != "threads" && !key.starts_with("checkpoint."))
+        .find(|key| one.get(*key) != other.get(*key))
+        .map(|key| {
+            let value =
+                |leaves: &BTreeMap<String, String>| leaves.get(key).cloned().unwrap_or_else(absent);
+            (key.clone(), value(&one), value(&other))
+        })
+}
+
+impl Preset {
+    /// The preset as `bissl config show` prints it.
+    pub fn to_toml(self) -> String {
+        Layers::preset(self)
+            .resolve()
+            .expect("presets are valid: tests resolve each of them")
+            .to_toml()
+    }
+}

@@ -1,0 +1,260 @@
+//! Every key of a configuration: its type, its range and what it means.
+
+use super::settings::{Architecture, BackendName, Choice, CurvatureName, SolverName, Stem};
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// With its sections: `align.damping`.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// One line for `config show`.
+    pub help: &'static str,
+}
+
+/// What values a key takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// An integer from `min` to `max`.
+    Integer {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// As `Integer`, or `"none"`.
+    IntegerOrNone {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// A number in an interval.
+    Number(Interval),
+    /// As `Number`, or `"none"`.
+    NumberOrNone(Interval),
+    /// One of some names.
+    Name(&'static [&'static str]),
+    /// A folder, or one of the embedded data sets.
+    Data(&'static [&'static str]),
+    /// A list of 1 to 8 integers from `min` to `max`.
+    Widths {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// One of [`OPTIMIZERS`] with all its coefficients.
+    Optimizer,
+}
+
+/// A range of numbers; NaN and infinity lie in none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// Infimum.
+    pub min: f64,
+    /// Supremum.
+    pub max: f64,
+    /// Whether `min` itself is allowed.
+    pub min_allowed: bool,
+    /// Whether `max` itself is allowed.
+    pub max_allowed: bool,
+}
+
+const fn positive(max: f64) -> Interval {
+    Interval { min: 0.0, max, min_allowed: false, max_allowed: true }
+}
+
+const fn non_negative(max: f64) -> Interval {
+    Interval { min: 0.0, max, min_allowed: true, max_allowed: true }
+}
+
+const FRACTION: Interval = Interval { min: 0.0, max: 1.0, min_allowed: true, max_allowed: false };
+const RATE: Kind = Kind::Number(positive(1000.0));
+const FLOOR: Kind = Kind::Number(non_negative(1.0));
+const DECAY: Kind = Kind::Number(non_negative(1.0));
+const MOMENTUM: Kind = Kind::Number(FRACTION);
+const CLIP: Kind = Kind::NumberOrNone(positive(1e6));
+const EPOCHS: Kind = Kind::Integer { min: 1, max: 100_000 };
+const STEPS: Kind = Kind::Integer { min: 1, max: 1_000_000 };
+const COUNT: Kind = Kind::Integer { min: 0, max: 1_000_000_000 };
+const BATCH: Kind = Kind::Integer { min: 2, max: 65_536 };
+
+const fn key(name: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key { name, kind, help }
+}
+
+/// Optimisers and their coefficients.
+pub(super) const OPTIMIZERS: &[(&str, &[(&str, Kind)])] = &[
+    ("sgd", &[("momentum", MOMENTUM), ("weight_decay", DECAY)]),
+    (
+        "lars",
+        &[("momentum", MOMENTUM), ("weight_decay", DECAY), ("trust", Kind::Number(positive(1.0)))],
+    ),
+    (
+        "adamw",
+        &[
+            ("beta1", MOMENTUM),
+            ("beta2", MOMENTUM),
+            ("epsilon", Kind::Number(positive(1.0))),
+            ("weight_decay", DECAY),
+        ],
+    ),
+];
+
+/// The section that [`crate::data::AugmentSettings`] describes itself.
+pub(super) const AUGMENT: &str = "augment";
+
+/// Every key but those of `[augment]`, in the order in which they are written.
+pub const KEYS: &[Key] = &[
+    key("seed", Kind::Integer { min: 0, max: i64::MAX as u64 }, "seed of every random stream"),
+    key("backend", Kind::Name(BackendName::NAMES), "what computes"),
+    key("threads", Kind::Integer { min: 0, max: 4096 }, "CPU threads; 0 = one for each core"),
+    key("data.pretext.path", Kind::Data(&["embedded:twemoji"]), "unlabelled images"),
+    key("data.pretext.bad_image_limit", COUNT, "unreadable images skipped before it is an error"),
+    key("data.downstream.path", Kind::Data(&["embedded:noto-emoji"]), "one folder a class"),
+    key(
+        "data.downstream.labels_per_class",
+        Kind::IntegerOrNone { min: 1, max: 1_000_000_000 },
+        "training images kept of each class; \"none\" = all",
+    ),
+    key("data.downstream.validation_per_class", COUNT, "images of each class to choose the epoch"),
+    key(
+        "data.downstream.bad_image_limit",
+        COUNT,
+        "unreadable images skipped before it is an error",
+    ),
+    key("image.size", Kind::Integer { min: 8, max: 512 }, "side of the network's input, pixels"),
+    key("network.architecture", Kind::Name(Architecture::NAMES), "family of the backbone"),
+    key("network.width", Kind::Integer { min: 8, max: 512 }, "channels of the first stage"),
+    key("network.stem", Kind::Name(Stem::NAMES), "3x3 stride 1, or 7x7 stride 2 with max-pool"),
+    key(
+        "network.projector",
+        Kind::Widths { min: 2, max: 16_384 },
+        "widths of the projector: hidden layers, then output",
+    ),
+    key(
+        "simclr.temperature",
+        Kind::Number(Interval { min: 0.01, max: 10.0, min_allowed: true, max_allowed: true }),
+        "temperature of NT-Xent",
+    ),
+    key("pretrain.epochs", EPOCHS, "passes over the pretext images"),
+    key("pretrain.batch", BATCH, "images a step, two views each"),
+    key("pretrain.learning_rate", RATE, "peak rate"),
+    key(
+        "pretrain.warm_up_epochs",
+        Kind::Integer { min: 0, max: 100_000 },
+        "rising rate, then cosine",
+    ),
+    key("pretrain.floor", FLOOR, "last rate as a fraction of the peak"),
+    key("pretrain.clip", CLIP, "limit of the total gradient norm"),
+    key("pretrain.optimizer", Kind::Optimizer, "sgd, lars or adamw with its coefficients"),
+    key("warm_up.epochs", EPOCHS, "head alone, backbone frozen: passes over the labelled images"),
+    key("warm_up.batch", BATCH, "images a step"),
+    key("warm_up.learning_rate", RATE, "constant rate of SGD"),
+    key("warm_up.momentum", MOMENTUM, "momentum of SGD"),
+    key("warm_up.weight_decay", DECAY, "coupled weight decay"),
+    key("align.alternations", STEPS, "T: lower steps, then upper steps, this many times"),
+    key("align.lower_steps", STEPS, "N_L: pretext steps an alternation"),
+    key("align.upper_steps", STEPS, "N_U: downstream steps an alternation"),
+    key(
+        "align.proximity",
+        Kind::Number(positive(1e6)),
+        "lambda: weight of the pull between backbones",
+    ),
+    key(
+        "align.damping",
+        Kind::Number(non_negative(1e6)),
+        "delta: added to lambda in the linear system",
+    ),
+    key(
+        "align.direct_weight",
+        Kind::Number(non_negative(1e6)),
+        "gamma: weight of the direct gradient",
+    ),
+    key("align.solver", Kind::Name(SolverName::NAMES), "linear solver; identity is first order"),
+    key("align.tolerance", Kind::Number(FRACTION), "stop at |r| <= tolerance |x|; 0 = never"),
+    key("align.iterations", Kind::Integer { min: 1, max: 10_000 }, "N_c: products a solve at most"),
+    key("align.curvature", Kind::Name(CurvatureName::NAMES), "operator in the linear system"),
+    key("align.batch", BATCH, "pretext images of a lower step"),
+    key(
+        "align.product_batch",
+        Kind::IntegerOrNone { min: 2, max: 65_536 },
+        "pretext images of the products; \"none\" = align.batch",
+    ),
+    key("align.upper_batch", BATCH, "labelled images of an upper step"),
+    key("align.lower.learning_rate", RATE, "peak rate"),
+    key("align.lower.warm_up_steps", COUNT, "rising rate, then cosine over all alternations"),
+    key("align.lower.floor", FLOOR, "last rate as a fraction of the peak"),
+    key("align.lower.clip", CLIP, "limit of the total gradient norm"),
+    key("align.lower.optimizer", Kind::Optimizer, "sgd, lars or adamw with its coefficients"),
+    key("align.upper.learning_rate", RATE, "peak rate"),
+    key("align.upper.warm_up_steps", COUNT, "rising rate, then cosine over all alternations"),
+    key("align.upper.floor", FLOOR, "last rate as a fraction of the peak"),
+    key("align.upper.clip", CLIP, "limit of the total gradient norm"),
+    key("align.upper.optimizer", Kind::Optimizer, "sgd, lars or adamw with its coefficients"),
+    key("finetune.epochs", EPOCHS, "passes over the labelled images"),
+    key("finetune.batch", BATCH, "images a step"),
+    key("finetune.learning_rate", RATE, "peak rate of SGD, cosine without warm-up"),
+    key("finetune.weight_decay", DECAY, "coupled weight decay"),
+    key("finetune.momentum", MOMENTUM, "momentum of SGD"),
+    key("finetune.floor", FLOOR, "last rate as a fraction of the peak"),
+    key(
+        "finetune.choice",
+        Kind::Name(Choice::NAMES),
+        "which epoch is the result: best on validation",
+    ),
+    key("evaluate.knn_neighbours", Kind::Integer { min: 1, max: 10_000 }, "k of the vote"),
+    key("evaluate.probe_epochs", EPOCHS, "linear probe on frozen features"),
+    key("evaluate.probe_learning_rate", RATE, "rate of the linear probe"),
+    key("checkpoint.every_seconds", Kind::Number(positive(1e6)), "seconds between checkpoints"),
+    key(
+        "checkpoint.keep",
+        Kind::Integer { min: 1, max: 10_000 },
+        "newest that stay, besides finished stages",
+    ),
+    key("demo.seeds", Kind::Integer { min: 1, max: 1000 }, "paired repetitions of the comparison"),
+];
+
+impl Key {
+    /// The key of that name.
+    pub fn find(name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+}
+
+impl Kind {
+    /// Whether its values are written as strings, so that a flag needs no quotes.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Self::Name(_) | Self::Data(_))
+    }
+}
+
+impl std::fmt::Display for Interval {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let open = if self.min_allowed { '[' } else { '(' };
+        let close = if self.max_allowed { ']' } else { ')' };
+        write!(f, "{open}{}, {}{close}", self.min, self.max)
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Integer { min, max } => write!(f, "an integer in [{min}, {max}]"),
+            Self::IntegerOrNone { min, max } => {
+                write!(f, "an integer in [{min}, {max}] or \"none\"")
+            }
+            Self::Number(interval) => write!(f, "a number in {interval}"),
+            Self::NumberOrNone(interval) => write!(f, "a number in {interval} or \"none\""),
+            Self::Name(names) => write!(f, "one of \"{}\"", names.join("\", \"")),
+            Self::Data(names) => write!(f, "a folder or \"{}\"", names.join("\", \"")),
+            Self::Widths { min, max } => write!(f, "a list of 1 to 8 integers in [{min}, {max}]"),
+            Self::Optimizer => {
+                let names: Vec<_> = OPTIMIZERS.iter().map(|(name, _)| *name).collect();
+                write!(f, "a table with one of {}", names.join(", "))
+            }
+        }
+    }
+}

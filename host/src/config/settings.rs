@@ -1,0 +1,350 @@
+//! The settings of a run, one struct for each section of the configuration.
+//!
+//! Values built by [`Layers::resolve`](super::Layers::resolve) are in their ranges; those are listed
+//! in [`KEYS`](super::KEYS).
+
+use bissl_core::Optimizer;
+use serde::{Deserialize, Serialize};
+
+use super::optional;
+use crate::data::AugmentSettings;
+
+/// Everything that a run depends on; stored as `config.toml` in its folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Seed of every random stream of the run.
+    pub seed: u64,
+    /// What computes.
+    pub backend: BackendName,
+    /// Threads for data and arithmetic; 0 = one for each core.
+    pub threads: usize,
+    /// Where the images come from.
+    pub data: DataSettings,
+    /// What the network sees.
+    pub image: ImageSettings,
+    /// Random changes of the training images.
+    pub augment: AugmentSettings,
+    /// Backbone and projector.
+    pub network: NetworkSettings,
+    /// The pretext loss.
+    pub simclr: SimclrSettings,
+    /// Self-supervised pretraining.
+    pub pretrain: PretrainSettings,
+    /// Training of the downstream head on the frozen backbone, before the bilevel stage.
+    pub warm_up: WarmUpSettings,
+    /// The bilevel stage.
+    pub align: AlignSettings,
+    /// Fine-tuning on the downstream task.
+    pub finetune: FinetuneSettings,
+    /// Linear probe and nearest neighbours.
+    pub evaluate: EvaluateSettings,
+    /// When checkpoints are written and how many stay.
+    pub checkpoint: CheckpointSettings,
+    /// The paired comparison.
+    pub demo: DemoSettings,
+}
+
+/// `[data]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSettings {
+    /// D^P, unlabelled.
+    pub pretext: PretextSettings,
+    /// D^D, labelled.
+    pub downstream: DownstreamSettings,
+}
+
+/// `[data.pretext]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretextSettings {
+    /// A folder of images, or `embedded:twemoji`.
+    pub path: String,
+    /// How many unreadable images are skipped with a warning before it is an error.
+    pub bad_image_limit: usize,
+}
+
+/// `[data.downstream]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DownstreamSettings {
+    /// A folder with one folder of images a class, or `embedded:noto-emoji`.
+    pub path: String,
+    /// Training images kept of each class; `None` keeps all.
+    #[serde(with = "optional")]
+    pub labels_per_class: Option<usize>,
+    /// Images of each class held out to choose the epoch of fine-tuning.
+    pub validation_per_class: usize,
+    /// How many unreadable images are skipped with a warning before it is an error.
+    pub bad_image_limit: usize,
+}
+
+/// `[image]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSettings {
+    /// Side of the square that the network sees, pixels.
+    pub size: usize,
+}
+
+/// `[network]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSettings {
+    /// Family of the backbone.
+    pub architecture: Architecture,
+    /// Channels of the first stage.
+    pub width: usize,
+    /// The layers before the first stage.
+    pub stem: Stem,
+    /// Widths of the projector's layers: hidden ones, then the output. At least one.
+    pub projector: Vec<usize>,
+}
+
+/// `[simclr]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimclrSettings {
+    /// τ of NT-Xent, dimensionless.
+    pub temperature: f32,
+}
+
+/// `[pretrain]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainSettings {
+    /// Passes over D^P.
+    pub epochs: u32,
+    /// Images a step; each gives two views.
+    pub batch: usize,
+    /// Peak rate.
+    pub learning_rate: f32,
+    /// Epochs of rising rate, at most `epochs`.
+    pub warm_up_epochs: u32,
+    /// Last rate as a fraction of the peak.
+    pub floor: f32,
+    /// The recurrence.
+    pub optimizer: Optimizer,
+    /// Limit of the total gradient norm.
+    #[serde(with = "optional")]
+    pub clip: Option<f32>,
+}
+
+/// `[warm_up]`: SGD at a constant rate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WarmUpSettings {
+    /// Passes over D^D.
+    pub epochs: u32,
+    /// Images a step.
+    pub batch: usize,
+    /// The rate.
+    pub learning_rate: f32,
+    /// μ.
+    pub momentum: f32,
+    /// Coupled weight decay.
+    pub weight_decay: f32,
+}
+
+/// `[align]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlignSettings {
+    /// T.
+    pub alternations: u32,
+    /// N_L.
+    pub lower_steps: u32,
+    /// N_U.
+    pub upper_steps: u32,
+    /// λ.
+    pub proximity: f32,
+    /// δ.
+    pub damping: f32,
+    /// γ.
+    pub direct_weight: f32,
+    /// How `A x = g_P` is solved.
+    pub solver: SolverName,
+    /// Stop at ‖r‖ ≤ tolerance · ‖x‖.
+    pub tolerance: f32,
+    /// N_c, products a solve at most.
+    pub iterations: u16,
+    /// The operator in A.
+    pub curvature: CurvatureName,
+    /// Pretext images of a lower step.
+    pub batch: usize,
+    /// Pretext images of the products; `None` = `batch`.
+    #[serde(with = "optional")]
+    pub product_batch: Option<usize>,
+    /// Downstream images of an upper step.
+    pub upper_batch: usize,
+    /// Training of θ_P and φ_P.
+    pub lower: LevelSettings,
+    /// Training of θ_D and φ_D.
+    pub upper: LevelSettings,
+}
+
+impl AlignSettings {
+    /// Pretext images of the products.
+    pub fn product_batch(&self) -> usize {
+        self.product_batch.unwrap_or(self.batch)
+    }
+}
+
+/// `[align.lower]` and `[align.upper]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LevelSettings {
+    /// Peak rate.
+    pub learning_rate: f32,
+    /// Steps of rising rate, at most all of the level's.
+    pub warm_up_steps: u32,
+    /// Last rate as a fraction of the peak.
+    pub floor: f32,
+    /// Limit of the total gradient norm.
+    #[serde(with = "optional")]
+    pub clip: Option<f32>,
+    /// The recurrence.
+    pub optimizer: Optimizer,
+}
+
+/// `[finetune]`: SGD, cosine without warm-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinetuneSettings {
+    /// Passes over D^D.
+    pub epochs: u32,
+    /// Images a step.
+    pub batch: usize,
+    /// Peak rate.
+    pub learning_rate: f32,
+    /// Coupled weight decay.
+    pub weight_decay: f32,
+    /// μ.
+    pub momentum: f32,
+    /// Last rate as a fraction of the peak.
+    pub floor: f32,
+    /// Which epoch's weights are the result.
+    pub choice: Choice,
+}
+
+/// `[evaluate]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluateSettings {
+    /// k of the nearest-neighbour vote.
+    pub knn_neighbours: usize,
+    /// Epochs of the linear probe.
+    pub probe_epochs: u32,
+    /// Rate of the linear probe.
+    pub probe_learning_rate: f32,
+}
+
+/// `[checkpoint]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointSettings {
+    /// Seconds between checkpoints, at least.
+    pub every_seconds: f64,
+    /// How many of a run's newest stay, besides the last of every finished stage.
+    pub keep: usize,
+}
+
+/// `[demo]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DemoSettings {
+    /// Paired repetitions, with seeds `seed`, `seed + 1`, ….
+    pub seeds: u32,
+}
+
+/// A closed set of names with one spelling, in files and on the command line.
+macro_rules! names {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_meta])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl $name {
+            /// Every spelling.
+            pub const NAMES: &[&str] = &[$($text),+];
+
+            /// The spelling in files and flags.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+names! {
+    /// What computes; a binary holds those that it was built with.
+    BackendName {
+        /// CPU, pure Rust.
+        Flex = "flex",
+        /// CPU, candle.
+        Candle = "candle",
+        /// NVIDIA GPU.
+        Cuda = "cuda",
+        /// CPU, f64 oracle on small networks.
+        Ndarray = "ndarray",
+    }
+}
+
+names! {
+    /// Family of the backbone.
+    Architecture {
+        /// Three stages of one basic block: for images of about 32 pixels.
+        ResnetSmall = "resnet-small",
+        /// He et al. (2016).
+        Resnet18 = "resnet18",
+    }
+}
+
+names! {
+    /// The layers before the first stage.
+    Stem {
+        /// 3×3 convolution, stride 1.
+        Small = "small",
+        /// 7×7 convolution, stride 2, then 3×3 max-pool, stride 2.
+        Imagenet = "imagenet",
+    }
+}
+
+names! {
+    /// How the linear system of a hypergradient is solved.
+    SolverName {
+        /// Conjugate gradients.
+        Cg = "cg",
+        /// x = b.
+        Identity = "identity",
+    }
+}
+
+names! {
+    /// The operator in the linear system.
+    CurvatureName {
+        /// The exact Hessian of L^P, possibly indefinite.
+        Hessian = "hessian",
+        /// Its Gauss-Newton part, positive semi-definite.
+        GaussNewton = "gauss-newton",
+    }
+}
+
+names! {
+    /// Which epoch's weights fine-tuning returns.
+    Choice {
+        /// The epoch with the best accuracy on the validation images.
+        Best = "best",
+        /// The last epoch.
+        Last = "last",
+    }
+}
