@@ -1,0 +1,286 @@
+//! The augmentation recipes: an image and random draws in, a normalised view out.
+
+use bissl_core::{ConfigError, Draws};
+use image::RgbImage;
+
+use super::AugmentSettings;
+use super::blur::{blur, kernel, kernel_length};
+use super::colour;
+use super::crop::{CropBox, cut_and_scale, evaluation_crop};
+
+/// Which of the two pretext recipes; they differ in the probabilities of blur and solarisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Nearly always blurred, never solarised.
+    A,
+    /// Seldom blurred, sometimes solarised.
+    B,
+}
+
+/// The recipes at one image size, with settings that were checked.
+///
+/// Every recipe writes `[3, size, size]` values, red plane first, normalised by ImageNet's mean and
+/// deviation. Results are a pure function of the arguments. Work after the crop is in f32 without rounding
+/// to bytes in between, which is a difference from torchvision's transforms on Pillow images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Augmentation {
+    size: u32,
+    settings: AugmentSettings,
+}
+
+impl Augmentation {
+    /// Recipes for square images of `size` pixels, 8 to 1024.
+    ///
+    /// # Errors
+    /// The size or a setting out of range.
+    pub fn new(size: u32, settings: AugmentSettings) -> Result<Self, ConfigError> {
+        if !(8..=1024).contains(&size) {
+            let (name, range) = ("image size", "8 to 1024 pixels");
+            return Err(ConfigError::OutOfRange { name, value: size as f32, range });
+        }
+        Ok(Self { size, settings: settings.checked()? })
+    }
+
+    /// Side of the images, in pixels.
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// Values of one image: 3 · size².
+    pub fn image_len(&self) -> usize {
+        3 * self.size as usize * self.size as usize
+    }
+
+    /// One pretext view: random crop, flip, colour jitter, grey, blur, solarisation.
+    ///
+    /// `out` has [`image_len`](Self::image_len) values.
+    pub fn pretext(&self, image: &RgbImage, view: View, mut draws: Draws, out: &mut [f32]) {
+        let settings = &self.settings;
+        self.random_crop(image, &mut draws, out);
+        if draws.chance(settings.jitter) {
+            self.jitter(&mut draws, out);
+        }
+        if draws.chance(settings.grey) {
+            colour::grey(out);
+        }
+        let (blur_chance, solarise_chance) = match view {
+            View::A => (settings.blur_a, 0.0),
+            View::B => (settings.blur_b, settings.solarise_b),
+        };
+        if draws.chance(blur_chance) {
+            let [least, most] = settings.blur_sigma;
+            let sigma = draws.uniform_in(least, most);
+            blur(out, self.size, &kernel(kernel_length(self.size), sigma));
+        }
+        if draws.chance(solarise_chance) {
+            colour::solarise(out);
+        }
+        colour::normalise(out);
+    }
+
+    /// A labelled training image: random crop and flip.
+    ///
+    /// `out` has [`image_len`](Self::image_len) values.
+    pub fn downstream(&self, image: &RgbImage, mut draws: Draws, out: &mut [f32]) {
+        self.random_crop(image, &mut draws, out);
+        colour::normalise(out);
+    }
+
+    /// The image as evaluation sees it: shorter side to 109⁄96 of the size, centre square.
+    ///
+    /// An image of exactly the size is taken as it is, unless `evaluation_resize` is set.
+    /// `out` has [`image_len`](Self::image_len) values.
+    pub fn evaluation(&self, image: &RgbImage, out: &mut [f32]) {
+        if image.dimensions() == (self.size, self.size) && !self.settings.evaluation_resize {
+            write_planes(image, Mirror::No, out);
+        } else {
+            write_planes(&evaluation_crop(image, self.size), Mirror::No, out);
+        }
+        colour::normalise(out);
+    }
+
+    fn random_crop(&self, image: &RgbImage, draws: &mut Draws, out: &mut [f32]) {
+        let AugmentSettings { crop_area, crop_aspect, flip, .. } = self.settings;
+        let part = CropBox::random(image.dimensions(), crop_area, crop_aspect, draws);
+        let scaled = cut_and_scale(image, part, (self.size, self.size));
+        let mirror = if draws.chance(flip) { Mirror::Yes } else { Mirror::No };
+        write_planes(&scaled, mirror, out);
+    }
+
+    /// The four colour changes in random order, as torchvision's `ColorJitter`.
+    fn jitter(&self, draws: &mut Draws, out: &mut [f32]) {
+        let mut order = [0, 1, 2, 3];
+        for last in (1..4).rev() {
+            order.swap(last, draws.below(last as u32 + 1) as usize);
+        }
+        let settings = &self.settings;
+        let around_one = |draws: &mut Draws, strength: f32| {
+            draws.uniform_in((1.0 - strength).max(0.0), 1.0 + strength)
+        };
+        let brightness = around_one(draws, settings.brightness);
+        let contrast = around_one(draws, settings.contrast);
+        let saturation = around_one(draws, settings.saturation);
+        let hue = draws.uniform_in(-settings.hue, settings.hue);
+        for operation in order {
+            match operation {
+                0 => colour::brightness(out, brightness),
+                1 => colour::contrast(out, contrast),
+                2 => colour::saturation(out, saturation),
+                _ => colour::hue(out, hue),
+            }
+        }
+    }
+}
+
+/// Whether left and right change places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mirror {
+    No,
+    Yes,
+}
+
+/// Interleaved bytes to planes of values in `[0, 1]`.
+fn write_planes(image: &RgbImage, mirror: Mirror, out: &mut [f32]) {
+    let width = image.width() as usize;
+    let pixels = out.len() / 3;
+    assert_eq!(image.as_raw().len(), out.len(), "the image has the recipe's size");
+    for (i, pixel) in image.pixels().enumerate() {
+        let (row, column) = (i / width, i % width);
+        let column = if mirror == Mirror::Yes { width - 1 - column } else { column };
+        for channel in 0..3 {
+            out[channel * pixels + row * width + column] = f32::from(pixel[channel]) / 255.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bissl_core::Stream;
+    use image::Rgb;
+
+    fn pattern(size: u32) -> RgbImage {
+        RgbImage::from_fn(size, size, |x, y| Rgb([(x * 7) as u8, (y * 5) as u8, (x * y) as u8]))
+    }
+
+    /// Nothing random is left: the whole image, neither mirrored nor changed.
+    fn still() -> AugmentSettings {
+        AugmentSettings {
+            crop_area: [1.0, 1.0],
+            crop_aspect: [1.0, 1.0],
+            flip: 0.0,
+            jitter: 0.0,
+            grey: 0.0,
+            blur_a: 0.0,
+            blur_b: 0.0,
+            solarise_b: 0.0,
+            ..AugmentSettings::default()
+        }
+    }
+
+    fn pretext(settings: AugmentSettings, view: View, index: u64) -> Vec<f32> {
+        let augmentation = Augmentation::new(16, settings).unwrap();
+        let mut out = vec![f32::NAN; augmentation.image_len()];
+        augmentation.pretext(&pattern(16), view, Stream::new(1, 2).at(index), &mut out);
+        assert!(out.iter().all(|value| value.is_finite()));
+        out
+    }
+
+    fn evaluated() -> Vec<f32> {
+        let augmentation = Augmentation::new(16, still()).unwrap();
+        let mut out = vec![f32::NAN; augmentation.image_len()];
+        augmentation.evaluation(&pattern(16), &mut out);
+        out
+    }
+
+    #[test]
+    fn evaluation_of_an_image_of_the_size_is_the_normalised_image() {
+        let out = evaluated();
+        for (x, y, pixel) in pattern(16).enumerate_pixels() {
+            for channel in 0..3 {
+                let expected = (f32::from(pixel[channel]) / 255.0 - colour::MEAN[channel])
+                    / colour::DEVIATION[channel];
+                assert_eq!(out[channel * 256 + (y * 16 + x) as usize], expected);
+            }
+        }
+        let resized = AugmentSettings { evaluation_resize: true, ..still() };
+        let augmentation = Augmentation::new(16, resized).unwrap();
+        let mut other = vec![f32::NAN; augmentation.image_len()];
+        augmentation.evaluation(&pattern(16), &mut other);
+        assert_ne!(out, other);
+    }
+
+    #[test]
+    fn with_every_probability_zero_a_view_is_the_image() {
+        for view in [View::A, View::B] {
+            assert_eq!(pretext(still(), view, 0), evaluated());
+        }
+    }
+
+    #[test]
+    fn a_certain_flip_mirrors_rows() {
+        let mirrored = pretext(AugmentSettings { flip: 1.0, ..still() }, View::A, 0);
+        let straight = evaluated();
+        for (row, other) in straight.chunks(16).zip(mirrored.chunks(16)) {
+            assert!(row.iter().eq(other.iter().rev()));
+        }
+    }
+
+    #[test]
+    fn blur_and_solarisation_belong_to_their_views() {
+        let settings = AugmentSettings { blur_a: 1.0, ..still() };
+        assert_ne!(pretext(settings, View::A, 0), evaluated());
+        assert_eq!(pretext(settings, View::B, 0), evaluated());
+        let settings = AugmentSettings { blur_b: 1.0, ..still() };
+        assert_eq!(pretext(settings, View::A, 0), evaluated());
+        assert_ne!(pretext(settings, View::B, 0), evaluated());
+        let settings = AugmentSettings { solarise_b: 1.0, ..still() };
+        assert_eq!(pretext(settings, View::A, 0), evaluated());
+        assert_ne!(pretext(settings, View::B, 0), evaluated());
+    }
+
+    #[test]
+    fn grey_and_jitter_act_when_certain() {
+        let grey = pretext(AugmentSettings { grey: 1.0, ..still() }, View::A, 0);
+        let value = |channel: usize| {
+            grey[channel * 256 + 77] * colour::DEVIATION[channel] + colour::MEAN[channel]
+        };
+        assert!((value(0) - value(1)).abs() < 1e-6 && (value(1) - value(2)).abs() < 1e-6);
+        assert_ne!(pretext(AugmentSettings { jitter: 1.0, ..still() }, View::A, 0), evaluated());
+        let idle = AugmentSettings {
+            jitter: 1.0,
+            brightness: 0.0,
+            contrast: 0.0,
+            saturation: 0.0,
+            hue: 0.0,
+            ..still()
+        };
+        for (a, b) in pretext(idle, View::A, 0).iter().zip(evaluated()) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn probabilities_are_met() {
+        let settings = AugmentSettings { flip: 0.5, ..still() };
+        let straight = evaluated();
+        let kept = (0..400).filter(|&i| pretext(settings, View::A, i) == straight).count();
+        // Binomial, 400 draws of 0.5: five deviations are 50.
+        assert!((150..250).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn other_draws_give_other_views() {
+        let settings = AugmentSettings::default();
+        let first = pretext(settings, View::A, 0);
+        assert_eq!(first, pretext(settings, View::A, 0));
+        assert_ne!(first, pretext(settings, View::A, 1));
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        for size in [0, 7, 1025] {
+            assert!(Augmentation::new(size, AugmentSettings::default()).is_err());
+        }
+    }
+}

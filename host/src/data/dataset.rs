@@ -1,0 +1,375 @@
+//! A list of images with optional labels, from a folder or embedded in the program.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use super::folder::{self, Listed};
+use super::{DataError, ImageSettings, Pack, decode_image, image_size};
+
+/// Whether folder names are labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Labels {
+    /// Every image below the folder, without label: a pretext corpus.
+    Ignore,
+    /// `<class>/…`, or `train/<class>/…` with `validation` (`valid`, `val`) and `test` beside it.
+    FromFolders,
+}
+
+/// The image sets that come with the program; 32 × 32 pixels, 9 classes. See `assets/ATTRIBUTION.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Embedded {
+    /// Twemoji pictures.
+    Twemoji,
+    /// Noto Emoji pictures.
+    NotoEmoji,
+}
+
+impl Embedded {
+    /// Name for printing and error messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Twemoji => "twemoji",
+            Self::NotoEmoji => "noto-emoji",
+        }
+    }
+
+    const fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Twemoji => include_bytes!("../../assets/twemoji.pack"),
+            Self::NotoEmoji => include_bytes!("../../assets/noto-emoji.pack"),
+        }
+    }
+}
+
+/// The part of a split that an item was given in by its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `train`.
+    Train,
+    /// `validation`, `valid` or `val`.
+    Validation,
+    /// `test`.
+    Test,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    File(PathBuf),
+    Embedded { name: String, bytes: &'static [u8] },
+}
+
+#[derive(Clone, Debug)]
+struct Item {
+    source: Source,
+    label: Option<u32>,
+    part: Option<Part>,
+}
+
+/// Where decoded pixels come from.
+#[derive(Clone, Debug)]
+enum Pixels {
+    /// Decoded anew each time.
+    OnDemand,
+    /// One per item.
+    Cached(Vec<RgbImage>),
+}
+
+/// Images in a fixed order, with class names and labels where it has them.
+///
+/// Items are named by their index, `0..len()`. A data set is made by a constructor, then passed through
+/// [`Dataset::checked`], which leaves broken images out and keeps decoded ones in memory if they fit.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    name: String,
+    items: Vec<Item>,
+    classes: Vec<String>,
+    settings: ImageSettings,
+    pixels: Pixels,
+    sizes: Option<SizeRange>,
+}
+
+/// Smallest and largest of a data set's images, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeRange {
+    /// Smallest and largest width.
+    pub width: (u32, u32),
+    /// Smallest and largest height.
+    pub height: (u32, u32),
+}
+
+/// What [`Dataset::checked`] left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadImageReport {
+    /// Images looked at.
+    pub items: u32,
+    /// How many were allowed to be broken.
+    pub allowed: u32,
+    /// `name: reason` of each broken image, in the data set's order.
+    pub bad: Vec<String>,
+}
+
+impl Dataset {
+    /// One of the sets that come with the program, with its labels.
+    ///
+    /// # Errors
+    /// [`DataError::Pack`] if the program was built with a damaged pack.
+    pub fn embedded(which: Embedded) -> Result<Self, DataError> {
+        let pack = Pack::read(which.name(), which.bytes())?;
+        let items = pack.entries.iter().map(|entry| Item {
+            source: Source::Embedded {
+                name: format!(
+                    "{}:{}/{}",
+                    which.name(),
+                    pack.classes[usize::from(entry.class)],
+                    entry.name
+                ),
+                bytes: entry.bytes,
+            },
+            label: Some(u32::from(entry.class)),
+            part: None,
+        });
+        let items = items.collect();
+        let classes = pack.classes.iter().map(|&class| class.to_owned()).collect();
+        Self::new(which.name().into(), items, classes)
+    }
+
+    /// The JPEG and PNG files of a folder, in the byte order of their paths.
+    ///
+    /// Files are told by ending or by content; names that start with a dot are skipped. With
+    /// [`Labels::FromFolders`], images that lie outside a class folder are not part of the set.
+    ///
+    /// # Errors
+    /// A folder that is missing, unreadable or without images; a class that is empty, unnamed in UTF-8
+    /// or unknown to the training part.
+    pub fn folder(path: &Path, labels: Labels) -> Result<Self, DataError> {
+        let (classes, files) = match labels {
+            Labels::Ignore => (Vec::new(), folder::list_unlabelled(path)?),
+            Labels::FromFolders => folder::list_labelled(path)?,
+        };
+        let items = files.into_iter().map(|Listed { path, label, part }| Item {
+            source: Source::File(path),
+            label,
+            part,
+        });
+        Self::new(path.display().to_string(), items.collect(), classes)
+    }
+
+    fn new(name: String, items: Vec<Item>, classes: Vec<String>) -> Result<Self, DataError> {
+        if items.is_empty() {
+            return Err(DataError::NoImages { name });
+        }
+        if u32::try_from(items.len()).is_err() {
+            return Err(DataError::TooManyItems { name });
+        }
+        let settings = ImageSettings::default();
+        Ok(Self { name, items, classes, settings, pixels: Pixels::OnDemand, sizes: None })
+    }
+
+    /// The set without its broken images, after decoding every one, on all cores.
+    ///
+    /// Decoded images stay in memory if all together fit into `cache_bytes_max`. The result and its
+    /// order do not depend on the number of threads.
+    ///
+    /// # Errors
+    /// A setting out of range; more broken images than `bad_image_limit` allows; nothing left, as a
+    /// whole or of a class.
+    pub fn checked(self, settings: &ImageSettings) -> Result<(Self, BadImageReport), DataError> {
+        let settings = settings.checked()?;
+        let bytes: u64 = self
+            .items
+            .par_iter()
+            .map(|item| item.size(&settings).map_or(0, |(w, h)| 3 * u64::from(w) * u64::from(h)))
+            .sum();
+        let keep = bytes <= settings.cache_bytes_max;
+        let decode = |item: &Item| {
+            let image = item.decode(&settings)?;
+            Ok((image.dimensions(), keep.then_some(image)))
+        };
+        let decoded: Vec<Result<_, DataError>> = self.items.par_iter().map(decode).collect();
+
+        let total = self.len();
+        let Self { name, items: unchecked, classes, .. } = self;
+        let mut report = BadImageReport {
+            items: total,
+            allowed: settings.bad_images_allowed(total),
+            bad: Vec::new(),
+        };
+        let (mut items, mut images) = (Vec::with_capacity(unchecked.len()), Vec::new());
+        let mut sizes: Option<SizeRange> = None;
+        for (item, result) in unchecked.into_iter().zip(decoded) {
+            match result {
+                Ok((size, image)) => {
+                    items.push(item);
+                    images.extend(image);
+                    sizes = Some(SizeRange::including(sizes, size));
+                }
+                Err(error) => report.bad.push(error.to_string()),
+            }
+        }
+        report.within_limit(&name)?;
+        let pixels = if keep { Pixels::Cached(images) } else { Pixels::OnDemand };
+        let set = Self { name, items, classes, settings, pixels, sizes };
+        set.require_items_in_every_class()?;
+        Ok((set, report))
+    }
+
+    fn require_items_in_every_class(&self) -> Result<(), DataError> {
+        if self.items.is_empty() {
+            return Err(DataError::NoImages { name: self.name.clone() });
+        }
+        for (label, class) in (0u32..).zip(&self.classes) {
+            if !self.items.iter().any(|item| item.label == Some(label)) {
+                let path = PathBuf::from(&self.name);
+                return Err(DataError::EmptyClass { path, class: class.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of items.
+    pub fn len(&self) -> u32 {
+        // The constructor refused more.
+        self.items.len() as u32
+    }
+
+    /// Never true: a set without images is refused.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Folder or name of the embedded set.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Class names, by label; empty for an unlabelled set.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Smallest and largest image; `None` before [`Dataset::checked`].
+    pub fn sizes(&self) -> Option<SizeRange> {
+        self.sizes
+    }
+
+    /// All item indices, in order.
+    pub fn all_items(&self) -> Vec<u32> {
+        (0..self.len()).collect()
+    }
+
+    /// Label of an item `< len()`; `None` in an unlabelled set.
+    pub fn label(&self, item: u32) -> Option<u32> {
+        self.items[item as usize].label
+    }
+
+    /// Labels of items `< len()`.
+    ///
+    /// # Errors
+    /// [`DataError::Unlabelled`] in a set without labels.
+    pub fn labels(&self, items: &[u32]) -> Result<Vec<u32>, DataError> {
+        let labels: Option<Vec<u32>> = items.iter().map(|&item| self.label(item)).collect();
+        labels.ok_or_else(|| DataError::Unlabelled { name: self.name.clone() })
+    }
+
+    /// The part that an item's folder names, if the set came split.
+    pub fn part(&self, item: u32) -> Option<Part> {
+        self.items[item as usize].part
+    }
+
+    /// File path or embedded name of an item `< len()`.
+    pub fn item_name(&self, item: u32) -> Cow<'_, str> {
+        self.items[item as usize].name()
+    }
+
+    /// Pixels of an item `< len()`, borrowed if they are kept in memory.
+    ///
+    /// # Errors
+    /// [`DataError::BadImage`] for a broken image, or one that changed on disk since the check.
+    pub fn image(&self, item: u32) -> Result<Cow<'_, RgbImage>, DataError> {
+        match &self.pixels {
+            Pixels::Cached(images) => Ok(Cow::Borrowed(&images[item as usize])),
+            Pixels::OnDemand => self.items[item as usize].decode(&self.settings).map(Cow::Owned),
+        }
+    }
+
+    /// Whether decoded images are kept in memory.
+    pub fn is_cached(&self) -> bool {
+        matches!(self.pixels, Pixels::Cached(_))
+    }
+}
+
+impl Item {
+    fn name(&self) -> Cow<'_, str> {
+        match &self.source {
+            Source::File(path) => path.to_string_lossy(),
+            Source::Embedded { name, .. } => Cow::Borrowed(name),
+        }
+    }
+
+    fn bytes(&self, settings: &ImageSettings) -> Result<Cow<'static, [u8]>, DataError> {
+        let path = match &self.source {
+            Source::Embedded { bytes, .. } => return Ok(Cow::Borrowed(bytes)),
+            Source::File(path) => path,
+        };
+        let unreadable = |error: std::io::Error| DataError::bad_image(&self.name(), error);
+        let length = fs::metadata(path).map_err(unreadable)?.len();
+        if length > settings.image_bytes_max {
+            let most = settings.image_bytes_max;
+            let reason = format!("a file of {length} bytes, expected at most {most}");
+            return Err(DataError::bad_image(&self.name(), reason));
+        }
+        fs::read(path).map(Cow::Owned).map_err(unreadable)
+    }
+
+    fn size(&self, settings: &ImageSettings) -> Result<(u32, u32), DataError> {
+        image_size(&self.name(), &self.bytes(settings)?, settings)
+    }
+
+    fn decode(&self, settings: &ImageSettings) -> Result<RgbImage, DataError> {
+        decode_image(&self.name(), &self.bytes(settings)?, settings)
+    }
+}
+
+impl SizeRange {
+    fn including(range: Option<Self>, (width, height): (u32, u32)) -> Self {
+        let widen = |(low, high): (u32, u32), value: u32| (low.min(value), high.max(value));
+        match range {
+            None => Self { width: (width, width), height: (height, height) },
+            Some(range) => {
+                Self { width: widen(range.width, width), height: widen(range.height, height) }
+            }
+        }
+    }
+}
+
+impl BadImageReport {
+    fn within_limit(&self, name: &str) -> Result<(), DataError> {
+        if self.bad.len() <= self.allowed as usize {
+            return Ok(());
+        }
+        Err(DataError::TooManyBadImages {
+            name: name.into(),
+            found: self.bad.len() as u32,
+            items: self.items,
+            allowed: self.allowed,
+            first: self.bad.iter().take(3).cloned().collect(),
+        })
+    }
+}
+
+impl std::fmt::Display for BadImageReport {
+    /// One line, with the first few names where there are broken images.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.bad.is_empty() {
+            return write!(f, "all {} images are readable", self.items);
+        }
+        let (bad, items, allowed) = (self.bad.len(), self.items, self.allowed);
+        write!(f, "{bad} of {items} images are broken and left out (at most {allowed} allowed): ")?;
+        write!(f, "{}", self.bad.iter().take(3).cloned().collect::<Vec<_>>().join("; "))?;
+        if bad > 3 { write!(f, "; …") } else { Ok(()) }
+    }
+}

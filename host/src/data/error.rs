@@ -1,0 +1,140 @@
+//! What can be wrong with a data set, each with the thing, what was found and what was expected.
+
+use std::path::PathBuf;
+
+use bissl_core::ConfigError;
+
+/// A data set, or one of its images, that cannot be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum DataError {
+    /// The root of an image folder does not exist or is no folder.
+    #[error("{path:?}: no such folder, expected a folder of JPEG or PNG images")]
+    MissingFolder {
+        /// The folder as given.
+        path: PathBuf,
+    },
+    /// A folder or file that exists but cannot be read.
+    #[error("{path:?}: cannot be read ({reason})")]
+    Unreadable {
+        /// The folder or file.
+        path: PathBuf,
+        /// The operating system's words.
+        reason: String,
+    },
+    /// A whole data set without a single image.
+    #[error("{name}: contains no images, expected at least one JPEG or PNG file")]
+    NoImages {
+        /// The folder or embedded set.
+        name: String,
+    },
+    /// Labels are to be read from sub-folders, and there are none.
+    #[error("{path:?}: has no sub-folders, expected one per class, named after it")]
+    NoClasses {
+        /// The folder whose sub-folders were to be the classes.
+        path: PathBuf,
+    },
+    /// A class folder without an image in it.
+    #[error("{path:?}: class `{class}` has no images, expected at least one JPEG or PNG file")]
+    EmptyClass {
+        /// The class folder, or the data set where its images turned out to be broken.
+        path: PathBuf,
+        /// The class.
+        class: String,
+    },
+    /// A class name that cannot be printed, stored or compared.
+    #[error("{path:?}: the class name is not UTF-8, expected a folder name that is")]
+    ClassNameNotUtf8 {
+        /// The class folder; its `Debug` form escapes the bytes.
+        path: PathBuf,
+    },
+    /// A class that only the validation or test folder knows.
+    #[error("{path:?}: class `{class}` does not appear among the training classes")]
+    UnknownClass {
+        /// The class folder.
+        path: PathBuf,
+        /// The class.
+        class: String,
+    },
+    /// A class has fewer images than a split asks of it.
+    #[error("{name}: class `{class}` has {found} images for {purpose}, expected at least {needed}")]
+    TooFewInClass {
+        /// The data set.
+        name: String,
+        /// The class.
+        class: String,
+        /// What the images are for.
+        purpose: &'static str,
+        /// How many there are.
+        found: u32,
+        /// How many there must be.
+        needed: u32,
+    },
+    /// A split of a data set that has no labels, or a label asked of an unlabelled item.
+    #[error("{name}: has no labels, expected one sub-folder per class")]
+    Unlabelled {
+        /// The data set.
+        name: String,
+    },
+    /// No test folder, and every labelled image asked for training: nothing is left to test on.
+    #[error(
+        "{name}: has no `test` folder, so `labels_per_class` must be given; the rest is the test set"
+    )]
+    NothingToTest {
+        /// The data set.
+        name: String,
+    },
+    /// One image that does not decode, or that is larger than the limits allow.
+    #[error("{name}: {reason}")]
+    BadImage {
+        /// The file or embedded image.
+        name: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// More broken images than the configuration tolerates.
+    #[error(
+        "{name}: {found} of {items} images are broken, expected at most {allowed} \
+         (`bad_image_limit`); the first: {}", first.join("; ")
+    )]
+    TooManyBadImages {
+        /// The data set.
+        name: String,
+        /// Broken images.
+        found: u32,
+        /// All images.
+        items: u32,
+        /// How many may be broken.
+        allowed: u32,
+        /// The first few, each with its reason.
+        first: Vec<String>,
+    },
+    /// More items than a 32-bit index can name.
+    #[error("{name}: more than {} images, expected fewer", u32::MAX)]
+    TooManyItems {
+        /// The data set.
+        name: String,
+    },
+    /// A pack file that is not one, or that was cut.
+    #[error("{name}: not a valid image pack ({reason})")]
+    Pack {
+        /// The pack.
+        name: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// A setting outside its range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl DataError {
+    /// `Unreadable` from the operating system's error.
+    pub(crate) fn unreadable(path: impl Into<PathBuf>, error: &std::io::Error) -> Self {
+        Self::Unreadable { path: path.into(), reason: error.to_string() }
+    }
+
+    /// `BadImage` with anything that can be printed as its reason.
+    pub(crate) fn bad_image(name: &str, reason: impl ToString) -> Self {
+        Self::BadImage { name: name.into(), reason: reason.to_string() }
+    }
+}

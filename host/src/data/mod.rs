@@ -1,0 +1,37 @@
+//! Images in: data sets, splits, augmentation, and batches made ahead of the device.
+//!
+//! A [`Dataset`] lists images of a folder or of an embedded pack and is checked once, so that a broken
+//! file is met before training and not in it. [`Split`] divides a labelled one. [`Augmentation`] turns an
+//! image and random draws into a normalised view; [`PretextBatches`] and [`LabelledBatches`] are pure
+//! functions of a step number, and [`Prefetch`] evaluates any such function ahead of its use.
+//!
+//! Everything here gives the same bytes for the same seed, whatever the number of threads.
+
+mod augment;
+mod batches;
+mod blur;
+mod colour;
+mod crop;
+mod dataset;
+mod decode;
+mod describe;
+mod error;
+mod folder;
+mod pack;
+mod prefetch;
+mod settings;
+mod split;
+pub mod streams;
+
+pub use augment::{Augmentation, View};
+pub use batches::{
+    EvaluationChunk, Labelled, LabelledBatches, PretextBatches, TwoViews, evaluation_images,
+};
+pub use dataset::{BadImageReport, Dataset, Embedded, Labels, Part, SizeRange};
+pub use decode::{ImageSettings, decode_image, image_size};
+pub use describe::{ClassCount, Description};
+pub use error::DataError;
+pub use pack::{Pack, PackEntry};
+pub use prefetch::Prefetch;
+pub use settings::AugmentSettings;
+pub use split::{Split, SplitSettings};
