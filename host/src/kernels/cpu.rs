@@ -1,0 +1,288 @@
+//! [`Kernels`](super::Kernels) of the CPU backends, by the slice kernels.
+
+use std::ops::Deref;
+
+use burn_backend::{Backend, TensorData};
+use burn_tensor::Tensor;
+
+use super::{ConvShape, Real};
+
+/// A backend whose tensors are memory of this process.
+pub(super) trait HostMemory: Backend<FloatElem: Real> {
+    /// Something that lends a tensor's elements, row-major.
+    type View: Deref<Target = [Self::FloatElem]>;
+
+    /// The elements of a tensor; without a copy where the backend allows.
+    fn view<const D: usize>(tensor: &Tensor<Self, D>) -> Self::View;
+
+    /// Changes the elements of a tensor, in place where it is not shared.
+    fn update(tensor: Tensor<Self, 1>, f: impl FnOnce(&mut [Self::FloatElem])) -> Tensor<Self, 1>;
+}
+
+/// A tensor made of `data`.
+pub(super) fn tensor<B: Backend<FloatElem: Real>, const D: usize>(
+    data: Vec<B::FloatElem>,
+    shape: [usize; D],
+) -> Tensor<B, D> {
+    Tensor::from_data(TensorData::new(data, shape), &B::Device::default())
+}
+
+/// `[channels_out, channels_in, kernel, kernel]`.
+pub(super) fn weight_shape(s: &ConvShape) -> [usize; 4] {
+    [s.channels_out, s.channels_in, s.kernel, s.kernel]
+}
+
+/// Implements [`Kernels`](super::Kernels) for a backend that is [`HostMemory`].
+///
+/// A macro and not a blanket implementation: that would collide with the devices'.
+macro_rules! impl_kernels_on_slices {
+    ($backend:ty) => {
+        impl $crate::kernels::Kernels for $backend {
+            type Indices = std::sync::Arc<Vec<u32>>;
+
+            const ON_HOST: bool = true;
+
+            fn conv(s: &ConvShape, x: &Tensor<Self, 4>, w: &Tensor<Self, 4>) -> Tensor<Self, 4> {
+                tensor(slice::conv::forward(s, &Self::view(x), &Self::view(w)), s.output())
+            }
+
+            fn conv_input(
+                s: &ConvShape,
+                w: &Tensor<Self, 4>,
+                y_bar: &Tensor<Self, 4>,
+            ) -> Tensor<Self, 4> {
+                let x_bar = slice::conv::input_gradient(s, &Self::view(w), &Self::view(y_bar));
+                tensor(x_bar, [s.batch, s.channels_in, s.height, s.width])
+            }
+
+            fn conv_weight(
+                s: &ConvShape,
+                x: &Tensor<Self, 4>,
+                y_bar: &Tensor<Self, 4>,
+            ) -> Tensor<Self, 4> {
+                let w_bar = slice::conv::weight_gradient(s, &Self::view(x), &Self::view(y_bar));
+                tensor(w_bar, weight_shape(s))
+            }
+
+            fn norm(
+                x: &Tensor<Self, 4>,
+                gamma: &Tensor<Self, 1>,
+                beta: &Tensor<Self, 1>,
+                eps: f64,
+            ) -> (Tensor<Self, 4>, Normalized<Self>, BatchStatistics<Self>) {
+                let (shape, dims) = (norm_shape(x), x.dims());
+                let views = (Self::view(x), Self::view(gamma), Self::view(beta));
+                let out = slice::norm::forward(&shape, &views.0, &views.1, &views.2, eps);
+                let channels = [shape.channels];
+                (
+                    tensor(out.y, dims),
+                    Normalized {
+                        normalized: tensor(out.normalized, dims),
+                        inv_std: tensor(out.inv_std, channels),
+                    },
+                    BatchStatistics {
+                        mean: tensor(out.mean, channels),
+                        variance: tensor(out.variance, channels),
+                    },
+                )
+            }
+
+            fn norm_tangent(
+                saved: &Normalized<Self>,
+                gamma: &Tensor<Self, 1>,
+                x_dot: &Tensor<Self, 4>,
+                gamma_dot: &Tensor<Self, 1>,
+                beta_dot: &Tensor<Self, 1>,
+            ) -> Tensor<Self, 4> {
+                let views = SavedViews::new(saved, gamma);
+                let y_dot = slice::norm::tangent(
+                    &norm_shape(x_dot),
+                    views.saved(),
+                    &Self::view(x_dot),
+                    &Self::view(gamma_dot),
+                    &Self::view(beta_dot),
+                );
+                tensor(y_dot, x_dot.dims())
+            }
+
+            fn norm_backward(
+                saved: &Normalized<Self>,
+                gamma: &Tensor<Self, 1>,
+                y_bar: &Tensor<Self, 4>,
+            ) -> NormCotangents<Self> {
+                let (shape, views) = (norm_shape(y_bar), SavedViews::new(saved, gamma));
+                let (x, g, b) = slice::norm::backward(&shape, views.saved(), &Self::view(y_bar));
+                (tensor(x, y_bar.dims()), tensor(g, [shape.channels]), tensor(b, [shape.channels]))
+            }
+
+            fn norm_backward_tangent(
+                saved: &Normalized<Self>,
+                gamma: &Tensor<Self, 1>,
+                (x_dot, gamma_dot): (&Tensor<Self, 4>, &Tensor<Self, 1>),
+                (y_bar, y_bar_dot): (&Tensor<Self, 4>, &Tensor<Self, 4>),
+            ) -> NormCotangents<Self> {
+                let (shape, views) = (norm_shape(y_bar), SavedViews::new(saved, gamma));
+                let (x, g, b) = slice::norm::backward_tangent(
+                    &shape,
+                    views.saved(),
+                    &Self::view(x_dot),
+                    &Self::view(gamma_dot),
+                    &Self::view(y_bar),
+                    &Self::view(y_bar_dot),
+                );
+                (tensor(x, y_bar.dims()), tensor(g, [shape.channels]), tensor(b, [shape.channels]))
+            }
+
+            fn rectify(x: &Tensor<Self, 4>) -> Tensor<Self, 4> {
+                let zero = <Self as BackendTypes>::FloatElem::default();
+                let y = slice::vector::map(&Self::view(x), |x| if x > zero { x } else { zero });
+                tensor(y, x.dims())
+            }
+
+            fn rectify_mask(y: &Tensor<Self, 4>, t: &Tensor<Self, 4>) -> Tensor<Self, 4> {
+                let zero = <Self as BackendTypes>::FloatElem::default();
+                let masked = slice::vector::zip(&Self::view(y), &Self::view(t), |y, t| {
+                    if y > zero { t } else { zero }
+                });
+                tensor(masked, t.dims())
+            }
+
+            fn max_pool(s: &PoolShape, x: &Tensor<Self, 4>) -> (Tensor<Self, 4>, Self::Indices) {
+                let (y, indices) = slice::pool::max_forward(s, &Self::view(x));
+                let [batch, channels, _, _] = x.dims();
+                let shape = [batch, channels, s.height_out(), s.width_out()];
+                (tensor(y, shape), std::sync::Arc::new(indices))
+            }
+
+            fn max_pool_tangent(
+                s: &PoolShape,
+                x_dot: &Tensor<Self, 4>,
+                indices: &Self::Indices,
+            ) -> Tensor<Self, 4> {
+                let [batch, channels, _, _] = x_dot.dims();
+                let shape = [batch, channels, s.height_out(), s.width_out()];
+                tensor(slice::pool::gather(s, &Self::view(x_dot), indices), shape)
+            }
+
+            fn max_pool_backward(
+                s: &PoolShape,
+                y_bar: &Tensor<Self, 4>,
+                indices: &Self::Indices,
+            ) -> Tensor<Self, 4> {
+                let [batch, channels, _, _] = y_bar.dims();
+                let shape = [batch, channels, s.height, s.width];
+                tensor(slice::pool::scatter(s, &Self::view(y_bar), indices), shape)
+            }
+
+            fn average_pool(x: &Tensor<Self, 4>) -> Tensor<Self, 4> {
+                let [batch, channels, height, width] = x.dims();
+                let y = slice::pool::mean(height * width, &Self::view(x));
+                tensor(y, [batch, channels, 1, 1])
+            }
+
+            fn average_pool_backward(
+                y_bar: &Tensor<Self, 4>,
+                height: usize,
+                width: usize,
+            ) -> Tensor<Self, 4> {
+                let [batch, channels, _, _] = y_bar.dims();
+                let x_bar = slice::pool::spread(height * width, &Self::view(y_bar));
+                tensor(x_bar, [batch, channels, height, width])
+            }
+
+            fn matmul(
+                a: &Tensor<Self, 2>,
+                b: &Tensor<Self, 2>,
+                transpose: Transpose,
+            ) -> Tensor<Self, 2> {
+                use slice::gemm::{Into, Layout, gemm};
+                let dense = |t: &Tensor<Self, 2>| Layout::dense(t.dims()[0], t.dims()[1]);
+                let (mut left, mut right) = (dense(a), dense(b));
+                match transpose {
+                    Transpose::Neither => {}
+                    Transpose::Left => left = left.transposed(),
+                    Transpose::Right => right = right.transposed(),
+                }
+                let shape = [left.rows, right.cols];
+                let zero = <Self as BackendTypes>::FloatElem::default();
+                let mut out = vec![zero; shape[0] * shape[1]];
+                let (a, b) = (Self::view(a), Self::view(b));
+                let layout = Layout::dense(shape[0], shape[1]);
+                gemm((&mut out, layout), (&a, left), (&b, right), Into::Overwrite);
+                tensor(out, shape)
+            }
+
+            fn sum_rows(x: &Tensor<Self, 2>) -> Tensor<Self, 1> {
+                let [_, cols] = x.dims();
+                let mut sums = vec![0.0f64; cols];
+                for row in Self::view(x).chunks_exact(cols) {
+                    for (sum, value) in sums.iter_mut().zip(row) {
+                        *sum += value.wide();
+                    }
+                }
+                tensor(sums.into_iter().map(Real::of).collect(), [cols])
+            }
+
+            fn add(a: Tensor<Self, 4>, b: &Tensor<Self, 4>) -> Tensor<Self, 4> {
+                let sum = slice::vector::zip(&Self::view(&a), &Self::view(b), |a, b| a + b);
+                tensor(sum, a.dims())
+            }
+
+            fn axpby(a: f64, x: &Tensor<Self, 1>, b: f64, y: Tensor<Self, 1>) -> Tensor<Self, 1> {
+                let x = Self::view(x);
+                Self::update(y, |y| slice::vector::axpby(Real::of(a), &x, Real::of(b), y))
+            }
+
+            fn segment_dots(
+                pairs: &[(&Tensor<Self, 1>, &Tensor<Self, 1>)],
+                offsets: &[usize],
+            ) -> Vec<f64> {
+                let mut dots = Vec::with_capacity(pairs.len() * offsets.len());
+                for (x, y) in pairs {
+                    let (x, y) = (Self::view(x), Self::view(y));
+                    for segment in offsets.windows(2) {
+                        let range = segment[0]..segment[1];
+                        dots.push(slice::vector::dot(&x[range.clone()], &y[range]));
+                    }
+                }
+                dots
+            }
+
+            fn wait(_device: &Self::Device) {}
+        }
+
+        /// Views of γ and of what a batch norm kept.
+        struct SavedViews {
+            gamma: <$backend as HostMemory>::View,
+            normalized: <$backend as HostMemory>::View,
+            inv_std: <$backend as HostMemory>::View,
+        }
+
+        impl SavedViews {
+            fn new(saved: &Normalized<$backend>, gamma: &Tensor<$backend, 1>) -> Self {
+                Self {
+                    gamma: <$backend>::view(gamma),
+                    normalized: <$backend>::view(&saved.normalized),
+                    inv_std: <$backend>::view(&saved.inv_std),
+                }
+            }
+
+            fn saved(
+                &self,
+            ) -> slice::norm::Saved<'_, <$backend as burn_backend::BackendTypes>::FloatElem> {
+                slice::norm::Saved {
+                    gamma: &self.gamma,
+                    normalized: &self.normalized,
+                    inv_std: &self.inv_std,
+                }
+            }
+        }
+    };
+}
+pub(super) use impl_kernels_on_slices;
+
+/// The shape of a batch norm over `x`.
+pub(super) fn norm_shape<B: Backend>(x: &Tensor<B, 4>) -> super::slice::norm::NormShape {
+    let [batch, channels, height, width] = x.dims();
+    super::slice::norm::NormShape { batch, channels, pixels: height * width }
+}

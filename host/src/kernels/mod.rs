@@ -1,0 +1,241 @@
+//! The arithmetic under the network, one implementation per kind of backend behind one trait.
+//!
+//! CPU backends compute on slices ([`slice`]), because Burn's generic convolution backward is several
+//! times slower and its parallel reductions are not this project's to vouch for; devices compute with
+//! the backend's own operations ([`device`]), and nothing of theirs comes back to the host but scalars.
+
+#[cfg(any(feature = "flex", feature = "candle", feature = "ndarray"))]
+mod cpu;
+pub mod device;
+mod real;
+pub mod slice;
+
+#[cfg(feature = "candle")]
+mod candle;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "ndarray")]
+mod ndarray;
+
+use burn_backend::Backend;
+use burn_tensor::Tensor;
+
+pub use real::Real;
+
+/// Burn's pure-Rust CPU backend.
+#[cfg(feature = "flex")]
+pub type Flex = burn_flex::Flex;
+/// Burn's candle backend, on the CPU.
+#[cfg(feature = "candle")]
+pub type Candle = burn_candle::Candle<f32, i64>;
+/// Burn's ndarray backend in f64, the oracle.
+#[cfg(feature = "ndarray")]
+pub type NdArray = burn_ndarray::NdArray<f64>;
+/// NVIDIA GPUs.
+#[cfg(feature = "cuda")]
+pub type Cuda = burn_cuda::Cuda;
+
+/// Shapes of one convolution with a square kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Images.
+    pub batch: usize,
+    /// Input channels.
+    pub channels_in: usize,
+    /// Output channels.
+    pub channels_out: usize,
+    /// Input height.
+    pub height: usize,
+    /// Input width.
+    pub width: usize,
+    /// Kernel size.
+    pub kernel: usize,
+    /// Stride in both directions.
+    pub stride: usize,
+    /// Zeros around the image.
+    pub padding: usize,
+}
+
+impl ConvShape {
+    /// Output height.
+    pub fn height_out(&self) -> usize {
+        (self.height + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+
+    /// Output width.
+    pub fn width_out(&self) -> usize {
+        (self.width + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+
+    /// `[batch, channels_out, height_out, width_out]`.
+    pub fn output(&self) -> [usize; 4] {
+        [self.batch, self.channels_out, self.height_out(), self.width_out()]
+    }
+}
+
+/// Shapes of one max-pool with a square window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolShape {
+    /// Images times channels.
+    pub planes: usize,
+    /// Input height.
+    pub height: usize,
+    /// Input width.
+    pub width: usize,
+    /// Window size.
+    pub kernel: usize,
+    /// Stride in both directions.
+    pub stride: usize,
+    /// Cells around the image, which never win; less than `kernel`.
+    pub padding: usize,
+}
+
+impl PoolShape {
+    /// Output height.
+    pub fn height_out(&self) -> usize {
+        (self.height + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+
+    /// Output width.
+    pub fn width_out(&self) -> usize {
+        (self.width + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+}
+
+/// What batch norm keeps for its later passes.
+#[derive(Clone, Debug)]
+pub struct Normalized<B: Backend> {
+    /// x̂, of the input's shape.
+    pub normalized: Tensor<B, 4>,
+    /// 1/√(σ² + ε), `[channels]`.
+    pub inv_std: Tensor<B, 1>,
+}
+
+/// Batch statistics, `[channels]` each; the variance is the biased one.
+#[derive(Clone, Debug)]
+pub struct BatchStatistics<B: Backend> {
+    /// μ.
+    pub mean: Tensor<B, 1>,
+    /// σ².
+    pub variance: Tensor<B, 1>,
+}
+
+/// x̄ (or x̄̇) with the cotangents of γ and β.
+pub type NormCotangents<B> = (Tensor<B, 4>, Tensor<B, 1>, Tensor<B, 1>);
+
+/// Arithmetic of the network and of the registers on one backend.
+///
+/// Every operation gives the same bits for the same input, whatever the number of threads.
+pub trait Kernels: Backend<FloatElem: Real> {
+    /// Positions of the maxima that a max-pool found.
+    type Indices: Clone + Send + std::fmt::Debug;
+
+    /// `y = w ∗ x`; `w`: `[channels_out, channels_in, kernel, kernel]`.
+    fn conv(s: &ConvShape, x: &Tensor<Self, 4>, w: &Tensor<Self, 4>) -> Tensor<Self, 4>;
+
+    /// x̄ of a convolution from ȳ.
+    fn conv_input(s: &ConvShape, w: &Tensor<Self, 4>, y_bar: &Tensor<Self, 4>) -> Tensor<Self, 4>;
+
+    /// w̄ of a convolution from ȳ.
+    fn conv_weight(s: &ConvShape, x: &Tensor<Self, 4>, y_bar: &Tensor<Self, 4>) -> Tensor<Self, 4>;
+
+    /// Batch norm with batch statistics.
+    fn norm(
+        x: &Tensor<Self, 4>,
+        gamma: &Tensor<Self, 1>,
+        beta: &Tensor<Self, 1>,
+        eps: f64,
+    ) -> (Tensor<Self, 4>, Normalized<Self>, BatchStatistics<Self>);
+
+    /// ẏ from ẋ, γ̇, β̇.
+    fn norm_tangent(
+        saved: &Normalized<Self>,
+        gamma: &Tensor<Self, 1>,
+        x_dot: &Tensor<Self, 4>,
+        gamma_dot: &Tensor<Self, 1>,
+        beta_dot: &Tensor<Self, 1>,
+    ) -> Tensor<Self, 4>;
+
+    /// (x̄, γ̄, β̄) from ȳ.
+    fn norm_backward(
+        saved: &Normalized<Self>,
+        gamma: &Tensor<Self, 1>,
+        y_bar: &Tensor<Self, 4>,
+    ) -> NormCotangents<Self>;
+
+    /// (x̄̇, γ̄̇, β̄̇) from (ẋ, γ̇) and (ȳ, ȳ̇).
+    fn norm_backward_tangent(
+        saved: &Normalized<Self>,
+        gamma: &Tensor<Self, 1>,
+        tangents: (&Tensor<Self, 4>, &Tensor<Self, 1>),
+        cotangents: (&Tensor<Self, 4>, &Tensor<Self, 4>),
+    ) -> NormCotangents<Self>;
+
+    /// max(x, 0).
+    fn rectify(x: &Tensor<Self, 4>) -> Tensor<Self, 4>;
+
+    /// `t` where `y > 0`, else 0: tangent and cotangent of ReLU from its output.
+    fn rectify_mask(y: &Tensor<Self, 4>, t: &Tensor<Self, 4>) -> Tensor<Self, 4>;
+
+    /// Max-pool.
+    fn max_pool(s: &PoolShape, x: &Tensor<Self, 4>) -> (Tensor<Self, 4>, Self::Indices);
+
+    /// Tangent of max-pool.
+    fn max_pool_tangent(
+        s: &PoolShape,
+        x_dot: &Tensor<Self, 4>,
+        indices: &Self::Indices,
+    ) -> Tensor<Self, 4>;
+
+    /// Adjoint of max-pool.
+    fn max_pool_backward(
+        s: &PoolShape,
+        y_bar: &Tensor<Self, 4>,
+        indices: &Self::Indices,
+    ) -> Tensor<Self, 4>;
+
+    /// Mean over the pixels: `[b, c, h, w]` to `[b, c, 1, 1]`.
+    fn average_pool(x: &Tensor<Self, 4>) -> Tensor<Self, 4>;
+
+    /// Adjoint of the average pool: `[b, c, 1, 1]` to `[b, c, h, w]`.
+    fn average_pool_backward(
+        y_bar: &Tensor<Self, 4>,
+        height: usize,
+        width: usize,
+    ) -> Tensor<Self, 4>;
+
+    /// `a b`, `aᵀ b` or `a bᵀ`.
+    fn matmul(a: &Tensor<Self, 2>, b: &Tensor<Self, 2>, transpose: Transpose) -> Tensor<Self, 2>;
+
+    /// Sum over the rows: `[rows, cols]` to `[cols]`.
+    fn sum_rows(x: &Tensor<Self, 2>) -> Tensor<Self, 1>;
+
+    /// `a + b`.
+    fn add(a: Tensor<Self, 4>, b: &Tensor<Self, 4>) -> Tensor<Self, 4>;
+
+    /// `a x + b y`, in the place of `y` where that is possible; a factor of exactly 0 means that its
+    /// vector is not read.
+    fn axpby(a: f64, x: &Tensor<Self, 1>, b: f64, y: Tensor<Self, 1>) -> Tensor<Self, 1>;
+
+    /// `xᵢ · yᵢ` over the segments `[offsets[s], offsets[s+1])`, all in one transfer from a device.
+    fn segment_dots(pairs: &[(&Tensor<Self, 1>, &Tensor<Self, 1>)], offsets: &[usize]) -> Vec<f64>;
+
+    /// Waits until all queued work is done; for timings.
+    fn wait(device: &Self::Device);
+
+    /// Whether tensors are ordinary memory of this process.
+    const ON_HOST: bool;
+}
+
+/// Which operand of a matrix product is transposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transpose {
+    /// `a b`.
+    Neither,
+    /// `aᵀ b`.
+    Left,
+    /// `a bᵀ`.
+    Right,
+}

@@ -1,0 +1,64 @@
+//! Long vectors: dots, linear combinations, elementwise maps.
+
+use rayon::prelude::*;
+
+use crate::kernels::Real;
+
+/// Elements of one chunk of a long vector.
+const CHUNK: usize = 1 << 15;
+/// Independent partial sums of a dot, for the processor's vector registers.
+const LANES: usize = 8;
+
+/// Σ aᵢ bᵢ in f64: eight interleaved sums over each chunk, chunks added in order.
+pub fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
+    if a.len() <= CHUNK {
+        return dot_chunk(a, b);
+    }
+    let parts: Vec<f64> =
+        a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK)).map(|(a, b)| dot_chunk(a, b)).collect();
+    parts.iter().sum()
+}
+
+fn dot_chunk<T: Real>(a: &[T], b: &[T]) -> f64 {
+    let mut lanes = [0.0f64; LANES];
+    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
+    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a.wide() * b.wide();
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a.wide() * b.wide()).sum();
+    lanes.iter().sum::<f64>() + rest
+}
+
+/// `y ← a x + b y`; a factor of exactly 0 means that its vector is not read.
+pub fn axpby<T: Real>(a: T, x: &[T], b: T, y: &mut [T]) {
+    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+        match (a == T::zero(), b == T::zero()) {
+            (true, true) => y.fill(T::zero()),
+            (true, false) => y.iter_mut().for_each(|y| *y = b * *y),
+            (false, true) => y.iter_mut().zip(x).for_each(|(y, x)| *y = a * *x),
+            (false, false) => y.iter_mut().zip(x).for_each(|(y, x)| *y = a * *x + b * *y),
+        }
+    });
+}
+
+/// `f` of every element.
+pub fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
+    let mut y = vec![T::zero(); x.len()];
+    y.par_chunks_mut(CHUNK)
+        .zip(x.par_chunks(CHUNK))
+        .for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x)));
+    y
+}
+
+/// `f` of every pair of elements.
+pub fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
+    let mut y = vec![T::zero(); a.len()];
+    y.par_chunks_mut(CHUNK)
+        .zip(a.par_chunks(CHUNK))
+        .zip(b.par_chunks(CHUNK))
+        .for_each(|((y, a), b)| y.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = f(*a, *b)));
+    y
+}

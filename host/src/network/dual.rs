@@ -1,0 +1,101 @@
+//! Dual tensors: a value and its tangent, for writing a loss once.
+//!
+//! Over an autodiff backend one piece of code gives the value, its gradient (reverse), its directional
+//! derivative (the tangent), and the tangent of the gradient (reverse over the tangent); no operation
+//! is differentiated twice in reverse mode.
+
+use burn_backend::Backend;
+use burn_tensor::{Bool, Int, Tensor};
+
+/// A value with an optional tangent; `None` is zero and costs nothing.
+#[derive(Clone, Debug)]
+pub struct Dual<B: Backend, const D: usize> {
+    /// The value.
+    pub value: Tensor<B, D>,
+    /// Its derivative in the direction of the day.
+    pub tangent: Option<Tensor<B, D>>,
+}
+
+impl<B: Backend, const D: usize> Dual<B, D> {
+    /// A value that moves in the direction `tangent`.
+    pub fn new(value: Tensor<B, D>, tangent: Option<Tensor<B, D>>) -> Self {
+        Self { value, tangent }
+    }
+
+    /// `factor · self`.
+    #[must_use]
+    pub fn scale(self, factor: f64) -> Self {
+        Self { value: self.value * factor, tangent: self.tangent.map(|t| t * factor) }
+    }
+}
+
+impl<B: Backend> Dual<B, 2> {
+    /// The rows of all parts, one after the other.
+    ///
+    /// # Panics
+    /// If some parts have a tangent and others have none.
+    pub fn cat(parts: Vec<Self>) -> Self {
+        let values = parts.iter().map(|part| part.value.clone()).collect();
+        let tangents: Vec<_> = parts.iter().filter_map(|part| part.tangent.clone()).collect();
+        assert!(tangents.is_empty() || tangents.len() == parts.len(), "all parts move or none");
+        let tangent = (!tangents.is_empty()).then(|| Tensor::cat(tangents, 0));
+        Self { value: Tensor::cat(values, 0), tangent }
+    }
+
+    /// Rows divided by their Euclidean norm; a row of zeros stays zero, and so does its derivative.
+    ///
+    /// u = z/‖z‖, u̇ = (ż − u (u·ż))/‖z‖.
+    #[must_use]
+    pub fn normalize_rows(self) -> Self {
+        let square = (self.value.clone() * self.value.clone()).sum_dim(1);
+        let zero: Tensor<B, 2, Bool> = square.clone().equal_elem(0.0);
+        let inverse = square.mask_fill(zero.clone(), 1.0).sqrt().recip().mask_fill(zero, 0.0);
+        let value = self.value * inverse.clone();
+        let tangent = self.tangent.map(|t| {
+            let along = (value.clone() * t.clone()).sum_dim(1);
+            (t - value.clone() * along) * inverse
+        });
+        Self { value, tangent }
+    }
+
+    /// `self selfᵀ`.
+    #[must_use]
+    pub fn gram(self) -> Self {
+        let tangent = self.tangent.map(|t| {
+            let half = t.matmul(self.value.clone().transpose());
+            half.clone() + half.transpose()
+        });
+        let transposed = self.value.clone().transpose();
+        Self { value: self.value.matmul(transposed), tangent }
+    }
+
+    /// The matrix without its diagonal: those entries get a probability of exactly 0 in a softmax.
+    #[must_use]
+    pub fn without_diagonal(self) -> Self {
+        let [rows, _] = self.value.dims();
+        let device = self.value.device();
+        let mask: Tensor<B, 2, Bool> = Tensor::<B, 2>::eye(rows, &device).equal_elem(1.0);
+        // Finite, because ∞ − ∞ would be NaN; its exponential underflows to 0.
+        let value = self.value.mask_fill(mask.clone(), -1e30);
+        Self { value, tangent: self.tangent.map(|t| t.mask_fill(mask, 0.0)) }
+    }
+
+    /// Mean over the rows of −log softmax(row)[target]; targets `[rows]`. In nats.
+    ///
+    /// Convex in the logits. Its tangent is mean(Σ_j softmax_j u̇_j − u̇_target).
+    pub fn softmax_cross_entropy(self, targets: &Tensor<B, 1, Int>) -> Dual<B, 1> {
+        let [rows, _] = self.value.dims();
+        let targets = targets.clone().reshape([rows, 1]);
+        let top = self.value.clone().detach().max_dim(1);
+        let exponential = (self.value.clone() - top.clone()).exp();
+        let total = exponential.clone().sum_dim(1);
+        let picked = self.value.gather(1, targets.clone());
+        let value = (total.clone().log() + top - picked).sum() / rows as f64;
+        let tangent = self.tangent.map(|t| {
+            let probability = exponential / total;
+            let expected = (probability * t.clone()).sum_dim(1);
+            (expected - t.gather(1, targets)).sum() / rows as f64
+        });
+        Dual { value, tangent }
+    }
+}

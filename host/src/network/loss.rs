@@ -1,0 +1,152 @@
+//! Losses of one or more `[batch, feature]` outputs, and their derivatives.
+
+use burn_autodiff::Autodiff;
+use burn_backend::TensorData;
+use burn_tensor::{Int, Tensor};
+
+use super::dual::Dual;
+use crate::kernels::{Kernels, Real};
+
+/// A loss, split for Gauss-Newton into an inner map and an outer function that is convex in the inner
+/// map's variables.
+///
+/// The split decides what the Gauss-Newton operator is: it is positive semi-definite only if `outer`
+/// is convex.
+pub trait Loss<B: Kernels> {
+    /// From the outputs (one per view, `[batch, feature]`) to the variables of the convex part.
+    fn inner(&self, outputs: Vec<Dual<Autodiff<B>, 2>>) -> Dual<Autodiff<B>, 2>;
+
+    /// The convex part: a single value.
+    fn outer(&self, variables: Dual<Autodiff<B>, 2>) -> Dual<Autodiff<B>, 1>;
+}
+
+/// NT-Xent contrastive loss of two views, mean over the 2·batch anchors (nats).
+///
+/// Chen et al. (2020), eq. 1: logits `z zᵀ/τ` of the normalised outputs, the diagonal excluded, the
+/// other view of the same image as the target. Inner up to the masked logits, outer the cross entropy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NtXent {
+    /// τ > 0, dimensionless.
+    pub temperature: f64,
+}
+
+impl<B: Kernels> Loss<B> for NtXent {
+    fn inner(&self, outputs: Vec<Dual<Autodiff<B>, 2>>) -> Dual<Autodiff<B>, 2> {
+        Dual::cat(outputs).normalize_rows().gram().scale(1.0 / self.temperature).without_diagonal()
+    }
+
+    fn outer(&self, logits: Dual<Autodiff<B>, 2>) -> Dual<Autodiff<B>, 1> {
+        let [rows, _] = logits.value.dims();
+        let targets = (0..rows).map(|i| (i + rows / 2) % rows);
+        let targets = indices(targets, &logits.value);
+        logits.softmax_cross_entropy(&targets)
+    }
+}
+
+/// Softmax cross entropy of one output against class labels, mean over the batch (nats).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrossEntropy {
+    /// The class of every row.
+    pub labels: Vec<u32>,
+}
+
+impl<B: Kernels> Loss<B> for CrossEntropy {
+    fn inner(&self, outputs: Vec<Dual<Autodiff<B>, 2>>) -> Dual<Autodiff<B>, 2> {
+        Dual::cat(outputs)
+    }
+
+    fn outer(&self, logits: Dual<Autodiff<B>, 2>) -> Dual<Autodiff<B>, 1> {
+        let targets = indices(self.labels.iter().map(|label| *label as usize), &logits.value);
+        logits.softmax_cross_entropy(&targets)
+    }
+}
+
+/// An integer vector on the device of `like`.
+fn indices<B: Kernels>(
+    values: impl Iterator<Item = usize>,
+    like: &Tensor<Autodiff<B>, 2>,
+) -> Tensor<Autodiff<B>, 1, Int> {
+    let values: Vec<i64> = values.map(|value| value as i64).collect();
+    let len = values.len();
+    Tensor::from_data(TensorData::new(values, [len]), &like.device())
+}
+
+/// A tensor that reverse mode differentiates with respect to.
+fn leaf<B: Kernels>(value: &Tensor<B, 2>) -> Tensor<Autodiff<B>, 2> {
+    Tensor::from_inner(value.clone()).require_grad()
+}
+
+fn constant<B: Kernels>(value: &Tensor<B, 2>) -> Tensor<Autodiff<B>, 2> {
+    Tensor::from_inner(value.clone())
+}
+
+/// Gradients of `of` with respect to the leaves; zero where it does not depend on one.
+fn gradients<B: Kernels, const D: usize>(
+    of: &Tensor<Autodiff<B>, D>,
+    leaves: &[Tensor<Autodiff<B>, 2>],
+) -> Vec<Tensor<B, 2>> {
+    let gradients = of.backward();
+    leaves
+        .iter()
+        .map(|leaf| leaf.grad(&gradients).unwrap_or_else(|| leaf.clone().inner().zeros_like()))
+        .collect()
+}
+
+/// The loss and its gradient with respect to every output.
+pub fn value_and_gradient<B: Kernels>(
+    loss: &dyn Loss<B>,
+    outputs: &[Tensor<B, 2>],
+) -> (f64, Vec<Tensor<B, 2>>) {
+    let leaves: Vec<_> = outputs.iter().map(leaf).collect();
+    let duals = leaves.iter().map(|leaf| Dual::new(leaf.clone(), None)).collect();
+    let value = loss.outer(loss.inner(duals)).value;
+    let gradients = gradients(&value, &leaves);
+    (value.inner().into_scalar().wide(), gradients)
+}
+
+/// The loss without its gradient.
+pub fn value<B: Kernels>(loss: &dyn Loss<B>, outputs: &[Tensor<B, 2>]) -> f64 {
+    let duals = outputs.iter().map(|output| Dual::new(constant(output), None)).collect();
+    loss.outer(loss.inner(duals)).value.inner().into_scalar().wide()
+}
+
+/// ∇²loss · direction, with respect to the outputs.
+pub fn hessian_product<B: Kernels>(
+    loss: &dyn Loss<B>,
+    outputs: &[Tensor<B, 2>],
+    direction: &[Tensor<B, 2>],
+) -> Vec<Tensor<B, 2>> {
+    let leaves: Vec<_> = outputs.iter().map(leaf).collect();
+    let duals = leaves
+        .iter()
+        .zip(direction)
+        .map(|(leaf, dot)| Dual::new(leaf.clone(), Some(constant(dot))))
+        .collect();
+    let derivative = loss.outer(loss.inner(duals)).tangent.expect("a moving input moves the loss");
+    gradients(&derivative, &leaves)
+}
+
+/// JᵀH_outer J · direction, with respect to the outputs: the Gauss-Newton part of [`hessian_product`].
+pub fn gauss_newton_product<B: Kernels>(
+    loss: &dyn Loss<B>,
+    outputs: &[Tensor<B, 2>],
+    direction: &[Tensor<B, 2>],
+) -> Vec<Tensor<B, 2>> {
+    let leaves: Vec<_> = outputs.iter().map(leaf).collect();
+    let duals = leaves
+        .iter()
+        .zip(direction)
+        .map(|(leaf, dot)| Dual::new(leaf.clone(), Some(constant(dot))))
+        .collect();
+    let inner = loss.inner(duals);
+    let inner_dot = inner.tangent.expect("a moving input moves the variables").inner();
+    // H_outer u̇: reverse over the outer part's tangent, u being the leaf.
+    let variables = leaf(&inner.value.clone().inner());
+    let outer = loss.outer(Dual::new(variables.clone(), Some(constant(&inner_dot))));
+    let derivative = outer.tangent.expect("moving variables move the loss");
+    let [curved] = gradients(&derivative, std::slice::from_ref(&variables))
+        .try_into()
+        .expect("one gradient for one leaf");
+    // Jᵀ of that: reverse over the inner map, contracted with a constant.
+    gradients(&(inner.value * constant(&curved)).sum(), &leaves)
+}

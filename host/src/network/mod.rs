@@ -1,0 +1,35 @@
+//! Networks with the four passes that exact Hessian-vector products need, and the losses on top.
+//!
+//! A [`Layer`] has forward, tangent, backward, and the tangent of backward (Pearlmutter 1994); a
+//! [`Network`] is a sequence of them with residual sums, over one flat parameter vector. A
+//! [`Linearization`] keeps one batch's values, so that each product afterwards costs the tangent work
+//! alone. Losses see only the small outputs and are written once, on [dual tensors](dual::Dual).
+
+pub mod dual;
+pub mod layer;
+pub mod loss;
+
+mod batch_norm;
+mod conv;
+mod linear;
+mod linearization;
+mod parameters;
+mod pool;
+mod relu;
+mod resnet;
+mod sequence;
+mod tower;
+
+pub use batch_norm::{BatchNorm, EPSILON};
+pub use conv::Conv;
+pub use layer::{Cotangents, Direction, Layer, Saved};
+pub use linear::Linear;
+pub use linearization::{Curvature, Linearization};
+pub use parameters::{Init, ParameterTable, Segment};
+pub use pool::{AveragePool, MaxPool};
+pub use relu::Relu;
+pub use resnet::{
+    Architecture, BackboneSettings, Stem, backbone, classifier, mlp_head, output_width,
+};
+pub use sequence::{Backward, Forward, Linearized, Network, Want};
+pub use tower::{Gradients, Tower, TowerParameters};

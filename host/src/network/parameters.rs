@@ -1,0 +1,104 @@
+//! The table of a flat parameter vector: names, shapes, offsets, initial values.
+
+use bissl_core::Stream;
+
+/// How a tensor starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// All 0.
+    Zero,
+    /// All 1.
+    One,
+    /// Normal with variance 2/fan_out (He et al. 2015), as torchvision's ResNets.
+    KaimingFanOut,
+    /// Uniform in ±1/√fan_in, as torch's linear layers.
+    UniformFanIn,
+}
+
+/// One tensor of the vector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// torchvision's name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// First element in the flat vector.
+    pub offset: usize,
+    /// How it starts.
+    pub init: Init,
+}
+
+impl Segment {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Never: every tensor has elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The tensors of a flat vector, in order and without gaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParameterTable {
+    segments: Vec<Segment>,
+    len: usize,
+}
+
+impl ParameterTable {
+    /// Appends a tensor; returns its offset.
+    pub fn push(&mut self, name: impl Into<String>, shape: &[usize], init: Init) -> usize {
+        let offset = self.len;
+        let segment = Segment { name: name.into(), shape: shape.to_vec(), offset, init };
+        self.len += segment.len();
+        self.segments.push(segment);
+        offset
+    }
+
+    /// The tensors.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Elements of the vector.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no parameter at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bounds of the segments: `segments + 1` offsets, from 0 to [`ParameterTable::len`].
+    pub fn offsets(&self) -> Vec<usize> {
+        self.segments.iter().map(|s| s.offset).chain([self.len]).collect()
+    }
+
+    /// The initial vector: element `i` is drawn at index `i` of the stream, so it depends on nothing
+    /// but the seed and its place.
+    pub fn initial(&self, stream: Stream) -> Vec<f32> {
+        let mut values = vec![0.0; self.len];
+        for segment in &self.segments {
+            let range = segment.offset..segment.offset + segment.len();
+            let receptive: usize = segment.shape.iter().skip(2).product();
+            let fan_out = segment.shape.first().copied().unwrap_or(1) * receptive;
+            let fan_in = segment.shape.get(1).copied().unwrap_or(fan_out) * receptive;
+            for (index, value) in range.clone().zip(&mut values[range]) {
+                let mut draws = stream.at(index as u64);
+                *value = match segment.init {
+                    Init::Zero => 0.0,
+                    Init::One => 1.0,
+                    Init::KaimingFanOut => draws.normal() * libm::sqrtf(2.0 / fan_out as f32),
+                    Init::UniformFanIn => {
+                        let bound = 1.0 / libm::sqrtf(fan_in as f32);
+                        draws.uniform_in(-bound, bound)
+                    }
+                };
+            }
+        }
+        values
+    }
+}

@@ -1,0 +1,152 @@
+//! Residual networks (He et al. 2016) with torchvision's names, and the heads on top of them.
+
+use super::Init;
+use super::batch_norm::BatchNorm;
+use super::conv::Conv;
+use super::linear::Linear;
+use super::pool::{AveragePool, MaxPool};
+use super::relu::Relu;
+use super::sequence::{Builder, Kind, Network, Node};
+
+/// Which residual network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// Three stages of one basic block, widths w, 2w, 4w: for images of 32 pixels and small machines.
+    ResNetSmall,
+    /// Four stages of two basic blocks, widths w, 2w, 4w, 8w; w = 64 is ResNet-18.
+    ResNet18,
+}
+
+/// What stands before the first stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stem {
+    /// 3×3 convolution, stride 1: for small images.
+    Small,
+    /// 3×3 convolution, stride 2: for small images and small machines.
+    SmallStrided,
+    /// 7×7 convolution, stride 2, and max-pool: ImageNet's.
+    ImageNet,
+}
+
+/// A backbone's shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackboneSettings {
+    /// Stages and blocks.
+    pub architecture: Architecture,
+    /// Channels of the first stage, at least 1.
+    pub width: usize,
+    /// What stands before it.
+    pub stem: Stem,
+}
+
+impl Architecture {
+    fn blocks(self) -> &'static [usize] {
+        match self {
+            Self::ResNetSmall => &[1, 1, 1],
+            Self::ResNet18 => &[2, 2, 2, 2],
+        }
+    }
+}
+
+/// Features of a backbone's output.
+pub fn output_width(settings: BackboneSettings) -> usize {
+    settings.width << (settings.architecture.blocks().len() - 1)
+}
+
+/// The backbone: `[batch, 3, h, w]` to `[batch, features, 1, 1]`.
+///
+/// Every block's last γ starts at 0, so that the network starts as a shallow one (Goyal et al. 2017).
+pub fn backbone(settings: BackboneSettings) -> Network {
+    let BackboneSettings { architecture, width, stem } = settings;
+    Network::build(|builder| {
+        let mut nodes = builder.stem(stem, width);
+        let mut channels = width;
+        for (stage, blocks) in architecture.blocks().iter().enumerate() {
+            for block in 0..*blocks {
+                let stride = if block == 0 && stage > 0 { 2 } else { 1 };
+                let out = width << stage;
+                let name = format!("layer{}.{block}", stage + 1);
+                nodes.extend(builder.basic_block(&name, channels, out, stride));
+                channels = out;
+            }
+        }
+        nodes.push(builder.layer(Kind::AveragePool(AveragePool)));
+        nodes
+    })
+}
+
+/// A projector: hidden layers Linear with bias, batch norm, ReLU; last Linear without bias.
+///
+/// `widths`: hidden widths, then the output's; at least one.
+pub fn mlp_head(features: usize, widths: &[usize]) -> Network {
+    Network::build(|builder| {
+        let mut nodes = Vec::new();
+        let mut from = features;
+        for (index, to) in widths.iter().copied().enumerate() {
+            let hidden = index + 1 < widths.len();
+            let name = format!("{}", 3 * index);
+            let linear = Linear::new(builder.parameters, &name, from, to, hidden);
+            nodes.push(builder.layer(Kind::Linear(linear)));
+            if hidden {
+                nodes.push(builder.norm(&format!("{}", 3 * index + 1), to, Init::One));
+                nodes.push(builder.layer(Kind::Relu(Relu)));
+            }
+            from = to;
+        }
+        nodes
+    })
+}
+
+/// A classifier: one linear layer with bias.
+pub fn classifier(features: usize, classes: usize) -> Network {
+    Network::build(|builder| {
+        let linear = Linear::new(builder.parameters, "fc", features, classes, true);
+        vec![builder.layer(Kind::Linear(linear))]
+    })
+}
+
+impl Builder<'_> {
+    fn conv(&mut self, name: &str, from: usize, to: usize, kernel: usize, stride: usize) -> Node {
+        let conv = Conv::new(self.parameters, name, (from, to), kernel, stride);
+        self.layer(Kind::Conv(conv))
+    }
+
+    fn norm(&mut self, name: &str, channels: usize, gamma: Init) -> Node {
+        let norm = BatchNorm::new(self.parameters, self.statistics, name, channels, gamma);
+        self.layer(Kind::BatchNorm(norm))
+    }
+
+    fn stem(&mut self, stem: Stem, width: usize) -> Vec<Node> {
+        let (kernel, stride) = match stem {
+            Stem::Small => (3, 1),
+            Stem::SmallStrided => (3, 2),
+            Stem::ImageNet => (7, 2),
+        };
+        let mut nodes = vec![
+            self.conv("conv1", 3, width, kernel, stride),
+            self.norm("bn1", width, Init::One),
+            self.layer(Kind::Relu(Relu)),
+        ];
+        if stem == Stem::ImageNet {
+            let pool = MaxPool { kernel: 3, stride: 2, padding: 1 };
+            nodes.push(self.layer(Kind::MaxPool(pool)));
+        }
+        nodes
+    }
+
+    fn basic_block(&mut self, name: &str, from: usize, to: usize, stride: usize) -> [Node; 2] {
+        let main = vec![
+            self.conv(&format!("{name}.conv1"), from, to, 3, stride),
+            self.norm(&format!("{name}.bn1"), to, Init::One),
+            self.layer(Kind::Relu(Relu)),
+            self.conv(&format!("{name}.conv2"), to, to, 3, 1),
+            self.norm(&format!("{name}.bn2"), to, Init::Zero),
+        ];
+        let mut shortcut = Vec::new();
+        if stride != 1 || from != to {
+            shortcut.push(self.conv(&format!("{name}.downsample.0"), from, to, 1, stride));
+            shortcut.push(self.norm(&format!("{name}.downsample.1"), to, Init::One));
+        }
+        [Node::Residual { main, shortcut }, self.layer(Kind::Relu(Relu))]
+    }
+}

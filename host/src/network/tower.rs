@@ -1,0 +1,115 @@
+//! A backbone with a head on top: gradients of a loss over one or more views.
+
+use burn_tensor::Tensor;
+
+use super::layer::Saved;
+use super::loss::{Loss, value_and_gradient};
+use super::sequence::{Network, Want};
+use crate::kernels::Kernels;
+
+/// A backbone and a head; every view is its own forward pass with its own batch statistics.
+#[derive(Clone, Copy, Debug)]
+pub struct Tower<'a> {
+    /// From images to features.
+    pub backbone: &'a Network,
+    /// From features to outputs.
+    pub head: &'a Network,
+}
+
+/// Parameters of a tower.
+#[derive(Clone, Debug)]
+pub struct TowerParameters<B: Kernels> {
+    /// The backbone's, flat.
+    pub backbone: Tensor<B, 1>,
+    /// The head's, flat.
+    pub head: Tensor<B, 1>,
+}
+
+/// One view's forward pass.
+#[derive(Clone, Debug)]
+pub(super) struct View<B: Kernels> {
+    pub(super) backbone: Vec<Saved<B>>,
+    pub(super) head: Vec<Saved<B>>,
+    pub(super) output: Tensor<B, 2>,
+}
+
+/// A loss, its gradients, and the batch statistics that were met.
+#[derive(Clone, Debug)]
+pub struct Gradients<B: Kernels> {
+    /// The loss.
+    pub loss: f64,
+    /// With respect to the backbone; `None` if it was not asked for.
+    pub backbone: Option<Tensor<B, 1>>,
+    /// With respect to the head.
+    pub head: Tensor<B, 1>,
+    views: Vec<View<B>>,
+}
+
+impl<B: Kernels> Gradients<B> {
+    /// Running statistics of backbone and head after this step, view after view.
+    pub fn updated_statistics(
+        &self,
+        tower: Tower<'_>,
+        (mut backbone, mut head): (Tensor<B, 1>, Tensor<B, 1>),
+    ) -> (Tensor<B, 1>, Tensor<B, 1>) {
+        for view in &self.views {
+            backbone = tower.backbone.updated_statistics(backbone, &view.backbone);
+            head = tower.head.updated_statistics(head, &view.head);
+        }
+        (backbone, head)
+    }
+}
+
+/// `[batch, feature]` as the `[batch, feature, 1, 1]` of the layers.
+pub(super) fn as_features<B: Kernels>(x: Tensor<B, 2>) -> Tensor<B, 4> {
+    let [batch, features] = x.dims();
+    x.reshape([batch, features, 1, 1])
+}
+
+/// The inverse of [`as_features`].
+pub(super) fn as_rows<B: Kernels>(x: Tensor<B, 4>) -> Tensor<B, 2> {
+    let [batch, features, _, _] = x.dims();
+    x.reshape([batch, features])
+}
+
+/// Sum of optional terms of equal length.
+pub(super) fn accumulate<B: Kernels>(sum: &mut Option<Tensor<B, 1>>, term: Option<Tensor<B, 1>>) {
+    *sum = match (sum.take(), term) {
+        (Some(sum), Some(term)) => Some(B::axpby(1.0, &term, 1.0, sum)),
+        (sum, term) => sum.or(term),
+    };
+}
+
+impl Tower<'_> {
+    pub(super) fn view<B: Kernels>(&self, p: &TowerParameters<B>, x: Tensor<B, 4>) -> View<B> {
+        let features = self.backbone.forward(&p.backbone, x);
+        let output = self.head.forward(&p.head, features.y);
+        View { backbone: features.saved, head: output.saved, output: as_rows(output.y) }
+    }
+
+    /// Loss and gradients in training mode; `views`: `[batch, 3, height, width]` each.
+    pub fn gradients<B: Kernels>(
+        &self,
+        p: &TowerParameters<B>,
+        views: Vec<Tensor<B, 4>>,
+        loss: &dyn Loss<B>,
+        with_backbone: bool,
+    ) -> Gradients<B> {
+        let views: Vec<View<B>> = views.into_iter().map(|x| self.view(p, x)).collect();
+        let outputs: Vec<_> = views.iter().map(|view| view.output.clone()).collect();
+        let (loss, output_bars) = value_and_gradient(loss, &outputs);
+        let (mut backbone, mut head) = (None, None);
+        for (view, bar) in views.iter().zip(output_bars) {
+            let want = Want { parameters: true, input: with_backbone, layers: false };
+            let below = self.head.backward(&p.head, &view.head, as_features(bar), want);
+            accumulate::<B>(&mut head, below.parameters);
+            if let Some(feature_bar) = below.input.filter(|_| with_backbone) {
+                let want = Want { parameters: true, input: false, layers: false };
+                let bottom = self.backbone.backward(&p.backbone, &view.backbone, feature_bar, want);
+                accumulate::<B>(&mut backbone, bottom.parameters);
+            }
+        }
+        let head = head.expect("a head has parameters and a batch has a view");
+        Gradients { loss, backbone, head, views }
+    }
+}

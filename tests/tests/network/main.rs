@@ -1,0 +1,1 @@
+//! The network and its passes, on the backend of the feature.
