@@ -1,0 +1,250 @@
+//! One checkpoint: a folder with weights, a state and a manifest that seals both.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::files::{self, hash, sync_folder, write_synced};
+use super::tensors;
+use super::{NamedTensor, RunError, TensorView};
+
+const FORMAT: u32 = 1;
+const WEIGHTS: &str = "weights.safetensors";
+const STATE: &str = "state.json";
+const MANIFEST: &str = "manifest.json";
+
+/// How long a checkpoint stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retention {
+    /// Until enough newer ones exist.
+    Rolling,
+    /// For good: the end of a stage.
+    Permanent,
+}
+
+/// What a checkpoint is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct NewCheckpoint<'a, S> {
+    /// Stage within the run: lower-case letters, digits, `-`.
+    pub stage: &'a str,
+    /// Steps of the stage that are done.
+    pub step: u64,
+    /// How long it stays.
+    pub retention: Retention,
+    /// The network, in words that are equal only for networks whose weights are interchangeable.
+    pub architecture: &'a str,
+    /// Length of `metrics.jsonl` at this step, bytes.
+    pub metrics_bytes: u64,
+    /// Everything that is large.
+    pub tensors: &'a [TensorView<'a>],
+    /// Everything else; all floats finite.
+    pub state: &'a S,
+}
+
+/// A checkpoint that was read, every byte of it verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint<S> {
+    /// What it says about itself.
+    pub manifest: Manifest,
+    /// In the order of their names.
+    pub tensors: Vec<NamedTensor>,
+    /// The state.
+    pub state: S,
+}
+
+impl<S> Checkpoint<S> {
+    /// The tensor called `name`.
+    pub fn tensor(&self, name: &str) -> Option<&NamedTensor> {
+        let index = self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()?;
+        self.tensors.get(index)
+    }
+}
+
+/// What a checkpoint says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    format: u32,
+    /// Number of the checkpoint within its run: the highest is the newest.
+    pub sequence: u64,
+    /// Stage within the run.
+    pub stage: String,
+    /// Steps of the stage that are done.
+    pub step: u64,
+    /// How long it stays.
+    pub retention: Retention,
+    /// The network.
+    pub architecture: String,
+    /// Length of `metrics.jsonl` at this step, bytes.
+    pub metrics_bytes: u64,
+    weights: Seal,
+    state: Seal,
+    /// Of the manifest itself, this field being empty.
+    seal: String,
+}
+
+/// Length and hash of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seal {
+    bytes: u64,
+    fnv1a: String,
+}
+
+impl Seal {
+    fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, fnv1a: format!("{:016x}", hash(bytes)) }
+    }
+
+    /// The file's bytes, if they are those that were sealed.
+    fn open(&self, path: &Path) -> Result<Vec<u8>, RunError> {
+        let bytes = fs::read(path).map_err(RunError::io("read", path))?;
+        if bytes.len() as u64 != self.bytes {
+            let reason = format!("it has {} bytes, expected {}", bytes.len(), self.bytes);
+            return Err(RunError::damaged(path, reason));
+        }
+        if Self::of(&bytes) != *self {
+            return Err(RunError::damaged(path, "its hash is not the one in the manifest"));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Manifest {
+    /// The name of its folder.
+    pub fn folder_name(&self) -> String {
+        format!("{}-{:08}", self.stage, self.step)
+    }
+
+    fn sealed(mut self) -> Self {
+        self.seal = String::new();
+        let seal = Seal::of(&self.encode()).fnv1a;
+        Self { seal, ..self }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest is text and integers");
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+/// Writes checkpoint number `sequence` as `folder`/`STAGE-STEP`.
+pub(super) fn write<S: Serialize + DeserializeOwned>(
+    folder: &Path,
+    sequence: u64,
+    new: &NewCheckpoint<'_, S>,
+) -> Result<PathBuf, RunError> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    assert!(!new.stage.is_empty() && new.stage.chars().all(is_plain), "stage {:?}", new.stage);
+    let state = encode_state(folder, new.state)?;
+    let weights = tensors::encode(folder, new.tensors)?;
+    let manifest = Manifest {
+        format: FORMAT,
+        sequence,
+        stage: new.stage.to_owned(),
+        step: new.step,
+        retention: new.retention,
+        architecture: new.architecture.to_owned(),
+        metrics_bytes: new.metrics_bytes,
+        weights: Seal::of(&weights),
+        state: Seal::of(&state),
+        seal: String::new(),
+    }
+    .sealed();
+    let path = folder.join(manifest.folder_name());
+    let temporary = files::beside(&path, ".tmp-");
+    let parts = [(WEIGHTS, weights), (STATE, state), (MANIFEST, manifest.encode())];
+    let written = write_folder(&temporary, &parts).and_then(|()| replace(&temporary, &path));
+    written.map_err(|source| {
+        // Only the first failure is worth reporting.
+        let _ = fs::remove_dir_all(&temporary);
+        RunError::Io { action: "write checkpoint", path: path.clone(), source }
+    })?;
+    Ok(path)
+}
+
+/// The state as JSON that is known to read back: JSON has no NaN and no infinity.
+fn encode_state<S: Serialize + DeserializeOwned>(
+    folder: &Path,
+    state: &S,
+) -> Result<Vec<u8>, RunError> {
+    let unstorable = |error: serde_json::Error| RunError::Unstorable {
+        what: "the state of the stage".to_owned(),
+        path: folder.to_owned(),
+        reason: error.to_string(),
+    };
+    let bytes = serde_json::to_vec_pretty(state).map_err(unstorable)?;
+    serde_json::from_slice::<S>(&bytes).map_err(unstorable)?;
+    Ok(bytes)
+}
+
+fn write_folder(path: &Path, parts: &[(&str, Vec<u8>)]) -> std::io::Result<()> {
+    if path.exists() {
+        fs::remove_dir_all(path)?;
+    }
+    fs::create_dir_all(path)?;
+    for (name, bytes) in parts {
+        write_synced(&path.join(name), bytes)?;
+    }
+    sync_folder(path)
+}
+
+/// Renames `new` to `path`; what was there is set aside first, then removed.
+fn replace(new: &Path, path: &Path) -> std::io::Result<()> {
+    let aside = files::beside(path, ".old-");
+    let was_there = path.exists();
+    if was_there {
+        fs::rename(path, &aside)?;
+    }
+    fs::rename(new, path)?;
+    sync_folder(files::parent(path))?;
+    if was_there { fs::remove_dir_all(&aside) } else { Ok(()) }
+}
+
+/// The manifest of the checkpoint in folder `path`, verified against its own seal.
+///
+/// # Errors
+/// It is missing, damaged, or of another version of the format.
+pub fn read_manifest(path: &Path) -> Result<Manifest, RunError> {
+    let file = path.join(MANIFEST);
+    let bytes = fs::read(&file).map_err(RunError::io("read", &file))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).map_err(|error| RunError::damaged(&file, error))?;
+    if manifest.format != FORMAT {
+        let reason = format!("it has format {}, expected {FORMAT}", manifest.format);
+        return Err(RunError::damaged(&file, reason));
+    }
+    // Comparing the bytes too finds changes that parse to the same values.
+    if manifest.clone().sealed() != manifest || manifest.encode() != bytes {
+        return Err(RunError::damaged(&file, "its hash is not the one that it states"));
+    }
+    Ok(manifest)
+}
+
+/// The checkpoint in folder `path`, of the network `architecture` where one is given.
+///
+/// # Errors
+/// Anything in it is missing or damaged, or the network is another one.
+pub fn read_checkpoint<S: DeserializeOwned>(
+    path: &Path,
+    architecture: Option<&str>,
+) -> Result<Checkpoint<S>, RunError> {
+    let manifest = read_manifest(path)?;
+    if let Some(expected) = architecture.filter(|expected| *expected != manifest.architecture) {
+        return Err(RunError::Architecture {
+            path: path.to_owned(),
+            found: manifest.architecture,
+            expected: expected.to_owned(),
+        });
+    }
+    let state_path = path.join(STATE);
+    let state = serde_json::from_slice(&manifest.state.open(&state_path)?)
+        .map_err(|error| RunError::damaged(&state_path, error))?;
+    let weights_path = path.join(WEIGHTS);
+    let tensors = tensors::decode(&weights_path, &manifest.weights.open(&weights_path)?)?;
+    Ok(Checkpoint { manifest, tensors, state })
+}

@@ -1,0 +1,105 @@
+//! What can go wrong with the files of a run.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+
+/// A file or folder of a run that cannot be used. Nothing half-written is left behind.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A new run would mix with what is there.
+    #[error(
+        "{} is not empty: name another folder with --out, or continue that run with --resume",
+        path.display()
+    )]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder is in use.
+    #[error("{} is being used by another bissl process", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Not a run folder, or not a checkpoint.
+    #[error("{} is not {expected}: {reason}", path.display())]
+    NotFound {
+        /// What was given.
+        path: PathBuf,
+        /// What it should be.
+        expected: &'static str,
+        /// What is missing.
+        reason: String,
+    },
+    /// A resumed run must be the same run.
+    #[error(
+        "{}: the run was started with `{key}` = {stored}, but {given} is given; \
+         leave it out to resume, or start a new run with another --out",
+        path.display()
+    )]
+    Differs {
+        /// The stored configuration.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// Its stored value.
+        stored: String,
+        /// Its value now.
+        given: String,
+    },
+    /// A stored configuration that is no longer valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file that is not what was written.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file or folder.
+        path: PathBuf,
+        /// How it is known.
+        reason: String,
+    },
+    /// A checkpoint of another network.
+    #[error("{} holds the network `{found}`, expected `{expected}`", path.display())]
+    Architecture {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its network.
+        found: String,
+        /// The network of this run.
+        expected: String,
+    },
+    /// Something that has no stored form, such as a NaN in a state.
+    #[error("cannot store {what} in {}: {reason}", path.display())]
+    Unstorable {
+        /// What.
+        what: String,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl RunError {
+    /// For `map_err` on an operation of the file system.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn damaged(path: &Path, reason: impl ToString) -> Self {
+        Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
+    }
+}

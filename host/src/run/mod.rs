@@ -1,0 +1,41 @@
+//! A run is a folder, and what is in it survives a kill at any moment.
+//!
+//! ```text
+//! RUN/
+//! ├── config.toml                      every setting
+//! ├── metrics.jsonl                    one JSON object a line
+//! ├── checkpoints/pretrain-00000120/   {weights.safetensors, state.json, manifest.json}
+//! └── report.html
+//! ```
+//!
+//! Files and checkpoint folders are written under another name, synchronised to disk, then renamed: a
+//! name is either absent or complete. Reading trusts nothing: length and hash of every file are checked.
+
+mod checkpoint;
+mod checkpoints;
+mod error;
+mod files;
+mod folder;
+mod metrics;
+mod tensors;
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::{
+    Checkpoint, Manifest, NewCheckpoint, Retention, read_checkpoint, read_manifest,
+};
+pub use checkpoints::{Checkpoints, Entry, Newest};
+pub use error::RunError;
+pub use files::write_atomic;
+pub use folder::{Origin, RunFolder};
+pub use metrics::{MetricsWriter, last_metrics};
+pub use tensors::{NamedTensor, TensorView, read_tensors, write_tensors};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was done.
+    Finished,
+    /// The user interrupted; the checkpoint is written and `--resume` continues.
+    Interrupted,
+}
