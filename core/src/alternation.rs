@@ -52,11 +52,10 @@ impl AlternationSettings {
         upper: Level,
         hypergradient: HypergradientSettings,
     ) -> Result<Self, ConfigError> {
-        for (name, count) in [
-            ("alternations", alternations),
-            ("lower_steps", lower.steps),
-            ("upper_steps", upper.steps),
-        ] {
+        if alternations == 0 {
+            return Err(ConfigError::Zero { name: "alternations" });
+        }
+        for (name, count) in [("lower_steps", lower.steps), ("upper_steps", upper.steps)] {
             if count == 0 {
                 return Err(ConfigError::Zero { name });
             }
@@ -142,7 +141,9 @@ impl Alternation {
     }
 
     fn on_hypergradient(&self, index: u32, record: HypergradientRecord) -> State {
-        if record.solve.termination == Termination::NonFinite {
+        let losses = [Some(record.loss_at_lower), record.loss_at_upper];
+        let finite = losses.into_iter().flatten().all(f32::is_finite);
+        if !finite || record.solve.termination == Termination::NonFinite {
             return State::Done(Completion::Diverged { index });
         }
         let DescentSettings { optimizer, schedule, clip, .. } = self.settings.upper;

@@ -77,7 +77,8 @@ impl DescentSettings {
 
 /// One step: gradient, proximity term if there is one, update.
 ///
-/// The proximity term is `λ (θ_P − θ_D)`, the difference being formed in `Direction`.
+/// The proximity term is `λ (θ_P − θ_D)`, the difference being formed in `Direction`. Where the loss
+/// or the gradient's norm is not finite no parameter changes and the recorded norm is not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -201,6 +202,8 @@ impl Machine for DescentStep {
                 let [loss] = expect_scalars(reply, scalars)?;
                 self.loss = loss;
                 match self.settings.proximity {
+                    // A finite gradient may come with it, but not one to be followed.
+                    _ if !loss.is_finite() => StepState::Done { gradient_norm: f32::NAN },
                     Some(proximity) => StepState::CopyLower { proximity },
                     None => self.update(),
                 }
@@ -295,7 +298,7 @@ impl Machine for Descent {
     }
 }
 
-/// Whether the step was taken; a loss that is not finite comes with a gradient that is not.
+/// Whether the step was taken.
 pub(crate) fn is_finite(record: &StepRecord) -> bool {
     record.gradient_norm.is_finite()
 }

@@ -268,6 +268,9 @@ impl Machine for Hypergradient {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
+        if let State::Done(_) = self.state {
+            return Err(UnexpectedReply::Ended);
+        }
         expect_ticket(self.ticket, ticket)?;
         self.state = match self.state {
             State::GradientAtLower => {

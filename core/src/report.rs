@@ -71,7 +71,8 @@ pub struct StepRecord {
     pub index: u32,
     /// The loss before the step, on the step's batch.
     pub loss: f32,
-    /// Norm of the whole gradient before clipping, proximity included.
+    /// Norm of the whole gradient before clipping, proximity included; NaN where the loss was not
+    /// finite.
     pub gradient_norm: f32,
     /// Rate of the step.
     pub learning_rate: f32,

@@ -186,7 +186,8 @@ impl Update {
             return Err(UnexpectedReply::WrongReply { expected: Reply::Scalars(2), found: reply });
         };
         if count == 0 || count % 2 != 0 {
-            let expected = Reply::Scalars(count + count % 2 + 2 * u32::from(count == 0));
+            // The nearest even count that is no larger; a machine does not know its segments.
+            let expected = Reply::Scalars((count & !1).max(2));
             return Err(UnexpectedReply::WrongReply { expected, found: reply });
         }
         let found = scalars.len() as u32;
@@ -248,5 +249,72 @@ impl Machine for Update {
         };
         self.ticket = self.ticket.next();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENTS: u32 = 2;
+
+    fn answer(request: &Request) -> Reply {
+        match request {
+            Request::Dots { pairs } => Reply::Scalars(pairs.as_slice().len() as u32),
+            Request::SegmentDots { pairs } => {
+                Reply::Scalars(SEGMENTS * pairs.as_slice().len() as u32)
+            }
+            _ => Reply::Ack,
+        }
+    }
+
+    fn update(optimizer: Optimizer, frozen: bool) -> Update {
+        Update::new(UpdateSettings {
+            optimizer,
+            clip: Some(1.0),
+            rate: 0.1,
+            index: 3,
+            head: (Group::PretextHead, Register::PretextHeadGradient),
+            backbone: (!frozen).then_some((Group::LowerBackbone, Register::Residual)),
+        })
+    }
+
+    fn optimizers() -> [Optimizer; 3] {
+        [
+            Optimizer::Sgd { momentum: 0.9, weight_decay: 0.0 },
+            Optimizer::Lars { momentum: 0.9, weight_decay: 0.0, trust: 0.001 },
+            Optimizer::Adamw { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.0 },
+        ]
+    }
+
+    fn refused(machine: &Update, ticket: Ticket, reply: Reply) -> UnexpectedReply {
+        let (mut tried, mut scalars) = (*machine, [2.0; 4]);
+        let error = tried.step(ticket, reply, &mut scalars).unwrap_err();
+        assert_eq!((tried, scalars), (*machine, [2.0; 4]));
+        error
+    }
+
+    /// The rest of the protocol is tested from outside, through the machines that hold an `Update`;
+    /// tickets and the end are its own.
+    #[test]
+    fn wrong_tickets_and_replies_after_the_end_are_refused() {
+        for (optimizer, frozen) in optimizers().into_iter().flat_map(|o| [(o, false), (o, true)]) {
+            let mut machine = update(optimizer, frozen);
+            let mut last = Ticket::default();
+            let mut requests = 0;
+            while let Pending::Request(ticket, request) = machine.pending() {
+                assert!(requests == 0 || ticket == last.next());
+                let (found, reply) = (ticket.next(), answer(&request));
+                let expected = UnexpectedReply::WrongTicket { expected: ticket, found };
+                assert_eq!(refused(&machine, found, reply), expected);
+                machine.step(ticket, reply, &mut [2.0; 4]).unwrap();
+                (last, requests) = (ticket, requests + 1);
+                assert!(requests < 20);
+            }
+            assert!(matches!(machine.pending(), Pending::Done(_)));
+            for ticket in [last, last.next()] {
+                assert_eq!(refused(&machine, ticket, Reply::Ack), UnexpectedReply::Ended);
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ mod quadratic;
 mod ridge;
 mod solve;
 mod systems;
+mod tape;
 
 mod cg_breakdown;
 mod cg_solution;
@@ -25,3 +26,4 @@ mod hypergradient;
 mod hypergradient_bias;
 mod hypergradient_ridge;
 mod identity;
+mod protocol;
