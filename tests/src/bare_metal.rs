@@ -36,6 +36,8 @@ struct Toolchain {
 /// # Errors
 /// The target that cannot be had, the probe that should have failed, or the build that did.
 pub(crate) fn check(shell: &mut Shell) -> Result<(), String> {
+    fs::create_dir_all(shell.target())
+        .map_err(|error| format!("cannot make {}: {error}", shell.target().display()))?;
     let toolchain = match from_rustup(shell)? {
         Some(toolchain) => toolchain,
         None => from_debian(shell)?,
@@ -59,11 +61,18 @@ fn from_rustup(shell: &mut Shell) -> Result<Option<Toolchain>, String> {
     let output = shell.capture(Command::new("rustc").args(["--print", "sysroot"]))?;
     let full = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     let libraries = |target: &str| full.join("lib/rustlib").join(target).join("lib");
-    if !TARGETS.iter().all(|target| libraries(target).is_dir()) {
+    let complete = || TARGETS.iter().all(|target| libraries(target).is_dir());
+    if !complete() {
+        // Under rustup the folder has the toolchain's name; the default toolchain may be another one.
+        let toolchain = full.file_name().unwrap_or_default();
         let mut command = Command::new("rustup");
-        if let Err(reason) = shell.run(command.args(["target", "add"]).args(TARGETS)) {
+        command.args(["target", "add", "--toolchain"]).arg(toolchain).args(TARGETS);
+        if let Err(reason) = shell.run(&mut command) {
             shell.note(&format!("{reason}; turning to Debian's packages"))?;
             return Ok(None);
+        }
+        if !complete() {
+            return Err(format!("rustup added the targets, but not below {}", full.display()));
         }
     }
     let sysroot = shell.target().join("sysroot");
