@@ -1,0 +1,67 @@
+//! The handwritten digits that stand in for a sensor.
+
+use bissl_core::{Permutation, Stream};
+use bissl_firmware::FlashFrames;
+use bissl_firmware::shape::{CLASSES, PIXELS};
+
+/// Pixels row by row (0 to 16), then labels; see `data/ATTRIBUTION.md`.
+static OPTDIGITS: &[u8] = include_bytes!("../data/optdigits.bin");
+
+/// Pictures in the data set.
+pub const PICTURES: usize = 1797;
+/// Pictures of the pretext corpus.
+pub const UNLABELLED: usize = 1200;
+/// Labelled pictures of each class.
+pub const LABELLED_PER_CLASS: usize = 5;
+
+/// What the simulated flash holds, and the held-out pictures that it does not.
+#[derive(Clone, Debug)]
+pub struct Digits {
+    unlabelled: Vec<[u8; PIXELS]>,
+    labelled: Vec<[u8; PIXELS]>,
+    labels: Vec<u8>,
+    held_out: Vec<([u8; PIXELS], u8)>,
+}
+
+impl Digits {
+    /// The data set in its fixed split: the split belongs to the data, not to a run's seed.
+    ///
+    /// In a fixed pseudo-random order, the first `UNLABELLED` pictures lose their labels; of the rest,
+    /// the first `LABELLED_PER_CLASS` of each class are the downstream corpus; what is left is held out.
+    pub fn embedded() -> Self {
+        let (pixels, labels) = OPTDIGITS.split_at(PICTURES * PIXELS);
+        assert_eq!(labels.len(), PICTURES, "optdigits.bin holds {PICTURES} pictures and labels");
+        let (pictures, _) = pixels.as_chunks::<PIXELS>();
+        let order = Permutation::new(Stream::new(0, 0), 0, PICTURES as u32)
+            .expect("the data set is not empty");
+
+        let mut digits =
+            Self { unlabelled: vec![], labelled: vec![], labels: vec![], held_out: vec![] };
+        let mut taken = [0; CLASSES];
+        for position in 0..PICTURES {
+            let item = order.at(position as u32) as usize;
+            let (picture, label) = (pictures[item], labels[item]);
+            let taken = &mut taken[usize::from(label)];
+            if position < UNLABELLED {
+                digits.unlabelled.push(picture);
+            } else if *taken < LABELLED_PER_CLASS {
+                *taken += 1;
+                digits.labelled.push(picture);
+                digits.labels.push(label);
+            } else {
+                digits.held_out.push((picture, label));
+            }
+        }
+        digits
+    }
+
+    /// The corpora as the device sees them.
+    pub fn flash(&self) -> FlashFrames<'_> {
+        FlashFrames { unlabelled: &self.unlabelled, labelled: &self.labelled, labels: &self.labels }
+    }
+
+    /// Pictures with their classes that no training sees.
+    pub fn held_out(&self) -> &[([u8; PIXELS], u8)] {
+        &self.held_out
+    }
+}

@@ -1,0 +1,259 @@
+//! The superloop: one call, one request.
+
+use bissl_core::{
+    Alternation, Completion, Descent, Driver, Event, Machine, Pending, Reply, Request, Ticket,
+    Training,
+};
+use serde::Serialize;
+
+use crate::downstream::classify;
+use crate::frames::Frame;
+use crate::hash::Fnv;
+use crate::problem::Problem;
+use crate::registers::{DOWNSTREAM_HEAD, LOWER_BACKBONE};
+use crate::{Fault, FrameSource, Kernels, Settings, Stage};
+
+/// Scalars that travel between machine and driver: the longest reply, LARS's pairs of segment norms.
+pub const SCALARS: usize = 8;
+
+/// A device that trains itself: the whole state, and nothing outside it.
+///
+/// Generic in where frames come from and in what multiplies matrices. It has neither clock nor input
+/// nor output; whoever owns it calls [`tick`](Self::tick). It may be put aside (copied, stored) between
+/// any two ticks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device<S, K> {
+    problem: Problem<S, K>,
+    scalars: [f32; SCALARS],
+    phase: Phase,
+    ticks: u64,
+}
+
+/// What one tick did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Tick {
+    /// Nothing: training has not begun or is over.
+    Idle,
+    /// A stage began; its fresh weights are drawn.
+    Begun(Stage),
+    /// A request was performed.
+    Performed(Exchange),
+    /// The machine reported.
+    Event(Event),
+    /// A stage ended; the next tick begins the next, if there is one.
+    Ended(Stage),
+}
+
+/// A request with its reply.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Exchange {
+    /// What was asked.
+    pub request: Request,
+    /// What was answered.
+    pub reply: Reply,
+    /// The workspace as the machine found it; a reply's scalars are at its front.
+    pub scalars: [f32; SCALARS],
+}
+
+impl Exchange {
+    /// The reply's scalars.
+    pub fn reply_scalars(&self) -> &[f32] {
+        match self.reply {
+            Reply::Ack => &[],
+            Reply::Scalars(count) => self.scalars.get(..count as usize).unwrap_or(&self.scalars),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is no allocator to box the machine with")]
+enum Phase {
+    Idle,
+    Ready { settings: Settings, stage: Stage },
+    Running { settings: Settings, stage: Stage, machine: Stepper },
+    Finished,
+    Failed(Fault),
+}
+
+/// The machine of a stage.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+enum Stepper {
+    Descent(Descent),
+    Alternation(Alternation),
+}
+
+impl Stepper {
+    fn new(settings: &Settings, stage: Stage) -> Self {
+        match (stage, settings.align) {
+            (Stage::Pretrain, _) => Self::Descent(Descent::new(settings.pretrain)),
+            (Stage::WarmUp, _) => Self::Descent(Descent::new(settings.warm_up)),
+            (Stage::Align, Some(align)) => Self::Alternation(Alternation::new(align)),
+            (Stage::Align, None) | (Stage::Finetune, _) => {
+                Self::Descent(Descent::new(settings.finetune))
+            }
+        }
+    }
+
+    fn pending(&self) -> Pending<Completion> {
+        match self {
+            Self::Descent(machine) => machine.pending(),
+            Self::Alternation(machine) => machine.pending(),
+        }
+    }
+
+    fn step(&mut self, ticket: Ticket, reply: Reply, scalars: &mut [f32]) -> Result<(), Fault> {
+        match self {
+            Self::Descent(machine) => machine.step(ticket, reply, scalars)?,
+            Self::Alternation(machine) => machine.step(ticket, reply, scalars)?,
+        }
+        Ok(())
+    }
+}
+
+impl<S, K> Device<S, K> {
+    /// Bytes of the whole state, frames and code in flash apart.
+    pub const BYTES: usize = core::mem::size_of::<Self>();
+
+    /// A device at rest; a constant, so that a `static` can hold it without a copy on the stack.
+    pub const fn new(source: S, kernels: K) -> Self {
+        Self {
+            problem: Problem::new(source, kernels),
+            scalars: [0.0; SCALARS],
+            phase: Phase::Idle,
+            ticks: 0,
+        }
+    }
+
+    /// Starts the training from its beginning, whatever the device did before.
+    pub fn begin(&mut self, settings: Settings) {
+        self.scalars = [0.0; SCALARS];
+        self.ticks = 0;
+        self.phase = Phase::Ready { settings, stage: Stage::Pretrain };
+    }
+
+    /// After pretraining, takes the conventional path: the next stage is fine-tuning.
+    ///
+    /// Between [`Tick::Ended`]`(Pretrain)` and the tick after it; else it changes nothing.
+    pub fn skip_alignment(&mut self) {
+        if let Phase::Ready { settings, stage } = &mut self.phase
+            && *stage == Stage::WarmUp
+        {
+            *settings = settings.without_alignment();
+            *stage = Stage::Finetune;
+        }
+    }
+
+    /// Ticks since [`begin`](Self::begin) that did something.
+    pub fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
+    /// The alignment stage's machine while that stage runs.
+    pub fn alternation(&self) -> Option<&Alternation> {
+        match &self.phase {
+            Phase::Running { machine: Stepper::Alternation(machine), .. } => Some(machine),
+            _ => None,
+        }
+    }
+
+    /// FNV-1a of everything that decides how training goes on: parameters, momenta, work vectors,
+    /// machine, settings, positions.
+    ///
+    /// Activations are left out: a linearisation is a function of the parameters and its number, which
+    /// are in.
+    ///
+    /// # Errors
+    /// The fault that stopped the device, or a number that is not finite.
+    pub fn hash(&self) -> Result<u64, Fault> {
+        let mut hash = Fnv::new();
+        match &self.phase {
+            Phase::Failed(fault) => return Err(*fault),
+            Phase::Idle => hash.write(&[0]),
+            Phase::Ready { settings, stage } => hash.write_value(&(1u8, settings, stage))?,
+            Phase::Running { settings, stage, machine } => {
+                hash.write_value(&(2u8, settings, stage, machine))?;
+            }
+            Phase::Finished => hash.write(&[3]),
+        }
+        hash.write(&self.ticks.to_le_bytes());
+        hash.write_value(&(self.problem.seed, self.problem.stage, self.problem.linearized))?;
+        hash.write_floats(&self.scalars)?;
+        let mut result = Ok(());
+        self.problem.registers.visit(&mut |segment| {
+            if result.is_ok() {
+                result = hash.write_floats(segment);
+            }
+        });
+        result.map(|()| hash.value())
+    }
+}
+
+impl<S: FrameSource, K: Kernels<f32>> Device<S, K> {
+    /// Performs one request of the pending machine, or acknowledges one event.
+    ///
+    /// Its time is bounded by that of a pretext gradient or of a curvature product.
+    ///
+    /// # Errors
+    /// The fault that stopped the device, now or at an earlier tick.
+    pub fn tick(&mut self) -> Result<Tick, Fault> {
+        let tick = self.advance();
+        match tick {
+            Ok(Tick::Idle) => {}
+            Ok(_) => self.ticks = self.ticks.wrapping_add(1),
+            Err(fault) => self.phase = Phase::Failed(fault),
+        }
+        tick
+    }
+
+    fn advance(&mut self) -> Result<Tick, Fault> {
+        match &mut self.phase {
+            Phase::Idle | Phase::Finished => Ok(Tick::Idle),
+            Phase::Failed(fault) => Err(*fault),
+            Phase::Ready { settings, stage } => {
+                let (settings, stage) = (*settings, *stage);
+                self.problem.begin(settings.seed, stage)?;
+                let machine = Stepper::new(&settings, stage);
+                self.phase = Phase::Running { settings, stage, machine };
+                Ok(Tick::Begun(stage))
+            }
+            Phase::Running { settings, stage, machine } => match machine.pending() {
+                Pending::Request(ticket, request) => {
+                    let mut driver = Training(&mut self.problem);
+                    let reply = driver.perform(&request, &mut self.scalars)?;
+                    let exchange = Exchange { request, reply, scalars: self.scalars };
+                    machine.step(ticket, reply, &mut self.scalars)?;
+                    Ok(Tick::Performed(exchange))
+                }
+                Pending::Event(ticket, event) => {
+                    machine.step(ticket, Reply::Ack, &mut self.scalars)?;
+                    Ok(Tick::Event(event))
+                }
+                Pending::Done(Completion::Diverged { index }) => {
+                    Err(Fault::Diverged { stage: *stage, index })
+                }
+                Pending::Done(Completion::Finished) => {
+                    let (settings, stage) = (*settings, *stage);
+                    self.phase = match settings.after(stage) {
+                        Some(stage) => Phase::Ready { settings, stage },
+                        None => Phase::Finished,
+                    };
+                    Ok(Tick::Ended(stage))
+                }
+            },
+        }
+    }
+
+    /// The class that θ_P and φ_D give a frame.
+    pub fn classify(&mut self, frame: &Frame) -> u8 {
+        let registers = &self.problem.registers;
+        let encoder = registers.backbone.get(LOWER_BACKBONE);
+        match encoder.zip(registers.downstream.get(DOWNSTREAM_HEAD)) {
+            Some((encoder, classifier)) => {
+                classify(&mut self.problem.kernels, encoder, classifier, frame)
+            }
+            None => 0,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What can go wrong on the device.
+
+use core::fmt;
+
+use bissl_core::{ConfigError, DriveError, Evaluation, Register, Request, UnexpectedReply};
+
+use crate::Stage;
+
+/// Which frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Corpus {
+    /// The pretext frames.
+    Unlabelled,
+    /// The downstream frames.
+    Labelled,
+}
+
+/// Why the device stopped; it stays stopped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Fault {
+    /// The source has no frame of this number.
+    FrameMissing {
+        /// Of which corpus.
+        corpus: Corpus,
+        /// Its number.
+        index: u32,
+    },
+    /// A pixel of this frame is infinite or NaN.
+    FrameNotFinite {
+        /// Of which corpus.
+        corpus: Corpus,
+        /// Its number.
+        index: u32,
+    },
+    /// The label of this frame names no class.
+    LabelUnknown {
+        /// The frame's number.
+        index: u32,
+        /// The label; classes are below [`CLASSES`](crate::shape::CLASSES).
+        label: u8,
+    },
+    /// The source has fewer frames than a batch needs.
+    TooFewFrames {
+        /// Of which corpus.
+        corpus: Corpus,
+        /// How many there are.
+        found: u32,
+        /// A batch.
+        needed: u32,
+    },
+    /// A loss is infinite or NaN.
+    LossNotFinite {
+        /// Which loss.
+        evaluation: Evaluation,
+        /// At which step of the stage.
+        index: u32,
+    },
+    /// A stage ended without a step that would not have been finite.
+    Diverged {
+        /// The stage.
+        stage: Stage,
+        /// The step.
+        index: u32,
+    },
+    /// A number of the training state is infinite or NaN, so the state has no hash.
+    StateNotFinite,
+    /// This device has no such register.
+    RegisterMissing(Register),
+    /// The registers are of different spaces.
+    RegistersDiffer(Register, Register),
+    /// A gradient was to be written over the parameters it is taken at.
+    GradientOverParameter,
+    /// A product was asked for while no linearisation is kept.
+    NotLinearized,
+    /// The network of this device cannot do this.
+    Unsupported(Request),
+    /// The scalar workspace is too short for the request.
+    ShortWorkspace,
+    /// A part of the state has no serialised form.
+    NotSerializable,
+    /// The machine refused a reply.
+    Reply(UnexpectedReply),
+    /// A setting is out of its range.
+    Config(ConfigError),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FrameMissing { corpus, index } => write!(f, "no {corpus:?} frame {index}"),
+            Self::FrameNotFinite { corpus, index } => {
+                write!(f, "{corpus:?} frame {index} has a pixel that is not finite")
+            }
+            Self::LabelUnknown { index, label } => {
+                write!(f, "label {label} of frame {index} names no class")
+            }
+            Self::TooFewFrames { corpus, found, needed } => {
+                write!(f, "{found} {corpus:?} frames, a batch needs {needed}")
+            }
+            Self::LossNotFinite { evaluation, index } => {
+                write!(f, "loss {evaluation:?} of step {index} is not finite")
+            }
+            Self::Diverged { stage, index } => {
+                write!(f, "stage {stage:?} diverged before step {index}")
+            }
+            Self::StateNotFinite => {
+                write!(f, "the training state holds a number that is not finite")
+            }
+            Self::RegisterMissing(register) => write!(f, "no register {register:?} on this device"),
+            Self::RegistersDiffer(x, y) => write!(f, "{x:?} and {y:?} are of different spaces"),
+            Self::GradientOverParameter => write!(f, "a gradient cannot replace its parameters"),
+            Self::NotLinearized => write!(f, "product without a linearisation"),
+            Self::Unsupported(request) => write!(f, "request not supported: {request:?}"),
+            Self::NotSerializable => write!(f, "a part of the state has no serialised form"),
+            Self::ShortWorkspace => write!(f, "scalar workspace too short"),
+            Self::Reply(error) => write!(f, "{error}"),
+            Self::Config(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl core::error::Error for Fault {}
+
+impl From<DriveError<Self>> for Fault {
+    fn from(error: DriveError<Self>) -> Self {
+        match error {
+            DriveError::Problem(fault) => fault,
+            DriveError::Unsupported(request) => Self::Unsupported(request),
+            DriveError::ShortWorkspace { .. } => Self::ShortWorkspace,
+            DriveError::Reply(error) => Self::Reply(error),
+        }
+    }
+}
+
+impl From<UnexpectedReply> for Fault {
+    fn from(error: UnexpectedReply) -> Self {
+        Self::Reply(error)
+    }
+}
+
+impl From<ConfigError> for Fault {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}

@@ -1,0 +1,108 @@
+//! The number type: f32 on the device, f64 where tests need an oracle's digits.
+
+use core::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+
+/// A float with the few functions that the device program uses, all of them from `libm`.
+pub trait Real:
+    'static
+    + Copy
+    + PartialOrd
+    + Blank
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+{
+    /// The nearest value.
+    fn from_f32(value: f32) -> Self;
+    /// The nearest f32.
+    fn to_f32(self) -> f32;
+    /// eˣ.
+    fn exp(self) -> Self;
+    /// The natural logarithm.
+    fn ln(self) -> Self;
+    /// √x, exact to rounding.
+    fn sqrt(self) -> Self;
+    /// Whether it is neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+}
+
+impl Real for f32 {
+    fn from_f32(value: f32) -> Self {
+        value
+    }
+
+    fn to_f32(self) -> f32 {
+        self
+    }
+
+    fn exp(self) -> Self {
+        libm::expf(self)
+    }
+
+    fn ln(self) -> Self {
+        libm::logf(self)
+    }
+
+    fn sqrt(self) -> Self {
+        libm::sqrtf(self)
+    }
+
+    fn is_finite(self) -> bool {
+        Self::is_finite(self)
+    }
+}
+
+impl Real for f64 {
+    fn from_f32(value: f32) -> Self {
+        Self::from(value)
+    }
+
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+
+    fn exp(self) -> Self {
+        libm::exp(self)
+    }
+
+    fn ln(self) -> Self {
+        libm::log(self)
+    }
+
+    fn sqrt(self) -> Self {
+        libm::sqrt(self)
+    }
+
+    fn is_finite(self) -> bool {
+        Self::is_finite(self)
+    }
+}
+
+/// Storage whose zeroed form is a constant, so that it can be born in a `static` and never moves.
+pub trait Blank {
+    /// All zeros.
+    const BLANK: Self;
+}
+
+impl Blank for f32 {
+    const BLANK: Self = 0.0;
+}
+
+impl Blank for f64 {
+    const BLANK: Self = 0.0;
+}
+
+impl Blank for u8 {
+    const BLANK: Self = 0;
+}
+
+impl Blank for () {
+    const BLANK: Self = ();
+}
+
+impl<B: Blank, const N: usize> Blank for [B; N] {
+    const BLANK: Self = [B::BLANK; N];
+}

@@ -1,0 +1,128 @@
+//! What the device trains with.
+
+use bissl_core::{
+    AlternationSettings, CgSettings, ConfigError, Coupling, DescentSettings, Evaluation,
+    HypergradientSettings, Level, Optimizer, Schedule, SolverSettings,
+};
+use serde::Serialize;
+
+use crate::Augmentation;
+
+/// τ of NT-Xent.
+pub const TEMPERATURE: f32 = 0.5;
+
+/// How a pretext view differs from its frame.
+pub const PRETEXT_VIEWS: Augmentation = Augmentation { gain: 0.3, noise: 0.15 };
+
+/// Clipping of the total gradient norm in the bilevel stage.
+const CLIP: f32 = 10.0;
+/// λ, δ, γ.
+const PROXIMITY: f32 = 0.01;
+const DAMPING: f32 = 1.0;
+const DIRECT_WEIGHT: f32 = 1.0;
+
+/// Parts of the training, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Stage {
+    /// θ_P and φ_P on the pretext loss.
+    Pretrain,
+    /// φ_D on the features of the frozen θ_P.
+    WarmUp,
+    /// The bilevel stage.
+    Align,
+    /// θ_P and a fresh φ_D on the downstream loss.
+    Finetune,
+}
+
+/// Lengths of the stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lengths {
+    /// Steps of pretraining.
+    pub pretrain: u32,
+    /// Steps of the head's warm-up.
+    pub warm_up: u32,
+    /// T.
+    pub alternations: u32,
+    /// N_L.
+    pub lower_steps: u32,
+    /// N_U.
+    pub upper_steps: u32,
+    /// Steps of fine-tuning.
+    pub finetune: u32,
+}
+
+impl Default for Lengths {
+    fn default() -> Self {
+        Self {
+            pretrain: 600,
+            warm_up: 100,
+            alternations: 30,
+            lower_steps: 10,
+            upper_steps: 4,
+            finetune: 200,
+        }
+    }
+}
+
+/// Everything that one training is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Settings {
+    pub(crate) seed: u64,
+    pub(crate) pretrain: DescentSettings,
+    pub(crate) warm_up: DescentSettings,
+    /// `None`: from pretraining straight to fine-tuning.
+    pub(crate) align: Option<AlternationSettings>,
+    pub(crate) finetune: DescentSettings,
+}
+
+impl Settings {
+    /// The shipped rates and weights at the given lengths.
+    ///
+    /// # Errors
+    /// The length that is out of its range.
+    pub fn new(seed: u64, lengths: Lengths) -> Result<Self, ConfigError> {
+        let optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-4 };
+        let descent = |evaluation, rate, steps| {
+            let schedule = Schedule::new(rate, 0, steps, 0.01)?;
+            DescentSettings::new(evaluation, optimizer, schedule, None)
+        };
+        let level = |steps: u32, rate| {
+            let schedule = Schedule::new(rate, 0, steps.saturating_mul(lengths.alternations), 0.1)?;
+            Ok::<_, ConfigError>(Level { steps, optimizer, schedule, clip: Some(CLIP) })
+        };
+        let solver = SolverSettings::ConjugateGradient(CgSettings::new(1e-2, 5)?);
+        let coupling = Coupling::Proximity { weight: PROXIMITY };
+        let hypergradient = HypergradientSettings::new(coupling, DAMPING, DIRECT_WEIGHT, solver)?;
+        let align = AlternationSettings::new(
+            lengths.alternations,
+            level(lengths.lower_steps, 0.05)?,
+            level(lengths.upper_steps, 0.03)?,
+            hypergradient,
+        )?;
+        Ok(Self {
+            seed,
+            pretrain: descent(Evaluation::Lower, 0.1, lengths.pretrain)?,
+            warm_up: descent(Evaluation::UpperAtLower, 0.1, lengths.warm_up)?.frozen_backbone(),
+            align: Some(align),
+            finetune: descent(Evaluation::UpperAtLower, 0.05, lengths.finetune)?,
+        })
+    }
+
+    /// The same without warm-up and bilevel stage: the conventional path.
+    #[must_use]
+    pub fn without_alignment(self) -> Self {
+        Self { align: None, ..self }
+    }
+
+    /// The stage after `stage`; `None` after the last.
+    pub(crate) fn after(&self, stage: Stage) -> Option<Stage> {
+        match stage {
+            Stage::Pretrain if self.align.is_some() => Some(Stage::WarmUp),
+            Stage::Pretrain => Some(Stage::Finetune),
+            Stage::WarmUp => Some(Stage::Align),
+            Stage::Align => Some(Stage::Finetune),
+            Stage::Finetune => None,
+        }
+    }
+}
