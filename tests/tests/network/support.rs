@@ -1,0 +1,132 @@
+//! Random tensors and comparisons.
+
+use bissl::kernels::{Kernels, Real};
+use bissl::network::loss::{Loss, NtXent};
+use bissl::network::{
+    BackboneSettings, Curvature, Linearization, Network, Tower, TowerParameters, backbone,
+    mlp_head, output_width,
+};
+use bissl_core::Stream;
+use burn_backend::TensorData;
+use burn_tensor::Tensor;
+
+/// Normal numbers, the same on every backend.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<f64> {
+    let stream = Stream::new(seed, 0);
+    (0..len).map(|i| f64::from(stream.at(i as u64).normal())).collect()
+}
+
+/// A tensor of `values`, rounded to the backend's element type.
+pub(crate) fn tensor<B: Kernels, const D: usize>(
+    values: &[f64],
+    shape: [usize; D],
+) -> Tensor<B, D> {
+    let values: Vec<B::FloatElem> = values.iter().map(|v| Real::of(*v)).collect();
+    Tensor::from_data(TensorData::new(values, shape), &B::Device::default())
+}
+
+/// A tensor of [`noise`].
+pub(crate) fn random<B: Kernels, const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<B, D> {
+    tensor(&noise(seed, shape.iter().product()), shape)
+}
+
+/// The elements, row-major.
+pub(crate) fn values<B: Kernels, const D: usize>(tensor: &Tensor<B, D>) -> Vec<f64> {
+    tensor.to_data().iter::<f64>().collect()
+}
+
+/// `a + factor · b`.
+pub(crate) fn shifted<B: Kernels, const D: usize>(
+    a: &Tensor<B, D>,
+    factor: f64,
+    b: &Tensor<B, D>,
+) -> Tensor<B, D> {
+    a.clone() + b.clone() * factor
+}
+
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len(), "vectors of one length");
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+pub(crate) fn norm(a: &[f64]) -> f64 {
+    dot(a, a).sqrt()
+}
+
+/// ‖found − expected‖ / ‖expected‖; 0 if both are zero.
+pub(crate) fn error(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len(), "vectors of one length");
+    let difference: Vec<f64> = found.iter().zip(expected).map(|(f, e)| f - e).collect();
+    let difference = norm(&difference);
+    if difference == 0.0 { 0.0 } else { difference / norm(expected) }
+}
+
+/// (f(+) − f(−)) / (2 step).
+pub(crate) fn central(plus: &[f64], minus: &[f64], step: f64) -> Vec<f64> {
+    plus.iter().zip(minus).map(|(p, m)| (p - m) / (2.0 * step)).collect()
+}
+
+/// A backbone with projector, parameters, and two views of a batch.
+#[derive(Debug)]
+pub(crate) struct Case<B: Kernels> {
+    pub(crate) backbone: Network,
+    pub(crate) head: Network,
+    pub(crate) parameters: TowerParameters<B>,
+    pub(crate) views: Vec<Tensor<B, 4>>,
+}
+
+impl<B: Kernels> Case<B> {
+    /// `batch` random images of `side` pixels in two views. Parameters are the initial ones, moved by
+    /// noise of size `perturbation`, so that no γ stays at 0 and no branch is silent.
+    pub(crate) fn new(
+        settings: BackboneSettings,
+        projector: &[usize],
+        (batch, side): (usize, usize),
+        perturbation: f64,
+        seed: u64,
+    ) -> Self {
+        let backbone = backbone(settings);
+        let head = mlp_head(output_width(settings), projector);
+        let start = |network: &Network, salt: u16| {
+            let initial = network.parameters().initial(Stream::new(seed, salt));
+            let moved = initial.iter().zip(noise(seed + 1000 + u64::from(salt), initial.len()));
+            let moved: Vec<f64> =
+                moved.map(|(p, noise)| f64::from(*p) + perturbation * noise).collect();
+            tensor(&moved, [moved.len()])
+        };
+        let parameters = TowerParameters { backbone: start(&backbone, 1), head: start(&head, 2) };
+        let shape = [batch, 3, side, side];
+        let views = vec![random(seed + 2000, shape), random(seed + 2001, shape)];
+        Self { backbone, head, parameters, views }
+    }
+
+    pub(crate) fn tower(&self) -> Tower<'_> {
+        Tower { backbone: &self.backbone, head: &self.head }
+    }
+
+    /// A direction of the backbone's parameters.
+    pub(crate) fn direction(&self, seed: u64) -> Tensor<B, 1> {
+        random(seed, [self.backbone.parameters().len()])
+    }
+
+    pub(crate) fn linearize(&self, curvature: Curvature) -> Linearization<'_, B> {
+        self.linearize_with(Box::new(NtXent { temperature: 0.5 }), curvature)
+    }
+
+    pub(crate) fn linearize_with<'a>(
+        &'a self,
+        loss: Box<dyn Loss<B> + 'a>,
+        curvature: Curvature,
+    ) -> Linearization<'a, B> {
+        let (parameters, views) = (self.parameters.clone(), self.views.clone());
+        Linearization::new(self.tower(), parameters, views, loss, curvature)
+    }
+
+    /// The same case with the backbone's parameters moved.
+    pub(crate) fn moved(&self, step: f64, direction: &Tensor<B, 1>) -> Self {
+        let backbone = shifted(&self.parameters.backbone, step, direction);
+        let parameters = TowerParameters { backbone, head: self.parameters.head.clone() };
+        let (backbone, head) = (self.backbone.clone(), self.head.clone());
+        Self { backbone, head, parameters, views: self.views.clone() }
+    }
+}
