@@ -35,3 +35,5 @@ pub const WARM_UP_ORDER: u16 = 40;
 pub const WARM_UP_VIEW: u16 = 41;
 /// Batch order of the linear probe.
 pub const PROBE_ORDER: u16 = 50;
+/// Gaussian sketches of the solvers that need them.
+pub const SKETCH: u16 = 60;

@@ -3,6 +3,7 @@
 //! Formulas as in [`slice::norm`](super::slice::norm). Generic over the backend, so that a CPU backend
 //! can be held against the slice kernels where there is no device.
 
+use bissl_core::AdamCoefficients;
 use burn_backend::Backend;
 use burn_backend::ops::ConvOptions;
 use burn_tensor::{Int, Tensor, TensorPrimitive};
@@ -273,4 +274,33 @@ pub fn segment_dots<B: Backend>(
         .collect();
     let scalars = Tensor::cat(sums, 0).into_data();
     scalars.iter::<f64>().collect()
+}
+
+/// See [`Kernels::scale_segments`](super::Kernels::scale_segments).
+pub fn scale_segments<B: Backend>(
+    x: &Tensor<B, 1>,
+    offsets: &[usize],
+    scalars: &[f32],
+) -> Tensor<B, 1> {
+    let parts = offsets
+        .windows(2)
+        .zip(scalars)
+        .map(|(s, scalar)| x.clone().slice([s[0]..s[1]]) * f64::from(*scalar));
+    Tensor::cat(parts.collect(), 0)
+}
+
+/// See [`Kernels::adam`](super::Kernels::adam); the recurrence of [`AdamCoefficients::update`].
+pub fn adam<B: Backend>(
+    c: &AdamCoefficients,
+    gradient: &Tensor<B, 1>,
+    parameter: Tensor<B, 1>,
+    first: Tensor<B, 1>,
+    second: Tensor<B, 1>,
+) -> (Tensor<B, 1>, Tensor<B, 1>, Tensor<B, 1>) {
+    let g = gradient.clone() * f64::from(c.clip);
+    let first = first * f64::from(c.beta1) + g.clone() * f64::from(1.0 - c.beta1);
+    let second = second * f64::from(c.beta2) + g.clone() * g * f64::from(1.0 - c.beta2);
+    let scale = second.clone().sqrt() * f64::from(c.second_scale) + f64::from(c.epsilon);
+    let parameter = parameter * f64::from(c.decay) - first.clone() / scale * f64::from(c.rate);
+    (parameter, first, second)
 }

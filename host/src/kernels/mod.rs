@@ -19,6 +19,7 @@ mod flex;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 
+use bissl_core::AdamCoefficients;
 use burn_backend::Backend;
 use burn_tensor::Tensor;
 
@@ -221,6 +222,22 @@ pub trait Kernels: Backend<FloatElem: Real> {
 
     /// `xᵢ · yᵢ` over the segments `[offsets[s], offsets[s+1])`, all in one transfer from a device.
     fn segment_dots(pairs: &[(&Tensor<Self, 1>, &Tensor<Self, 1>)], offsets: &[usize]) -> Vec<f64>;
+
+    /// `scalars[s] x` on the segments `[offsets[s], offsets[s+1])`.
+    fn scale_segments(x: &Tensor<Self, 1>, offsets: &[usize], scalars: &[f32]) -> Tensor<Self, 1> {
+        device::scale_segments(x, offsets, scalars)
+    }
+
+    /// AdamW's update: new parameters, first and second moments.
+    fn adam(
+        c: &AdamCoefficients,
+        gradient: &Tensor<Self, 1>,
+        parameter: Tensor<Self, 1>,
+        first: Tensor<Self, 1>,
+        second: Tensor<Self, 1>,
+    ) -> (Tensor<Self, 1>, Tensor<Self, 1>, Tensor<Self, 1>) {
+        device::adam(c, gradient, parameter, first, second)
+    }
 
     /// Waits until all queued work is done; for timings.
     fn wait(device: &Self::Device);

@@ -1,0 +1,27 @@
+//! The core's machines meet Burn's tensors: registers as flat vectors, objectives as towers.
+
+mod problem;
+mod registers;
+
+pub use problem::{DriverError, Networks, Problem, Source, Sources, Statistics};
+pub use registers::Registers;
+
+use burn_backend::TensorData;
+use burn_tensor::Tensor;
+
+use crate::kernels::Kernels;
+
+/// A flat vector on a device.
+pub fn upload<B: Kernels, const D: usize>(
+    values: Vec<f32>,
+    shape: [usize; D],
+    device: &B::Device,
+) -> Tensor<B, D> {
+    let data = TensorData::new(values, shape).convert::<B::FloatElem>();
+    Tensor::from_data(data, device)
+}
+
+/// The elements of a tensor, rounded to f32 where the backend's are wider.
+pub fn download<B: Kernels, const D: usize>(tensor: &Tensor<B, D>) -> Vec<f32> {
+    tensor.to_data().iter::<f32>().collect()
+}

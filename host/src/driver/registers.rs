@@ -1,0 +1,295 @@
+//! Named vectors as flat tensors.
+
+use bissl_core::{AdamCoefficients, Bank, Group, Register, Stream};
+use burn_tensor::Tensor;
+
+use super::{DriverError, download, upload};
+use crate::data::streams;
+use crate::kernels::Kernels;
+use crate::network::ParameterTable;
+
+const GROUPS: [Group; 4] =
+    [Group::LowerBackbone, Group::PretextHead, Group::UpperBackbone, Group::DownstreamHead];
+
+/// The vectors of a bilevel problem on one device.
+///
+/// A register that was never written reads as zeros: momenta start there.
+#[derive(Clone, Debug)]
+pub struct Registers<B: Kernels> {
+    device: B::Device,
+    backbone: Space,
+    pretext_head: Space,
+    downstream_head: Space,
+    slots: Vec<Option<Tensor<B, 1>>>,
+    banks: [Vec<Option<Tensor<B, 1>>>; 2],
+    sketches: Stream,
+}
+
+/// Bounds of the segments of one kind of vector.
+#[derive(Clone, Debug)]
+struct Space {
+    offsets: Vec<usize>,
+    whole: [usize; 2],
+}
+
+impl Space {
+    fn new(table: &ParameterTable) -> Self {
+        Self { offsets: table.offsets(), whole: [0, table.len()] }
+    }
+
+    fn segments(&self) -> usize {
+        self.offsets.len() - 1
+    }
+}
+
+/// Position of a register among the slots; `None` for banks and for registers of general problems.
+fn slot(register: Register) -> Option<usize> {
+    let of = |group: Group| GROUPS.iter().position(|g| *g == group).expect("all groups listed");
+    Some(match register {
+        Register::Parameter(group) => of(group),
+        Register::Momentum(group) => 4 + of(group),
+        Register::SecondMoment(group) => 8 + of(group),
+        Register::Solution => 12,
+        Register::Residual => 13,
+        Register::Direction => 14,
+        Register::Product => 15,
+        Register::PretextHeadGradient => 16,
+        Register::DownstreamHeadGradient => 17,
+        Register::DownstreamHeadDirect => 18,
+        Register::Hypergradient | Register::DirectGradient | Register::Banked(..) => return None,
+    })
+}
+const SLOTS: usize = 19;
+
+impl<B: Kernels> Registers<B> {
+    /// Registers for the given tables, all unwritten.
+    pub fn new(
+        device: B::Device,
+        backbone: &ParameterTable,
+        pretext_head: &ParameterTable,
+        downstream_head: &ParameterTable,
+        seed: u64,
+    ) -> Self {
+        Self {
+            device,
+            backbone: Space::new(backbone),
+            pretext_head: Space::new(pretext_head),
+            downstream_head: Space::new(downstream_head),
+            slots: vec![None; SLOTS],
+            banks: [Vec::new(), Vec::new()],
+            sketches: Stream::new(seed, streams::SKETCH),
+        }
+    }
+
+    /// Where the vectors live.
+    pub fn device(&self) -> &B::Device {
+        &self.device
+    }
+
+    /// The most scalars a request exchanges: two for every tensor.
+    pub fn scalars(&self) -> usize {
+        let segments = [&self.backbone, &self.pretext_head, &self.downstream_head];
+        2 * segments.iter().map(|space| space.segments()).max().unwrap_or(0).max(8)
+    }
+
+    fn space(&self, register: Register) -> &Space {
+        match register {
+            Register::Parameter(group)
+            | Register::Momentum(group)
+            | Register::SecondMoment(group) => match group {
+                Group::LowerBackbone | Group::UpperBackbone => &self.backbone,
+                Group::PretextHead => &self.pretext_head,
+                Group::DownstreamHead => &self.downstream_head,
+            },
+            Register::PretextHeadGradient => &self.pretext_head,
+            Register::DownstreamHeadGradient | Register::DownstreamHeadDirect => {
+                &self.downstream_head
+            }
+            _ => &self.backbone,
+        }
+    }
+
+    fn place(&mut self, register: Register) -> Result<&mut Option<Tensor<B, 1>>, DriverError> {
+        match (register, slot(register)) {
+            (_, Some(slot)) => Ok(&mut self.slots[slot]),
+            (Register::Banked(bank, index), _) => {
+                let bank = match bank {
+                    Bank::Basis => &mut self.banks[0],
+                    Bank::BasisProduct => &mut self.banks[1],
+                };
+                let index = usize::from(index);
+                if bank.len() <= index {
+                    bank.resize(index + 1, None);
+                }
+                Ok(&mut bank[index])
+            }
+            _ => Err(DriverError::NoRegister(register)),
+        }
+    }
+
+    /// A vector; zeros if it was never written.
+    ///
+    /// # Errors
+    /// A register that this kind of problem does not have.
+    pub fn get(&mut self, register: Register) -> Result<Tensor<B, 1>, DriverError> {
+        let (len, device) = (self.space(register).whole[1], self.device.clone());
+        let place = self.place(register)?;
+        Ok(place.get_or_insert_with(|| Tensor::zeros([len], &device)).clone())
+    }
+
+    /// Takes the vector out, so that it is not shared and can change in place.
+    fn take(&mut self, register: Register) -> Result<Tensor<B, 1>, DriverError> {
+        let (len, device) = (self.space(register).whole[1], self.device.clone());
+        Ok(self.place(register)?.take().unwrap_or_else(|| Tensor::zeros([len], &device)))
+    }
+
+    /// Overwrites a vector.
+    ///
+    /// # Errors
+    /// A register that this kind of problem does not have.
+    pub fn set(&mut self, register: Register, value: Tensor<B, 1>) -> Result<(), DriverError> {
+        debug_assert_eq!(value.dims()[0], self.space(register).whole[1], "{register:?}");
+        *self.place(register)? = Some(value);
+        Ok(())
+    }
+
+    /// Forgets a vector: it reads as zeros again and costs no memory.
+    ///
+    /// # Errors
+    /// A register that this kind of problem does not have.
+    pub fn clear(&mut self, register: Register) -> Result<(), DriverError> {
+        *self.place(register)? = None;
+        Ok(())
+    }
+
+    /// Whether the vector was written.
+    pub fn is_set(&self, register: Register) -> bool {
+        slot(register).is_some_and(|slot| self.slots[slot].is_some())
+    }
+
+    /// Uploads a vector.
+    ///
+    /// # Errors
+    /// A register that this kind of problem does not have.
+    pub fn write(&mut self, register: Register, values: Vec<f32>) -> Result<(), DriverError> {
+        let len = values.len();
+        let tensor = upload(values, [len], &self.device);
+        self.set(register, tensor)
+    }
+
+    /// Downloads a vector.
+    ///
+    /// # Errors
+    /// A register that this kind of problem does not have.
+    pub fn read(&mut self, register: Register) -> Result<Vec<f32>, DriverError> {
+        Ok(download(&self.get(register)?))
+    }
+
+    fn dots_over(
+        &mut self,
+        pairs: &[(Register, Register)],
+        whole: bool,
+    ) -> Result<Vec<f64>, DriverError> {
+        // Pairs of different spaces cannot share bounds; each run of equal spaces is one reading.
+        let mut dots = Vec::new();
+        let mut rest = pairs;
+        while let Some((first, _)) = rest.first() {
+            let len = self.space(*first).whole[1];
+            let same = rest.iter().take_while(|(x, _)| self.space(*x).whole[1] == len).count();
+            let mut operands = Vec::with_capacity(same);
+            for (x, y) in &rest[..same] {
+                operands.push((self.get(*x)?, self.get(*y)?));
+            }
+            let operands: Vec<_> = operands.iter().map(|(x, y)| (x, y)).collect();
+            let space = self.space(*first);
+            let offsets = if whole { &space.whole[..] } else { &space.offsets[..] };
+            dots.extend(B::segment_dots(&operands, offsets));
+            rest = &rest[same..];
+        }
+        Ok(dots)
+    }
+}
+
+impl<B: Kernels> bissl_core::RegisterFile for Registers<B> {
+    type Error = DriverError;
+
+    fn zero(&mut self, dst: Register) -> Result<(), DriverError> {
+        self.clear(dst)
+    }
+
+    fn copy(&mut self, src: Register, dst: Register) -> Result<(), DriverError> {
+        let value = self.get(src)?;
+        self.set(dst, value)
+    }
+
+    fn axpby(&mut self, a: f32, x: Register, b: f32, y: Register) -> Result<(), DriverError> {
+        let x = self.get(x)?;
+        let target = self.take(y)?;
+        self.set(y, B::axpby(f64::from(a), &x, f64::from(b), target))
+    }
+
+    fn dots(
+        &mut self,
+        pairs: &[(Register, Register)],
+        scalars: &mut [f32],
+    ) -> Result<(), DriverError> {
+        for (scalar, dot) in scalars.iter_mut().zip(self.dots_over(pairs, true)?) {
+            *scalar = dot as f32;
+        }
+        Ok(())
+    }
+
+    fn segment_dots(
+        &mut self,
+        pairs: &[(Register, Register)],
+        scalars: &mut [f32],
+    ) -> Result<u32, DriverError> {
+        let dots = self.dots_over(pairs, false)?;
+        if dots.len() > scalars.len() {
+            return Ok(0);
+        }
+        for (scalar, dot) in scalars.iter_mut().zip(&dots) {
+            *scalar = *dot as f32;
+        }
+        Ok((dots.len() / pairs.len()) as u32)
+    }
+
+    fn segment_axpby(
+        &mut self,
+        scalars: &[f32],
+        x: Register,
+        b: f32,
+        y: Register,
+    ) -> Result<(), DriverError> {
+        let offsets = self.space(y).offsets.clone();
+        let x = self.get(x)?;
+        let target = self.take(y)?;
+        // Scaled copy by segments, then one update of the whole.
+        let scaled = B::scale_segments(&x, &offsets, scalars);
+        self.set(y, B::axpby(1.0, &scaled, f64::from(b), target))
+    }
+
+    fn adam(
+        &mut self,
+        group: Group,
+        gradient: Register,
+        c: &AdamCoefficients,
+    ) -> Result<(), DriverError> {
+        let gradient = self.get(gradient)?;
+        let parameter = self.take(Register::Parameter(group))?;
+        let first = self.take(Register::Momentum(group))?;
+        let second = self.take(Register::SecondMoment(group))?;
+        let (parameter, first, second) = B::adam(c, &gradient, parameter, first, second);
+        self.set(Register::Parameter(group), parameter)?;
+        self.set(Register::Momentum(group), first)?;
+        self.set(Register::SecondMoment(group), second)
+    }
+
+    fn sketch(&mut self, dst: Register, index: u32) -> Result<(), DriverError> {
+        let len = self.space(dst).whole[1];
+        // One index for each element: the draw depends on nothing but its place.
+        let base = u64::from(index) << 32;
+        let values = (0..len).map(|i| self.sketches.at(base | i as u64).normal()).collect();
+        self.write(dst, values)
+    }
+}
