@@ -100,6 +100,7 @@ fn fits(kind: &Kind, value: &DeValue<'_>) -> bool {
         Kind::Number(interval) => number(value).is_some_and(|x| interval.contains(x)),
         Kind::NumberOrNone(interval) => is_none(value) || fits(&Kind::Number(interval), value),
         Kind::Name(names) => value.as_str().is_some_and(|name| names.contains(&name)),
+        Kind::Folder => value.as_str().is_some_and(|path| !path.is_empty()),
         Kind::Data(names) => value.as_str().is_some_and(|path| {
             !path.is_empty() && (!path.starts_with("embedded:") || names.contains(&path))
         }),
@@ -187,6 +188,9 @@ pub(super) fn relations(
     tree: &DeTable<'_>,
     places: &Places<'_>,
 ) -> Result<(), ConfigError> {
+    if let Err(error) = config.augment.checked() {
+        return Err(augment(&error, tree, places));
+    }
     let at_most = |key: &str, value: u64, limit: u64, what: &str| {
         if value <= limit {
             return Ok(());
@@ -217,6 +221,23 @@ pub(super) fn relations(
         )?;
     }
     Ok(())
+}
+
+/// The refusal of `[augment]`, with the place of its key.
+fn augment(
+    error: &bissl_core::ConfigError,
+    tree: &DeTable<'_>,
+    places: &Places<'_>,
+) -> ConfigError {
+    let (name, expected) = match *error {
+        bissl_core::ConfigError::OutOfRange { name, range, .. } => (name, range),
+        bissl_core::ConfigError::Zero { name } => (name, "at least 1"),
+    };
+    let key = join(AUGMENT, name);
+    match find(tree, &key) {
+        Some(value) => invalid(&key, value, expected.to_owned(), places),
+        None => ConfigError::Section { place: places.place(0..0), message: error.to_string() },
+    }
 }
 
 fn find<'t, 'i>(tree: &'t DeTable<'i>, key: &str) -> Option<&'t Spanned<DeValue<'i>>> {

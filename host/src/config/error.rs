@@ -59,6 +59,18 @@ pub enum ConfigError {
         /// What was given.
         text: String,
     },
+    /// `--resume` names no run.
+    #[error("{} is a checkpoint: --resume needs the folder of its run", path.display())]
+    Resume {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// A stage that cannot start from initial weights.
+    #[error("bissl {command} needs --from RUN: the run or checkpoint to start from")]
+    NoOrigin {
+        /// The command.
+        command: &'static str,
+    },
     /// No preset has that name.
     #[error("unknown preset `{name}`, expected one of {}", super::Preset::NAMES.join(", "))]
     Preset {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use toml::de::{DeTable, DeValue};
 
-use super::schema::{AUGMENT, KEYS, Kind};
+use super::schema::{AUGMENT, KEYS, Key, Kind};
 use super::{Layers, Preset, RunConfig};
 
 impl RunConfig {
@@ -45,6 +45,29 @@ impl RunConfig {
             let _ = writeln!(text, "{name} = {value}");
         }
         text
+    }
+
+    /// Every setting without comments, a line for each section: for the terminal.
+    pub fn to_lines(&self) -> String {
+        let mut sections: BTreeMap<&str, String> = BTreeMap::new();
+        let leaves = self.leaves();
+        for (key, value) in &leaves {
+            let (section, name) = match key.split_once('.') {
+                Some((section, name)) => (section, name),
+                None => ("run", key.as_str()),
+            };
+            let _ = write!(sections.entry(section).or_default(), " {name}={value}");
+        }
+        let line = |(section, settings)| format!("{section:<10}{settings}\n");
+        sections.into_iter().map(line).collect()
+    }
+
+    /// The value of `key` as TOML text.
+    pub fn value(&self, key: &str) -> Option<String> {
+        if Key::find(key).is_some_and(|key| key.kind == Kind::Optimizer) {
+            return Some(optimizer(&self.leaves(), key));
+        }
+        self.leaves().remove(key)
     }
 
     /// Every key with its value as TOML text.

@@ -36,7 +36,9 @@ pub enum Kind {
     NumberOrNone(Interval),
     /// One of some names.
     Name(&'static [&'static str]),
-    /// A folder, or one of the embedded data sets.
+    /// A folder, or `"none"`.
+    Folder,
+    /// A folder of images, or one of the embedded data sets.
     Data(&'static [&'static str]),
     /// A list of 1 to 8 integers from `min` to `max`.
     Widths {
@@ -45,7 +47,7 @@ pub enum Kind {
         /// Largest.
         max: u64,
     },
-    /// One of [`OPTIMIZERS`] with all its coefficients.
+    /// `sgd`, `lars` or `adamw` with all its coefficients.
     Optimizer,
 }
 
@@ -72,7 +74,7 @@ const fn non_negative(max: f64) -> Interval {
 
 const FRACTION: Interval = Interval { min: 0.0, max: 1.0, min_allowed: true, max_allowed: false };
 const RATE: Kind = Kind::Number(positive(1000.0));
-const FLOOR: Kind = Kind::Number(non_negative(1.0));
+const SHARE: Kind = Kind::Number(non_negative(1.0));
 const DECAY: Kind = Kind::Number(non_negative(1.0));
 const MOMENTUM: Kind = Kind::Number(FRACTION);
 const CLIP: Kind = Kind::NumberOrNone(positive(1e6));
@@ -80,6 +82,8 @@ const EPOCHS: Kind = Kind::Integer { min: 1, max: 100_000 };
 const STEPS: Kind = Kind::Integer { min: 1, max: 1_000_000 };
 const COUNT: Kind = Kind::Integer { min: 0, max: 1_000_000_000 };
 const BATCH: Kind = Kind::Integer { min: 2, max: 65_536 };
+
+const EMBEDDED: &[&str] = &["embedded:twemoji", "embedded:noto-emoji"];
 
 const fn key(name: &'static str, kind: Kind, help: &'static str) -> Key {
     Key { name, kind, help }
@@ -109,11 +113,16 @@ pub(super) const AUGMENT: &str = "augment";
 /// Every key but those of `[augment]`, in the order in which they are written.
 pub const KEYS: &[Key] = &[
     key("seed", Kind::Integer { min: 0, max: i64::MAX as u64 }, "seed of every random stream"),
+    key("from", Kind::Folder, "run or checkpoint to start from; \"none\" = initial weights"),
     key("backend", Kind::Name(BackendName::NAMES), "what computes"),
     key("threads", Kind::Integer { min: 0, max: 4096 }, "CPU threads; 0 = one for each core"),
-    key("data.pretext.path", Kind::Data(&["embedded:twemoji"]), "unlabelled images"),
-    key("data.pretext.bad_image_limit", COUNT, "unreadable images skipped before it is an error"),
-    key("data.downstream.path", Kind::Data(&["embedded:noto-emoji"]), "one folder a class"),
+    key("data.pretext.path", Kind::Data(EMBEDDED), "unlabelled images"),
+    key(
+        "data.pretext.bad_image_limit",
+        SHARE,
+        "share of unreadable images left out before it is an error",
+    ),
+    key("data.downstream.path", Kind::Data(EMBEDDED), "one folder a class"),
     key(
         "data.downstream.labels_per_class",
         Kind::IntegerOrNone { min: 1, max: 1_000_000_000 },
@@ -122,8 +131,8 @@ pub const KEYS: &[Key] = &[
     key("data.downstream.validation_per_class", COUNT, "images of each class to choose the epoch"),
     key(
         "data.downstream.bad_image_limit",
-        COUNT,
-        "unreadable images skipped before it is an error",
+        SHARE,
+        "share of unreadable images left out before it is an error",
     ),
     key("image.size", Kind::Integer { min: 8, max: 512 }, "side of the network's input, pixels"),
     key("network.architecture", Kind::Name(Architecture::NAMES), "family of the backbone"),
@@ -147,7 +156,7 @@ pub const KEYS: &[Key] = &[
         Kind::Integer { min: 0, max: 100_000 },
         "rising rate, then cosine",
     ),
-    key("pretrain.floor", FLOOR, "last rate as a fraction of the peak"),
+    key("pretrain.floor", SHARE, "last rate as a fraction of the peak"),
     key("pretrain.clip", CLIP, "limit of the total gradient norm"),
     key("pretrain.optimizer", Kind::Optimizer, "sgd, lars or adamw with its coefficients"),
     key("warm_up.epochs", EPOCHS, "head alone, backbone frozen: passes over the labelled images"),
@@ -186,12 +195,12 @@ pub const KEYS: &[Key] = &[
     key("align.upper_batch", BATCH, "labelled images of an upper step"),
     key("align.lower.learning_rate", RATE, "peak rate"),
     key("align.lower.warm_up_steps", COUNT, "rising rate, then cosine over all alternations"),
-    key("align.lower.floor", FLOOR, "last rate as a fraction of the peak"),
+    key("align.lower.floor", SHARE, "last rate as a fraction of the peak"),
     key("align.lower.clip", CLIP, "limit of the total gradient norm"),
     key("align.lower.optimizer", Kind::Optimizer, "sgd, lars or adamw with its coefficients"),
     key("align.upper.learning_rate", RATE, "peak rate"),
     key("align.upper.warm_up_steps", COUNT, "rising rate, then cosine over all alternations"),
-    key("align.upper.floor", FLOOR, "last rate as a fraction of the peak"),
+    key("align.upper.floor", SHARE, "last rate as a fraction of the peak"),
     key("align.upper.clip", CLIP, "limit of the total gradient norm"),
     key("align.upper.optimizer", Kind::Optimizer, "sgd, lars or adamw with its coefficients"),
     key("finetune.epochs", EPOCHS, "passes over the labelled images"),
@@ -199,7 +208,7 @@ pub const KEYS: &[Key] = &[
     key("finetune.learning_rate", RATE, "peak rate of SGD, cosine without warm-up"),
     key("finetune.weight_decay", DECAY, "coupled weight decay"),
     key("finetune.momentum", MOMENTUM, "momentum of SGD"),
-    key("finetune.floor", FLOOR, "last rate as a fraction of the peak"),
+    key("finetune.floor", SHARE, "last rate as a fraction of the peak"),
     key(
         "finetune.choice",
         Kind::Name(Choice::NAMES),
@@ -227,7 +236,7 @@ impl Key {
 impl Kind {
     /// Whether its values are written as strings, so that a flag needs no quotes.
     pub(super) fn is_text(&self) -> bool {
-        matches!(self, Self::Name(_) | Self::Data(_))
+        matches!(self, Self::Name(_) | Self::Data(_) | Self::Folder)
     }
 }
 
@@ -249,6 +258,7 @@ impl std::fmt::Display for Kind {
             Self::Number(interval) => write!(f, "a number in {interval}"),
             Self::NumberOrNone(interval) => write!(f, "a number in {interval} or \"none\""),
             Self::Name(names) => write!(f, "one of \"{}\"", names.join("\", \"")),
+            Self::Folder => write!(f, "a folder or \"none\""),
             Self::Data(names) => write!(f, "a folder or \"{}\"", names.join("\", \"")),
             Self::Widths { min, max } => write!(f, "a list of 1 to 8 integers in [{min}, {max}]"),
             Self::Optimizer => {

@@ -15,6 +15,8 @@ use crate::data::AugmentSettings;
 pub struct RunConfig {
     /// Seed of every random stream of the run.
     pub seed: u64,
+    /// The run or checkpoint that training starts from; `none` = from initial weights.
+    pub from: String,
     /// What computes.
     pub backend: BackendName,
     /// Threads for data and arithmetic; 0 = one for each core.
@@ -46,7 +48,7 @@ pub struct RunConfig {
 }
 
 /// `[data]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSettings {
     /// D^P, unlabelled.
@@ -56,28 +58,28 @@ pub struct DataSettings {
 }
 
 /// `[data.pretext]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretextSettings {
-    /// A folder of images, or `embedded:twemoji`.
+    /// A folder of images, `embedded:twemoji` or `embedded:noto-emoji`.
     pub path: String,
-    /// How many unreadable images are skipped with a warning before it is an error.
-    pub bad_image_limit: usize,
+    /// Share of unreadable images that are left out, with a warning, before it is an error.
+    pub bad_image_limit: f32,
 }
 
 /// `[data.downstream]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DownstreamSettings {
-    /// A folder with one folder of images a class, or `embedded:noto-emoji`.
+    /// A folder with one folder of images a class, `embedded:twemoji` or `embedded:noto-emoji`.
     pub path: String,
     /// Training images kept of each class; `None` keeps all.
     #[serde(with = "optional")]
     pub labels_per_class: Option<usize>,
     /// Images of each class held out to choose the epoch of fine-tuning.
     pub validation_per_class: usize,
-    /// How many unreadable images are skipped with a warning before it is an error.
-    pub bad_image_limit: usize,
+    /// Share of unreadable images that are left out, with a warning, before it is an error.
+    pub bad_image_limit: f32,
 }
 
 /// `[image]`.

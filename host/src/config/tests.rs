@@ -93,6 +93,23 @@ fn unknown_keys_are_refused_with_line_and_the_known_ones() {
 }
 
 #[test]
+fn augmentations_out_of_range_are_refused_with_their_line() {
+    for (key, value) in [
+        ("crop_area", "[0.5, 0.4]"),
+        ("crop_area", "[nan, 1]"),
+        ("hue", "0.6"),
+        ("flip", "-0.1"),
+        ("grey", "nan"),
+    ] {
+        let error = refusal(&format!("\n\n[augment]\n{key} = {value}\n"));
+        let expected = format!("run.toml:4: `augment.{key}` is {value}, expected ");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    let error = refusal("[augment]\nhue = \"red\"\n");
+    assert!(error.starts_with("run.toml:2: "), "{error}");
+}
+
+#[test]
 fn text_that_is_not_toml_is_refused_with_its_line() {
     assert!(refusal("seed = 1\n[align\n").starts_with("run.toml:2: not valid TOML"));
     assert!(refusal("seed = 1\nseed = 2\n").starts_with("run.toml:2: not valid TOML"));

@@ -29,7 +29,7 @@ pub use error::RunError;
 pub use files::write_atomic;
 pub use folder::{Origin, RunFolder};
 pub use metrics::{MetricsWriter, last_metrics};
-pub use tensors::{NamedTensor, TensorView, read_tensors, write_tensors};
+pub use tensors::{NamedTensor, TensorView, describe_tensors, read_tensors, write_tensors};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

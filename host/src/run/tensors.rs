@@ -78,6 +78,26 @@ pub fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, RunError> {
     decode(path, &fs::read(path).map_err(RunError::io("read", path))?)
 }
 
+/// Name, shape and type of every tensor of a safetensors file, in the order of their names.
+///
+/// # Errors
+/// The file cannot be read or is no safetensors file.
+pub fn describe_tensors(path: &Path) -> Result<Vec<(String, Vec<usize>, String)>, RunError> {
+    let bytes = fs::read(path).map_err(RunError::io("read", path))?;
+    let file = open(path, &bytes)?;
+    let describe = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
+        (name.to_owned(), view.shape().to_vec(), format!("{:?}", view.dtype()))
+    };
+    let mut tensors: Vec<_> = file.iter().map(describe).collect();
+    tensors.sort();
+    Ok(tensors)
+}
+
+fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, RunError> {
+    SafeTensors::deserialize(bytes)
+        .map_err(|error| RunError::damaged(path, format!("not a safetensors file: {error}")))
+}
+
 /// The bytes of a safetensors file; the same for the same tensors in whatever order.
 pub(super) fn encode(path: &Path, tensors: &[TensorView<'_>]) -> Result<Vec<u8>, RunError> {
     let mut names = BTreeSet::new();
@@ -97,8 +117,7 @@ pub(super) fn encode(path: &Path, tensors: &[TensorView<'_>]) -> Result<Vec<u8>,
 
 /// The tensors of a safetensors file's bytes.
 pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Vec<NamedTensor>, RunError> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| RunError::damaged(path, format!("not a safetensors file: {error}")))?;
+    let file = open(path, bytes)?;
     let mut tensors = Vec::with_capacity(file.len());
     for (name, view) in file.iter() {
         if view.dtype() != Dtype::F32 {

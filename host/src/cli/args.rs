@@ -1,0 +1,258 @@
+//! The words of the command line, as typed: nothing here is checked beyond its shape.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::{Key, Preset, RunConfig};
+
+/// A flag that overrides one key.
+struct Flag {
+    commands: &'static [&'static str],
+    flag: &'static str,
+    key: &'static str,
+    value: &'static str,
+}
+
+const fn flag(
+    commands: &'static [&'static str],
+    flag: &'static str,
+    key: &'static str,
+    value: &'static str,
+) -> Flag {
+    Flag { commands, flag, key, value }
+}
+
+const STAGES: &[&str] = &["demo", "pretrain", "align", "finetune", "evaluate"];
+const STARTED: &[&str] = &["align", "finetune", "evaluate"];
+const LABELLED: &[&str] = &["demo", "align", "finetune", "evaluate"];
+const PRETEXT: &[&str] = &["demo", "pretrain", "align"];
+const FRESH: &[&str] = &["demo", "pretrain"];
+const BILEVEL: &[&str] = &["demo", "align"];
+
+/// Every such flag. `--batch` and its like mean the command's own stage.
+const FLAGS: &[Flag] = &[
+    flag(STAGES, "seed", "seed", "N"),
+    flag(STAGES, "backend", "backend", "NAME"),
+    flag(STAGES, "threads", "threads", "N"),
+    flag(STARTED, "from", "from", "RUN"),
+    flag(PRETEXT, "pretext", "data.pretext.path", "DATA"),
+    flag(LABELLED, "downstream", "data.downstream.path", "DATA"),
+    flag(LABELLED, "labels-per-class", "data.downstream.labels_per_class", "N"),
+    flag(FRESH, "image-size", "image.size", "PIXELS"),
+    flag(FRESH, "architecture", "network.architecture", "NAME"),
+    flag(FRESH, "width", "network.width", "CHANNELS"),
+    flag(FRESH, "stem", "network.stem", "NAME"),
+    flag(FRESH, "temperature", "simclr.temperature", "X"),
+    flag(FRESH, "epochs", "pretrain.epochs", "N"),
+    flag(FRESH, "batch", "pretrain.batch", "IMAGES"),
+    flag(FRESH, "learning-rate", "pretrain.learning_rate", "X"),
+    flag(BILEVEL, "alternations", "align.alternations", "N"),
+    flag(BILEVEL, "lower-steps", "align.lower_steps", "N"),
+    flag(BILEVEL, "upper-steps", "align.upper_steps", "N"),
+    flag(BILEVEL, "proximity", "align.proximity", "X"),
+    flag(BILEVEL, "damping", "align.damping", "X"),
+    flag(BILEVEL, "direct-weight", "align.direct_weight", "X"),
+    flag(BILEVEL, "solver", "align.solver", "NAME"),
+    flag(BILEVEL, "tolerance", "align.tolerance", "X"),
+    flag(BILEVEL, "iterations", "align.iterations", "N"),
+    flag(BILEVEL, "curvature", "align.curvature", "NAME"),
+    flag(&["align"], "batch", "align.batch", "IMAGES"),
+    flag(&["align"], "upper-batch", "align.upper_batch", "IMAGES"),
+    flag(&["finetune"], "epochs", "finetune.epochs", "N"),
+    flag(&["finetune"], "batch", "finetune.batch", "IMAGES"),
+    flag(&["finetune"], "learning-rate", "finetune.learning_rate", "X"),
+    flag(&["finetune"], "weight-decay", "finetune.weight_decay", "X"),
+    flag(&["evaluate"], "neighbours", "evaluate.knn_neighbours", "N"),
+    flag(&["evaluate"], "probe-epochs", "evaluate.probe_epochs", "N"),
+    flag(&["demo"], "seeds", "demo.seeds", "N"),
+];
+
+/// Bilevel self-supervised learning: pretrain, align with the downstream task, fine-tune.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bissl",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong flags or \
+    configuration, 130 interrupted (checkpoint written, continue with --resume)."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Commands {
+    /// The whole pipeline on embedded images, with and without the bilevel stage, in minutes.
+    Demo(RunArguments),
+    /// Trains a backbone on unlabelled images (SimCLR).
+    Pretrain(RunArguments),
+    /// Warms up a head, then aligns a pretrained backbone with the task: the bilevel stage.
+    Align(RunArguments),
+    /// Fine-tunes a backbone on labelled images with a fresh head.
+    Finetune(RunArguments),
+    /// Measures a backbone: held-out accuracy, linear probe, nearest neighbours.
+    Evaluate(Settings),
+    /// Prints what a run, a checkpoint or a .safetensors file holds.
+    Inspect {
+        /// Folder of a run or of a checkpoint, or a .safetensors file.
+        path: PathBuf,
+    },
+    /// Prints configurations.
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigAction {
+    /// Prints a preset as a complete, commented configuration file.
+    Show {
+        /// default or demo.
+        preset: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// Folder of the run; must be absent or empty [default: runs/COMMAND].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue the run in --out from its newest valid checkpoint, with its settings.
+    #[arg(long, conflicts_with = "preset")]
+    resume: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Where settings come from, besides the flags of [`FLAGS`].
+#[derive(Clone, Debug, Args)]
+pub(super) struct Settings {
+    /// TOML file of settings that override the preset's (`bissl config show default`).
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Base of the settings: default or demo [default: demo for demo; the settings of --from where
+    /// that is given; else default].
+    #[arg(long, value_name = "NAME")]
+    pub(super) preset: Option<String>,
+    /// Override any key: --set align.lower.clip=5. May be repeated; wins over everything else.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Show no progress.
+    #[arg(long)]
+    pub(super) quiet: bool,
+}
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    Inspect(PathBuf),
+    ShowPreset(String),
+    Stage(Invocation),
+}
+
+/// A command that runs stages.
+#[derive(Debug)]
+pub(super) struct Invocation {
+    pub(super) stage: StageName,
+    pub(super) out: PathBuf,
+    pub(super) resume: bool,
+    pub(super) settings: Settings,
+    /// Flag as typed, key, value.
+    pub(super) overrides: Vec<(String, &'static str, String)>,
+}
+
+/// The commands that run stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StageName {
+    Demo,
+    Pretrain,
+    Align,
+    Finetune,
+    Evaluate,
+}
+
+impl StageName {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Demo => "demo",
+            Self::Pretrain => "pretrain",
+            Self::Align => "align",
+            Self::Finetune => "finetune",
+            Self::Evaluate => "evaluate",
+        }
+    }
+}
+
+impl Invocation {
+    fn new(stage: StageName, arguments: RunArguments, matches: &ArgMatches) -> Self {
+        let RunArguments { out, resume, settings } = arguments;
+        let out = out.unwrap_or_else(|| PathBuf::from("runs").join(stage.name()));
+        let overrides = flags_of(stage.name())
+            .filter_map(|flag| {
+                let value = matches.get_one::<String>(flag.flag)?;
+                Some((format!("--{}", flag.flag), flag.key, value.clone()))
+            })
+            .collect();
+        Self { stage, out, resume, settings, overrides }
+    }
+
+    /// The value of `--from`.
+    pub(super) fn from(&self) -> Option<&str> {
+        let (_, _, value) = self.overrides.iter().find(|(_, key, _)| *key == "from")?;
+        Some(value)
+    }
+}
+
+fn flags_of(command: &str) -> impl Iterator<Item = &'static Flag> {
+    FLAGS.iter().filter(move |flag| flag.commands.contains(&command))
+}
+
+/// The grammar, with the flags of [`FLAGS`] in their commands.
+pub(super) fn grammar() -> clap::Command {
+    STAGES.iter().fold(Arguments::command(), |command, stage| {
+        command.mut_subcommand(stage, |subcommand| {
+            subcommand.args(flags_of(stage).map(|flag| {
+                Arg::new(flag.flag)
+                    .long(flag.flag)
+                    .value_name(flag.value)
+                    .allow_negative_numbers(true)
+                    .help(help(stage, flag.key))
+                    .help_heading("Settings")
+            }))
+        })
+    })
+}
+
+/// Meaning, range and default of a key.
+fn help(command: &str, key: &str) -> String {
+    static PRESETS: LazyLock<[RunConfig; 2]> =
+        LazyLock::new(|| [Preset::Default, Preset::Demo].map(Preset::config));
+    let [default, demo] = &*PRESETS;
+    let config = if command == "demo" { demo } else { default };
+    let value = config.value(key).unwrap_or_default();
+    let known = Key::find(key).expect("flags override known keys: a test looks up each");
+    format!("{}; {} [default: {value}; key: {key}]", known.help, known.kind)
+}
+
+/// Reads the command line, the program's name first.
+pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, clap::Error> {
+    let matches = grammar().try_get_matches_from(arguments)?;
+    let Arguments { command } = Arguments::from_arg_matches(&matches)?;
+    let own = matches.subcommand().map_or(&matches, |(_, own)| own);
+    let stage = |stage, arguments| Parsed::Stage(Invocation::new(stage, arguments, own));
+    Ok(match command {
+        Commands::Demo(arguments) => stage(StageName::Demo, arguments),
+        Commands::Pretrain(arguments) => stage(StageName::Pretrain, arguments),
+        Commands::Align(arguments) => stage(StageName::Align, arguments),
+        Commands::Finetune(arguments) => stage(StageName::Finetune, arguments),
+        Commands::Evaluate(settings) => {
+            stage(StageName::Evaluate, RunArguments { out: None, resume: false, settings })
+        }
+        Commands::Inspect { path } => Parsed::Inspect(path),
+        Commands::Config { action: ConfigAction::Show { preset } } => Parsed::ShowPreset(preset),
+    })
+}

@@ -1,0 +1,238 @@
+//! The command line: flags become a validated [`Job`], the job's end becomes an exit code.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | everything was done |
+//! | 1 | it failed |
+//! | 2 | flags or configuration are wrong; nothing was done |
+//! | 130 | interrupted; the checkpoint is written and `--resume` continues |
+
+mod args;
+mod inspect;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+pub use table::Table;
+
+use crate::config::{ConfigError, Layers, Preset, RunConfig};
+use crate::progress::{INTERRUPTED, Interrupt, Progress, Verbosity};
+use crate::run::{Origin, Outcome, RunError, RunFolder};
+use args::{Invocation, Parsed, Settings, StageName};
+
+/// What a stage needs: everything checked, the folder of the run open.
+#[derive(Debug)]
+pub struct Job {
+    /// What is to be done.
+    pub command: Command,
+    /// Every setting.
+    pub config: RunConfig,
+    /// Asked between steps.
+    pub interrupt: Interrupt,
+    /// How much is shown.
+    pub verbosity: Verbosity,
+}
+
+impl Job {
+    /// Progress of a stage as this job shows it.
+    pub fn progress(&self, label: &str, total: u64, done: u64) -> Progress {
+        Progress::new(label, total, done, self.verbosity)
+    }
+}
+
+/// What is to be done. A `run` may hold checkpoints already: then it is continued.
+#[derive(Debug)]
+pub enum Command {
+    /// Paired comparison with and without the bilevel stage.
+    Demo {
+        /// Where results go.
+        run: RunFolder,
+    },
+    /// Self-supervised pretraining from initial weights.
+    Pretrain {
+        /// Where results go.
+        run: RunFolder,
+    },
+    /// Head warm-up, then the bilevel stage.
+    Align {
+        /// Where results go.
+        run: RunFolder,
+        /// Pretrained weights.
+        from: Origin,
+    },
+    /// Fine-tuning with a fresh head.
+    Finetune {
+        /// Where results go.
+        run: RunFolder,
+        /// Pretrained or aligned weights.
+        from: Origin,
+    },
+    /// Held-out accuracy, linear probe and nearest neighbours; writes nothing.
+    Evaluate {
+        /// The weights.
+        from: Origin,
+    },
+}
+
+/// Runs the program on the process's arguments.
+pub fn main() -> ExitCode {
+    match run(std::env::args_os()) {
+        Ok(Outcome::Finished) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(error) => match error.downcast_ref::<clap::Error>() {
+            Some(usage) => {
+                // Help and version come as errors too, with code 0.
+                let _ = usage.print();
+                ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(1))
+            }
+            None => {
+                eprint!("{}", message(&error));
+                ExitCode::from(code(&error))
+            }
+        },
+    }
+}
+
+fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome> {
+    match args::parse(arguments)? {
+        Parsed::Inspect(path) => print(&inspect::describe(&path)?)?,
+        Parsed::ShowPreset(name) => print(&Preset::named(&name)?.to_toml())?,
+        Parsed::Stage(invocation) => return start(&invocation),
+    }
+    Ok(Outcome::Finished)
+}
+
+/// Checks everything, then hands over to the stage.
+fn start(invocation: &Invocation) -> anyhow::Result<Outcome> {
+    let config = resolve(invocation)?;
+    let settings = &invocation.settings;
+    let verbosity = if settings.quiet { Verbosity::Quiet } else { Verbosity::Progress };
+    let command = open(invocation, &config)?;
+    let interrupt = Interrupt::install().context("cannot catch Ctrl-C")?;
+    if verbosity == Verbosity::Progress {
+        eprint!("{}", config.to_lines());
+    }
+    let outcome = crate::stage::run(Job { command, config, interrupt, verbosity })?;
+    if outcome == Outcome::Interrupted {
+        let (name, out) = (invocation.stage.name(), invocation.out.display());
+        match invocation.stage {
+            StageName::Evaluate => eprintln!("interrupted"),
+            _ => eprintln!("interrupted; to continue: bissl {name} --out {out} --resume"),
+        }
+    }
+    Ok(outcome)
+}
+
+/// Base, file, flags, `--set`, in this order.
+fn resolve(invocation: &Invocation) -> anyhow::Result<RunConfig> {
+    let Invocation { settings, overrides, .. } = invocation;
+    let mut layers = base(invocation)?;
+    if let Some(path) = &settings.config {
+        layers = layers.file(path)?;
+    }
+    for (flag, key, value) in overrides {
+        layers = layers.flag(flag, key, value);
+    }
+    for assignment in &settings.set {
+        layers = layers.set(assignment)?;
+    }
+    Ok(layers.resolve()?)
+}
+
+/// The stored settings of the run that is resumed, else those of the run that is started from, else a
+/// preset.
+fn base(invocation: &Invocation) -> anyhow::Result<Layers> {
+    let Settings { preset, .. } = &invocation.settings;
+    if invocation.resume {
+        let Origin::Run(run) = Origin::of(&invocation.out)? else {
+            return Err(ConfigError::Resume { path: invocation.out.clone() }.into());
+        };
+        return Ok(Layers::stored(&run.join("config.toml"))?);
+    }
+    if let Some(name) = preset {
+        return Ok(Layers::preset(Preset::named(name)?));
+    }
+    if let Some(from) = invocation.from() {
+        return Ok(Layers::stored(&Origin::of(Path::new(from))?.config_path())?);
+    }
+    Ok(Layers::preset(match invocation.stage {
+        StageName::Demo => Preset::Demo,
+        _ => Preset::Default,
+    }))
+}
+
+fn open(invocation: &Invocation, config: &RunConfig) -> anyhow::Result<Command> {
+    let from = || -> anyhow::Result<Origin> {
+        if config.from == "none" {
+            let command = invocation.stage.name();
+            return Err(ConfigError::NoOrigin { command }.into());
+        }
+        let origin = Origin::of(Path::new(&config.from))?;
+        origin.checkpoint_path()?;
+        Ok(origin)
+    };
+    let out = &invocation.out;
+    let run = || -> Result<RunFolder, RunError> {
+        if invocation.resume {
+            RunFolder::resume(out, config)
+        } else {
+            RunFolder::create(out, config)
+        }
+    };
+    // The origin first: a run that cannot start leaves no folder.
+    Ok(match invocation.stage {
+        StageName::Demo => Command::Demo { run: run()? },
+        StageName::Pretrain => Command::Pretrain { run: run()? },
+        StageName::Align => Command::Align { from: from()?, run: run()? },
+        StageName::Finetune => Command::Finetune { from: from()?, run: run()? },
+        StageName::Evaluate => Command::Evaluate { from: from()? },
+    })
+}
+
+/// Writes to the standard output; a reader that has gone away is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to the standard output"),
+    }
+}
+
+/// `error: …` and what it was caused by, a line each.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        // Some errors state their cause themselves.
+        if text.is_empty() {
+            text = format!("error: {cause}\n");
+        } else if !text.contains(&cause) {
+            text += &format!("  because: {cause}\n");
+        }
+    }
+    text
+}
+
+/// 2 where the user asked for something impossible, 1 where something possible failed.
+fn code(error: &anyhow::Error) -> u8 {
+    let is_usage = error.chain().any(|cause| {
+        cause.is::<ConfigError>()
+            || cause.is::<bissl_core::ConfigError>()
+            || matches!(
+                cause.downcast_ref(),
+                Some(
+                    RunError::Occupied { .. }
+                        | RunError::Differs { .. }
+                        | RunError::NotFound { .. }
+                        | RunError::Config(_)
+                )
+            )
+    });
+    if is_usage { 2 } else { 1 }
+}
