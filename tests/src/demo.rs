@@ -5,7 +5,8 @@ use std::fs;
 use crate::shell::Shell;
 
 /// The command; the output folder is added.
-const COMMAND: &str = "run --release -p bissl -- demo --seeds 1 --budget quick --out";
+const COMMAND: &str = "run --release -p bissl -- demo --seeds 1 --epochs 1 --alternations 1 \
+                       --set warm_up.epochs=1 --set finetune.epochs=1 --out";
 
 /// What the command leaves in its output folder.
 const REPORT: &str = "report.html";
