@@ -62,7 +62,7 @@ fn negative_curvature_in_the_first_direction_returns_zero() {
         let values = vec![-2.0, 1.0, 3.0, 4.0];
         let mut draws = draws(seed, 20);
         let spectral = Spectral::new(values, &mut draws);
-        let b = spectral.from_eigenbasis(&[1.5, 0.0, 0.1, 0.0]);
+        let b = spectral.in_standard_basis(&[1.5, 0.0, 0.1, 0.0]);
         let system = System::of("first direction negative", seed, &spectral, b);
         let solve = cg(&system, 0.0, 4);
         stops_before_negative_curvature(&system, &solve).unwrap();

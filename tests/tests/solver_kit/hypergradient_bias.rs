@@ -19,13 +19,13 @@ fn response(lambda: f32, delta: f32, seed: u64) -> Vec<f64> {
     let mut draws = crate::matrix::draws(seed, 40);
     let coefficients: Vec<f64> =
         gaussian(&mut draws, EIGENVALUES.len()).iter().map(|x| 1.0 + 0.3 * x.tanh()).collect();
-    let gradient = problem.curvature.from_eigenbasis(&coefficients);
+    let gradient = problem.curvature.in_standard_basis(&coefficients);
     let mut driver = bilevel(problem.with_upper_gradient(&gradient), seed);
     let coupling = Coupling::Proximity { weight: lambda };
     let settings = HypergradientSettings::new(coupling, delta, 0.0, exact()).unwrap();
     let record = run(&mut driver, settings, 0);
     assert_eq!(record.solve.termination, Termination::Converged);
-    let result = driver.problem.curvature.to_eigenbasis(driver.read(Register::Solution));
+    let result = driver.problem.curvature.in_eigenbasis(driver.read(Register::Solution));
     result.iter().zip(coefficients).map(|(found, given)| found / given).collect()
 }
 

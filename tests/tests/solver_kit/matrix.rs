@@ -145,21 +145,21 @@ impl Spectral {
     }
 
     /// From coordinates in the eigenbasis to the standard basis.
-    pub(crate) fn from_eigenbasis(&self, coordinates: &[f64]) -> Vec<f64> {
+    pub(crate) fn in_standard_basis(&self, coordinates: &[f64]) -> Vec<f64> {
         self.reflections.iter().fold(coordinates.to_vec(), |x, v| add(&x, -2.0 * dot(v, &x), v))
     }
 
     /// From the standard basis to coordinates in the eigenbasis.
-    pub(crate) fn to_eigenbasis(&self, x: &[f64]) -> Vec<f64> {
+    pub(crate) fn in_eigenbasis(&self, x: &[f64]) -> Vec<f64> {
         self.reflections.iter().rev().fold(x.to_vec(), |x, v| add(&x, -2.0 * dot(v, &x), v))
     }
 
     /// `Q f(diag(values)) Qᵀ x`.
     pub(crate) fn apply(&self, x: &[f64], f: impl Fn(f64) -> f64) -> Vec<f64> {
-        let coordinates = self.to_eigenbasis(x);
+        let coordinates = self.in_eigenbasis(x);
         let scaled: Vec<f64> =
             coordinates.iter().zip(&self.values).map(|(c, value)| c * f(*value)).collect();
-        self.from_eigenbasis(&scaled)
+        self.in_standard_basis(&scaled)
     }
 
     /// The matrix itself, symmetric to the last bit.

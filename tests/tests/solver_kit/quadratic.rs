@@ -27,6 +27,8 @@ pub(crate) struct Quadratic {
     s: Vec<f64>,
     /// Batches differ by a shift of c and s with the step number; 0: all batches are the same.
     pub(crate) batch_noise: f64,
+    /// The evaluation and step whose loss is not the loss.
+    pub(crate) wrong_loss: Option<(Evaluation, u32, f32)>,
     pub(crate) calls: Vec<Call>,
     /// The batch of the products; `None` until `linearize`.
     pub(crate) linearized: Option<u32>,
@@ -50,6 +52,7 @@ impl Quadratic {
             s_matrix: Spectral::new(upper_values, &mut draws).matrix(),
             s: gaussian(&mut draws, n + head),
             batch_noise: 0.0,
+            wrong_loss: None,
             calls: Vec::new(),
             linearized: Some(0),
         }
@@ -67,6 +70,13 @@ impl Quadratic {
     fn shifted(&self, vector: &[f64], index: u32) -> Vec<f64> {
         let shift = self.batch_noise * (f64::from(index) + 1.0).sin();
         vector.iter().map(|x| x + shift).collect()
+    }
+
+    fn told(&self, loss: f64, at: Evaluation, index: u32) -> f32 {
+        match self.wrong_loss {
+            Some((evaluation, step, wrong)) if (evaluation, step) == (at, index) => wrong,
+            _ => loss as f32,
+        }
     }
 
     /// L^P and its gradients by θ and φ_P.
@@ -167,7 +177,7 @@ impl LowerObjective for DenseDriver<Quadratic> {
             self.write(backbone, by_backbone)?;
         }
         self.write(head, by_head)?;
-        Ok(loss as f32)
+        Ok(self.problem.told(loss, Evaluation::Lower, index))
     }
 
     fn linearize(&mut self, index: u32) -> Result<(), DenseError> {
@@ -206,7 +216,7 @@ impl UpperObjective for DenseDriver<Quadratic> {
             self.write(backbone, by_backbone)?;
         }
         self.write(head, by_head)?;
-        Ok(loss as f32)
+        Ok(self.problem.told(loss, at, index))
     }
 }
 

@@ -1,8 +1,6 @@
 //! A machine's whole conversation, recorded, and what can be asked of it at every state.
 
-use bissl_core::{
-    DriveError, Driver, Event, Machine, Pending, Reply, Request, Ticket, UnexpectedReply,
-};
+use bissl_core::{DriveError, Driver, Machine, Pending, Reply, Request, Ticket, UnexpectedReply};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -35,7 +33,6 @@ pub(crate) struct Tape<M> {
     pub(crate) exchanges: Vec<Exchange<M>>,
     pub(crate) end: M,
     pub(crate) output: String,
-    pub(crate) events: Vec<Event>,
 }
 
 /// A machine that asks for more than this is not going to end.
@@ -48,7 +45,7 @@ where
     D: Driver<Error = DriveError<DenseError>>,
 {
     let mut scalars = vec![f32::NAN; workspace];
-    let (mut exchanges, mut events) = (Vec::new(), Vec::new());
+    let mut exchanges = Vec::new();
     while exchanges.len() < EXCHANGES_MAX {
         let before = machine.clone();
         let pending = format!("{:?}", machine.pending());
@@ -56,12 +53,9 @@ where
             Pending::Request(ticket, request) => {
                 (ticket, Some(request), driver.perform(&request, &mut scalars).unwrap())
             }
-            Pending::Event(ticket, event) => {
-                events.push(event);
-                (ticket, None, Reply::Ack)
-            }
+            Pending::Event(ticket, _) => (ticket, None, Reply::Ack),
             Pending::Done(output) => {
-                return Tape { exchanges, end: machine, output: format!("{output:?}"), events };
+                return Tape { exchanges, end: machine, output: format!("{output:?}") };
             }
         };
         let given = scalars.clone();
@@ -106,7 +100,7 @@ fn refuse<M: Machine + Plain>(
 fn wrong_replies<M>(exchange: &Exchange<M>) -> Vec<Reply> {
     let fits = |count: u32| match &exchange.request {
         Some(Request::SegmentDots { pairs }) => {
-            count > 0 && count as usize % pairs.as_slice().len() == 0
+            count > 0 && (count as usize).is_multiple_of(pairs.as_slice().len())
         }
         _ => exchange.reply == Reply::Scalars(count),
     };
