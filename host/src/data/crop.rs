@@ -71,7 +71,8 @@ fn between([low, high]: [f64; 2], uniform: f32) -> f64 {
 
 /// A part of an image scaled to `width` × `height`: bicubic (a = −½), widened when shrinking, as Pillow's.
 ///
-/// The part is cut out first: pixels beyond it have no influence. 8-bit fixed-point arithmetic.
+/// The part is cut out first: pixels beyond it have no influence. 8-bit fixed-point arithmetic that rounds
+/// and clamps between columns and rows, as Pillow's does between rows and columns.
 pub(crate) fn cut_and_scale(
     image: &RgbImage,
     part: CropBox,

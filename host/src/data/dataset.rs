@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::RgbImage;
 use rayon::prelude::*;
 
 use super::folder::{self, Listed};
-use super::{DataError, ImageSettings, Pack, decode_image, image_size};
+use super::{DataError, ImageSettings, Pack, decode_image};
 
 /// Whether folder names are labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,17 +180,16 @@ impl Dataset {
     /// whole or of a class.
     pub fn checked(self, settings: &ImageSettings) -> Result<(Self, BadImageReport), DataError> {
         let settings = settings.checked()?;
-        let bytes: u64 = self
-            .items
-            .par_iter()
-            .map(|item| item.size(&settings).map_or(0, |(w, h)| 3 * u64::from(w) * u64::from(h)))
-            .sum();
-        let keep = bytes <= settings.cache_bytes_max;
+        // Pixels are kept until they turn out to be too many; whether they do depends on their sum alone.
+        let kept_bytes = AtomicU64::new(0);
         let decode = |item: &Item| {
             let image = item.decode(&settings)?;
-            Ok((image.dimensions(), keep.then_some(image)))
+            let bytes = image.as_raw().len() as u64;
+            let so_far = kept_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+            Ok((image.dimensions(), (so_far <= settings.cache_bytes_max).then_some(image)))
         };
         let decoded: Vec<Result<_, DataError>> = self.items.par_iter().map(decode).collect();
+        let keep = kept_bytes.into_inner() <= settings.cache_bytes_max;
 
         let total = self.len();
         let Self { name, items: unchecked, classes, .. } = self;
@@ -323,10 +323,6 @@ impl Item {
             return Err(DataError::bad_image(&self.name(), reason));
         }
         fs::read(path).map(Cow::Owned).map_err(unreadable)
-    }
-
-    fn size(&self, settings: &ImageSettings) -> Result<(u32, u32), DataError> {
-        image_size(&self.name(), &self.bytes(settings)?, settings)
     }
 
     fn decode(&self, settings: &ImageSettings) -> Result<RgbImage, DataError> {

@@ -66,18 +66,6 @@ impl ImageSettings {
     }
 }
 
-/// Width and height of an encoded image, from its header alone; `name` is for error messages.
-///
-/// # Errors
-/// [`DataError::BadImage`] for what is neither JPEG nor PNG, a broken header, or sizes over the limits.
-pub fn image_size(
-    name: &str,
-    bytes: &[u8],
-    settings: &ImageSettings,
-) -> Result<(u32, u32), DataError> {
-    Ok(open(name, bytes, settings)?.dimensions())
-}
-
 /// Decodes JPEG or PNG, told apart by content, to 8-bit RGB.
 ///
 /// Grey, grey + alpha, palette, RGBA, CMYK JPEG and 16-bit images are converted; transparent pixels are
@@ -85,7 +73,8 @@ pub fn image_size(
 /// `name` is for error messages.
 ///
 /// # Errors
-/// [`DataError::BadImage`] as [`image_size`], or for damaged or missing pixel data.
+/// [`DataError::BadImage`] for what is neither JPEG nor PNG, a broken header, sizes over the limits
+/// (found before pixels are allocated), or damaged or missing pixel data.
 pub fn decode_image(
     name: &str,
     bytes: &[u8],
@@ -249,12 +238,12 @@ mod tests {
     #[test]
     fn sizes_over_the_limits_are_refused_by_the_header() {
         let bytes = png(RgbImage::new(20, 10));
-        assert_eq!(image_size("a", &bytes, &ImageSettings::default()).unwrap(), (20, 10));
+        assert_eq!(decode(&bytes).unwrap().dimensions(), (20, 10));
         let narrow = ImageSettings { side_max: 19, ..ImageSettings::default() };
         let error = decode_image("a", &bytes, &narrow).unwrap_err().to_string();
         assert_eq!(error, "a: 20 x 10 pixels, expected sides of 1 to 19");
         let small = ImageSettings { image_bytes_max: 599, ..ImageSettings::default() };
-        assert!(image_size("a", &bytes, &small).is_err());
+        assert!(decode_image("a", &bytes, &small).is_err());
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use batches::{
     EvaluationChunk, Labelled, LabelledBatches, PretextBatches, TwoViews, evaluation_images,
 };
 pub use dataset::{BadImageReport, Dataset, Embedded, Labels, Part, SizeRange};
-pub use decode::{ImageSettings, decode_image, image_size};
+pub use decode::{ImageSettings, decode_image};
 pub use describe::{ClassCount, Description};
 pub use error::DataError;
 pub use pack::{Pack, PackEntry};

@@ -1,0 +1,9 @@
+//! Data sets, splits and batches of the host, on folders made by the tests and on the embedded sets.
+
+mod batches;
+mod damage;
+mod embedded;
+mod folders;
+mod prefetch;
+mod splits;
+mod support;
