@@ -200,6 +200,11 @@ impl Invocation {
         Self { stage, out, resume, settings, overrides }
     }
 
+    /// Whether it has a folder of its own.
+    pub(super) fn writes(&self) -> bool {
+        self.stage != StageName::Evaluate
+    }
+
     /// The value of `--from`.
     pub(super) fn from(&self) -> Option<&str> {
         let (_, _, value) = self.overrides.iter().find(|(_, key, _)| *key == "from")?;

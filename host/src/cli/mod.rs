@@ -19,12 +19,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use serde::de::DeserializeOwned;
 
 pub use table::Table;
 
 use crate::config::{ConfigError, Layers, Preset, RunConfig};
 use crate::progress::{INTERRUPTED, Interrupt, Progress, Verbosity};
-use crate::run::{Origin, Outcome, RunError, RunFolder};
+use crate::run::{Checkpoint, Checkpoints, Origin, Outcome, RunError, RunFolder};
 use args::{Invocation, Parsed, Settings, StageName};
 
 /// What a stage needs: everything checked, the folder of the run open.
@@ -44,6 +45,25 @@ impl Job {
     /// Progress of a stage as this job shows it.
     pub fn progress(&self, label: &str, total: u64, done: u64) -> Progress {
         Progress::new(label, total, done, self.verbosity)
+    }
+
+    /// Where stage `stage` of this run stands: its newest valid checkpoint, if there is any.
+    ///
+    /// Prints a warning for each that is passed over.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn newest<S: DeserializeOwned>(
+        &self,
+        checkpoints: &Checkpoints,
+        stage: &str,
+        architecture: &str,
+    ) -> Result<Option<Checkpoint<S>>, RunError> {
+        let newest = checkpoints.newest(Some(stage), Some(architecture))?;
+        for error in &newest.passed_over {
+            eprintln!("warning: {error}");
+        }
+        Ok(newest.checkpoint)
     }
 }
 
@@ -114,17 +134,26 @@ fn start(invocation: &Invocation) -> anyhow::Result<Outcome> {
     let config = resolve(invocation)?;
     let settings = &invocation.settings;
     let verbosity = if settings.quiet { Verbosity::Quiet } else { Verbosity::Progress };
+    let was_there = invocation.out.exists();
     let command = open(invocation, &config)?;
     let interrupt = Interrupt::install().context("cannot catch Ctrl-C")?;
     if verbosity == Verbosity::Progress {
         eprint!("{}", config.to_lines());
     }
-    let outcome = crate::stage::run(Job { command, config, interrupt, verbosity })?;
+    let outcome = match crate::stage::run(Job { command, config, interrupt, verbosity }) {
+        Err(error) if invocation.writes() && !invocation.resume => {
+            // The first failure is the one to report.
+            let _ = RunFolder::discard_unused(&invocation.out, was_there);
+            return Err(error);
+        }
+        outcome => outcome?,
+    };
     if outcome == Outcome::Interrupted {
         let (name, out) = (invocation.stage.name(), invocation.out.display());
-        match invocation.stage {
-            StageName::Evaluate => eprintln!("interrupted"),
-            _ => eprintln!("interrupted; to continue: bissl {name} --out {out} --resume"),
+        if invocation.writes() {
+            eprintln!("interrupted; to continue: bissl {name} --out {out} --resume");
+        } else {
+            eprintln!("interrupted");
         }
     }
     Ok(outcome)

@@ -47,6 +47,26 @@ impl RunFolder {
         Self::locked(path, config)
     }
 
+    /// Removes the run in `path` if nothing but its configuration was ever written; the folder itself
+    /// stays where it `was_there` before the run.
+    ///
+    /// For a run that failed before its first step: what was wrong can be set right and the same
+    /// command be given again.
+    ///
+    /// # Errors
+    /// It cannot be read or removed.
+    pub fn discard_unused(path: &Path, was_there: bool) -> Result<(), RunError> {
+        let config = config_path(path);
+        for entry in fs::read_dir(path).map_err(RunError::io("read folder", path))? {
+            if entry.map_err(RunError::io("read folder", path))?.path() != config {
+                return Ok(());
+            }
+        }
+        fs::remove_file(&config)
+            .and_then(|()| if was_there { Ok(()) } else { fs::remove_dir(path) })
+            .map_err(RunError::io("remove", path))
+    }
+
     fn locked(path: &Path, config: &RunConfig) -> Result<Self, RunError> {
         let file = config_path(path);
         let lock = File::open(&file).map_err(RunError::io("open", &file))?;

@@ -294,6 +294,24 @@ fn a_new_run_does_not_mix_with_what_is_there() {
 }
 
 #[test]
+fn a_run_that_never_began_is_removed_and_one_that_began_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    for was_there in [false, true] {
+        if was_there {
+            fs::create_dir(&path).unwrap();
+        }
+        drop(RunFolder::create(&path, &config()).unwrap());
+        RunFolder::discard_unused(&path, was_there).unwrap();
+        assert_eq!(path.exists(), was_there);
+    }
+    let run = RunFolder::create(&path, &config()).unwrap();
+    run.metrics(0).unwrap();
+    RunFolder::discard_unused(&path, false).unwrap();
+    assert_eq!(contents(&path).len(), 2);
+}
+
+#[test]
 fn a_resumed_run_has_the_same_settings() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");

@@ -1,0 +1,109 @@
+//! Builds the binary once and runs it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+/// The binary, built in the release profile with its default features.
+pub(crate) fn bissl() -> Command {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(PATH.get_or_init(build))
+}
+
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--release", "--locked", "-p", "bissl", "--bin", "bissl"])
+        .arg("--message-format=json")
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "cargo build -p bissl failed");
+    let messages = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
+    let path = messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_ours = message["target"]["name"] == "bissl";
+        message["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
+    });
+    path.expect("cargo names the binary")
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// `None` after a signal.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Runs `bissl` with these arguments to its end.
+pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Ended {
+    bissl().args(arguments).output().expect("the binary runs").into()
+}
+
+/// A process that may be ended from outside.
+pub(crate) struct Running {
+    child: Child,
+    stderr: mpsc::Receiver<String>,
+}
+
+impl Running {
+    /// Starts `bissl` with these arguments.
+    pub(crate) fn start(arguments: &[String]) -> Self {
+        let mut child = bissl()
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut pipe = child.stderr.take().expect("the pipe was asked for");
+        let (sender, stderr) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // What can be read is read; the process's end is what is waited for.
+            let _ = pipe.read_to_end(&mut bytes);
+            let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+        });
+        Self { child, stderr }
+    }
+
+    /// Waits for the process to end, at most `limit`; `None` if it still runs.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Option<Ended> {
+        match self.stderr.recv_timeout(limit) {
+            Ok(stderr) => {
+                let code = self.child.wait().expect("the process can be waited for").code();
+                Some(Ended { code, stdout: String::new(), stderr })
+            }
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("waited for the same process twice"),
+        }
+    }
+
+    /// SIGKILL: the process gets no chance to tidy up.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("the process can be waited for");
+    }
+
+    /// SIGINT, as Ctrl-C sends it.
+    pub(crate) fn interrupt(&self) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
+        assert!(status.success(), "kill -INT {id}");
+    }
+}

@@ -1,0 +1,132 @@
+//! A run that was interrupted and resumed ends with the same bits as one that was not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::binary::{Ended, Running, run};
+
+/// Longer than any of these runs takes on a loaded machine.
+const LIMIT: Duration = Duration::from_secs(300);
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The smallest pretraining that has checkpoints between its steps.
+fn pretrain(out: &Path) -> Vec<String> {
+    let mut words = vec!["pretrain", "--preset", "demo", "--architecture", "resnet-small"];
+    words.extend(["--width", "8", "--batch", "256", "--epochs", "2", "--seed", "5"]);
+    for setting in [
+        "image.size=16",
+        "network.projector=[16,16]",
+        "pretrain.warm_up_epochs=0",
+        "checkpoint.every_seconds=0.001",
+    ] {
+        words.extend(["--set", setting]);
+    }
+    let mut words: Vec<_> = words.into_iter().map(str::to_owned).collect();
+    words.extend(["--out".to_owned(), out.to_str().unwrap().to_owned()]);
+    words
+}
+
+fn resumed(out: &Path) -> Vec<String> {
+    ["pretrain", "--resume", "--out", out.to_str().unwrap()].map(str::to_owned).to_vec()
+}
+
+/// The manifest in a checkpoint's folder; none where the run has just removed it.
+fn manifest(checkpoint: &Path) -> Option<serde_json::Value> {
+    let bytes = fs::read(checkpoint.join("manifest.json")).ok()?;
+    Some(serde_json::from_slice(&bytes).expect("a manifest in place is complete"))
+}
+
+/// The checkpoint folders of a run, oldest first.
+fn checkpoints(out: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(out.join("checkpoints")) else { return Vec::new() };
+    let mut numbered: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
+        .filter_map(|path| Some((manifest(&path)?["sequence"].as_u64()?, path)))
+        .collect();
+    numbered.sort();
+    numbered.into_iter().map(|(_, path)| path).collect()
+}
+
+/// Weights and metrics of a finished run.
+fn result(out: &Path) -> (Vec<u8>, Vec<u8>) {
+    let last = checkpoints(out).pop().expect("a finished run has a checkpoint");
+    let retention = &manifest(&last).unwrap()["retention"];
+    assert_eq!(retention, "permanent", "{}", last.display());
+    let weights = fs::read(last.join("weights.safetensors")).unwrap();
+    (weights, fs::read(out.join("metrics.jsonl")).unwrap())
+}
+
+fn succeed(ended: &Ended) {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let straight = folder.path().join("straight");
+    let started = Instant::now();
+    succeed(&run(&pretrain(&straight)));
+    let whole = started.elapsed();
+    // A fixed low-discrepancy sequence: which step each falls on is up to the machine.
+    for (index, fraction) in [0.62, 0.24, 0.85, 0.47, 0.09].into_iter().enumerate() {
+        let out = folder.path().join(format!("killed-{index}"));
+        let mut arguments = pretrain(&out);
+        for part in [fraction, 1.0 - fraction] {
+            let mut running = Running::start(&arguments);
+            if let Some(ended) = running.wait(whole.mul_f64(part)) {
+                // It was faster this time; the comparison below still holds.
+                succeed(&ended);
+            } else {
+                running.kill();
+            }
+            let began = out.join("config.toml").exists();
+            arguments = if began { resumed(&out) } else { pretrain(&out) };
+        }
+        succeed(&run(&arguments));
+        let (weights, metrics) = result(&out);
+        let (expected_weights, expected_metrics) = result(&straight);
+        assert!(weights == expected_weights, "weights differ, killed at {fraction}");
+        assert!(metrics == expected_metrics, "metrics differ, killed at {fraction}");
+    }
+}
+
+#[test]
+fn an_interrupt_writes_a_checkpoint_and_says_how_to_continue() {
+    let folder = tempfile::tempdir().unwrap();
+    let (straight, out) = (folder.path().join("straight"), folder.path().join("interrupted"));
+    succeed(&run(&pretrain(&straight)));
+    let mut running = Running::start(&pretrain(&out));
+    let started = Instant::now();
+    while checkpoints(&out).is_empty() {
+        assert!(started.elapsed() < LIMIT, "no checkpoint after {LIMIT:?}");
+        if let Some(ended) = running.wait(LOOK) {
+            panic!("ended before its first checkpoint was seen: {ended:?}");
+        }
+    }
+    running.interrupt();
+    let ended = running.wait(LIMIT).expect("it ends after an interrupt");
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    assert!(ended.stderr.contains("--resume"), "{ended:?}");
+    let inspected = run(&["inspect", out.to_str().unwrap()]);
+    assert!(inspected.stdout.contains("newest valid checkpoint: stage pretrain"), "{inspected:?}");
+    succeed(&run(&resumed(&out)));
+    assert!(result(&out) == result(&straight), "an interrupted run differs");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    succeed(&run(&pretrain(&out)));
+    let expected = result(&out);
+    let newest = checkpoints(&out).pop().unwrap().join("weights.safetensors");
+    let whole = fs::read(&newest).unwrap();
+    fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
+    let ended = run(&resumed(&out));
+    succeed(&ended);
+    assert!(ended.stderr.contains("weights.safetensors is damaged"), "{ended:?}");
+    assert!(result(&out) == expected, "resumed from an older checkpoint, a run differs");
+}

@@ -1,0 +1,7 @@
+//! The binary `bissl` as its users meet it: processes, exit codes, files.
+//!
+//! Builds the binary in the release profile once, so the first run takes as long as that build.
+
+mod binary;
+mod interruption;
+mod refusals;
