@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use bissl_firmware::{Buffer, FlashFrames, Lengths, Portable, Settings, Tick, memory_table};
 use bissl_firmware_sim::{Comparison, Digits, Outcome, Path, compare, record, replay, start};
-use clap::Parser;
+use clap::{Parser, value_parser};
 
 /// Train the simulated microcontroller on 8×8 handwritten digits.
 ///
@@ -23,16 +23,20 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Alternations of the bilevel stage
-    #[arg(long, value_name = "T", default_value_t = Lengths::default().alternations)]
+    #[arg(long, value_name = "T", value_parser = value_parser!(u32).range(1..))]
+    #[arg(default_value_t = Lengths::default().alternations)]
     alternations: u32,
     /// Steps of pretraining
-    #[arg(long, value_name = "N", default_value_t = Lengths::default().pretrain)]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(default_value_t = Lengths::default().pretrain)]
     pretrain_steps: u32,
     /// Steps of the downstream head's warm-up before the bilevel stage
-    #[arg(long, value_name = "N", default_value_t = Lengths::default().warm_up)]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(default_value_t = Lengths::default().warm_up)]
     warm_up_steps: u32,
     /// Steps of fine-tuning, on both paths
-    #[arg(long, value_name = "N", default_value_t = Lengths::default().finetune)]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(default_value_t = Lengths::default().finetune)]
     finetune_steps: u32,
     /// Print every request, reply and event to standard error
     #[arg(long)]

@@ -28,8 +28,8 @@ pub enum Fault {
         /// Its number.
         index: u32,
     },
-    /// A pixel of this frame is infinite or NaN.
-    FrameNotFinite {
+    /// A pixel of this frame is outside `[0, 1]`; NaN lies nowhere.
+    PixelOutOfRange {
         /// Of which corpus.
         corpus: Corpus,
         /// Its number.
@@ -91,8 +91,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FrameMissing { corpus, index } => write!(f, "no {corpus:?} frame {index}"),
-            Self::FrameNotFinite { corpus, index } => {
-                write!(f, "{corpus:?} frame {index} has a pixel that is not finite")
+            Self::PixelOutOfRange { corpus, index } => {
+                write!(f, "{corpus:?} frame {index} has a pixel outside [0, 1]")
             }
             Self::LabelUnknown { index, label } => {
                 write!(f, "label {label} of frame {index} names no class")

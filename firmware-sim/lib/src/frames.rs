@@ -5,7 +5,7 @@ use bissl_core::Draws;
 use crate::shape::{CLASSES, PIXELS, SIDE};
 use crate::{Corpus, Fault};
 
-/// One frame, row by row; a blank sensor reads 0, a saturated one 1.
+/// One frame, row by row; pixels in `[0, 1]`: a dark sensor reads 0, a saturated one 1.
 pub type Frame = [f32; PIXELS];
 
 /// Frames in flash, or on a sensor that can repeat them.
@@ -23,7 +23,7 @@ pub trait FrameSource {
     fn labelled(&self, index: u32, frame: &mut Frame) -> Option<u8>;
 }
 
-/// Reads an unlabelled frame that is there and finite.
+/// Reads an unlabelled frame that is there and in range.
 pub(crate) fn unlabelled<S: FrameSource>(
     source: &S,
     index: u32,
@@ -31,10 +31,10 @@ pub(crate) fn unlabelled<S: FrameSource>(
 ) -> Result<(), Fault> {
     let corpus = Corpus::Unlabelled;
     source.unlabelled(index, frame).ok_or(Fault::FrameMissing { corpus, index })?;
-    finite(frame, corpus, index)
+    check(frame, corpus, index)
 }
 
-/// Reads a labelled frame that is there, finite, and of a known class.
+/// Reads a labelled frame that is there, in range, and of a known class.
 pub(crate) fn labelled<S: FrameSource>(
     source: &S,
     index: u32,
@@ -42,15 +42,15 @@ pub(crate) fn labelled<S: FrameSource>(
 ) -> Result<u8, Fault> {
     let corpus = Corpus::Labelled;
     let label = source.labelled(index, frame).ok_or(Fault::FrameMissing { corpus, index })?;
-    finite(frame, corpus, index)?;
+    check(frame, corpus, index)?;
     if usize::from(label) < CLASSES { Ok(label) } else { Err(Fault::LabelUnknown { index, label }) }
 }
 
-fn finite(frame: &Frame, corpus: Corpus, index: u32) -> Result<(), Fault> {
-    if frame.iter().all(|pixel| pixel.is_finite()) {
+fn check(frame: &Frame, corpus: Corpus, index: u32) -> Result<(), Fault> {
+    if frame.iter().all(|pixel| (0.0..=1.0).contains(pixel)) {
         Ok(())
     } else {
-        Err(Fault::FrameNotFinite { corpus, index })
+        Err(Fault::PixelOutOfRange { corpus, index })
     }
 }
 

@@ -68,12 +68,16 @@ impl Default for Lengths {
 /// Everything that one training is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Settings {
-    pub(crate) seed: u64,
-    pub(crate) pretrain: DescentSettings,
-    pub(crate) warm_up: DescentSettings,
-    /// `None`: from pretraining straight to fine-tuning.
-    pub(crate) align: Option<AlternationSettings>,
-    pub(crate) finetune: DescentSettings,
+    /// Of weights, batch order and augmentation.
+    pub seed: u64,
+    /// Descent on the pretext loss.
+    pub pretrain: DescentSettings,
+    /// Descent on the downstream loss at θ_P, the backbone frozen.
+    pub warm_up: DescentSettings,
+    /// The bilevel stage; `None`: from pretraining straight to fine-tuning.
+    pub align: Option<AlternationSettings>,
+    /// Descent on the downstream loss at θ_P.
+    pub finetune: DescentSettings,
 }
 
 impl Settings {

@@ -7,6 +7,9 @@ use crate::{Blank, Kernels, Real, Rows, Vector};
 
 /// What follows the affine map; its second derivative is 0 almost everywhere.
 pub trait Activation {
+    /// Square of the initial weights' limit, times the number of inputs.
+    const INITIAL: f32;
+
     /// `y ← σ(y)`.
     fn apply<T: Real, K: Kernels<T>>(kernels: &mut K, y: &mut [T]);
 
@@ -19,6 +22,9 @@ pub trait Activation {
 pub struct Linear;
 
 impl Activation for Linear {
+    /// Small outputs: a head starts near indifference.
+    const INITIAL: f32 = 1.0;
+
     fn apply<T: Real, K: Kernels<T>>(_: &mut K, _: &mut [T]) {}
 
     fn differentiate<T: Real, K: Kernels<T>>(_: &mut K, _: &[T], _: &mut [T]) {}
@@ -29,6 +35,9 @@ impl Activation for Linear {
 pub struct Relu;
 
 impl Activation for Relu {
+    /// Variance 2/inputs: the signal keeps its size (He et al., 2015).
+    const INITIAL: f32 = 6.0;
+
     fn apply<T: Real, K: Kernels<T>>(kernels: &mut K, y: &mut [T]) {
         kernels.relu(y);
     }
@@ -98,7 +107,7 @@ where
     type Trace = ();
 
     fn initialize(parameters: &mut Self::Parameters, draws: &mut Draws) {
-        let limit = libm::sqrtf(6.0 / I as f32);
+        let limit = libm::sqrtf(A::INITIAL / I as f32);
         for weight in parameters.weights.as_flattened_mut() {
             *weight = T::from_f32(draws.uniform_in(-limit, limit));
         }

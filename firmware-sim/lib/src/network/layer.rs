@@ -20,7 +20,7 @@ pub trait Layer<T: Real>: Sized {
     /// What is kept between the layer's parts.
     type Trace: Blank;
 
-    /// Weights uniform with variance 2/inputs (He et al., 2015), biases 0.
+    /// Weights uniform within a limit that the activation decides, biases 0.
     fn initialize(parameters: &mut Self::Parameters, draws: &mut Draws);
 
     /// `y = f(x, θ)`.

@@ -92,7 +92,8 @@ impl<T: Real, const V: usize, const Z: usize> NtXent<T, V, Z> {
         for ((z, unit), norm) in z.iter().zip(&mut self.unit).zip(&mut self.norm) {
             *norm = dot(z, z).sqrt();
             for (unit, z) in unit.iter_mut().zip(z) {
-                *unit = divide(*z, *norm);
+                // z over a norm that overflowed would pass for 0; a NaN shows it in the loss.
+                *unit = if norm.is_finite() { divide(*z, *norm) } else { *norm - *norm };
             }
         }
     }

@@ -1,0 +1,106 @@
+//! Bad frames and bad numbers stop the device with an error value.
+
+use bissl_core::{ConfigError, DescentSettings, Evaluation, Optimizer, Schedule};
+use bissl_firmware::{
+    Corpus, Device, Fault, FlashFrames, Lengths, Portable, Settings, Stage, Tick,
+};
+use bissl_firmware_sim::Digits;
+
+use crate::support::{Spoilt, short};
+
+/// Ticks to the first fault, which must stay.
+fn fault(mut device: Device<impl bissl_firmware::FrameSource, Portable>) -> Fault {
+    device.begin(short(1));
+    for _ in 0..100_000 {
+        match device.tick() {
+            Ok(Tick::Idle) => panic!("the device came to its end"),
+            Ok(_) => assert!(device.hash().is_ok(), "tick {}", device.ticks()),
+            Err(fault) => {
+                let ticks = device.ticks();
+                assert_eq!(device.tick(), Err(fault), "a fault stays");
+                assert_eq!((device.ticks(), device.hash()), (ticks, Err(fault)));
+                return fault;
+            }
+        }
+    }
+    panic!("neither fault nor end");
+}
+
+#[test]
+fn pixels_out_of_range_stop_the_device() {
+    let digits = Digits::embedded();
+    // A labelled corpus of one batch: every frame of it is read. Of the unlabelled, one batch as well.
+    let mut frames = digits.flash();
+    frames.unlabelled = &frames.unlabelled[..12];
+    frames.labelled = &frames.labelled[..10];
+    for pixel in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.01, 1.01] {
+        for (corpus, index) in [(Corpus::Unlabelled, 11), (Corpus::Labelled, 3)] {
+            let source = Spoilt { source: frames, corpus, index, pixel };
+            let found = fault(Device::new(source, Portable));
+            assert_eq!(found, Fault::PixelOutOfRange { corpus, index });
+        }
+    }
+}
+
+#[test]
+fn numbers_that_leave_the_range_of_floats_stop_the_device() {
+    let digits = Digits::embedded();
+    let mut device = Device::new(digits.flash(), Portable);
+    let sgd = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
+    let rate = Schedule::constant(1e30, 50).unwrap();
+    let pretrain = DescentSettings::new(Evaluation::Lower, sgd, rate, None).unwrap();
+    device.begin(Settings { pretrain, ..short(1) });
+    let fault = loop {
+        match device.tick() {
+            Ok(Tick::Idle) => panic!("a rate of 1e30 did no harm"),
+            Ok(_) => {}
+            Err(fault) => break fault,
+        }
+    };
+    let loud = matches!(fault, Fault::LossNotFinite { evaluation: Evaluation::Lower, .. })
+        || matches!(fault, Fault::Diverged { stage: Stage::Pretrain, .. });
+    assert!(loud, "{fault}");
+    assert_eq!(device.hash(), Err(fault));
+}
+
+#[test]
+fn unknown_labels_and_missing_frames_stop_the_device() {
+    let digits = Digits::embedded();
+    let mut frames = digits.flash();
+    frames.labelled = &frames.labelled[..10];
+    let labels = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10];
+    let wrong = FlashFrames { labels: &labels, ..frames };
+    assert_eq!(fault(Device::new(wrong, Portable)), Fault::LabelUnknown { index: 9, label: 10 });
+    let short = FlashFrames { labels: &labels[..9], ..frames };
+    let missing = Fault::FrameMissing { corpus: Corpus::Labelled, index: 9 };
+    assert_eq!(fault(Device::new(short, Portable)), missing);
+}
+
+#[test]
+fn corpora_smaller_than_a_batch_are_refused_at_the_start() {
+    let digits = Digits::embedded();
+    let frames = digits.flash();
+    let few = FlashFrames { unlabelled: &frames.unlabelled[..11], ..frames };
+    let corpus = Corpus::Unlabelled;
+    let expected = Fault::TooFewFrames { corpus, found: 11, needed: 12 };
+    assert_eq!(fault(Device::new(few, Portable)), expected);
+    let none = FlashFrames { labelled: &[], labels: &[], ..frames };
+    let corpus = Corpus::Labelled;
+    let expected = Fault::TooFewFrames { corpus, found: 0, needed: 10 };
+    assert_eq!(fault(Device::new(none, Portable)), expected);
+}
+
+#[test]
+fn stages_without_steps_are_refused() {
+    for lengths in [
+        Lengths { pretrain: 0, ..Lengths::default() },
+        Lengths { warm_up: 0, ..Lengths::default() },
+        Lengths { alternations: 0, ..Lengths::default() },
+        Lengths { finetune: 0, ..Lengths::default() },
+    ] {
+        let error = Settings::new(1, lengths).unwrap_err();
+        assert!(matches!(error, ConfigError::Zero { .. }), "{error}");
+    }
+    let endless = Lengths { alternations: u32::MAX, ..Lengths::default() };
+    assert!(Settings::new(1, endless).is_err());
+}

@@ -1,0 +1,9 @@
+//! The device program on a PC: its mathematics, its determinism, its faults, its traces.
+
+mod device;
+mod downstream;
+mod faults;
+mod pretext;
+mod profiles;
+mod support;
+mod trace;
