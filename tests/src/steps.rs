@@ -102,7 +102,9 @@ pub(crate) const STEPS: &[Step] = &[
         name: "test-f64",
         about: "layers and products against the oracles in f64",
         target: Target::Main,
-        work: Work::Tests(&["test --no-fail-fast --release -p bissl-tests --features ndarray"]),
+        work: Work::Tests(&[
+            "test --no-fail-fast --release -p bissl-tests --features ndarray --test network",
+        ]),
     },
     Step {
         name: "test-candle",
