@@ -90,11 +90,13 @@ impl<B: Backend> Dual<B, 2> {
         let exponential = (self.value.clone() - top.clone()).exp();
         let total = exponential.clone().sum_dim(1);
         let picked = self.value.gather(1, targets.clone());
-        let value = (total.clone().log() + top - picked).sum() / rows as f64;
+        // A product, because autodiff's backward pass of a division by a scalar rounds it to f32.
+        let per_row = 1.0 / rows as f64;
+        let value = (total.clone().log() + top - picked).sum() * per_row;
         let tangent = self.tangent.map(|t| {
             let probability = exponential / total;
             let expected = (probability * t.clone()).sum_dim(1);
-            (expected - t.gather(1, targets)).sum() / rows as f64
+            (expected - t.gather(1, targets)).sum() * per_row
         });
         Dual { value, tangent }
     }

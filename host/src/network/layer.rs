@@ -121,8 +121,9 @@ impl<B: Kernels> Cotangents<B> {
         self.input.then(cotangent)
     }
 
-    /// The parameters' cotangents as one flat vector.
-    pub(super) fn into_flat(self) -> Option<Tensor<B, 1>> {
+    /// The parameters' cotangents as one flat vector, in the order of their offsets; `None` if they
+    /// were not asked for.
+    pub fn into_flat(self) -> Option<Tensor<B, 1>> {
         let mut parameters = self.parameters?;
         parameters.sort_by_key(|(offset, _)| *offset);
         Some(Tensor::cat(parameters.into_iter().map(|(_, tensor)| tensor).collect(), 0))

@@ -10,6 +10,9 @@ use bissl_core::Stream;
 use burn_backend::TensorData;
 use burn_tensor::Tensor;
 
+/// Temperature of every NT-Xent here.
+pub(crate) const TEMPERATURE: f64 = 0.5;
+
 /// Normal numbers, the same on every backend.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<f64> {
     let stream = Stream::new(seed, 0);
@@ -90,8 +93,9 @@ impl<B: Kernels> Case<B> {
         let start = |network: &Network, salt: u16| {
             let initial = network.parameters().initial(Stream::new(seed, salt));
             let moved = initial.iter().zip(noise(seed + 1000 + u64::from(salt), initial.len()));
-            let moved: Vec<f64> =
-                moved.map(|(p, noise)| f64::from(*p) + perturbation * noise).collect();
+            let moved: Vec<f64> = moved
+                .map(|(p, noise)| f64::from((f64::from(*p) + perturbation * noise) as f32))
+                .collect();
             tensor(&moved, [moved.len()])
         };
         let parameters = TowerParameters { backbone: start(&backbone, 1), head: start(&head, 2) };
@@ -110,7 +114,7 @@ impl<B: Kernels> Case<B> {
     }
 
     pub(crate) fn linearize(&self, curvature: Curvature) -> Linearization<'_, B> {
-        self.linearize_with(Box::new(NtXent { temperature: 0.5 }), curvature)
+        self.linearize_with(Box::new(NtXent { temperature: TEMPERATURE }), curvature)
     }
 
     pub(crate) fn linearize_with<'a>(

@@ -1,0 +1,56 @@
+//! Loss, gradient and Hessian product of whole networks against the second implementation.
+
+use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
+
+use crate::backend::{B, precision};
+use crate::oracle::expected;
+use crate::support::{Case, error, values};
+
+fn agrees(settings: BackboneSettings, batch_and_side: (usize, usize), perturbation: f64) {
+    // 1e-9 in f64; in f32 a unit near 0 may take its other branch, and then a whole path changes.
+    let tolerance = if precision::<B>().step < 1e-3 { 1e-9 } else { 5e-3 };
+    for seed in 0..3 {
+        let case = Case::<B>::new(settings, &[6, 5], batch_and_side, perturbation, seed);
+        let direction = case.direction(seed + 7);
+        let at = case.linearize(Curvature::Hessian);
+        let expected = expected(&case, settings, &direction);
+        let value = (at.value() - expected.value).abs() / expected.value;
+        let gradient = error(&values(at.gradient()), &values(&expected.gradient));
+        let product = error(&values(&at.product(&direction)), &values(&expected.product));
+        for (what, error) in [("loss", value), ("gradient", gradient), ("product", product)] {
+            assert!(error <= tolerance, "{settings:?}, seed {seed}: {what} differs by {error:e}");
+        }
+    }
+}
+
+#[test]
+fn small_resnet_agrees_with_the_oracle() {
+    let settings =
+        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
+    agrees(settings, (4, 10), 0.2);
+}
+
+#[test]
+fn small_resnet_with_strided_stem_agrees_with_the_oracle_on_an_odd_batch() {
+    let settings = BackboneSettings {
+        architecture: Architecture::ResNetSmall,
+        width: 3,
+        stem: Stem::SmallStrided,
+    };
+    agrees(settings, (7, 13), 0.2);
+}
+
+#[test]
+fn resnet_18_with_imagenet_stem_agrees_with_the_oracle() {
+    let settings =
+        BackboneSettings { architecture: Architecture::ResNet18, width: 4, stem: Stem::ImageNet };
+    agrees(settings, (4, 36), 0.2);
+}
+
+#[test]
+fn resnet_18_agrees_with_the_oracle_at_its_initial_parameters() {
+    // Every block's last γ is 0 there: only the shortcuts speak.
+    let settings =
+        BackboneSettings { architecture: Architecture::ResNet18, width: 4, stem: Stem::Small };
+    agrees(settings, (4, 8), 0.0);
+}
