@@ -8,7 +8,7 @@ use crate::shape::{
     ClassifierParameters, DOWNSTREAM_BATCH, EMBEDDING, EncoderParameters, PIXELS,
     ProjectorParameters, VIEWS,
 };
-use crate::{Downstream, Pass, Pretext, Rows};
+use crate::{Downstream, FlashFrames, Pass, Portable, Pretext, Rows};
 
 /// One line of the memory table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,10 @@ pub const fn memory_table<S, K>() -> [Buffer; 12] {
         Buffer { name: "machine, settings, positions, source", count: 1, bytes: rest };
     table
 }
+
+/// What the shipped configuration may take: 128 KiB of RAM (STM32F405) less stack and the board's own.
+const BUDGET: usize = 96 * 1024;
+const _: () = assert!(Device::<FlashFrames<'static>, Portable>::BYTES <= BUDGET);
 
 /// The pretext network's memory is what the table says it is.
 const _: () = assert!(

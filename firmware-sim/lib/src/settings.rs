@@ -18,7 +18,7 @@ pub const PRETEXT_VIEWS: Augmentation = Augmentation { gain: 0.3, noise: 0.15 };
 const CLIP: f32 = 10.0;
 /// λ, δ, γ.
 const PROXIMITY: f32 = 0.01;
-const DAMPING: f32 = 1.0;
+const DAMPING: f32 = 10.0;
 const DIRECT_WEIGHT: f32 = 1.0;
 
 /// Parts of the training, in their order.
@@ -55,7 +55,7 @@ pub struct Lengths {
 impl Default for Lengths {
     fn default() -> Self {
         Self {
-            pretrain: 600,
+            pretrain: 1000,
             warm_up: 100,
             alternations: 30,
             lower_steps: 10,
@@ -88,7 +88,7 @@ impl Settings {
     pub fn new(seed: u64, lengths: Lengths) -> Result<Self, ConfigError> {
         let optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-4 };
         let descent = |evaluation, rate, steps| {
-            let schedule = Schedule::new(rate, 0, steps, 0.01)?;
+            let schedule = Schedule::new(rate, steps / 10, steps, 0.01)?;
             DescentSettings::new(evaluation, optimizer, schedule, None)
         };
         let level = |steps: u32, rate| {
@@ -100,16 +100,16 @@ impl Settings {
         let hypergradient = HypergradientSettings::new(coupling, DAMPING, DIRECT_WEIGHT, solver)?;
         let align = AlternationSettings::new(
             lengths.alternations,
-            level(lengths.lower_steps, 0.05)?,
-            level(lengths.upper_steps, 0.03)?,
+            level(lengths.lower_steps, 0.01)?,
+            level(lengths.upper_steps, 0.02)?,
             hypergradient,
         )?;
         Ok(Self {
             seed,
-            pretrain: descent(Evaluation::Lower, 0.1, lengths.pretrain)?,
-            warm_up: descent(Evaluation::UpperAtLower, 0.1, lengths.warm_up)?.frozen_backbone(),
+            pretrain: descent(Evaluation::Lower, 0.01, lengths.pretrain)?,
+            warm_up: descent(Evaluation::UpperAtLower, 0.05, lengths.warm_up)?.frozen_backbone(),
             align: Some(align),
-            finetune: descent(Evaluation::UpperAtLower, 0.05, lengths.finetune)?,
+            finetune: descent(Evaluation::UpperAtLower, 0.03, lengths.finetune)?,
         })
     }
 

@@ -7,7 +7,7 @@ pub const SIDE: usize = 8;
 /// Pixels of a frame.
 pub const PIXELS: usize = SIDE * SIDE;
 /// Width of the backbone's hidden layer.
-pub const HIDDEN: usize = 24;
+pub const HIDDEN: usize = 20;
 /// Width of the backbone's output.
 pub const FEATURES: usize = 16;
 /// Width of the projector's hidden layer.
@@ -17,7 +17,7 @@ pub const EMBEDDING: usize = 8;
 /// Classes of the downstream task.
 pub const CLASSES: usize = 10;
 /// Frames of a pretext batch.
-pub const PRETEXT_BATCH: usize = 12;
+pub const PRETEXT_BATCH: usize = 10;
 /// Their views: rows of the pretext network.
 pub const VIEWS: usize = 2 * PRETEXT_BATCH;
 /// Frames of a downstream batch.

@@ -1,6 +1,7 @@
 //! Bad frames and bad numbers stop the device with an error value.
 
 use bissl_core::{ConfigError, DescentSettings, Evaluation, Optimizer, Schedule};
+use bissl_firmware::shape::PRETEXT_BATCH;
 use bissl_firmware::{
     Corpus, Device, Fault, FlashFrames, Lengths, Portable, Settings, Stage, Tick,
 };
@@ -31,10 +32,12 @@ fn pixels_out_of_range_stop_the_device() {
     let digits = Digits::embedded();
     // A labelled corpus of one batch: every frame of it is read. Of the unlabelled, one batch as well.
     let mut frames = digits.flash();
-    frames.unlabelled = &frames.unlabelled[..12];
+    frames.unlabelled = &frames.unlabelled[..PRETEXT_BATCH];
     frames.labelled = &frames.labelled[..10];
     for pixel in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.01, 1.01] {
-        for (corpus, index) in [(Corpus::Unlabelled, 11), (Corpus::Labelled, 3)] {
+        for (corpus, index) in
+            [(Corpus::Unlabelled, PRETEXT_BATCH as u32 - 1), (Corpus::Labelled, 3)]
+        {
             let source = Spoilt { source: frames, corpus, index, pixel };
             let found = fault(Device::new(source, Portable));
             assert_eq!(found, Fault::PixelOutOfRange { corpus, index });
@@ -80,9 +83,13 @@ fn unknown_labels_and_missing_frames_stop_the_device() {
 fn corpora_smaller_than_a_batch_are_refused_at_the_start() {
     let digits = Digits::embedded();
     let frames = digits.flash();
-    let few = FlashFrames { unlabelled: &frames.unlabelled[..11], ..frames };
+    let few = FlashFrames { unlabelled: &frames.unlabelled[..PRETEXT_BATCH - 1], ..frames };
     let corpus = Corpus::Unlabelled;
-    let expected = Fault::TooFewFrames { corpus, found: 11, needed: 12 };
+    let expected = Fault::TooFewFrames {
+        corpus,
+        found: PRETEXT_BATCH as u32 - 1,
+        needed: PRETEXT_BATCH as u32,
+    };
     assert_eq!(fault(Device::new(few, Portable)), expected);
     let none = FlashFrames { labelled: &[], labels: &[], ..frames };
     let corpus = Corpus::Labelled;

@@ -3,6 +3,7 @@
 mod device;
 mod downstream;
 mod faults;
+mod memory;
 mod pretext;
 mod profiles;
 mod support;

@@ -184,7 +184,7 @@ fn blank_frames_have_no_direction_and_no_gradient() {
     case.projector.first.bias = Blank::BLANK;
     case.pretext.views = Blank::BLANK;
     let (encoder, projector) = case.gradient();
-    // All logits are 0, so each row chooses among the other 23 at random.
+    // All logits are 0, so each row chooses among the others at random.
     let expected = (bissl_firmware::shape::VIEWS as f32 - 1.0).ln();
     assert!((case.loss() - expected).abs() < 1e-5);
     assert!(encoder == Blank::BLANK && projector == Blank::BLANK);

@@ -38,8 +38,14 @@ impl<T: Blank, const V: usize, const Z: usize> Blank for NtXent<T, V, Z> {
 
 impl<T: Real, const V: usize, const Z: usize> NtXent<T, V, Z> {
     /// The loss of `z`, and its gradient into `cotangent`; both stay here for the products to come.
+    ///
+    /// A norm that is not finite is returned for the loss; there is no gradient then.
     pub fn gradient(&mut self, z: &Rows<T, V, Z>, tau: T, cotangent: &mut Rows<T, V, Z>) -> T {
         self.normalize(z);
+        if let Some(norm) = self.norm.iter().find(|norm| !norm.is_finite()) {
+            // z over an infinite norm would pass for 0.
+            return *norm;
+        }
         let loss = self.fill_softmax(tau) / views::<T, V>();
         let weight = T::from_f32(1.0) / (views::<T, V>() * tau);
         self.unit_cotangent = Blank::BLANK;
@@ -92,8 +98,7 @@ impl<T: Real, const V: usize, const Z: usize> NtXent<T, V, Z> {
         for ((z, unit), norm) in z.iter().zip(&mut self.unit).zip(&mut self.norm) {
             *norm = dot(z, z).sqrt();
             for (unit, z) in unit.iter_mut().zip(z) {
-                // z over a norm that overflowed would pass for 0; a NaN shows it in the loss.
-                *unit = if norm.is_finite() { divide(*z, *norm) } else { *norm - *norm };
+                *unit = divide(*z, *norm);
             }
         }
     }
