@@ -51,6 +51,7 @@ impl Shell {
         command
             .args(line.split_whitespace())
             .env("CARGO_TARGET_DIR", &self.target)
+            .env("CARGO_TERM_COLOR", "never")
             .env("RUSTDOCFLAGS", "-D warnings");
         command
     }

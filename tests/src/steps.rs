@@ -44,7 +44,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "format",
         about: "the sources are as rustfmt leaves them",
         target: Target::Light,
-        work: Work::Cargo(&["fmt --all --check"]),
+        work: Work::Cargo(&["fmt --all --check -- --color never"]),
     },
     Step {
         name: "lint-light",
