@@ -5,10 +5,19 @@
 //! security policy in its head says so to the browser); charts are inline SVG, pictures are PNG data
 //! URIs, every text is escaped.
 
+mod accuracy;
+mod axis;
+mod chart;
 mod html;
+mod neighbours;
+mod number;
 mod page;
+mod pairs;
 mod picture;
+mod plot;
 pub mod statistics;
+mod telemetry;
+mod thin;
 
 /// Everything that `report.html` shows. Every part may be empty; an empty part is left out.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -203,10 +212,8 @@ impl Report {
         for method in &self.accuracy {
             method.check(&self.accuracy[0])?;
         }
-        for row in &self.neighbours {
-            row.query.data_uri(&row.class)?;
-        }
-        Ok(page::render(self))
+        let neighbours = neighbours::encode(&self.neighbours)?;
+        Ok(page::render(self, &neighbours))
     }
 }
 

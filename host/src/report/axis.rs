@@ -1,0 +1,181 @@
+//! Axes: where values go and which of them are labelled.
+
+use super::number;
+
+/// How an axis spaces its values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Scale {
+    Linear,
+    Logarithmic,
+}
+
+/// Which values deserve a tick.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Grain {
+    /// Any.
+    Real,
+    /// Whole numbers only: steps, counts.
+    Whole,
+}
+
+/// A labelled value.
+#[derive(Debug, PartialEq)]
+pub(super) struct Tick {
+    pub(super) value: f64,
+    pub(super) label: String,
+}
+
+/// An axis over the values low to high.
+#[derive(Debug)]
+pub(super) struct Axis {
+    scale: Scale,
+    /// In the scale's own unit: the decimal logarithm on a logarithmic axis.
+    low: f64,
+    high: f64,
+    pub(super) ticks: Vec<Tick>,
+}
+
+impl Axis {
+    /// An axis that shows all of `low` to `high` and, on both sides, `padding` of that span more.
+    ///
+    /// Both must be finite, and positive on a logarithmic axis. About `tick_count` ticks, at most half as many again.
+    pub(super) fn new(
+        (low, high): (f64, f64),
+        scale: Scale,
+        grain: Grain,
+        padding: f64,
+        tick_count: usize,
+    ) -> Self {
+        let (low, high) = match scale {
+            Scale::Linear => (low, high),
+            Scale::Logarithmic => (low.log10(), high.log10()),
+        };
+        let (low, high) = widen(low, high, scale, grain, padding);
+        let ticks = match scale {
+            Scale::Linear => linear_ticks(low, high, grain, tick_count),
+            Scale::Logarithmic => logarithmic_ticks(low, high, tick_count),
+        };
+        Self { scale, low, high, ticks }
+    }
+
+    /// Where a value lies: 0 at the low end, 1 at the high end.
+    pub(super) fn place(&self, value: f64) -> f64 {
+        let value = if self.scale == Scale::Logarithmic { value.log10() } else { value };
+        (value - self.low) / (self.high - self.low)
+    }
+
+    /// Characters of the longest label.
+    pub(super) fn label_length(&self) -> usize {
+        self.ticks.iter().map(|tick| tick.label.chars().count()).max().unwrap_or(0)
+    }
+}
+
+/// Room around the values, more where they are all the same.
+fn widen(low: f64, high: f64, scale: Scale, grain: Grain, padding: f64) -> (f64, f64) {
+    let size = low.abs().max(high.abs());
+    // Spans below this are the rounding of f32 telemetry, not information.
+    if high - low > 1e-7 * size {
+        let room = padding * (high - low);
+        return (low - room, high + room);
+    }
+    let room = match (scale, grain) {
+        (Scale::Logarithmic, _) => 0.5,
+        (_, Grain::Whole) => 1.0,
+        _ if size > 0.0 => 0.1 * size,
+        _ => 1.0,
+    };
+    (low - room, high + room)
+}
+
+/// Multiples of 1, 2 or 5 times a power of ten.
+fn linear_ticks(low: f64, high: f64, grain: Grain, tick_count: usize) -> Vec<Tick> {
+    let mut step = round_step((high - low) / tick_count.max(1) as f64);
+    if grain == Grain::Whole {
+        step = step.max(1.0);
+    }
+    let first = (low / step).ceil() as i64;
+    let last = (high / step).floor() as i64;
+    let largest = low.abs().max(high.abs());
+    (first..=last)
+        .map(|index| {
+            let value = index as f64 * step;
+            Tick { value, label: linear_label(value, step, largest) }
+        })
+        .collect()
+}
+
+/// The one of 1, 2, 5, 10 times a power of ten whose ratio to `span`, which must be positive, is nearest
+/// to 1.
+fn round_step(span: f64) -> f64 {
+    let unit = 10f64.powi(span.log10().floor() as i32);
+    // The borders are the geometric means of neighbours: √2, √10, √50.
+    let factor = match span / unit {
+        ratio if ratio < 1.414 => 1.0,
+        ratio if ratio < 3.162 => 2.0,
+        ratio if ratio < 7.071 => 5.0,
+        _ => 10.0,
+    };
+    factor * unit
+}
+
+/// A label with as many decimals as tell neighbouring ticks apart.
+fn linear_label(value: f64, step: f64, largest: f64) -> String {
+    let step_exponent = (step.log10() + 1e-9).floor() as i32;
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    if (1e-4..1e6).contains(&largest) {
+        return number::fixed(value, (-step_exponent).max(0) as usize);
+    }
+    let exponent = largest.log10().floor() as i32;
+    let mantissa = value / 10f64.powi(exponent);
+    let decimals = (exponent - step_exponent).max(0) as usize;
+    format!("{}×{}", number::fixed(mantissa, decimals), number::power_of_ten(exponent))
+}
+
+/// Powers of ten; on a short axis also their multiples by 2 and 5; on a very short one linear ticks.
+/// `low` and `high` are decimal logarithms.
+fn logarithmic_ticks(low: f64, high: f64, tick_count: usize) -> Vec<Tick> {
+    let (first, last) = (low.ceil() as i32, high.floor() as i32);
+    let decades = (last - first + 1).max(0) as usize;
+    if decades >= 3 {
+        let stride = decades.div_ceil(tick_count.max(1)).max(1);
+        let plain = low >= -3.5 && high <= 4.0;
+        return (first..=last)
+            .step_by(stride)
+            .map(|exponent| {
+                let value = 10f64.powi(exponent);
+                let label = if plain {
+                    number::fixed(value, (-exponent).max(0) as usize)
+                } else {
+                    number::power_of_ten(exponent)
+                };
+                Tick { value, label }
+            })
+            .collect();
+    }
+    let multiples: Vec<(f64, i32)> = (low.floor() as i32..=last)
+        .flat_map(|exponent| [1.0, 2.0, 5.0].map(|factor| (factor, exponent)))
+        .filter(|&(factor, exponent)| {
+            let place = f64::from(exponent) + f64::log10(factor);
+            (low..=high).contains(&place)
+        })
+        .collect();
+    if multiples.len() < 3 {
+        return linear_ticks(10f64.powf(low), 10f64.powf(high), Grain::Real, tick_count)
+            .into_iter()
+            .filter(|tick| tick.value > 0.0)
+            .collect();
+    }
+    multiples
+        .into_iter()
+        .map(|(factor, exponent)| {
+            let value = factor * 10f64.powi(exponent);
+            let label = match exponent {
+                -4..=4 => number::fixed(value, (-exponent).max(0) as usize),
+                _ => format!("{factor}×{}", number::power_of_ten(exponent)),
+            };
+            Tick { value, label }
+        })
+        .collect()
+}
