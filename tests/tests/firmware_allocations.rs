@@ -56,7 +56,7 @@ fn training_allocates_nothing_after_its_start() {
 
     let before = allocations();
     while device.tick().unwrap() != Tick::Idle {}
-    let hash = device.hash().unwrap();
-    let class = device.classify(&[0.5; 64]);
+    let hash = device.device.hash().unwrap();
+    let class = device.device.classify(&mut device.kernels, &[0.5; 64]);
     assert_eq!(allocations() - before, 0, "hash {hash:016x}, class {class}");
 }

@@ -8,8 +8,33 @@ use serde::Serialize;
 
 use crate::Digits;
 
-/// The device as it is simulated here.
-pub type SimulatedDevice<'a> = Device<FlashFrames<'a>, Portable>;
+/// A device with what it is lent: frames and kernels.
+#[derive(Clone, Debug)]
+pub struct SimulatedDevice<S, K> {
+    /// The whole state.
+    pub device: Device,
+    /// Where its frames come from.
+    pub frames: S,
+    /// What multiplies its matrices.
+    pub kernels: K,
+}
+
+impl<S: FrameSource, K: Kernels<f32>> SimulatedDevice<S, K> {
+    /// A device that has begun.
+    pub fn new(frames: S, kernels: K, settings: Settings) -> Self {
+        let mut device = Device::new();
+        device.begin(settings);
+        Self { device, frames, kernels }
+    }
+
+    /// [`Device::tick`].
+    ///
+    /// # Errors
+    /// The device's fault.
+    pub fn tick(&mut self) -> Result<Tick, Fault> {
+        self.device.tick(&self.frames, &mut self.kernels)
+    }
+}
 
 /// Which way from pretraining to fine-tuning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -75,25 +100,23 @@ pub fn compare(
     settings: Settings,
     observer: Observer<'_>,
 ) -> Result<Comparison, Stopped> {
-    let mut device = start(digits, settings);
-    run_to(&mut device, Some(Stage::Pretrain), Path::Aligned, observer)?;
-    let mut conventional = device.clone();
-    conventional.skip_alignment();
-    let mut finish = |device: &mut SimulatedDevice<'_>, path| {
-        run_to(device, None, path, observer)?;
-        outcome(device, digits, path)
+    let mut aligned = start(digits, settings);
+    run_to(&mut aligned, Some(Stage::Pretrain), Path::Aligned, observer)?;
+    let mut conventional = aligned.clone();
+    conventional.device.skip_alignment();
+    let mut finish = |simulated: &mut SimulatedDevice<_, _>, path| {
+        run_to(simulated, None, path, observer)?;
+        outcome(simulated, digits, path)
     };
     Ok(Comparison {
-        aligned: finish(&mut device, Path::Aligned)?,
+        aligned: finish(&mut aligned, Path::Aligned)?,
         conventional: finish(&mut conventional, Path::Conventional)?,
     })
 }
 
 /// A device over the digits, begun.
-pub fn start(digits: &Digits, settings: Settings) -> SimulatedDevice<'_> {
-    let mut device = Device::new(digits.flash(), Portable);
-    device.begin(settings);
-    device
+pub fn start(digits: &Digits, settings: Settings) -> SimulatedDevice<FlashFrames<'_>, Portable> {
+    SimulatedDevice::new(digits.flash(), Portable, settings)
 }
 
 /// Ticks until `stage` has ended, or to the end of training.
@@ -101,14 +124,14 @@ pub fn start(digits: &Digits, settings: Settings) -> SimulatedDevice<'_> {
 /// # Errors
 /// The device's fault, with the tick at which it stopped.
 pub fn run_to<S: FrameSource, K: Kernels<f32>>(
-    device: &mut Device<S, K>,
+    simulated: &mut SimulatedDevice<S, K>,
     stage: Option<Stage>,
     path: Path,
     observer: Observer<'_>,
 ) -> Result<(), Stopped> {
     loop {
-        let tick = device.tick().map_err(|fault| {
-            let tick = device.ticks();
+        let tick = simulated.tick().map_err(|fault| {
+            let tick = simulated.device.ticks();
             Stopped { path, tick, fault }
         })?;
         observer(path, &tick);
@@ -120,16 +143,17 @@ pub fn run_to<S: FrameSource, K: Kernels<f32>>(
     }
 }
 
-fn outcome(
-    device: &mut SimulatedDevice<'_>,
+fn outcome<S: FrameSource, K: Kernels<f32>>(
+    simulated: &mut SimulatedDevice<S, K>,
     digits: &Digits,
     path: Path,
 ) -> Result<Outcome, Stopped> {
+    let SimulatedDevice { device, kernels, .. } = simulated;
     let mut frame = [0.0; PIXELS];
     let mut correct = 0;
     for (picture, label) in digits.held_out() {
         FlashFrames::scale(picture, &mut frame);
-        correct += u32::from(device.classify(&frame) == *label);
+        correct += u32::from(device.classify(kernels, &frame) == *label);
     }
     let ticks = device.ticks();
     let hash = device.hash().map_err(|fault| Stopped { path, tick: ticks, fault })?;

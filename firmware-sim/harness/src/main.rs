@@ -6,7 +6,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bissl_firmware::{Buffer, FlashFrames, Lengths, Portable, Settings, Tick, memory_table};
+use bissl_firmware::{Buffer, Lengths, Settings, Tick, memory_table};
 use bissl_firmware_sim::{Comparison, Digits, Outcome, Path, compare, record, replay, start};
 use clap::{Parser, value_parser};
 
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
 /// What goes to standard output.
 fn run(arguments: &Arguments, settings: Settings) -> anyhow::Result<String> {
     if arguments.memory {
-        let table = memory_table::<FlashFrames<'static>, Portable>();
+        let table = memory_table();
         return Ok(if arguments.json { memory_json(&table) } else { memory_text(&table) });
     }
     if let Some(path) = &arguments.replay {
@@ -102,13 +102,16 @@ fn run(arguments: &Arguments, settings: Settings) -> anyhow::Result<String> {
         });
     }
     let mut silent = |_: Path, _: &Tick| {};
-    let mut log = |path: Path, tick: &Tick| eprintln!("{path:?} {tick:?}");
+    let mut log = |path: Path, tick: &Tick| {
+        // A reader of the log that has gone away must not stop the training.
+        let _ = writeln!(std::io::stderr(), "{path:?} {tick:?}");
+    };
     let comparison = if arguments.log {
         compare(&digits, settings, &mut log)
     } else {
         compare(&digits, settings, &mut silent)
     }?;
-    let table = memory_table::<FlashFrames<'static>, Portable>();
+    let table = memory_table();
     Ok(if arguments.json {
         let memory = memory_value(&table);
         let value =

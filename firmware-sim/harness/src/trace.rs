@@ -19,8 +19,10 @@
 use std::io::{BufRead, Write};
 
 use bissl_core::{Alternation, Completion, Machine, Pending, Reply, Request, UnexpectedReply};
-use bissl_firmware::{Device, Fault, FrameSource, Kernels, Stage, Tick};
+use bissl_firmware::{Fault, FrameSource, Kernels, Stage, Tick};
 use serde::{Deserialize, Serialize};
+
+use crate::SimulatedDevice;
 
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,23 +127,23 @@ pub enum ReplayError {
     },
 }
 
-/// Trains `device` to the end of its bilevel stage and writes that stage's trace; returns the number of
+/// Trains a device to the end of its bilevel stage and writes that stage's trace; returns the number of
 /// requests.
 ///
 /// # Errors
 /// The device's fault, a device without the stage, or a failing writer.
 pub fn record<S: FrameSource, K: Kernels<f32>, W: Write>(
-    device: &mut Device<S, K>,
+    simulated: &mut SimulatedDevice<S, K>,
     mut writer: W,
 ) -> Result<u64, RecordError> {
     let mut requests = 0;
     loop {
-        match device.tick().map_err(RecordError::Fault)? {
+        match simulated.tick().map_err(RecordError::Fault)? {
             Tick::Begun(Stage::Align) => {
-                let machine = *device.alternation().ok_or(RecordError::NoAlignment)?;
+                let machine = *simulated.device.alternation().ok_or(RecordError::NoAlignment)?;
                 write_line(&mut writer, &Header { machine })?;
             }
-            Tick::Performed(exchange) if device.alternation().is_some() => {
+            Tick::Performed(exchange) if simulated.device.alternation().is_some() => {
                 let scalars = exchange.reply_scalars().iter().map(|s| s.to_bits()).collect();
                 let (request, reply) = (exchange.request, exchange.reply);
                 write_line(&mut writer, &Line { request, reply, scalars })?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::downstream::classify;
 use crate::frames::Frame;
 use crate::hash::Fnv;
-use crate::problem::Problem;
+use crate::problem::{Problem, Session};
 use crate::registers::{DOWNSTREAM_HEAD, LOWER_BACKBONE};
 use crate::{Fault, FrameSource, Kernels, Settings, Stage};
 
@@ -18,15 +18,20 @@ pub const SCALARS: usize = 8;
 
 /// A device that trains itself: the whole state, and nothing outside it.
 ///
-/// Generic in where frames come from and in what multiplies matrices. It has neither clock nor input
-/// nor output; whoever owns it calls [`tick`](Self::tick). It may be put aside (copied, stored) between
-/// any two ticks.
+/// It has neither clock nor input nor output: whoever owns it calls [`tick`](Self::tick) and lends it
+/// the frames and the kernels. It may be put aside (copied, stored) between any two ticks.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Device<S, K> {
-    problem: Problem<S, K>,
+pub struct Device {
+    problem: Problem,
     scalars: [f32; SCALARS],
     phase: Phase,
     ticks: u64,
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What one tick did.
@@ -67,7 +72,9 @@ impl Exchange {
     }
 }
 
+/// Its form is fixed so that a device at rest is all zeros: a `static` of it takes no flash.
 #[derive(Clone, Debug, PartialEq)]
+#[repr(u8)]
 #[expect(clippy::large_enum_variant, reason = "there is no allocator to box the machine with")]
 enum Phase {
     Idle,
@@ -112,18 +119,14 @@ impl Stepper {
     }
 }
 
-impl<S, K> Device<S, K> {
+impl Device {
     /// Bytes of the whole state, frames and code in flash apart.
     pub const BYTES: usize = core::mem::size_of::<Self>();
 
-    /// A device at rest; a constant, so that a `static` can hold it without a copy on the stack.
-    pub const fn new(source: S, kernels: K) -> Self {
-        Self {
-            problem: Problem::new(source, kernels),
-            scalars: [0.0; SCALARS],
-            phase: Phase::Idle,
-            ticks: 0,
-        }
+    /// A device at rest; a constant of zeros, so that a `static` holds it without a copy on the stack or
+    /// in flash.
+    pub const fn new() -> Self {
+        Self { problem: Problem::new(), scalars: [0.0; SCALARS], phase: Phase::Idle, ticks: 0 }
     }
 
     /// Starts the training from its beginning, whatever the device did before.
@@ -188,17 +191,19 @@ impl<S, K> Device<S, K> {
         });
         result.map(|()| hash.value())
     }
-}
 
-impl<S: FrameSource, K: Kernels<f32>> Device<S, K> {
     /// Performs one request of the pending machine, or acknowledges one event.
     ///
     /// Its time is bounded by that of a pretext gradient or of a curvature product.
     ///
     /// # Errors
     /// The fault that stopped the device, now or at an earlier tick.
-    pub fn tick(&mut self) -> Result<Tick, Fault> {
-        let tick = self.advance();
+    pub fn tick<S: FrameSource, K: Kernels<f32>>(
+        &mut self,
+        source: &S,
+        kernels: &mut K,
+    ) -> Result<Tick, Fault> {
+        let tick = self.advance(source, kernels);
         match tick {
             Ok(Tick::Idle) => {}
             Ok(_) => self.ticks = self.ticks.wrapping_add(1),
@@ -207,20 +212,25 @@ impl<S: FrameSource, K: Kernels<f32>> Device<S, K> {
         tick
     }
 
-    fn advance(&mut self) -> Result<Tick, Fault> {
+    fn advance<S: FrameSource, K: Kernels<f32>>(
+        &mut self,
+        source: &S,
+        kernels: &mut K,
+    ) -> Result<Tick, Fault> {
+        let mut session = Session { problem: &mut self.problem, source, kernels };
         match &mut self.phase {
             Phase::Idle | Phase::Finished => Ok(Tick::Idle),
             Phase::Failed(fault) => Err(*fault),
             Phase::Ready { settings, stage } => {
                 let (settings, stage) = (*settings, *stage);
-                self.problem.begin(settings.seed, stage)?;
+                session.begin(settings.seed, stage)?;
                 let machine = Stepper::new(&settings, stage);
                 self.phase = Phase::Running { settings, stage, machine };
                 Ok(Tick::Begun(stage))
             }
             Phase::Running { settings, stage, machine } => match machine.pending() {
                 Pending::Request(ticket, request) => {
-                    let mut driver = Training(&mut self.problem);
+                    let mut driver = Training(&mut session);
                     let reply = driver.perform(&request, &mut self.scalars)?;
                     let exchange = Exchange { request, reply, scalars: self.scalars };
                     machine.step(ticket, reply, &mut self.scalars)?;
@@ -246,13 +256,11 @@ impl<S: FrameSource, K: Kernels<f32>> Device<S, K> {
     }
 
     /// The class that θ_P and φ_D give a frame.
-    pub fn classify(&mut self, frame: &Frame) -> u8 {
+    pub fn classify<K: Kernels<f32>>(&self, kernels: &mut K, frame: &Frame) -> u8 {
         let registers = &self.problem.registers;
         let encoder = registers.backbone.get(LOWER_BACKBONE);
         match encoder.zip(registers.downstream.get(DOWNSTREAM_HEAD)) {
-            Some((encoder, classifier)) => {
-                classify(&mut self.problem.kernels, encoder, classifier, frame)
-            }
+            Some((encoder, classifier)) => classify(kernels, encoder, classifier, frame),
             None => 0,
         }
     }

@@ -42,7 +42,7 @@ pub use frames::{Augmentation, FlashFrames, Frame, FrameSource};
 pub use hash::Fnv;
 pub use kernels::{Kernels, Portable, Rows};
 pub use memory::{Buffer, memory_table};
-pub use pretext::{LowerParameters, Pass, Pretext};
+pub use pretext::{LowerParameters, Pretext};
 pub use real::{Blank, Real};
 pub use settings::{Lengths, PRETEXT_VIEWS, Settings, Stage, TEMPERATURE};
 pub use vector::{Pair, Vector};

@@ -4,11 +4,12 @@ use core::mem::size_of;
 
 use crate::device::Device;
 use crate::network::NtXent;
+use crate::pretext::Pass;
 use crate::shape::{
     ClassifierParameters, DOWNSTREAM_BATCH, EMBEDDING, EncoderParameters, PIXELS,
     ProjectorParameters, VIEWS,
 };
-use crate::{Downstream, FlashFrames, Pass, Portable, Pretext, Rows};
+use crate::{Downstream, Pretext, Rows};
 
 /// One line of the memory table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +33,9 @@ impl Buffer {
     }
 }
 
-/// Every buffer of `Device<S, K>`; the last line is what the others leave: machine, settings, frame
-/// source, padding. The totals add up to [`Device::BYTES`].
-pub const fn memory_table<S, K>() -> [Buffer; 12] {
+/// Every buffer of [`Device`]; the last line is what the others leave: machine, settings,
+/// positions, padding. The totals add up to [`Device::BYTES`].
+pub const fn memory_table() -> [Buffer; 12] {
     type Views = Rows<f32, VIEWS, PIXELS>;
     type Frames = Rows<f32, DOWNSTREAM_BATCH, PIXELS>;
     let loss = Buffer::new::<NtXent<f32, VIEWS, EMBEDDING>>("pretext: loss", 1);
@@ -57,21 +58,20 @@ pub const fn memory_table<S, K>() -> [Buffer; 12] {
         Buffer::new::<[f32; crate::SCALARS]>("scalar workspace", 1),
     ];
     let mut table = [loss; 12];
-    let mut rest = Device::<S, K>::BYTES as u32;
+    let mut rest = Device::BYTES as u32;
     let mut i = 0;
     while i < named.len() {
         rest -= named[i].total();
         table[i] = named[i];
         i += 1;
     }
-    table[named.len()] =
-        Buffer { name: "machine, settings, positions, source", count: 1, bytes: rest };
+    table[named.len()] = Buffer { name: "machine, settings, positions", count: 1, bytes: rest };
     table
 }
 
 /// What the shipped configuration may take: 128 KiB of RAM (STM32F405) less stack and the board's own.
 const BUDGET: usize = 96 * 1024;
-const _: () = assert!(Device::<FlashFrames<'static>, Portable>::BYTES <= BUDGET);
+const _: () = assert!(Device::BYTES <= BUDGET);
 
 /// The pretext network's memory is what the table says it is.
 const _: () = assert!(

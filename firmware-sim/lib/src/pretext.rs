@@ -11,7 +11,7 @@ type ProjectorTrace<T> = <Projector<VIEWS> as Layer<T>>::Trace;
 
 /// What one pass leaves in the pretext network.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pass<T: Real> {
+pub(crate) struct Pass<T: Real> {
     encoder: EncoderTrace<T>,
     features: Rows<T, VIEWS, FEATURES>,
     projector: ProjectorTrace<T>,

@@ -29,11 +29,9 @@ enum Purpose {
     DownstreamOrder,
 }
 
-/// Frames, vectors, and the networks' working memory.
+/// Vectors, and the networks' working memory.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Problem<S, K> {
-    pub(crate) source: S,
-    pub(crate) kernels: K,
+pub(crate) struct Problem {
     pub(crate) registers: Registers,
     pub(crate) pretext: Pretext<f32>,
     pub(crate) downstream: Downstream<f32>,
@@ -43,11 +41,9 @@ pub(crate) struct Problem<S, K> {
     pub(crate) linearized: Option<u32>,
 }
 
-impl<S, K> Problem<S, K> {
-    pub(crate) const fn new(source: S, kernels: K) -> Self {
+impl Problem {
+    pub(crate) const fn new() -> Self {
         Self {
-            source,
-            kernels,
             registers: Registers::BLANK,
             pretext: Pretext::BLANK,
             downstream: Downstream::BLANK,
@@ -62,12 +58,19 @@ impl<S, K> Problem<S, K> {
     }
 }
 
-impl<S: FrameSource, K: Kernels<f32>> Problem<S, K> {
+/// The problem with what is lent for one tick: where frames come from, and what multiplies matrices.
+pub(crate) struct Session<'a, S, K> {
+    pub(crate) problem: &'a mut Problem,
+    pub(crate) source: &'a S,
+    pub(crate) kernels: &'a mut K,
+}
+
+impl<S: FrameSource, K: Kernels<f32>> Session<'_, S, K> {
     /// Makes the vectors ready for a stage: fresh weights where they are due, momenta 0.
     pub(crate) fn begin(&mut self, seed: u64, stage: Stage) -> Result<(), Fault> {
-        self.seed = seed;
-        self.stage = stage;
-        self.linearized = None;
+        self.problem.seed = seed;
+        self.problem.stage = stage;
+        self.problem.linearized = None;
         for (corpus, needed) in [
             (Corpus::Unlabelled, PRETEXT_BATCH as u32),
             (Corpus::Labelled, DOWNSTREAM_BATCH as u32),
@@ -94,31 +97,31 @@ impl<S: FrameSource, K: Kernels<f32>> Problem<S, K> {
     }
 
     fn draw_lower(&mut self) {
-        let mut draws = self.stream(Purpose::Weights).at(0);
-        if let Some(encoder) = self.registers.backbone.get_mut(LOWER_BACKBONE) {
+        let mut draws = self.problem.stream(Purpose::Weights).at(0);
+        if let Some(encoder) = self.problem.registers.backbone.get_mut(LOWER_BACKBONE) {
             <Encoder<1> as Layer<f32>>::initialize(encoder, &mut draws);
         }
-        if let Some(projector) = self.registers.pretext.get_mut(PRETEXT_HEAD) {
+        if let Some(projector) = self.problem.registers.pretext.get_mut(PRETEXT_HEAD) {
             <Projector<1> as Layer<f32>>::initialize(projector, &mut draws);
         }
     }
 
     fn draw_head(&mut self) {
-        let mut draws = self.stream(Purpose::Head).at(0);
-        if let Some(classifier) = self.registers.downstream.get_mut(DOWNSTREAM_HEAD) {
+        let mut draws = self.problem.stream(Purpose::Head).at(0);
+        if let Some(classifier) = self.problem.registers.downstream.get_mut(DOWNSTREAM_HEAD) {
             <Classifier<1> as Layer<f32>>::initialize(classifier, &mut draws);
         }
     }
 
     /// Fills the pretext network's rows with the two views of each frame of batch `index`.
     fn read_views(&mut self, order: Purpose, views: Purpose, index: u32) -> Result<(), Fault> {
-        let (order, views) = (self.stream(order), self.stream(views));
+        let (order, views) = (self.problem.stream(order), self.problem.stream(views));
         let count = self.source.count(Corpus::Unlabelled);
         let batch = BatchOrder::new(order, count, PRETEXT_BATCH as u32)?;
-        let (firsts, seconds) = self.pretext.views.split_at_mut(PRETEXT_BATCH);
+        let (firsts, seconds) = self.problem.pretext.views.split_at_mut(PRETEXT_BATCH);
         let mut frame = [0.0; PIXELS];
         for (row, (first, second)) in (0..).zip(firsts.iter_mut().zip(seconds)) {
-            unlabelled(&self.source, batch.item(index, row), &mut frame)?;
+            unlabelled(self.source, batch.item(index, row), &mut frame)?;
             let mut draws = views.at((u64::from(index) << 32) | u64::from(row));
             PRETEXT_VIEWS.view(&frame, &mut draws, first);
             PRETEXT_VIEWS.view(&frame, &mut draws, second);
@@ -128,11 +131,12 @@ impl<S: FrameSource, K: Kernels<f32>> Problem<S, K> {
 
     fn read_labelled(&mut self, index: u32) -> Result<(), Fault> {
         let count = self.source.count(Corpus::Labelled);
-        let order = self.stream(Purpose::DownstreamOrder);
+        let order = self.problem.stream(Purpose::DownstreamOrder);
         let batch = BatchOrder::new(order, count, DOWNSTREAM_BATCH as u32)?;
-        let rows = self.downstream.frames.iter_mut().zip(&mut self.downstream.labels);
+        let rows =
+            self.problem.downstream.frames.iter_mut().zip(&mut self.problem.downstream.labels);
         for (row, (frame, label)) in (0..).zip(rows) {
-            *label = labelled(&self.source, batch.item(index, row), frame)?;
+            *label = labelled(self.source, batch.item(index, row), frame)?;
         }
         Ok(())
     }
@@ -144,9 +148,15 @@ impl<S: FrameSource, K: Kernels<f32>> Problem<S, K> {
         head: Option<Register>,
     ) -> Result<f32, Fault> {
         let LowerOperands { at, encoder_gradient, projector_gradient } =
-            self.registers.lower(backbone, head)?;
-        let kernels = &mut self.kernels;
-        Ok(self.pretext.gradient(kernels, &at, TEMPERATURE, encoder_gradient, projector_gradient))
+            self.problem.registers.lower(backbone, head)?;
+        let kernels = &mut *self.kernels;
+        Ok(self.problem.pretext.gradient(
+            kernels,
+            &at,
+            TEMPERATURE,
+            encoder_gradient,
+            projector_gradient,
+        ))
     }
 }
 
@@ -155,15 +165,15 @@ fn finite(loss: f32, evaluation: Evaluation, index: u32) -> Result<f32, Fault> {
     if loss.is_finite() { Ok(loss) } else { Err(Fault::LossNotFinite { evaluation, index }) }
 }
 
-impl<S, K: Kernels<f32>> RegisterFile for Problem<S, K> {
+impl<S: FrameSource, K: Kernels<f32>> RegisterFile for Session<'_, S, K> {
     type Error = Fault;
 
     fn zero(&mut self, dst: Register) -> Result<(), Fault> {
-        self.registers.perform(dst, dst, &mut Zero)
+        self.problem.registers.perform(dst, dst, &mut Zero)
     }
 
     fn copy(&mut self, src: Register, dst: Register) -> Result<(), Fault> {
-        self.registers.perform(src, dst, &mut CopyTo)
+        self.problem.registers.perform(src, dst, &mut CopyTo)
     }
 
     fn axpby(&mut self, a: f32, x: Register, b: f32, y: Register) -> Result<(), Fault> {
@@ -173,8 +183,8 @@ impl<S, K: Kernels<f32>> RegisterFile for Problem<S, K> {
     fn dots(&mut self, pairs: &[(Register, Register)], scalars: &mut [f32]) -> Result<(), Fault> {
         for ((x, y), scalar) in pairs.iter().zip(scalars) {
             *scalar = 0.0;
-            let mut dots = Dots { kernels: &mut self.kernels, sink: |dot| *scalar += dot };
-            self.registers.perform(*x, *y, &mut dots)?;
+            let mut dots = Dots { kernels: &mut *self.kernels, sink: |dot| *scalar += dot };
+            self.problem.registers.perform(*x, *y, &mut dots)?;
         }
         Ok(())
     }
@@ -195,7 +205,11 @@ impl<S, K: Kernels<f32>> RegisterFile for Problem<S, K> {
                 }
                 None => short = true,
             };
-            self.registers.perform(*x, *y, &mut Dots { kernels: &mut self.kernels, sink })?;
+            self.problem.registers.perform(
+                *x,
+                *y,
+                &mut Dots { kernels: &mut *self.kernels, sink },
+            )?;
         }
         if short {
             return Err(Fault::ShortWorkspace);
@@ -210,8 +224,8 @@ impl<S, K: Kernels<f32>> RegisterFile for Problem<S, K> {
         b: f32,
         y: Register,
     ) -> Result<(), Fault> {
-        let mut axpby = Axpby { kernels: &mut self.kernels, a: scalars, b };
-        self.registers.perform(x, y, &mut axpby)
+        let mut axpby = Axpby { kernels: &mut *self.kernels, a: scalars, b };
+        self.problem.registers.perform(x, y, &mut axpby)
     }
 
     fn adam(
@@ -229,39 +243,39 @@ impl<S, K: Kernels<f32>> RegisterFile for Problem<S, K> {
     }
 }
 
-impl<S: FrameSource, K: Kernels<f32>> LowerObjective for Problem<S, K> {
+impl<S: FrameSource, K: Kernels<f32>> LowerObjective for Session<'_, S, K> {
     fn lower_gradient(
         &mut self,
         index: u32,
         backbone: Option<Register>,
         head: Register,
     ) -> Result<f32, Fault> {
-        self.linearized = None;
+        self.problem.linearized = None;
         self.read_views(Purpose::PretextOrder, Purpose::PretextViews, index)?;
         let loss = self.pretext_gradient(backbone, Some(head))?;
         finite(loss, Evaluation::Lower, index)
     }
 
     fn linearize(&mut self, index: u32) -> Result<(), Fault> {
-        self.linearized = None;
+        self.problem.linearized = None;
         self.read_views(Purpose::ProductOrder, Purpose::ProductViews, index)?;
         let loss = self.pretext_gradient(None, None)?;
         finite(loss, Evaluation::Lower, index)?;
-        self.linearized = Some(index);
+        self.problem.linearized = Some(index);
         Ok(())
     }
 
     fn product(&mut self, src: Register, dst: Register) -> Result<(), Fault> {
-        if self.linearized.is_none() {
+        if self.problem.linearized.is_none() {
             return Err(Fault::NotLinearized);
         }
-        let ProductOperands { at, direction, out } = self.registers.product(src, dst)?;
-        self.pretext.product(&mut self.kernels, &at, TEMPERATURE, direction, out);
+        let ProductOperands { at, direction, out } = self.problem.registers.product(src, dst)?;
+        self.problem.pretext.product(self.kernels, &at, TEMPERATURE, direction, out);
         Ok(())
     }
 }
 
-impl<S: FrameSource, K: Kernels<f32>> UpperObjective for Problem<S, K> {
+impl<S: FrameSource, K: Kernels<f32>> UpperObjective for Session<'_, S, K> {
     fn upper_gradient(
         &mut self,
         at: Evaluation,
@@ -275,9 +289,9 @@ impl<S: FrameSource, K: Kernels<f32>> UpperObjective for Problem<S, K> {
             Evaluation::UpperAtLower | Evaluation::Lower => LOWER_BACKBONE,
         };
         let UpperOperands { encoder, classifier, encoder_gradient, classifier_gradient } =
-            self.registers.upper(group, backbone, head)?;
-        let loss = self.downstream.gradient(
-            &mut self.kernels,
+            self.problem.registers.upper(group, backbone, head)?;
+        let loss = self.problem.downstream.gradient(
+            self.kernels,
             (encoder, classifier),
             encoder_gradient,
             classifier_gradient,

@@ -1,24 +1,25 @@
 //! Bad frames and bad numbers stop the device with an error value.
 
-use bissl_core::{ConfigError, DescentSettings, Evaluation, Optimizer, Schedule};
+use bissl_core::{ConfigError, DescentSettings, Evaluation, Event, Optimizer, Request, Schedule};
 use bissl_firmware::shape::PRETEXT_BATCH;
 use bissl_firmware::{
-    Corpus, Device, Fault, FlashFrames, Lengths, Portable, Settings, Stage, Tick,
+    Corpus, Device, Fault, FlashFrames, FrameSource, Lengths, Portable, Settings, Stage, Tick,
 };
-use bissl_firmware_sim::Digits;
+use bissl_firmware_sim::{Digits, SimulatedDevice};
 
 use crate::support::{Spoilt, short};
 
 /// Ticks to the first fault, which must stay.
-fn fault(mut device: Device<impl bissl_firmware::FrameSource, Portable>) -> Fault {
+fn fault(frames: impl FrameSource) -> Fault {
+    let (mut device, kernels) = (Device::new(), &mut Portable);
     device.begin(short(1));
     for _ in 0..100_000 {
-        match device.tick() {
+        match device.tick(&frames, kernels) {
             Ok(Tick::Idle) => panic!("the device came to its end"),
             Ok(_) => assert!(device.hash().is_ok(), "tick {}", device.ticks()),
             Err(fault) => {
                 let ticks = device.ticks();
-                assert_eq!(device.tick(), Err(fault), "a fault stays");
+                assert_eq!(device.tick(&frames, kernels), Err(fault), "a fault stays");
                 assert_eq!((device.ticks(), device.hash()), (ticks, Err(fault)));
                 return fault;
             }
@@ -39,7 +40,7 @@ fn pixels_out_of_range_stop_the_device() {
             [(Corpus::Unlabelled, PRETEXT_BATCH as u32 - 1), (Corpus::Labelled, 3)]
         {
             let source = Spoilt { source: frames, corpus, index, pixel };
-            let found = fault(Device::new(source, Portable));
+            let found = fault(source);
             assert_eq!(found, Fault::PixelOutOfRange { corpus, index });
         }
     }
@@ -48,13 +49,13 @@ fn pixels_out_of_range_stop_the_device() {
 #[test]
 fn numbers_that_leave_the_range_of_floats_stop_the_device() {
     let digits = Digits::embedded();
-    let mut device = Device::new(digits.flash(), Portable);
+    let mut device = Device::new();
     let sgd = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
     let rate = Schedule::constant(1e30, 50).unwrap();
     let pretrain = DescentSettings::new(Evaluation::Lower, sgd, rate, None).unwrap();
     device.begin(Settings { pretrain, ..short(1) });
     let fault = loop {
-        match device.tick() {
+        match device.tick(&digits.flash(), &mut Portable) {
             Ok(Tick::Idle) => panic!("a rate of 1e30 did no harm"),
             Ok(_) => {}
             Err(fault) => break fault,
@@ -73,10 +74,10 @@ fn unknown_labels_and_missing_frames_stop_the_device() {
     frames.labelled = &frames.labelled[..10];
     let labels = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10];
     let wrong = FlashFrames { labels: &labels, ..frames };
-    assert_eq!(fault(Device::new(wrong, Portable)), Fault::LabelUnknown { index: 9, label: 10 });
+    assert_eq!(fault(wrong), Fault::LabelUnknown { index: 9, label: 10 });
     let short = FlashFrames { labels: &labels[..9], ..frames };
     let missing = Fault::FrameMissing { corpus: Corpus::Labelled, index: 9 };
-    assert_eq!(fault(Device::new(short, Portable)), missing);
+    assert_eq!(fault(short), missing);
 }
 
 #[test]
@@ -90,11 +91,11 @@ fn corpora_smaller_than_a_batch_are_refused_at_the_start() {
         found: PRETEXT_BATCH as u32 - 1,
         needed: PRETEXT_BATCH as u32,
     };
-    assert_eq!(fault(Device::new(few, Portable)), expected);
+    assert_eq!(fault(few), expected);
     let none = FlashFrames { labelled: &[], labels: &[], ..frames };
     let corpus = Corpus::Labelled;
     let expected = Fault::TooFewFrames { corpus, found: 0, needed: 10 };
-    assert_eq!(fault(Device::new(none, Portable)), expected);
+    assert_eq!(fault(none), expected);
 }
 
 #[test]
@@ -110,4 +111,34 @@ fn stages_without_steps_are_refused() {
     }
     let endless = Lengths { alternations: u32::MAX, ..Lengths::default() };
     assert!(Settings::new(1, endless).is_err());
+}
+
+#[test]
+fn adam_has_no_second_moments_here_and_lars_trains() {
+    let digits = Digits::embedded();
+    let with = |optimizer| {
+        let rate = Schedule::constant(0.1, 20).unwrap();
+        let pretrain = DescentSettings::new(Evaluation::Lower, optimizer, rate, None).unwrap();
+        SimulatedDevice::new(digits.flash(), Portable, Settings { pretrain, ..short(1) })
+    };
+    let mut adam =
+        with(Optimizer::Adamw { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 });
+    let fault = loop {
+        if let Err(fault) = adam.tick() {
+            break fault;
+        }
+    };
+    assert!(matches!(fault, Fault::Unsupported(Request::Adam { .. })), "{fault}");
+
+    // Norms of four segments in the backbone and three in the head fill the workspace exactly.
+    let mut lars = with(Optimizer::Lars { momentum: 0.9, weight_decay: 1e-6, trust: 0.05 });
+    let mut losses = vec![];
+    loop {
+        match lars.tick().unwrap() {
+            Tick::Event(Event::Step(record)) => losses.push(record.loss),
+            Tick::Ended(Stage::Pretrain) => break,
+            _ => {}
+        }
+    }
+    assert!(losses[19] < losses[0], "{losses:?}");
 }

@@ -3,6 +3,8 @@
 mod device;
 mod downstream;
 mod faults;
+mod kernels;
+mod layers;
 mod memory;
 mod pretext;
 mod profiles;

@@ -3,18 +3,16 @@
 use bissl_firmware::shape::{
     CLASSES, DOWNSTREAM_BATCH, EMBEDDING, FEATURES, HIDDEN, PIXELS, PROJECTED, VIEWS,
 };
-use bissl_firmware::{Buffer, Device, FlashFrames, Portable, SCALARS, memory_table};
-
-type Shipped = Device<FlashFrames<'static>, Portable>;
+use bissl_firmware::{Buffer, Device, SCALARS, memory_table};
 
 fn table() -> [Buffer; 12] {
-    memory_table::<FlashFrames<'static>, Portable>()
+    memory_table()
 }
 
 #[test]
 fn table_adds_up_to_the_device() {
     let total: u32 = table().iter().map(Buffer::total).sum();
-    assert_eq!(total as usize, Shipped::BYTES);
+    assert_eq!(total as usize, Device::BYTES);
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn refuses_bad_arguments(binary: &Path) {
         (&["--memory", "--log"], 2, "--log"),
         (&["--replay", "absent.jsonl"], 1, "absent.jsonl"),
         (&["--record", "absent/trace.jsonl"], 1, "absent/trace.jsonl"),
+        (&["--record", "/dev/full"], 1, "/dev/full"),
     ] {
         let output = run(binary, arguments);
         let text = String::from_utf8(output.stderr).unwrap();

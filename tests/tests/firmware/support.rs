@@ -1,7 +1,9 @@
 //! Devices that train quickly, and vectors to test with.
 
 use bissl_core::{Draws, Stream};
-use bissl_firmware::{Corpus, Frame, FrameSource, Lengths, Real, Settings, Vector};
+use bissl_firmware::{
+    Corpus, FlashFrames, Frame, FrameSource, Lengths, Portable, Real, Settings, Vector,
+};
 use bissl_firmware_sim::{Digits, SimulatedDevice, start};
 
 /// Stages of a few steps: every kind of request and event occurs, and a debug build is quick.
@@ -18,9 +20,9 @@ pub(crate) fn short(seed: u64) -> Settings {
 }
 
 /// Runs to the end; the hash of the final state.
-pub(crate) fn finish(mut device: SimulatedDevice<'_>) -> u64 {
+pub(crate) fn finish(mut device: SimulatedDevice<FlashFrames<'_>, Portable>) -> u64 {
     while device.tick().unwrap() != bissl_firmware::Tick::Idle {}
-    device.hash().unwrap()
+    device.device.hash().unwrap()
 }
 
 /// The hash of a whole short training.
