@@ -1,0 +1,140 @@
+//! The convolution kernels against seven nested loops, at any stride and padding.
+
+use bissl::kernels::{ConvShape, Kernels};
+
+use crate::backend::{B, precision};
+use crate::support::{dot, error, norm, random, tensor, values};
+
+/// `w ∗ x` by its definition, and the output's shape.
+pub(crate) fn naive(
+    x: &[f64],
+    [batch, channels_in, height, width]: [usize; 4],
+    w: &[f64],
+    [channels_out, _, kernel, _]: [usize; 4],
+    stride: usize,
+    padding: usize,
+) -> (Vec<f64>, [usize; 4]) {
+    let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
+    let (h_out, w_out) = (out(height), out(width));
+    let mut y = Vec::new();
+    for n in 0..batch {
+        for o in 0..channels_out {
+            for (oy, ox) in (0..h_out).flat_map(|oy| (0..w_out).map(move |ox| (oy, ox))) {
+                let mut sum = 0.0;
+                for c in 0..channels_in {
+                    for (ky, kx) in (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx))) {
+                        let (iy, ix) = (oy * stride + ky, ox * stride + kx);
+                        let inside = (padding..padding + height).contains(&iy)
+                            && (padding..padding + width).contains(&ix);
+                        if inside {
+                            let plane = (n * channels_in + c) * height + iy - padding;
+                            let tap = ((o * channels_in + c) * kernel + ky) * kernel + kx;
+                            sum += x[plane * width + ix - padding] * w[tap];
+                        }
+                    }
+                }
+                y.push(sum);
+            }
+        }
+    }
+    (y, [batch, channels_out, h_out, w_out])
+}
+
+/// Shapes that the networks never use stand beside those that they do.
+pub(crate) fn shapes() -> Vec<ConvShape> {
+    let mut shapes = Vec::new();
+    for (batch, channels_in, channels_out) in [(1, 1, 1), (3, 2, 5), (19, 3, 2)] {
+        for (height, width) in [(7, 7), (5, 9), (4, 3), (16, 17)] {
+            for (kernel, stride, padding) in [
+                (1, 1, 0),
+                (1, 2, 0),
+                (1, 1, 1),
+                (2, 1, 0),
+                (2, 3, 1),
+                (3, 1, 1),
+                (3, 2, 1),
+                (3, 1, 0),
+                (3, 2, 0),
+                (3, 1, 2),
+                (3, 4, 1),
+                (5, 2, 2),
+                (7, 2, 3),
+            ] {
+                let fits = |size: usize| size + 2 * padding >= kernel;
+                if fits(height) && fits(width) {
+                    shapes.push(ConvShape {
+                        batch,
+                        channels_in,
+                        channels_out,
+                        height,
+                        width,
+                        kernel,
+                        stride,
+                        padding,
+                    });
+                }
+            }
+        }
+    }
+    shapes
+}
+
+#[test]
+fn convolution_is_its_definition_and_its_gradients_are_the_adjoints() {
+    let tolerance = precision::<B>().equal;
+    for s in shapes() {
+        let x = random::<B, 4>(1, [s.batch, s.channels_in, s.height, s.width]);
+        let w = random::<B, 4>(2, [s.channels_out, s.channels_in, s.kernel, s.kernel]);
+        let y_bar = random::<B, 4>(3, s.output());
+        let y = values(&B::conv(&s, &x, &w));
+        let (expected, dims) =
+            naive(&values(&x), x.dims(), &values(&w), w.dims(), s.stride, s.padding);
+        assert_eq!(s.output(), dims);
+        let forward = error(&y, &expected);
+        assert!(forward <= tolerance, "{s:?}: forward {forward:e}");
+
+        let size = norm(&values(&y_bar)) * norm(&expected);
+        let pairing = dot(&values(&y_bar), &expected);
+        let x_bar = B::conv_input(&s, &w, &y_bar);
+        let w_bar = B::conv_weight(&s, &x, &y_bar);
+        assert_eq!((x_bar.dims(), w_bar.dims()), (x.dims(), w.dims()), "{s:?}");
+        for (what, found) in [
+            ("input", dot(&values(&x_bar), &values(&x))),
+            ("weight", dot(&values(&w_bar), &values(&w))),
+        ] {
+            let adjoint = (found - pairing).abs();
+            assert!(adjoint <= 10.0 * tolerance * size, "{s:?}: {what} off by {adjoint:e}");
+        }
+        // The adjoint against a second vector that took no part in it.
+        let (x, w) = (random::<B, 4>(4, x.dims()), random::<B, 4>(5, w.dims()));
+        let moved = naive(&values(&x), x.dims(), &values(&w), w.dims(), s.stride, s.padding).0;
+        let x_bar = dot(&values(&B::conv_input(&s, &w, &y_bar)), &values(&x));
+        let w_bar = dot(&values(&B::conv_weight(&s, &x, &y_bar)), &values(&w));
+        let pairing = dot(&values(&y_bar), &moved);
+        let size = norm(&values(&y_bar)) * norm(&moved);
+        assert!((x_bar - pairing).abs() <= 10.0 * tolerance * size, "{s:?}: input");
+        assert!((w_bar - pairing).abs() <= 10.0 * tolerance * size, "{s:?}: weight");
+    }
+}
+
+#[test]
+fn scratch_of_an_earlier_convolution_leaves_no_trace() {
+    let shape = |side: usize, kernel: usize| ConvShape {
+        batch: 3,
+        channels_in: 2,
+        channels_out: 4,
+        height: side,
+        width: side,
+        kernel,
+        stride: 1,
+        padding: kernel / 2,
+    };
+    let (small, large) = (shape(4, 3), shape(12, 5));
+    let x = random::<B, 4>(1, [3, 2, 4, 4]);
+    let w = random::<B, 4>(2, [4, 2, 3, 3]);
+    let before = values(&B::conv(&small, &x, &w));
+    let infinite = tensor::<B, 4>(&[f64::INFINITY; 3 * 2 * 144], [3, 2, 12, 12]);
+    let noise = random::<B, 4>(3, [4, 2, 5, 5]);
+    assert!(values(&B::conv(&large, &infinite, &noise)).iter().any(|v| !v.is_finite()));
+    assert_eq!(values(&B::conv(&small, &x, &w)), before);
+}
