@@ -5,9 +5,14 @@
 //! a backend; metrics, checkpoints and a report come out. Nothing behind the configuration reads an
 //! environment variable or a global.
 
+pub mod backend;
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod driver;
 pub mod kernels;
 pub mod network;
+pub mod progress;
+pub mod report;
 pub mod run;
+pub mod stage;

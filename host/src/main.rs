@@ -1,1 +1,7 @@
-fn main(){}
+//! The binary `bissl`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bissl::cli::main()
+}

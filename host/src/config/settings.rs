@@ -316,6 +316,8 @@ names! {
     Stem {
         /// 3×3 convolution, stride 1.
         Small = "small",
+        /// 3×3 convolution, stride 2.
+        SmallStrided = "small-strided",
         /// 7×7 convolution, stride 2, then 3×3 max-pool, stride 2.
         Imagenet = "imagenet",
     }

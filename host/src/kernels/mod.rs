@@ -21,7 +21,7 @@ mod ndarray;
 
 use bissl_core::AdamCoefficients;
 use burn_backend::Backend;
-use burn_tensor::Tensor;
+pub use burn_tensor::Tensor;
 
 pub use real::Real;
 

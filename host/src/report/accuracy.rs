@@ -47,7 +47,7 @@ pub(super) const MEASURES: [Measure; 3] = [
         values: |method| &method.probe,
     },
     Measure {
-        name: "Nearest neighbours",
+        name: "k-nearest neighbours",
         about: "Top-1 accuracy of a vote among the nearest neighbours of frozen features.",
         values: |method| &method.knn,
     },
@@ -68,7 +68,7 @@ pub(super) fn render(html: &mut Html, methods: &[Method]) {
         }
         if let [first, .., last] = methods {
             let difference = Sample::of(&main.differences(methods));
-            let text = verdict(&first.name, &last.name, difference.as_ref());
+            let text = verdict(main.name, (&first.name, &last.name), difference.as_ref());
             html.text_element("p", &[("class", "verdict")], &text);
         }
         html.element("div", &[("class", "figures")], |html| {
@@ -95,11 +95,11 @@ fn tiles(html: &mut Html, methods: &[Method], measure: &Measure) {
         }
         if let Some(difference) = Sample::of(&measure.differences(methods)) {
             let below = match difference.interval {
-                Some(interval) => format!("95 %: {}", point_range(interval, 1)),
-                None => number::counted(difference.count, "paired seed"),
+                Some(interval) => format!("points, 95 %: {}", point_range(interval, 1)),
+                None => format!("points, {}", number::counted(difference.count, "paired seed")),
             };
             let value = number::points(difference.mean, 1);
-            tile(html, "Paired difference, points", &value, &below);
+            tile(html, "Paired difference, last − first", &value, &below);
         }
     });
 }
@@ -123,7 +123,11 @@ fn spread(sample: Option<&Sample>) -> String {
 }
 
 /// What the paired difference allows to say, and no more.
-pub(super) fn verdict(first: &str, last: &str, difference: Option<&Sample>) -> String {
+pub(super) fn verdict(
+    measure: &str,
+    (first, last): (&str, &str),
+    difference: Option<&Sample>,
+) -> String {
     let Some(Sample { count, mean, deviation, interval }) = difference else {
         return format!(
             "No seed has a result of both {first} and {last}, so they are not compared."
@@ -132,7 +136,7 @@ pub(super) fn verdict(first: &str, last: &str, difference: Option<&Sample>) -> S
     let mean_points = number::points(*mean, 2);
     let (Some(deviation), Some(interval)) = (deviation, interval) else {
         return format!(
-            "{last} against {first}: {mean_points} percentage points on the only paired seed. One \
+            "{measure} of {last} against {first}: {mean_points} percentage points on the only paired seed. One \
              seed gives no interval, so nothing follows for others."
         );
     };
@@ -140,7 +144,7 @@ pub(super) fn verdict(first: &str, last: &str, difference: Option<&Sample>) -> S
     // Equal differences leave only the rounding of their mean.
     if *deviation < 1e-12 {
         return format!(
-            "{last} against {first}: {mean_points} percentage points on each of {seeds}. Without \
+            "{measure} of {last} against {first}: {mean_points} percentage points on each of {seeds}. Without \
              spread the interval has no width and says nothing about other seeds."
         );
     }
@@ -155,7 +159,7 @@ pub(super) fn verdict(first: &str, last: &str, difference: Option<&Sample>) -> S
     };
     let range = point_range(*interval, 2);
     format!(
-        "{last} against {first}: {mean_points} percentage points on average over {seeds}. The 95 % \
+        "{measure} of {last} against {first}: {mean_points} percentage points on average over {seeds}. The 95 % \
          interval, {range}, {conclusion}"
     )
 }
@@ -220,7 +224,7 @@ fn difference_row(html: &mut Html, differences: &[f64], seeds: usize) {
     };
     let interval = sample.interval.map_or("–".to_owned(), |interval| point_range(interval, 1));
     let cells = (0..seeds).map(|index| number::points(differences[index], 1));
-    let label = "Paired difference, points";
+    let label = "Last − first, points";
     row(html, "difference", label, [mean, interval].into_iter().chain(cells));
 }
 

@@ -73,7 +73,7 @@ pub(super) fn render(html: &mut Html, rows: &[EncodedRow<'_>]) {
         let text = format!(
             "The pictures nearest to a query in feature space, nearest first, before the bilevel stage \
              and after it. Of the query’s class (outlined): {before} before, {after} after. These \
-             few rows are examples; the table of accuracies is the measurement."
+             few rows are examples, not a measurement."
         );
         html.text_element("p", &[("class", "about")], &text);
         html.element("div", &[("class", "queries")], |html| {
@@ -100,6 +100,9 @@ fn query(html: &mut Html, row: &EncodedRow<'_>) {
 }
 
 fn neighbours(html: &mut Html, label: &str, neighbours: &[EncodedNeighbour]) {
+    if neighbours.is_empty() {
+        return;
+    }
     html.element("div", &[("class", "side")], |html| {
         html.element("span", &[("class", "label")], |html| {
             html.text(label);

@@ -8,6 +8,8 @@ use super::number;
 use super::plot::{self, Plot};
 use super::statistics::Sample;
 
+/// Colour of differences, which belong to no method.
+const DIFFERENCE_COLOUR: usize = 3;
 /// Height of a row of dots with its label above.
 const ROW: f64 = 56.0;
 /// From the top of a row to the line its dots lie on.
@@ -52,7 +54,7 @@ pub(super) fn values(html: &mut Html, methods: &[Method], measure: &Measure) {
             join(html, &plot, &axis, &rows, index);
         }
         for (place, row) in rows.iter().enumerate() {
-            draw_row(html, &plot, &axis, row, place, seeds);
+            draw_row(html, &plot, &axis, row, (place, place), seeds);
         }
     });
 }
@@ -76,7 +78,7 @@ pub(super) fn differences(html: &mut Html, methods: &[Method], measures: &[Measu
         let zero = plot.x(&axis, 0.0);
         plot::line(html, "zero", (zero, plot.top), (zero, plot.bottom));
         for (place, row) in rows.iter().enumerate() {
-            draw_row(html, &plot, &axis, row, place, &first.seeds);
+            draw_row(html, &plot, &axis, row, (place, DIFFERENCE_COLOUR), &first.seeds);
         }
     });
 }
@@ -131,9 +133,16 @@ fn join(html: &mut Html, plot: &Plot, axis: &Axis, rows: &[Row<'_>], seed: usize
     }
 }
 
-fn draw_row(html: &mut Html, plot: &Plot, axis: &Axis, row: &Row<'_>, place: usize, seeds: &[u64]) {
+fn draw_row(
+    html: &mut Html,
+    plot: &Plot,
+    axis: &Axis,
+    row: &Row<'_>,
+    (place, colour): (usize, usize),
+    seeds: &[u64],
+) {
     let y = baseline(plot, place);
-    let class = plot::colour(place);
+    let class = plot::colour(colour);
     if let Some(sample) = row.sample() {
         if let Some(interval) = sample.interval {
             let (low, high) = (plot.x(axis, interval.low), plot.x(axis, interval.high));
@@ -144,7 +153,7 @@ fn draw_row(html: &mut Html, plot: &Plot, axis: &Axis, row: &Row<'_>, place: usi
     }
     for (&seed, &value) in seeds.iter().zip(&row.values).filter(|(_, value)| value.is_finite()) {
         let hint = format!("{}, seed {seed}: {}", row.label, number::fixed(value, 2));
-        plot::dot(html, &format!("dot {class}"), (plot.x(axis, value), y), 4.5, &hint);
+        plot::dot(html, &format!("seed {class}"), (plot.x(axis, value), y), 4.5, &hint);
     }
     plot::text(html, "label", (plot.left, y - 19.0), row.label);
 }

@@ -9,8 +9,8 @@ use super::{Picture, ReportError};
 impl Picture {
     /// The picture as `data:image/png;base64,…`, its pixels unchanged. `place` names it in errors.
     pub(super) fn data_uri(&self, place: &str) -> Result<String, ReportError> {
-        let bytes = u64::from(self.width) * u64::from(self.height) * 3;
-        if bytes == 0 || self.rgb.len() as u64 != bytes {
+        let bytes = u128::from(self.width) * u128::from(self.height) * 3;
+        if bytes == 0 || self.rgb.len() as u128 != bytes {
             return Err(ReportError::PictureSize {
                 place: place.to_owned(),
                 width: self.width,

@@ -28,13 +28,13 @@ const QUANTITIES: [Quantity; 5] = [
         value: |solve| solve.residual,
     },
     Quantity {
-        title: "Angle to the first-order direction",
+        title: "Alignment with b",
         y_label: "cos(x, b)",
         log_y: false,
         value: |solve| solve.cosine,
     },
     Quantity {
-        title: "Length of the solution",
+        title: "Length against b",
         y_label: "‖x‖ / ‖b‖",
         log_y: false,
         value: |solve| solve.solution_ratio,

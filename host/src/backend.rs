@@ -1,0 +1,71 @@
+//! From the backend's name to its type: the one place that knows which backends were compiled in.
+
+use thiserror::Error;
+
+use crate::config::BackendName;
+use crate::kernels::Kernels;
+
+/// Work that is generic over the backend.
+pub trait Task {
+    /// What it gives.
+    type Output;
+
+    /// Does it on a device of the backend `B`.
+    fn run<B: Kernels>(self, device: B::Device) -> Self::Output;
+}
+
+/// Why a backend cannot be used.
+#[derive(Debug, Error)]
+pub enum BackendError {
+    /// The binary was built without it.
+    #[error(
+        "this binary was built without the backend `{name}`; it has {available}; \
+         build with `--features {name}`"
+    )]
+    NotBuilt {
+        /// What was asked for.
+        name: BackendName,
+        /// What there is.
+        available: String,
+    },
+    /// No usable device.
+    #[error("backend `cuda`: no usable NVIDIA GPU: {0}")]
+    NoDevice(String),
+}
+
+/// The backends of this binary.
+pub fn available() -> Vec<BackendName> {
+    let all = [
+        (cfg!(feature = "flex"), BackendName::Flex),
+        (cfg!(feature = "candle"), BackendName::Candle),
+        (cfg!(feature = "cuda"), BackendName::Cuda),
+        (cfg!(feature = "ndarray"), BackendName::Ndarray),
+    ];
+    all.into_iter().filter(|(built, _)| *built).map(|(_, name)| name).collect()
+}
+
+/// Runs `task` on the named backend.
+///
+/// # Errors
+/// The backend was not compiled in, or has no device.
+pub fn dispatch<T: Task>(name: BackendName, task: T) -> Result<T::Output, BackendError> {
+    match name {
+        #[cfg(feature = "flex")]
+        BackendName::Flex => Ok(task.run::<crate::kernels::Flex>(Default::default())),
+        #[cfg(feature = "candle")]
+        BackendName::Candle => Ok(task.run::<crate::kernels::Candle>(Default::default())),
+        #[cfg(feature = "ndarray")]
+        BackendName::Ndarray => Ok(task.run::<crate::kernels::NdArray>(Default::default())),
+        #[cfg(feature = "cuda")]
+        BackendName::Cuda => {
+            crate::kernels::probe_cuda().map_err(BackendError::NoDevice)?;
+            Ok(task.run::<crate::kernels::Cuda>(Default::default()))
+        }
+        #[allow(unreachable_patterns, reason = "reached unless every backend is compiled in")]
+        name => {
+            drop(task);
+            let available: Vec<_> = available().into_iter().map(BackendName::name).collect();
+            Err(BackendError::NotBuilt { name, available: available.join(", ") })
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The bilevel stage; its result is θ_P.
+
+use anyhow::{Context, Result, bail};
+use bissl_core::{Alternation, Group};
+
+use super::images::{Images, Needs, labelled_ahead, views_ahead};
+use super::pretrain::Pretrained;
+use super::session::{Session, View};
+use super::state::{self, Weights};
+use super::warm_up::{Downstream, Warmed, warm_up};
+use crate::config::{CurvatureName, RunConfig};
+use crate::data::streams;
+use crate::driver::{Problem, Sources};
+use crate::kernels::Kernels;
+use crate::network::Curvature;
+use crate::run::{Origin, RunFolder, read_checkpoint};
+
+/// The command `align`: warm-up, then the bilevel stage.
+pub(super) fn command<B: Kernels>(
+    folder: RunFolder,
+    from: &Origin,
+    config: RunConfig,
+    view: View,
+    device: B::Device,
+) -> Result<()> {
+    let images = Images::load(&config, Needs::Both)?;
+    images.warn();
+    let split = images.split(&config, config.seed)?;
+    let networks = state::networks(&config, images.downstream().classes().len());
+    let path = from.checkpoint_path()?;
+    let architecture = state::architecture(&config);
+    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&architecture))?;
+    let part = |group| state::group_weights(group, &networks, &checkpoint.tensors);
+    let read = || Ok::<_, anyhow::Error>((part(Group::LowerBackbone)?, part(Group::PretextHead)?));
+    let pretrained = match read().with_context(|| path.display().to_string())? {
+        (Some(backbone), Some(projector)) => Pretrained { backbone, projector },
+        _ => bail!(
+            "{}: expected the checkpoint of a pretrained or aligned run, found stage {}",
+            path.display(),
+            checkpoint.manifest.stage
+        ),
+    };
+    let mut session = Session::open(folder, &config, view)?;
+    let seed = config.seed;
+    let task =
+        Downstream { config: &config, seed, images: &images, split: &split, networks: &networks };
+    let warmed = warm_up::<B>(&mut session, "warm-up", task, &pretrained.backbone, &device)?;
+    align::<B>(&mut session, "align", task, &pretrained, &warmed, &device)?;
+    println!("aligned backbone: {}", session.folder.path().display());
+    Ok(())
+}
+
+/// Alternates lower and upper steps from a pretrained network and a warmed-up head.
+///
+/// θ_P and θ_D both start at the pretrained parameters; optimiser states are fresh.
+pub(super) fn align<B: Kernels>(
+    session: &mut Session,
+    stage: &str,
+    task: Downstream<'_>,
+    pretrained: &Pretrained,
+    warmed: &Warmed,
+    device: &B::Device,
+) -> Result<Weights> {
+    let Downstream { config, seed, images, split, networks } = task;
+    let settings = &config.align;
+    let alternation = settings.alternation()?;
+    let (alternations, lower_steps) = (settings.alternations, settings.lower_steps);
+    let lower_total = alternations * lower_steps;
+    let upper_total = alternations * settings.upper_steps;
+    let lower = images.pretext_batches(
+        settings.batch,
+        seed,
+        (streams::ALIGN_LOWER_ORDER, streams::ALIGN_LOWER_VIEW),
+    )?;
+    let product = images.pretext_batches(
+        settings.product_batch(),
+        seed,
+        (streams::ALIGN_PRODUCT_ORDER, streams::ALIGN_PRODUCT_VIEW),
+    )?;
+    let upper = images.labelled_batches(
+        &split.train,
+        settings.upper_batch,
+        seed,
+        (streams::ALIGN_UPPER_ORDER, streams::ALIGN_UPPER_VIEW),
+    )?;
+    let sources = Sources {
+        lower: Some(views_ahead(lower, lower_total)),
+        product: Some(views_ahead(product, alternations)),
+        upper: Some(labelled_ahead(upper, upper_total)),
+    };
+    let curvature = match settings.curvature {
+        CurvatureName::Hessian => Curvature::Hessian,
+        CurvatureName::GaussNewton => Curvature::GaussNewton,
+    };
+    let temperature = f64::from(config.simclr.temperature);
+    let mut problem =
+        Problem::<B>::new(networks, device.clone(), sources, temperature, curvature, seed);
+    state::install(&mut problem, Group::LowerBackbone, &pretrained.backbone)?;
+    state::install(&mut problem, Group::PretextHead, &pretrained.projector)?;
+    state::install(&mut problem, Group::UpperBackbone, &warmed.backbone)?;
+    state::install(&mut problem, Group::DownstreamHead, &warmed.head)?;
+    let steps = u64::from(lower_total) + u64::from(upper_total);
+    session.train(stage, &mut problem, Alternation::new(alternation), steps, None)?;
+    state::extract(&mut problem, Group::LowerBackbone)
+}

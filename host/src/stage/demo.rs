@@ -1,0 +1,401 @@
+//! The paired comparison: the whole pipeline with and without the bilevel stage, over several seeds.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::align::align;
+use super::evaluate::{Evaluation, Labels, accuracy, features, frozen, nearest};
+use super::finetune::finetune;
+use super::images::{Images, Needs};
+use super::pretrain::pretrain;
+use super::records::{Record, Solve};
+use super::session::{Session, View};
+use super::state::{self, Weights};
+use super::warm_up::{Downstream, warm_up};
+use crate::cli::Table;
+use crate::config::RunConfig;
+use crate::data::{Dataset, Split};
+use crate::kernels::Kernels;
+use crate::progress::duration;
+use crate::report::statistics::{Sample, paired_difference};
+use crate::report::{self, Chart, Method, Neighbour, NeighbourRow, Picture, Report, Series};
+use crate::run::{RunFolder, write_atomic};
+
+const BASELINE: &str = "pretrain → fine-tune";
+const ALIGNED: &str = "pretrain → align → fine-tune";
+
+/// Test pictures whose nearest training pictures the report shows.
+const QUERIES: usize = 9;
+/// Neighbours shown of each.
+const NEIGHBOURS: usize = 5;
+
+/// The command `demo`.
+pub(super) fn demo<B: Kernels>(
+    folder: RunFolder,
+    config: RunConfig,
+    view: View,
+    device: B::Device,
+) -> Result<()> {
+    let begin = Instant::now();
+    let images = Images::load(&config, Needs::Both)?;
+    images.warn();
+    let networks = state::networks(&config, images.downstream().classes().len());
+    let mut session = Session::open(folder, &config, view)?;
+    let mut methods = [method(BASELINE), method(ALIGNED)];
+    let mut neighbours = Vec::new();
+    let mut seconds = Vec::new();
+    for offset in 0..config.demo.seeds {
+        let seed = config.seed.wrapping_add(u64::from(offset));
+        let split = images.split(&config, seed)?;
+        let task = Downstream {
+            config: &config,
+            seed,
+            images: &images,
+            split: &split,
+            networks: &networks,
+        };
+        let pair = compare::<B>(&mut session, task, &device, &mut seconds)?;
+        for (method, result) in methods.iter_mut().zip([&pair.baseline, &pair.aligned]) {
+            method.seeds.push(seed);
+            method.accuracy.push(result.accuracy);
+            method.knn.push(result.knn);
+            method.probe.push(result.probe);
+        }
+        if offset == 0 {
+            let labels = Labels::<B> { images: &images, networks: &networks, device: &device };
+            let backbones = [&pair.baseline.backbone, &pair.aligned.backbone];
+            neighbours = grid::<B>(labels, &split, backbones)?;
+        }
+    }
+    let summary = summary(&config, &images, &networks, &seconds, begin);
+    print_table(&methods, &summary);
+    let stage_of_first_seed = format!("s{}-", config.seed);
+    let (curves, solves) = telemetry(&session, &stage_of_first_seed)?;
+    let report = Report {
+        title: "bissl demo: pretraining, alignment, fine-tuning".to_owned(),
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        summary,
+        accuracy: methods.into(),
+        curves,
+        solves,
+        neighbours,
+        config: config.to_toml(),
+    };
+    let path = session.folder.report_path();
+    write_atomic(&path, report.to_html()?.as_bytes())?;
+    println!("report: {}", path.display());
+    Ok(())
+}
+
+fn method(name: &str) -> Method {
+    Method {
+        name: name.to_owned(),
+        seeds: Vec::new(),
+        accuracy: Vec::new(),
+        knn: Vec::new(),
+        probe: Vec::new(),
+    }
+}
+
+/// What one path of one seed came to.
+struct PathResult {
+    backbone: Weights,
+    accuracy: f64,
+    knn: f64,
+    probe: f64,
+}
+
+struct Pair {
+    baseline: PathResult,
+    aligned: PathResult,
+}
+
+/// Both paths from one pretrained backbone, with the same labels, batches and initial head.
+fn compare<B: Kernels>(
+    session: &mut Session,
+    task: Downstream<'_>,
+    device: &B::Device,
+    seconds: &mut Vec<(&'static str, f64)>,
+) -> Result<Pair> {
+    let Downstream { config, seed, images, split, networks } = task;
+    let stage = |name: &str| format!("s{seed}-{name}");
+    let mut last = Instant::now();
+    let mut lap = |name| {
+        seconds.push((name, last.elapsed().as_secs_f64()));
+        last = Instant::now();
+    };
+    let pretrained =
+        pretrain::<B>(session, &stage("pretrain"), config, seed, images, networks, device)?;
+    lap("pretrain");
+    let warmed = warm_up::<B>(session, &stage("warm-up"), task, &pretrained.backbone, device)?;
+    lap("warm-up");
+    let aligned = align::<B>(session, &stage("align"), task, &pretrained, &warmed, device)?;
+    lap("align");
+    let labels = Labels::<B> { images, networks, device };
+    let mut path = |name: &str, backbone: Weights| -> Result<PathResult> {
+        let stage = stage(&format!("finetune-{name}"));
+        let tuned = finetune::<B>(session, &stage, task, &backbone, device)?;
+        let accuracy = accuracy::<B>(labels, &tuned.backbone, &tuned.head, &split.test)?;
+        let (knn, probe) = frozen::<B>(labels, config, &backbone, &split.train, &split.test)?;
+        for (name, value) in [("test_accuracy", accuracy), ("knn", knn), ("probe", probe)] {
+            session.result(&stage, name, value)?;
+        }
+        Ok(PathResult { backbone, accuracy, knn, probe })
+    };
+    let baseline = path("baseline", pretrained.backbone)?;
+    let aligned = path("aligned", aligned)?;
+    lap("fine-tune and evaluate (both)");
+    Ok(Pair { baseline, aligned })
+}
+
+/// The nearest training pictures of a few test pictures, by both backbones' frozen features.
+fn grid<B: Kernels>(
+    labels: Labels<'_, B>,
+    split: &Split,
+    backbones: [&Weights; 2],
+) -> Result<Vec<NeighbourRow>> {
+    let set = labels.images.downstream();
+    let queries = one_of_each_class(set, &split.test);
+    let measure = |weights: &Weights, items: &[u32]| -> Result<Evaluation> {
+        Ok(features::<B>(labels, weights, items)?.normalized())
+    };
+    let mut found = Vec::new();
+    for weights in backbones {
+        let bank = measure(weights, &split.train)?;
+        let of = measure(weights, &queries)?;
+        let rows: Vec<Vec<usize>> =
+            of.features.chunks(of.width).map(|q| nearest(&bank, q, NEIGHBOURS)).collect();
+        found.push(rows);
+    }
+    let neighbours = |query: u32, positions: &[usize]| -> Result<Vec<Neighbour>> {
+        positions
+            .iter()
+            .map(|position| {
+                let item = split.train[*position];
+                let same_class = set.label(item) == set.label(query);
+                Ok(Neighbour { picture: picture(set, item)?, same_class })
+            })
+            .collect()
+    };
+    queries
+        .iter()
+        .enumerate()
+        .map(|(row, query)| {
+            let class = set.label(*query).map_or("", |label| &set.classes()[label as usize]);
+            Ok(NeighbourRow {
+                query: picture(set, *query)?,
+                class: class.to_owned(),
+                before: neighbours(*query, &found[0][row])?,
+                after: neighbours(*query, &found[1][row])?,
+            })
+        })
+        .collect()
+}
+
+/// The first item of every class, in the order of the classes.
+fn one_of_each_class(set: &Dataset, items: &[u32]) -> Vec<u32> {
+    (0..set.classes().len() as u32)
+        .filter_map(|class| items.iter().copied().find(|item| set.label(*item) == Some(class)))
+        .take(QUERIES)
+        .collect()
+}
+
+fn picture(set: &Dataset, item: u32) -> Result<Picture> {
+    let image = set.image(item)?;
+    let (width, height) = image.dimensions();
+    Ok(Picture { width, height, rgb: image.as_raw().clone() })
+}
+
+fn summary(
+    config: &RunConfig,
+    images: &Images,
+    networks: &crate::driver::Networks,
+    seconds: &[(&'static str, f64)],
+    begin: Instant,
+) -> Vec<(String, String)> {
+    let pretext = images.pretext();
+    let downstream = images.downstream();
+    let labels = match config.data.downstream.labels_per_class {
+        Some(labels) => format!("{labels} labels a class"),
+        None => "all training labels".to_owned(),
+    };
+    let mut rows = vec![
+        ("pretext images".to_owned(), format!("{} ({})", pretext.len(), pretext.name())),
+        (
+            "downstream images".to_owned(),
+            format!(
+                "{} ({}), {} classes, {labels}",
+                downstream.len(),
+                downstream.name(),
+                downstream.classes().len()
+            ),
+        ),
+        (
+            "network".to_owned(),
+            format!(
+                "{} width {}, {} backbone parameters, {} px",
+                config.network.architecture,
+                config.network.width,
+                networks.backbone.parameters().len(),
+                config.image.size
+            ),
+        ),
+    ];
+    let mut stages: Vec<(&str, f64)> = Vec::new();
+    for (name, time) in seconds {
+        match stages.iter_mut().find(|(stage, _)| stage == name) {
+            Some((_, sum)) => *sum += time,
+            None => stages.push((name, *time)),
+        }
+    }
+    for (stage, time) in stages {
+        rows.push((format!("time: {stage}"), duration(time)));
+    }
+    rows.push(("time: all".to_owned(), duration(begin.elapsed().as_secs_f64())));
+    if let Some(memory) = peak_memory() {
+        rows.push(("peak memory".to_owned(), format!("{} MB", memory / 1_000_000)));
+    }
+    rows
+}
+
+/// Most memory that this process ever held, in bytes, where the system says.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+fn print_table(methods: &[Method; 2], summary: &[(String, String)]) {
+    for (label, value) in summary {
+        println!("{label:<36}{value}");
+    }
+    println!();
+    let percent = |values: &[f64]| match Sample::of(values) {
+        Some(Sample { mean, deviation: Some(deviation), .. }) => {
+            format!("{:.1} ± {:.1}", 100.0 * mean, 100.0 * deviation)
+        }
+        Some(Sample { mean, .. }) => format!("{:.1}", 100.0 * mean),
+        None => "–".to_owned(),
+    };
+    let mut table = Table::new(["held-out accuracy, %", "fine-tuned", "probe", "k-NN", "seeds"]);
+    for method in methods {
+        let seeds: Vec<_> = method.accuracy.iter().map(|a| format!("{:.1}", 100.0 * a)).collect();
+        table.row([
+            method.name.clone(),
+            percent(&method.accuracy),
+            percent(&method.probe),
+            percent(&method.knn),
+            seeds.join(" "),
+        ]);
+    }
+    print!("{table}");
+    let Some(paired) = paired_difference(&methods[0].accuracy, &methods[1].accuracy) else {
+        return;
+    };
+    print!("difference, paired by seed: {:+.1} points", 100.0 * paired.mean);
+    match paired.interval {
+        Some(interval) => {
+            println!(
+                " (95 % interval {:+.1} to {:+.1})",
+                100.0 * interval.low,
+                100.0 * interval.high
+            );
+        }
+        None => println!(" (one seed: no interval)"),
+    }
+}
+
+/// Loss curves and solves of the stages whose names begin with `prefix`, from the metrics.
+fn telemetry(session: &Session, prefix: &str) -> Result<(Vec<Chart>, Vec<report::Solve>)> {
+    let path = session.folder.path().join("metrics.jsonl");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let (mut pretrain, mut lower, mut upper_p, mut upper_d) = (vec![], vec![], vec![], vec![]);
+    let (mut distance, mut baseline, mut aligned, mut solves) = (vec![], vec![], vec![], vec![]);
+    for line in text.lines() {
+        let record: Record = serde_json::from_str(line)
+            .with_context(|| format!("{}: not a record of metrics: {line}", path.display()))?;
+        match record {
+            Record::Step { stage, index, loss, distance: d, .. } => {
+                let point = (f64::from(index), f64::from(loss));
+                match stage.strip_prefix(prefix) {
+                    Some("pretrain") => pretrain.push(point),
+                    Some("align") => {
+                        lower.push(point);
+                        distance.extend(d.map(|d| (f64::from(index), f64::from(d))));
+                    }
+                    Some("finetune-baseline") => baseline.push(point),
+                    Some("finetune-aligned") => aligned.push(point),
+                    _ => {}
+                }
+            }
+            Record::UpperStep {
+                stage,
+                index,
+                alternation,
+                loss_at_lower,
+                loss_at_upper,
+                solve,
+                ..
+            } if stage.strip_prefix(prefix) == Some("align") => {
+                upper_p.push((f64::from(index), f64::from(loss_at_lower)));
+                upper_d.extend(loss_at_upper.map(|loss| (f64::from(index), f64::from(loss))));
+                solves.push(reported(index, alternation, &solve));
+            }
+            _ => {}
+        }
+    }
+    let series = |name: &str, points| Series { name: name.to_owned(), points };
+    let chart = |title: &str, x: &str, y: &str, series| Chart {
+        title: title.to_owned(),
+        x_label: x.to_owned(),
+        y_label: y.to_owned(),
+        series,
+        log_y: false,
+    };
+    let charts = vec![
+        chart("Pretraining", "step", "NT-Xent, nats", vec![series("pretext loss", pretrain)]),
+        chart("Lower level", "lower step", "NT-Xent, nats", vec![series("pretext loss", lower)]),
+        chart(
+            "Upper level",
+            "upper step",
+            "cross entropy, nats",
+            vec![
+                series("at the lower backbone θ_P", upper_p),
+                series("at the upper backbone θ_D", upper_d),
+            ],
+        ),
+        chart(
+            "Distance of the backbones",
+            "lower step",
+            "‖θ_P − θ_D‖",
+            vec![series("distance", distance)],
+        ),
+        chart(
+            "Fine-tuning",
+            "step",
+            "cross entropy, nats",
+            vec![series(BASELINE, baseline), series(ALIGNED, aligned)],
+        ),
+    ];
+    Ok((charts, solves))
+}
+
+fn reported(index: u32, alternation: u32, solve: &Solve) -> report::Solve {
+    let termination = serde_json::to_value(solve.termination)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    report::Solve {
+        index,
+        alternation,
+        termination,
+        products: solve.products,
+        residual: solve.residual,
+        cosine: solve.cosine,
+        solution_ratio: solve.solution_ratio,
+        rayleigh_max: solve.rayleigh_max,
+    }
+}

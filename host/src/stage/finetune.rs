@@ -1,0 +1,121 @@
+//! Fine-tuning of backbone and fresh head on the downstream task.
+
+use anyhow::{Context, Result, bail};
+use bissl_core::{Descent, Group};
+
+use super::evaluate::{Labels, accuracy};
+use super::images::{Images, Needs, labelled_ahead};
+use super::pretrain::{Draw, initial};
+use super::session::{Session, View};
+use super::state::{self, Weights};
+use super::warm_up::Downstream;
+use crate::config::{Choice, RunConfig};
+use crate::data::streams;
+use crate::driver::{Problem, Sources};
+use crate::kernels::Kernels;
+use crate::network::Curvature;
+use crate::run::{Origin, RunFolder, read_checkpoint};
+
+/// A fine-tuned network.
+#[derive(Clone, Debug)]
+pub(super) struct Finetuned {
+    pub(super) backbone: Weights,
+    pub(super) head: Weights,
+    /// Accuracy on the validation images, where there are any.
+    pub(super) validation: Option<f64>,
+}
+
+/// The command `finetune`.
+pub(super) fn command<B: Kernels>(
+    folder: RunFolder,
+    from: &Origin,
+    config: RunConfig,
+    view: View,
+    device: B::Device,
+) -> Result<()> {
+    let images = Images::load(&config, Needs::Downstream)?;
+    images.warn();
+    let split = images.split(&config, config.seed)?;
+    let networks = state::networks(&config, images.downstream().classes().len());
+    let path = from.checkpoint_path()?;
+    let architecture = state::architecture(&config);
+    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&architecture))?;
+    let weights = state::group_weights(Group::LowerBackbone, &networks, &checkpoint.tensors)
+        .with_context(|| path.display().to_string())?;
+    let Some(weights) = weights else {
+        bail!(
+            "{}: expected the checkpoint of a pretrained or aligned run, found stage {}",
+            path.display(),
+            checkpoint.manifest.stage
+        );
+    };
+    let mut session = Session::open(folder, &config, view)?;
+    let seed = config.seed;
+    let task =
+        Downstream { config: &config, seed, images: &images, split: &split, networks: &networks };
+    let tuned = finetune::<B>(&mut session, "finetune", task, &weights, &device)?;
+    let labels = Labels { images: &images, networks: &networks, device: &device };
+    let test = accuracy::<B>(labels, &tuned.backbone, &tuned.head, &split.test)?;
+    session.result("finetune", "test_accuracy", test)?;
+    if let Some(validation) = tuned.validation {
+        println!("validation accuracy  {validation:.4}");
+    }
+    println!("test accuracy        {test:.4}");
+    println!("fine-tuned network: {}", session.folder.path().display());
+    Ok(())
+}
+
+/// Fine-tunes from a backbone, with a fresh head.
+pub(super) fn finetune<B: Kernels>(
+    session: &mut Session,
+    stage: &str,
+    task: Downstream<'_>,
+    start: &Weights,
+    device: &B::Device,
+) -> Result<Finetuned> {
+    let Downstream { config, seed, images, split, networks } = task;
+    let settings = &config.finetune;
+    let domains = (streams::DOWNSTREAM_ORDER, streams::DOWNSTREAM_VIEW);
+    let batches = images.labelled_batches(&split.train, settings.batch, seed, domains)?;
+    let per_epoch = batches.batches_per_epoch();
+    let descent = settings.descent(per_epoch)?;
+    let sources =
+        Sources { upper: Some(labelled_ahead(batches, descent.steps())), ..Sources::default() };
+    let temperature = f64::from(config.simclr.temperature);
+    let mut problem =
+        Problem::<B>::new(networks, device.clone(), sources, temperature, Curvature::Hessian, seed);
+    let head = &networks.classifier;
+    let head = initial(head.parameters(), head.statistics(), seed, Draw::FinetuneHead);
+    state::install(&mut problem, Group::UpperBackbone, start)?;
+    state::install(&mut problem, Group::DownstreamHead, &head)?;
+
+    let labels = Labels { images, networks, device };
+    let mut validate = |problem: &mut Problem<'_, B>, step: u32| -> Result<Option<f64>> {
+        if (step + 1) % per_epoch != 0 {
+            return Ok(None);
+        }
+        let backbone = state::extract(problem, Group::UpperBackbone)?;
+        let head = state::extract(problem, Group::DownstreamHead)?;
+        accuracy::<B>(labels, &backbone, &head, &split.validation).map(Some)
+    };
+    let chooses = settings.choice == Choice::Best && !split.validation.is_empty();
+    let steps = u64::from(descent.steps());
+    let machine = Descent::new(descent);
+    let selected = if chooses {
+        session.train(stage, &mut problem, machine, steps, Some(&mut validate))?
+    } else {
+        session.train(stage, &mut problem, machine, steps, None)?
+    };
+    match selected {
+        Some(selected) => Ok(Finetuned {
+            backbone: selected.backbone,
+            head: selected.head,
+            validation: Some(selected.best.accuracy),
+        }),
+        None => Ok(Finetuned {
+            backbone: state::extract(&mut problem, Group::UpperBackbone)?,
+            head: state::extract(&mut problem, Group::DownstreamHead)?,
+            validation: None,
+        }),
+    }
+}

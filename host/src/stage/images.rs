@@ -1,0 +1,171 @@
+//! The image sets of a run, and the batches of each stage.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bissl_core::Stream;
+
+use crate::config::RunConfig;
+use crate::data::{
+    Augmentation, BadImageReport, DataError, Dataset, Embedded, ImageSettings, Labelled,
+    LabelledBatches, Labels, Prefetch, PretextBatches, Split, SplitSettings, TwoViews,
+};
+use crate::driver::Source;
+
+/// Batches that wait ready while the device computes.
+const PREFETCH_DEPTH: u32 = 2;
+
+/// Everything that a run reads.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// D^P.
+    pub pretext: Option<Arc<Dataset>>,
+    /// D^D.
+    pub downstream: Option<Arc<Dataset>>,
+    /// The recipes.
+    pub augmentation: Augmentation,
+    /// Broken images that were left out, by data set.
+    pub warnings: Vec<String>,
+}
+
+/// Which sets a command needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    Pretext,
+    Downstream,
+    Both,
+}
+
+impl Images {
+    /// Opens and checks the sets of a configuration.
+    pub(super) fn load(config: &RunConfig, needs: Needs) -> Result<Self> {
+        let mut warnings = Vec::new();
+        let pretext = (needs != Needs::Downstream)
+            .then(|| {
+                let settings = &config.data.pretext;
+                open(&settings.path, settings.bad_image_limit, Labels::Ignore, &mut warnings)
+                    .context("data.pretext")
+            })
+            .transpose()?;
+        let downstream = (needs != Needs::Pretext)
+            .then(|| {
+                let settings = &config.data.downstream;
+                open(&settings.path, settings.bad_image_limit, Labels::FromFolders, &mut warnings)
+                    .context("data.downstream")
+            })
+            .transpose()?;
+        let augmentation = Augmentation::new(config.image.size as u32, config.augment)?;
+        Ok(Self { pretext, downstream, augmentation, warnings })
+    }
+
+    /// Says on the standard error stream which images were left out.
+    pub(super) fn warn(&self) {
+        for warning in &self.warnings {
+            eprintln!("{warning}");
+        }
+    }
+
+    /// D^P; a command that did not ask for it has no business here.
+    pub(super) fn pretext(&self) -> &Arc<Dataset> {
+        self.pretext.as_ref().expect("the command loaded the pretext set")
+    }
+
+    /// D^D, likewise.
+    pub(super) fn downstream(&self) -> &Arc<Dataset> {
+        self.downstream.as_ref().expect("the command loaded the downstream set")
+    }
+
+    /// Divides D^D by the configuration and a seed.
+    pub(super) fn split(&self, config: &RunConfig, seed: u64) -> Result<Split> {
+        let settings = SplitSettings {
+            labels_per_class: config.data.downstream.labels_per_class.map(|n| n as u32),
+            validation_per_class: config.data.downstream.validation_per_class as u32,
+        };
+        Split::draw(self.downstream(), &settings, seed).context("data.downstream")
+    }
+
+    /// Batches of D^P from the streams of the two domains.
+    pub(super) fn pretext_batches(
+        &self,
+        batch: usize,
+        seed: u64,
+        (order, views): (u16, u16),
+    ) -> Result<PretextBatches> {
+        let set = Arc::clone(self.pretext());
+        let items = set.all_items();
+        let (order, views) = (Stream::new(seed, order), Stream::new(seed, views));
+        Ok(PretextBatches::new(set, items, batch as u32, order, views, self.augmentation)?)
+    }
+
+    /// Batches of labelled items from the streams of the two domains.
+    pub(super) fn labelled_batches(
+        &self,
+        items: &[u32],
+        batch: usize,
+        seed: u64,
+        (order, views): (u16, u16),
+    ) -> Result<LabelledBatches> {
+        let set = Arc::clone(self.downstream());
+        let (order, views) = (Stream::new(seed, order), Stream::new(seed, views));
+        let (items, batch) = (items.to_vec(), batch as u32);
+        Ok(LabelledBatches::new(set, items, batch, order, views, self.augmentation)?)
+    }
+}
+
+/// Batches made ahead on other threads.
+pub(super) fn ahead<T: Send + 'static>(
+    make: impl Fn(u32) -> Result<T, DataError> + Send + Sync + 'static,
+    steps: u32,
+) -> Source<T> {
+    let prefetch = Prefetch::new(make, 0..steps, PREFETCH_DEPTH);
+    Box::new(move |step| prefetch.get(step))
+}
+
+/// Two views a step, made ahead.
+pub(super) fn views_ahead(batches: PretextBatches, steps: u32) -> Source<TwoViews> {
+    ahead(move |step| batches.make(step), steps)
+}
+
+/// Labelled images a step, made ahead.
+pub(super) fn labelled_ahead(batches: LabelledBatches, steps: u32) -> Source<Labelled> {
+    ahead(move |step| batches.make(step), steps)
+}
+
+fn open(
+    path: &str,
+    bad_image_limit: f32,
+    labels: Labels,
+    warnings: &mut Vec<String>,
+) -> Result<Arc<Dataset>> {
+    let set = match path.strip_prefix("embedded:") {
+        Some("twemoji") => Dataset::embedded(Embedded::Twemoji),
+        Some("noto-emoji") => Dataset::embedded(Embedded::NotoEmoji),
+        _ => Dataset::folder(Path::new(path), labels),
+    }?;
+    let settings = ImageSettings { bad_image_limit, ..ImageSettings::default() };
+    let (set, report) = set.checked(&settings)?;
+    warnings.extend(warning(path, &report));
+    Ok(Arc::new(set))
+}
+
+/// Names the first broken images of a set.
+fn warning(path: &str, report: &BadImageReport) -> Option<String> {
+    const SHOWN: usize = 5;
+    if report.bad.is_empty() {
+        return None;
+    }
+    let mut text = format!(
+        "warning: {path}: {} of {} images are broken and left out ({} allowed)",
+        report.bad.len(),
+        report.items,
+        report.allowed
+    );
+    for bad in report.bad.iter().take(SHOWN) {
+        text += &format!("\n  {bad}");
+    }
+    if report.bad.len() > SHOWN {
+        text += &format!("\n  and {} more", report.bad.len() - SHOWN);
+    }
+    Some(text)
+}

@@ -1,0 +1,96 @@
+//! Self-supervised pretraining: SimCLR on D^P.
+
+use anyhow::Result;
+use bissl_core::{Descent, Group, Stream};
+
+use super::images::{Images, Needs, views_ahead};
+use super::session::{Session, View};
+use super::state::{self, Weights};
+use crate::config::RunConfig;
+use crate::data::streams;
+use crate::driver::{Networks, Problem, Sources};
+use crate::kernels::Kernels;
+use crate::network::{Curvature, ParameterTable};
+use crate::run::RunFolder;
+
+/// A pretrained network.
+#[derive(Clone, Debug)]
+pub(super) struct Pretrained {
+    pub(super) backbone: Weights,
+    pub(super) projector: Weights,
+}
+
+/// Which stretch of the initial-weights stream a network draws from, so that no two share draws.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Draw {
+    Backbone,
+    Projector,
+    /// The head of the warm-up.
+    AlignHead,
+    /// The fresh head of fine-tuning.
+    FinetuneHead,
+    ProbeHead,
+}
+
+/// Initial weights of a network.
+pub(super) fn initial(
+    parameters: &ParameterTable,
+    statistics: &ParameterTable,
+    seed: u64,
+    draw: Draw,
+) -> Weights {
+    let domain = streams::INITIAL_WEIGHTS + (draw as u16) * streams::INITIAL_WEIGHTS_STRIDE;
+    let stream = Stream::new(seed, domain);
+    Weights { parameters: parameters.initial(stream), statistics: statistics.initial(stream) }
+}
+
+/// The command `pretrain`.
+pub(super) fn command<B: Kernels>(
+    folder: RunFolder,
+    config: RunConfig,
+    view: View,
+    device: B::Device,
+) -> Result<()> {
+    let images = Images::load(&config, Needs::Pretext)?;
+    images.warn();
+    let networks = state::networks(&config, 1);
+    let mut session = Session::open(folder, &config, view)?;
+    pretrain::<B>(&mut session, "pretrain", &config, config.seed, &images, &networks, &device)?;
+    println!("pretrained backbone: {}", session.folder.path().display());
+    Ok(())
+}
+
+/// Pretrains from initial weights.
+pub(super) fn pretrain<B: Kernels>(
+    session: &mut Session,
+    stage: &str,
+    config: &RunConfig,
+    seed: u64,
+    images: &Images,
+    networks: &Networks,
+    device: &B::Device,
+) -> Result<Pretrained> {
+    let settings = &config.pretrain;
+    let domains = (streams::PRETEXT_ORDER, streams::PRETEXT_VIEW);
+    let batches = images.pretext_batches(settings.batch, seed, domains)?;
+    let descent = settings.descent(batches.batches_per_epoch())?;
+    let sources =
+        Sources { lower: Some(views_ahead(batches, descent.steps())), ..Sources::default() };
+    let temperature = f64::from(config.simclr.temperature);
+    let mut problem =
+        Problem::<B>::new(networks, device.clone(), sources, temperature, Curvature::Hessian, seed);
+    let (backbone, projector) = (&networks.backbone, &networks.projector);
+    for (group, network, draw) in [
+        (Group::LowerBackbone, backbone, Draw::Backbone),
+        (Group::PretextHead, projector, Draw::Projector),
+    ] {
+        let weights = initial(network.parameters(), network.statistics(), seed, draw);
+        state::install(&mut problem, group, &weights)?;
+    }
+    let steps = u64::from(descent.steps());
+    session.train(stage, &mut problem, Descent::new(descent), steps, None)?;
+    Ok(Pretrained {
+        backbone: state::extract(&mut problem, Group::LowerBackbone)?,
+        projector: state::extract(&mut problem, Group::PretextHead)?,
+    })
+}

@@ -1,0 +1,243 @@
+//! Drives one machine: events to metrics, progress and checkpoints.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use bissl_core::{Completion, Event, Group, Machine, Progress as Driven, Training, drive};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::records::Record;
+use super::state::{self, Weights};
+use crate::config::RunConfig;
+use crate::driver::Problem;
+use crate::kernels::Kernels;
+use crate::progress::{Interrupt, Progress, Verbosity};
+use crate::run::{
+    Checkpoints, MetricsWriter, NamedTensor, NewCheckpoint, Retention, RunFolder, TensorView,
+};
+
+/// What a stage shows, and whether it should stop.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) interrupt: Interrupt,
+    pub(super) verbosity: Verbosity,
+}
+
+/// The user asked to stop; the checkpoint is written.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("interrupted")]
+pub(super) struct Interrupted;
+
+/// An open run: where stages write.
+pub(super) struct Session {
+    pub(super) folder: RunFolder,
+    pub(super) view: View,
+    checkpoints: Checkpoints,
+    metrics: MetricsWriter,
+    architecture: String,
+    every: Duration,
+    saved: Instant,
+}
+
+/// What a checkpoint keeps besides tensors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct StageState<M> {
+    machine: M,
+    done: u64,
+    finished: bool,
+    best: Option<Best>,
+}
+
+/// The best weights so far, by validation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Best {
+    pub(super) accuracy: f64,
+    pub(super) step: u64,
+}
+
+/// Accuracy on the validation images after a step, where one is due.
+pub(super) type Validate<'a, B> = dyn FnMut(&mut Problem<'_, B>, u32) -> Result<Option<f64>> + 'a;
+
+const BEST_BACKBONE: &str = "best_upper_backbone";
+const BEST_HEAD: &str = "best_downstream_head";
+
+/// A stage's best weights.
+#[derive(Clone, Debug)]
+pub(super) struct Selected {
+    pub(super) best: Best,
+    pub(super) backbone: Weights,
+    pub(super) head: Weights,
+}
+
+impl Session {
+    /// Opens a run, new or to be continued.
+    pub(super) fn open(folder: RunFolder, config: &RunConfig, view: View) -> Result<Self> {
+        let checkpoints = folder.checkpoints()?;
+        let newest = checkpoints.newest::<serde_json::Value>(None, None)?;
+        for damaged in &newest.passed_over {
+            eprintln!("warning: {damaged}; an older checkpoint is used");
+        }
+        let bytes = newest.checkpoint.map_or(0, |checkpoint| checkpoint.manifest.metrics_bytes);
+        let metrics = folder.metrics(bytes)?;
+        Ok(Self {
+            folder,
+            view,
+            checkpoints,
+            metrics,
+            architecture: state::architecture(config),
+            every: Duration::from_secs_f64(config.checkpoint.every_seconds),
+            saved: Instant::now(),
+        })
+    }
+
+    /// Appends a measured result to the metrics.
+    pub(super) fn result(&mut self, stage: &str, name: &str, value: f64) -> Result<()> {
+        let (stage, name) = (stage.to_owned(), name.to_owned());
+        Ok(self.metrics.append(&Record::Result { stage, name, value })?)
+    }
+
+    /// Drives `machine` to its end, from the stage's newest checkpoint if it has one; `steps` is what
+    /// the progress bar counts to. The problem's registers hold the result.
+    ///
+    /// # Errors
+    /// [`Interrupted`]; a loss or gradient that is not finite; whatever the driver or the disk says.
+    pub(super) fn train<B, M>(
+        &mut self,
+        stage: &str,
+        problem: &mut Problem<'_, B>,
+        machine: M,
+        steps: u64,
+        validate: Option<&mut Validate<'_, B>>,
+    ) -> Result<Option<Selected>>
+    where
+        B: Kernels,
+        M: Machine<Output = Completion> + Serialize + DeserializeOwned,
+    {
+        let mut state = StageState { machine, done: 0, finished: false, best: None };
+        let mut best: Vec<NamedTensor> = Vec::new();
+        let newest = self.checkpoints.newest(Some(stage), Some(&self.architecture))?;
+        if let Some(checkpoint) = newest.checkpoint {
+            state::restore(problem, &checkpoint.tensors)?;
+            let is_best = |tensor: &NamedTensor| tensor.name.starts_with("best_");
+            best = checkpoint.tensors.into_iter().filter(is_best).collect();
+            state = checkpoint.state;
+        }
+        if !state.finished {
+            self.steps(stage, problem, &mut state, &mut best, steps, validate)?;
+        }
+        let networks = problem.networks();
+        let backbone = state::weights(BEST_BACKBONE, &networks.backbone, &best)?;
+        let head = state::weights(BEST_HEAD, &networks.classifier, &best)?;
+        Ok(match (state.best, backbone, head) {
+            (Some(best), Some(backbone), Some(head)) => Some(Selected { best, backbone, head }),
+            _ => None,
+        })
+    }
+
+    fn steps<B, M>(
+        &mut self,
+        stage: &str,
+        problem: &mut Problem<'_, B>,
+        state: &mut StageState<M>,
+        best: &mut Vec<NamedTensor>,
+        steps: u64,
+        mut validate: Option<&mut Validate<'_, B>>,
+    ) -> Result<()>
+    where
+        B: Kernels,
+        M: Machine<Output = Completion> + Serialize + DeserializeOwned,
+    {
+        let mut scalars = vec![0.0; problem.registers.scalars()];
+        let mut progress = Progress::new(stage, steps, state.done, self.view.verbosity);
+        loop {
+            let event = match drive(&mut state.machine, &mut Training(problem), &mut scalars)? {
+                Driven::Done(Completion::Finished) => break,
+                Driven::Done(Completion::Diverged { index }) => bail!(
+                    "{stage}: loss, gradient or solve is not finite at step {index}; \
+                     a smaller learning rate or a gradient clip may help"
+                ),
+                Driven::Event(event) => event,
+            };
+            if let Some(record) = Record::of_event(stage, &event) {
+                self.metrics.append(&record)?;
+            }
+            let (counts, loss) = match &event {
+                Event::Step(record) => (true, Some(record.loss)),
+                Event::UpperStep(record) => (true, Some(record.hypergradient.loss_at_lower)),
+                Event::Alternation { .. } => (false, None),
+            };
+            if counts {
+                state.done += 1;
+                progress.step(loss);
+            }
+            if let (Some(validate), Event::Step(record)) = (&mut validate, &event)
+                && let Some(accuracy) = validate(problem, record.index)?
+            {
+                self.select(stage, problem, state, best, accuracy)?;
+            }
+            // Inside the upper steps of an alternation a linearisation is alive that no checkpoint
+            // holds; the places before and after them are where a run can be continued.
+            let resumable = !matches!(event, Event::UpperStep(_));
+            let interrupted = self.view.interrupt.requested();
+            if resumable && (interrupted || self.saved.elapsed() >= self.every) {
+                self.save(stage, problem, state, best, Retention::Rolling)?;
+            }
+            if resumable && interrupted {
+                progress.finish();
+                return Err(Interrupted.into());
+            }
+        }
+        progress.finish();
+        state.finished = true;
+        self.save(stage, problem, state, best, Retention::Permanent)
+    }
+
+    /// Keeps the problem's weights if they are the best so far; of equal ones the first.
+    fn select<B: Kernels, M>(
+        &mut self,
+        stage: &str,
+        problem: &mut Problem<'_, B>,
+        state: &mut StageState<M>,
+        best: &mut Vec<NamedTensor>,
+        accuracy: f64,
+    ) -> Result<()> {
+        let (epoch, stage) = (state.done as u32, stage.to_owned());
+        self.metrics.append(&Record::Validation { stage, epoch, accuracy })?;
+        if state.best.is_none_or(|best| accuracy > best.accuracy) {
+            state.best = Some(Best { accuracy, step: state.done });
+            let networks = problem.networks();
+            let backbone = state::extract(problem, Group::UpperBackbone)?;
+            let head = state::extract(problem, Group::DownstreamHead)?;
+            *best = state::named(BEST_BACKBONE, &networks.backbone, &backbone);
+            best.extend(state::named(BEST_HEAD, &networks.classifier, &head));
+        }
+        Ok(())
+    }
+
+    fn save<B: Kernels, M: Serialize + DeserializeOwned>(
+        &mut self,
+        stage: &str,
+        problem: &mut Problem<'_, B>,
+        state: &StageState<M>,
+        best: &[NamedTensor],
+        retention: Retention,
+    ) -> Result<()> {
+        let tensors = state::tensors(problem)?;
+        let views: Vec<TensorView<'_>> =
+            tensors.iter().chain(best).map(NamedTensor::view).collect();
+        let metrics_bytes = self.metrics.sync()?;
+        self.checkpoints.save(&NewCheckpoint {
+            stage,
+            step: state.done,
+            retention,
+            architecture: &self.architecture,
+            metrics_bytes,
+            tensors: &views,
+            state,
+        })?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+}

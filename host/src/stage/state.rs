@@ -1,0 +1,210 @@
+//! A problem's vectors as named tensors, and back.
+
+use anyhow::{Result, bail};
+use bissl_core::{Group, Register};
+
+use crate::config::RunConfig;
+use crate::driver::{Networks, Problem, download, upload};
+use crate::kernels::Kernels;
+use crate::network::{
+    Architecture, BackboneSettings, ParameterTable, Stem, backbone, classifier, mlp_head,
+    output_width,
+};
+use crate::run::NamedTensor;
+use crate::{config, network};
+
+/// A network's parameters and running statistics, flat.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Weights {
+    /// Parameters.
+    pub parameters: Vec<f32>,
+    /// Running statistics; empty for a network without batch norm.
+    pub statistics: Vec<f32>,
+}
+
+const GROUPS: [(Group, &str); 4] = [
+    (Group::LowerBackbone, "lower_backbone"),
+    (Group::PretextHead, "pretext_head"),
+    (Group::UpperBackbone, "upper_backbone"),
+    (Group::DownstreamHead, "downstream_head"),
+];
+
+fn name(group: Group) -> &'static str {
+    GROUPS.iter().find(|(g, _)| *g == group).expect("all groups listed").1
+}
+
+/// The networks of a configuration; `classes` of the downstream task, 1 where there is none.
+pub(super) fn networks(config: &RunConfig, classes: usize) -> Networks {
+    let settings = BackboneSettings {
+        architecture: match config.network.architecture {
+            config::Architecture::ResnetSmall => Architecture::ResNetSmall,
+            config::Architecture::Resnet18 => Architecture::ResNet18,
+        },
+        width: config.network.width,
+        stem: match config.network.stem {
+            config::Stem::Small => Stem::Small,
+            config::Stem::SmallStrided => Stem::SmallStrided,
+            config::Stem::Imagenet => Stem::ImageNet,
+        },
+    };
+    let features = output_width(settings);
+    Networks {
+        backbone: backbone(settings),
+        projector: mlp_head(features, &config.network.projector),
+        classifier: classifier(features, classes),
+    }
+}
+
+/// The networks in words: equal only where weights are interchangeable.
+pub(super) fn architecture(config: &RunConfig) -> String {
+    let network = &config.network;
+    format!(
+        "{} width {} stem {} projector {:?}",
+        network.architecture, network.width, network.stem, network.projector
+    )
+}
+
+/// The network of a group.
+fn network(networks: &Networks, group: Group) -> &network::Network {
+    match group {
+        Group::LowerBackbone | Group::UpperBackbone => &networks.backbone,
+        Group::PretextHead => &networks.projector,
+        Group::DownstreamHead => &networks.classifier,
+    }
+}
+
+/// Fills a group of a problem.
+pub(super) fn install<B: Kernels>(
+    problem: &mut Problem<'_, B>,
+    group: Group,
+    weights: &Weights,
+) -> Result<()> {
+    problem.registers.write(Register::Parameter(group), weights.parameters.clone())?;
+    let device = problem.registers.device().clone();
+    let statistics = || upload(weights.statistics.clone(), [weights.statistics.len()], &device);
+    match group {
+        Group::LowerBackbone => problem.statistics.lower_backbone = statistics(),
+        Group::UpperBackbone => problem.statistics.upper_backbone = statistics(),
+        Group::PretextHead => problem.statistics.projector = statistics(),
+        Group::DownstreamHead => {}
+    }
+    Ok(())
+}
+
+/// Reads a group of a problem.
+pub(super) fn extract<B: Kernels>(problem: &mut Problem<'_, B>, group: Group) -> Result<Weights> {
+    let statistics = match group {
+        Group::LowerBackbone => download(&problem.statistics.lower_backbone),
+        Group::UpperBackbone => download(&problem.statistics.upper_backbone),
+        Group::PretextHead => download(&problem.statistics.projector),
+        Group::DownstreamHead => Vec::new(),
+    };
+    Ok(Weights { parameters: problem.registers.read(Register::Parameter(group))?, statistics })
+}
+
+/// Everything that has to survive, one tensor for each parameter tensor and each momentum.
+pub(super) fn tensors<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Vec<NamedTensor>> {
+    let mut tensors = Vec::new();
+    let networks = problem.networks();
+    for (group, prefix) in GROUPS {
+        if problem.registers.is_set(Register::Parameter(group)) {
+            let weights = extract(problem, group)?;
+            tensors.extend(named(prefix, network(networks, group), &weights));
+        }
+        let moments = [
+            ("momentum", Register::Momentum(group)),
+            ("second_moment", Register::SecondMoment(group)),
+        ];
+        for (kind, register) in moments {
+            if problem.registers.is_set(register) {
+                let values = problem.registers.read(register)?;
+                let name = format!("{kind}.{prefix}");
+                tensors.push(NamedTensor { name, shape: vec![values.len()], values });
+            }
+        }
+    }
+    Ok(tensors)
+}
+
+/// The inverse of [`tensors`].
+pub(super) fn restore<B: Kernels>(
+    problem: &mut Problem<'_, B>,
+    tensors: &[NamedTensor],
+) -> Result<()> {
+    let networks = problem.networks();
+    for (group, prefix) in GROUPS {
+        if let Some(weights) = weights(prefix, network(networks, group), tensors)? {
+            install(problem, group, &weights)?;
+        }
+        let moments = [
+            ("momentum", Register::Momentum(group)),
+            ("second_moment", Register::SecondMoment(group)),
+        ];
+        for (kind, register) in moments {
+            let name = format!("{kind}.{prefix}");
+            if let Some(tensor) = tensors.iter().find(|tensor| tensor.name == name) {
+                problem.registers.write(register, tensor.values.clone())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A network's weights as tensors with a prefix.
+pub(super) fn named(
+    prefix: &str,
+    network: &network::Network,
+    weights: &Weights,
+) -> Vec<NamedTensor> {
+    let mut tensors = Vec::new();
+    let parts: [(&ParameterTable, &[f32]); 2] =
+        [(network.parameters(), &weights.parameters), (network.statistics(), &weights.statistics)];
+    for (table, values) in parts {
+        for segment in table.segments() {
+            tensors.push(NamedTensor {
+                name: format!("{prefix}.{}", segment.name),
+                shape: segment.shape.clone(),
+                values: values[segment.offset..segment.offset + segment.len()].to_vec(),
+            });
+        }
+    }
+    tensors
+}
+
+/// The inverse of [`named`]; `None` where no tensor has the prefix.
+pub(super) fn weights(
+    prefix: &str,
+    network: &network::Network,
+    tensors: &[NamedTensor],
+) -> Result<Option<Weights>> {
+    let marked = format!("{prefix}.");
+    if !tensors.iter().any(|tensor| tensor.name.starts_with(&marked)) {
+        return Ok(None);
+    }
+    let flat = |table: &ParameterTable| -> Result<Vec<f32>> {
+        let mut values = Vec::with_capacity(table.len());
+        for segment in table.segments() {
+            let name = format!("{prefix}.{}", segment.name);
+            let Some(tensor) = tensors.iter().find(|tensor| tensor.name == name) else {
+                bail!("tensor {name} is missing");
+            };
+            if tensor.shape != segment.shape {
+                let (found, expected) = (&tensor.shape, &segment.shape);
+                bail!("tensor {name} has shape {found:?}, expected {expected:?}");
+            }
+            values.extend_from_slice(&tensor.values);
+        }
+        Ok(values)
+    };
+    let (parameters, statistics) = (flat(network.parameters())?, flat(network.statistics())?);
+    Ok(Some(Weights { parameters, statistics }))
+}
+
+/// A group's weights among tensors.
+pub(super) fn group_weights(
+    group: Group,
+    networks: &Networks,
+    tensors: &[NamedTensor],
+) -> Result<Option<Weights>> {
+    weights(name(group), network(networks, group), tensors)
+}
