@@ -145,8 +145,10 @@ impl ConjugateGradient {
     fn on_curvature(&mut self, curvature: f32, direction_sq: f32) -> State {
         self.products += 1;
         let rayleigh = curvature / direction_sq;
-        // A direction whose square underflowed gives no quotient: the scalars have left f32's range.
-        if !(curvature.is_finite() && direction_sq > 0.0 && rayleigh.is_finite()) {
+        // A direction whose square under- or overflowed gives no quotient: the scalars have left f32's
+        // range.
+        let in_range = direction_sq > 0.0 && direction_sq.is_finite();
+        if !(in_range && curvature.is_finite() && rayleigh.is_finite()) {
             return State::Done(Termination::NonFinite);
         }
         self.rayleigh = Some(match self.rayleigh {

@@ -166,41 +166,75 @@ fn subnormal_squares_hold_the_tolerance_to_one_subnormal_unit() {
     }
 }
 
-/// A direction whose square underflows although the residual's does not cannot come from a
-/// consistent driver; the machine does not divide by it.
-#[test]
-fn a_direction_without_a_square_is_not_finite() {
-    use bissl_core::{CgSettings, ConjugateGradient, Machine, Pending, Reply, Request};
-    let replies = |curvature: f32, direction_sq: f32| {
-        let mut machine = ConjugateGradient::new(CgSettings::new(0.0, 5).unwrap());
-        loop {
-            match machine.pending() {
-                Pending::Request(ticket, Request::Dots { pairs }) => {
-                    let mut scalars = [1.0, 0.0];
-                    if pairs.as_slice().len() == 2 {
-                        scalars = [curvature, direction_sq];
-                    }
-                    let reply = Reply::Scalars(pairs.as_slice().len() as u32);
-                    machine.step(ticket, reply, &mut scalars).unwrap();
+/// Scalars for the three kinds of dots of a solve.
+#[derive(Clone, Copy)]
+struct Script {
+    rhs_sq: f32,
+    /// pᵀAp and pᵀp.
+    curvature: [f32; 2],
+    /// ‖r‖² and ‖x‖² after the first step.
+    norms: [f32; 2],
+}
+
+/// Answers with the script up to the second direction; how the solve ended, if it did.
+fn follow(script: Script) -> Option<Termination> {
+    use bissl_core::{CgSettings, ConjugateGradient, Machine, Pending, Register, Reply, Request};
+    let mut machine = ConjugateGradient::new(CgSettings::new(0.1, 5).unwrap());
+    let mut scalars = [0.0; 2];
+    loop {
+        match machine.pending() {
+            Pending::Request(ticket, Request::Dots { pairs }) => {
+                let pairs = pairs.as_slice();
+                match pairs {
+                    [_] => scalars[0] = script.rhs_sq,
+                    [(Register::Direction, _), _] => scalars = script.curvature,
+                    _ => scalars = script.norms,
                 }
-                Pending::Request(ticket, Request::Axpby { .. }) => {
-                    return (ticket, None);
-                }
-                Pending::Request(ticket, _) => {
-                    machine.step(ticket, Reply::Ack, &mut []).unwrap();
-                }
-                Pending::Event(ticket, _) => return (ticket, None),
-                Pending::Done(report) => return (Default::default(), Some(report.termination)),
+                machine.step(ticket, Reply::Scalars(pairs.len() as u32), &mut scalars).unwrap();
             }
+            Pending::Request(_, Request::Axpby { y: Register::Direction, .. }) => return None,
+            Pending::Request(ticket, _) => machine.step(ticket, Reply::Ack, &mut []).unwrap(),
+            Pending::Event(..) => panic!("a solver has no events"),
+            Pending::Done(report) => return Some(report.termination),
         }
-    };
-    for (curvature, direction_sq) in
-        [(1.0, 0.0), (0.0, 0.0), (1.0, -1.0), (1.0, f32::NAN), (1e38, 1e-38), (-1.0, 0.0)]
-    {
-        let (_, termination) = replies(curvature, direction_sq);
-        assert_eq!(termination, Some(Termination::NonFinite), "{curvature} / {direction_sq}");
     }
-    assert_eq!(replies(1.0, 1.0).1, None, "and goes on where nothing is wrong");
+}
+
+const SOUND: Script = Script { rhs_sq: 1.0, curvature: [1.0, 1.0], norms: [0.5, 1.0] };
+
+/// Also what no consistent driver answers, such as a direction without a square: the machine
+/// neither divides by it nor goes on.
+#[test]
+fn scalars_that_leave_the_range_of_f32_are_not_finite() {
+    assert_eq!(follow(SOUND), None, "nothing is wrong here");
+    for curvature in [
+        [1.0, 0.0],
+        [0.0, 0.0],
+        [-1.0, 0.0],
+        [1.0, -1.0],
+        [1.0, f32::NAN],
+        [f32::NAN, 1.0],
+        [f32::INFINITY, f32::INFINITY],
+        [1.0, f32::INFINITY],
+        [1e38, 1e-38],
+        [1e-39, 1e-39],
+    ] {
+        let script = Script { curvature, ..SOUND };
+        assert_eq!(follow(script), Some(Termination::NonFinite), "{curvature:?}");
+    }
+    for norms in [
+        [f32::INFINITY, 1.0],
+        [f32::NAN, 1.0],
+        [0.5, f32::INFINITY],
+        [0.5, f32::NAN],
+        [0.0, f32::NAN],
+    ] {
+        let script = Script { norms, ..SOUND };
+        assert_eq!(follow(script), Some(Termination::NonFinite), "{norms:?}");
+    }
+    // Everything is finite but the ratio of successive residuals.
+    let script = Script { rhs_sq: 1e-20, curvature: [1.0, 1.0], norms: [1e30, 1.0] };
+    assert_eq!(follow(script), Some(Termination::NonFinite));
 }
 
 /// The step that was refused has not touched x.

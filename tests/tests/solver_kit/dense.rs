@@ -19,6 +19,8 @@ pub(crate) enum DenseError {
     Lengths(Register, Register),
     /// An operation that this problem does not have.
     NoSuchOperation,
+    /// More vectors were read than any machine of the kit needs: it is not going to end.
+    Endless,
 }
 
 impl std::fmt::Display for DenseError {
@@ -35,12 +37,16 @@ pub(crate) struct DenseDriver<P> {
     segments: HashMap<Register, Vec<usize>>,
     /// Applications of the operator, products and cross products so far.
     pub(crate) products: usize,
+    reads: std::cell::Cell<usize>,
 }
+
+/// Makes a machine that goes round in circles a failing test instead of one that hangs.
+const READS_MAX: usize = 100_000;
 
 impl<P> DenseDriver<P> {
     pub(crate) fn new(problem: P) -> Self {
         let (registers, segments) = (HashMap::new(), HashMap::new());
-        Self { problem, registers, segments, products: 0 }
+        Self { problem, registers, segments, products: 0, reads: 0.into() }
     }
 
     /// Adds registers of length `n`, not yet written.
@@ -71,6 +77,10 @@ impl<P> DenseDriver<P> {
 
     /// The same, or the error that the machine's request deserves.
     pub(crate) fn look(&self, register: Register) -> Result<&Vec<f64>, DenseError> {
+        self.reads.set(self.reads.get() + 1);
+        if self.reads.get() > READS_MAX {
+            return Err(DenseError::Endless);
+        }
         self.registers.get(&register).ok_or(DenseError::Missing(register))
     }
 
@@ -226,8 +236,15 @@ impl Operator for DenseDriver<Matrix> {
 }
 
 /// The four work vectors of a solve of `a x = b`, b in place, the rest unwritten.
+///
+/// Each is two parameter tensors, so that a step length taken block by block would be another one.
 pub(crate) fn linear(a: Matrix, b: Vec<f64>) -> DenseDriver<Matrix> {
     use Register::{Direction, Product, Residual, Solution};
     let n = b.len();
-    DenseDriver::new(a).unwritten(n, &[Solution, Direction, Product]).with(Residual, b)
+    let tensors = [n / 2, n - n / 2];
+    let driver =
+        DenseDriver::new(a).unwritten(n, &[Solution, Direction, Product]).with(Residual, b);
+    [Solution, Direction, Product, Residual]
+        .into_iter()
+        .fold(driver, |driver, register| driver.with_segments(register, &tensors))
 }

@@ -41,4 +41,5 @@ print("successive", successive)
 uniform = [(word >> 8) / 2**24 for word in successive[:6]]
 print("normal", [math.sqrt(-2 * math.log(1 - u)) * math.cos(2 * math.pi * v)
                  for u, v in zip(uniform[::2], uniform[1::2])])
-print("order", [item(position, 12, words(7, 3, 11, 2)) for position in range(12)])
+for length in (12, 16):
+    print("order", [item(position, length, words(7, 3, 11, 2)) for position in range(length)])

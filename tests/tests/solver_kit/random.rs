@@ -171,6 +171,9 @@ fn chances_come_as_often_as_they_say() {
         assert!((hits - expected).abs() < 5.0 * deviation, "{probability}: {hits}");
     }
     assert!((0..1000).all(|_| !draws.chance(0.0) && draws.chance(1.0)));
+    // The draw itself as probability: u < u never holds, however rare the case is.
+    let probability = draws.clone().uniform();
+    assert!(!draws.chance(probability));
 }
 
 #[test]
