@@ -1,7 +1,7 @@
 //! The comparison: figures first, then what they allow to say, then every value.
 
 use super::Method;
-use super::html::Html;
+use super::html::{Attributes, Html};
 use super::number;
 use super::pairs;
 use super::statistics::{self, Interval, Sample};
@@ -134,18 +134,19 @@ pub(super) fn verdict(
         );
     };
     let mean_points = number::points(*mean, 2);
+    let opening = format!("{measure} of {last} against {first}: {mean_points} percentage points");
     let (Some(deviation), Some(interval)) = (deviation, interval) else {
         return format!(
-            "{measure} of {last} against {first}: {mean_points} percentage points on the only paired seed. One \
-             seed gives no interval, so nothing follows for others."
+            "{opening} on the only paired seed. One seed gives no interval, so nothing follows for \
+             others."
         );
     };
     let seeds = number::counted(*count, "paired seed");
     // Equal differences leave only the rounding of their mean.
     if *deviation < 1e-12 {
         return format!(
-            "{measure} of {last} against {first}: {mean_points} percentage points on each of {seeds}. Without \
-             spread the interval has no width and says nothing about other seeds."
+            "{opening} on each of {seeds}. Without spread the interval has no width and says nothing \
+             about other seeds."
         );
     }
     let conclusion = match interval {
@@ -158,10 +159,7 @@ pub(super) fn verdict(
         _ => format!("does not contain zero: here {last} was the less accurate."),
     };
     let range = point_range(*interval, 2);
-    format!(
-        "{measure} of {last} against {first}: {mean_points} percentage points on average over {seeds}. The 95 % \
-         interval, {range}, {conclusion}"
-    )
+    format!("{opening} on average over {seeds}. The 95 % interval, {range}, {conclusion}")
 }
 
 fn point_range(interval: Interval, decimals: usize) -> String {
@@ -211,7 +209,7 @@ fn method_row(html: &mut Html, method: &Method, values: &[f64]) {
     });
     let of_seed = |index| number::percent(values.get(index).copied().unwrap_or(f64::NAN));
     let cells = (0..method.seeds.len()).map(of_seed);
-    row(html, "", &method.name, [mean, interval].into_iter().chain(cells));
+    row(html, &[], &method.name, [mean, interval].into_iter().chain(cells));
 }
 
 fn difference_row(html: &mut Html, differences: &[f64], seeds: usize) {
@@ -225,11 +223,16 @@ fn difference_row(html: &mut Html, differences: &[f64], seeds: usize) {
     let interval = sample.interval.map_or("–".to_owned(), |interval| point_range(interval, 1));
     let cells = (0..seeds).map(|index| number::points(differences[index], 1));
     let label = "Last − first, points";
-    row(html, "difference", label, [mean, interval].into_iter().chain(cells));
+    row(html, &[("class", "difference")], label, [mean, interval].into_iter().chain(cells));
 }
 
-fn row(html: &mut Html, class: &str, label: &str, cells: impl Iterator<Item = String>) {
-    html.element("tr", &[("class", class)], |html| {
+fn row(
+    html: &mut Html,
+    attributes: &Attributes<'_>,
+    label: &str,
+    cells: impl Iterator<Item = String>,
+) {
+    html.element("tr", attributes, |html| {
         html.text_element("th", &[("scope", "row")], label);
         cells.for_each(|cell| html.text_element("td", &[], &cell));
     });

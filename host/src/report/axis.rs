@@ -80,7 +80,7 @@ fn widen(low: f64, high: f64, scale: Scale, grain: Grain, padding: f64) -> (f64,
     }
     let room = match (scale, grain) {
         (Scale::Logarithmic, _) => 0.5,
-        (_, Grain::Whole) => 1.0,
+        (_, Grain::Whole) => f64::max(1.0, 0.1 * size),
         _ if size > 0.0 => 0.1 * size,
         _ => 1.0,
     };
@@ -178,4 +178,78 @@ fn logarithmic_ticks(low: f64, high: f64, tick_count: usize) -> Vec<Tick> {
             Tick { value, label }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ranges of all sizes, some without width.
+    fn ranges() -> impl Iterator<Item = (f64, f64)> {
+        (-30..30).flat_map(|exponent| {
+            let unit = 10f64.powi(exponent);
+            [(0.0, 1.0), (0.3, 0.7), (-2.0, 5.0), (9.7, 9.8), (1.0, 1.0), (1.0, 1.0 + 1e-9)]
+                .map(|(low, high)| (low * unit, high * unit))
+        })
+    }
+
+    fn check(axis: &Axis, what: &str) {
+        assert!(!axis.ticks.is_empty() && axis.ticks.len() <= 12, "{what}: {:?}", axis.ticks);
+        for pair in axis.ticks.windows(2) {
+            assert!(pair[0].value < pair[1].value, "{what}: {pair:?}");
+            assert_ne!(pair[0].label, pair[1].label, "{what}");
+        }
+        for tick in &axis.ticks {
+            assert!((-1e-6..=1.0 + 1e-6).contains(&axis.place(tick.value)), "{what}: {tick:?}");
+            assert!(tick.label.chars().count() <= 14, "{what}: {tick:?}");
+        }
+    }
+
+    #[test]
+    fn linear_ticks_are_few_distinct_ordered_and_inside() {
+        for (low, high) in ranges() {
+            for padding in [0.0, 0.05] {
+                let axis = Axis::new((low, high), Scale::Linear, Grain::Real, padding, 5);
+                check(&axis, &format!("{low} to {high}"));
+                assert!((0.0..=1.0).contains(&axis.place(low)), "{low} to {high}");
+                assert!((0.0..=1.0).contains(&axis.place(high)), "{low} to {high}");
+            }
+        }
+    }
+
+    #[test]
+    fn logarithmic_ticks_are_few_distinct_ordered_and_inside() {
+        for (low, high) in ranges().map(|(low, high)| (low.abs().max(1e-40), high)) {
+            let (low, high) = (low.min(high), low.max(high));
+            let axis = Axis::new((low, high), Scale::Logarithmic, Grain::Real, 0.05, 5);
+            check(&axis, &format!("{low} to {high}"));
+        }
+    }
+
+    #[test]
+    fn whole_values_get_no_fractions_between_them() {
+        let axis = Axis::new((1.0, 3.0), Scale::Linear, Grain::Whole, 0.05, 5);
+        let labels: Vec<&str> = axis.ticks.iter().map(|tick| tick.label.as_str()).collect();
+        assert_eq!(labels, ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn equal_whole_values_of_any_size_get_a_width() {
+        for exponent in 0..100 {
+            let value = 10f64.powi(exponent);
+            let axis = Axis::new((value, value), Scale::Linear, Grain::Whole, 0.0, 5);
+            check(&axis, &format!("{value}"));
+        }
+    }
+
+    #[test]
+    fn decades_are_labelled_as_powers_where_plain_numbers_get_long() {
+        let labels = |range| {
+            let axis = Axis::new(range, Scale::Logarithmic, Grain::Real, 0.0, 5);
+            axis.ticks.into_iter().map(|tick| tick.label).collect::<Vec<_>>()
+        };
+        assert_eq!(labels((0.01, 100.0)), ["0.01", "0.1", "1", "10", "100"]);
+        assert_eq!(labels((1e-6, 1e-2)), ["10⁻⁶", "10⁻⁵", "10⁻⁴", "10⁻³", "10⁻²"]);
+        assert_eq!(labels((1.0, 20.0)), ["1", "2", "5", "10", "20"]);
+    }
 }

@@ -17,6 +17,8 @@ mod picture;
 mod plot;
 pub mod statistics;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 mod thin;
 
 /// Everything that `report.html` shows. Every part may be empty; an empty part is left out.

@@ -85,3 +85,30 @@ fn group(digits: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rounded_zero_has_no_sign() {
+        assert_eq!(
+            [0.013, -0.013, 0.0001, -0.0001].map(|v| points(v, 1)),
+            ["+1.3", "−1.3", "0.0", "0.0"]
+        );
+        assert_eq!([fixed(-0.04, 1), fixed(-0.06, 1), coordinate(-0.001)], ["0.0", "−0.1", "0"]);
+    }
+
+    #[test]
+    fn digits_are_grouped_from_five_on() {
+        let found = [0, 999, 1000, 12345, 1234567].map(count);
+        assert_eq!(found, ["0", "999", "1000", "12\u{202f}345", "1\u{202f}234\u{202f}567"]);
+        assert_eq!(fixed(-12345.678, 1), "−12\u{202f}345.7");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_a_dash() {
+        assert_eq!([percent(f64::NAN), points(f64::INFINITY, 2)], ["–", "–"]);
+        assert_eq!(percent(0.6132), "61.3\u{202f}%");
+    }
+}

@@ -92,3 +92,69 @@ fn student_t(freedom: usize) -> f64 {
         _ => 1.9799,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(found: f64, expected: f64) -> bool {
+        (found - expected).abs() <= 1e-4 * expected.abs().max(1e-3)
+    }
+
+    #[test]
+    fn a_sample_has_the_moments_of_the_textbook() {
+        let sample = Sample::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).expect("values");
+        assert_eq!((sample.count, sample.mean), (8, 5.0));
+        assert!(close(sample.deviation.expect("eight values"), 2.13809));
+        let interval = sample.interval.expect("eight values");
+        assert!(close(interval.low, 3.21251) && close(interval.high, 6.78749), "{interval:?}");
+    }
+
+    #[test]
+    fn three_values_use_two_degrees_of_freedom() {
+        let interval = Sample::of(&[1.0, 2.0, 3.0]).and_then(|sample| sample.interval);
+        let interval = interval.expect("three values");
+        assert!(close(interval.low, -0.484138) && close(interval.high, 4.484138), "{interval:?}");
+    }
+
+    #[test]
+    fn one_value_has_neither_deviation_nor_interval_and_none_no_sample() {
+        let sample = Sample::of(&[0.5]).expect("a value");
+        assert_eq!(sample, Sample { count: 1, mean: 0.5, deviation: None, interval: None });
+        assert_eq!(Sample::of(&[]), None);
+        assert_eq!(Sample::of(&[f64::NAN, f64::INFINITY]), None);
+        assert_eq!((mean(&[]), standard_deviation(&[1.0])), (None, None));
+    }
+
+    #[test]
+    fn a_pair_without_both_values_is_left_out() {
+        let (first, later) = ([0.5, f64::NAN, 0.7, 0.6], [0.6, 0.9, f64::INFINITY, 0.8]);
+        let differences = paired_differences(&first, &later);
+        assert_eq!(differences.iter().filter(|value| value.is_nan()).count(), 2);
+        let sample = paired_difference(&first, &later).expect("two pairs");
+        assert_eq!(sample.count, 2);
+        assert!(close(sample.mean, 0.15));
+        assert_eq!(paired_difference(&first, &[]), None);
+    }
+
+    #[test]
+    fn quantiles_fall_towards_the_normal_one_and_err_on_the_wide_side() {
+        // Quantiles computed to four decimals with another program, the last of each row of the table.
+        for (freedom, exact) in [
+            (1, 12.7062),
+            (4, 2.7764),
+            (10, 2.2281),
+            (30, 2.0423),
+            (39, 2.0227),
+            (59, 2.0010),
+            (119, 1.9801),
+        ] {
+            let found = student_t(freedom);
+            assert!(found >= exact && found <= 1.011 * exact, "{freedom}: {found}");
+        }
+        for freedom in 1..200 {
+            assert!(student_t(freedom) >= student_t(freedom + 1), "{freedom}");
+            assert!(student_t(freedom) > 1.95996, "{freedom}");
+        }
+    }
+}

@@ -55,3 +55,42 @@ fn mean(points: &[(f64, f64)]) -> (f64, f64) {
     let (x, y) = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
     (x / count, y / count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp(count: usize) -> Vec<(f64, f64)> {
+        (0..count).map(|index| (index as f64, 3.0 * index as f64)).collect()
+    }
+
+    #[test]
+    fn short_series_are_drawn_as_they_are() {
+        let points = ramp(POINTS_MAX);
+        let line = Line::of(&points, Scale::Linear);
+        assert_eq!(line, Line { points, skipped: 0, bucket: 1 });
+    }
+
+    #[test]
+    fn long_series_become_means_of_equal_buckets() {
+        for count in [POINTS_MAX + 1, 1200, 1799, 100_003] {
+            let line = Line::of(&ramp(count), Scale::Linear);
+            assert_eq!(line.points.len(), POINTS_MAX, "{count}");
+            assert_eq!(line.bucket, count.div_ceil(POINTS_MAX), "{count}");
+            assert!(line.points.windows(2).all(|pair| pair[0].0 < pair[1].0), "{count}");
+            // A mean of points of a straight line lies on it.
+            assert!(line.points.iter().all(|(x, y)| (y - 3.0 * x).abs() < 1e-6), "{count}");
+        }
+        assert_eq!(Line::of(&ramp(1200), Scale::Linear).points[..2], [(0.5, 1.5), (2.5, 7.5)]);
+    }
+
+    #[test]
+    fn values_without_a_place_are_skipped_and_counted() {
+        let bad = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX];
+        let mut points: Vec<(f64, f64)> = bad.iter().flat_map(|&v| [(v, 1.0), (1.0, v)]).collect();
+        points.extend([(1.0, 2.0), (2.0, 0.0), (3.0, -1.0)]);
+        assert_eq!(Line::of(&points, Scale::Linear).skipped, 8);
+        let line = Line::of(&points, Scale::Logarithmic);
+        assert_eq!((line.skipped, line.points), (10, vec![(1.0, 2.0)]));
+    }
+}
