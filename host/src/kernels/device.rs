@@ -8,7 +8,7 @@ use burn_backend::Backend;
 use burn_backend::ops::ConvOptions;
 use burn_tensor::{Int, Tensor, TensorPrimitive};
 
-use super::{BatchStatistics, ConvShape, NormCotangents, Normalized, PoolShape, Transpose};
+use super::{BatchStatistics, ConvShape, NormCotangents, Normalized, PoolShape, Transpose, read};
 
 fn options(s: &ConvShape) -> ConvOptions<2> {
     ConvOptions::new([s.stride; 2], [s.padding; 2], [1, 1], 1)
@@ -272,8 +272,7 @@ pub fn segment_dots<B: Backend>(
             offsets.windows(2).map(move |s| product.clone().slice([s[0]..s[1]]).sum())
         })
         .collect();
-    let scalars = Tensor::cat(sums, 0).into_data();
-    scalars.iter::<f64>().collect()
+    read(Tensor::cat(sums, 0))
 }
 
 /// See [`Kernels::scale_segments`](super::Kernels::scale_segments).

@@ -9,6 +9,7 @@ mod cpu;
 pub mod device;
 mod real;
 pub mod slice;
+mod transfer;
 
 #[cfg(feature = "candle")]
 mod candle;
@@ -24,6 +25,7 @@ use burn_backend::Backend;
 pub use burn_tensor::Tensor;
 
 pub use real::Real;
+pub use transfer::{read, transfers};
 
 /// Burn's pure-Rust CPU backend.
 #[cfg(feature = "flex")]

@@ -5,7 +5,7 @@ use burn_backend::TensorData;
 use burn_tensor::{Int, Tensor};
 
 use super::dual::Dual;
-use crate::kernels::{Kernels, Real};
+use crate::kernels::{Kernels, read};
 
 /// A loss, split for Gauss-Newton into an inner map and an outer function that is convex in the inner
 /// map's variables.
@@ -92,6 +92,10 @@ fn gradients<B: Kernels, const D: usize>(
         .collect()
 }
 
+fn scalar<B: Kernels>(value: Tensor<Autodiff<B>, 1>) -> f64 {
+    read(value.inner()).into_iter().sum()
+}
+
 /// The loss and its gradient with respect to every output.
 pub fn value_and_gradient<B: Kernels>(
     loss: &dyn Loss<B>,
@@ -101,13 +105,13 @@ pub fn value_and_gradient<B: Kernels>(
     let duals = leaves.iter().map(|leaf| Dual::new(leaf.clone(), None)).collect();
     let value = loss.outer(loss.inner(duals)).value;
     let gradients = gradients(&value, &leaves);
-    (value.inner().into_scalar().wide(), gradients)
+    (scalar(value), gradients)
 }
 
 /// The loss without its gradient.
 pub fn value<B: Kernels>(loss: &dyn Loss<B>, outputs: &[Tensor<B, 2>]) -> f64 {
     let duals = outputs.iter().map(|output| Dual::new(constant(output), None)).collect();
-    loss.outer(loss.inner(duals)).value.inner().into_scalar().wide()
+    scalar(loss.outer(loss.inner(duals)).value)
 }
 
 /// ∇²loss · direction, with respect to the outputs.
