@@ -228,6 +228,21 @@ fn identity_gives_the_sum_of_both_gradients_without_products() {
     assert!(distance(head, &add(&lower.2, 0.25, &upper.2)) < 1e-15);
 }
 
+/// H = 0: x = b after at most one product, whatever the damping.
+#[test]
+fn a_lower_loss_without_curvature_answers_with_the_gradient_itself() {
+    for (lambda, delta) in [(0.5, 0.0), (1e-3, 10.0)] {
+        let mut driver = bilevel(Quadratic::new(9, &[0.0; 6], 2), 9);
+        let phi = parameter(&driver, Group::DownstreamHead);
+        let at_lower = parameter(&driver, Group::LowerBackbone);
+        let gradient = driver.problem.upper(&at_lower, &phi, 0).1;
+        let record = run(&mut driver, settings(lambda, delta, 0.0, exact()), 0);
+        assert_eq!(record.solve.termination, Termination::Converged);
+        assert!(record.solve.products <= 1);
+        assert!(distance(driver.read(Register::Solution), &gradient) <= precision::SCALAR);
+    }
+}
+
 #[test]
 fn negative_curvature_at_once_leaves_the_direct_term() {
     let problem = Quadratic::new(6, &[-5.0, -6.0, -7.0], 2);
