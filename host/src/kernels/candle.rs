@@ -1,5 +1,7 @@
 //! Burn's candle backend: its memory is private, so every access copies.
 
+#![expect(deprecated, reason = "Burn 0.21 is pinned because it is the last release with candle")]
+
 use burn_backend::BackendTypes;
 use burn_candle::Candle;
 use burn_tensor::Tensor;

@@ -32,6 +32,7 @@ pub use transfer::{read, transfers};
 pub type Flex = burn_flex::Flex;
 /// Burn's candle backend, on the CPU.
 #[cfg(feature = "candle")]
+#[expect(deprecated, reason = "Burn 0.21 is pinned because it is the last release with candle")]
 pub type Candle = burn_candle::Candle<f32, i64>;
 /// Burn's ndarray backend in f64, the oracle.
 #[cfg(feature = "ndarray")]

@@ -44,7 +44,7 @@ pub(crate) fn naive(
 pub(crate) fn shapes() -> Vec<ConvShape> {
     let mut shapes = Vec::new();
     for (batch, channels_in, channels_out) in [(1, 1, 1), (3, 2, 5), (19, 3, 2)] {
-        for (height, width) in [(7, 7), (5, 9), (4, 3), (16, 17)] {
+        for (height, width) in [(7, 7), (5, 9), (4, 3), (2, 1), (16, 17)] {
             for (kernel, stride, padding) in [
                 (1, 1, 0),
                 (1, 2, 0),
@@ -57,7 +57,9 @@ pub(crate) fn shapes() -> Vec<ConvShape> {
                 (3, 2, 0),
                 (3, 1, 2),
                 (3, 4, 1),
+                (5, 1, 2),
                 (5, 2, 2),
+                (7, 1, 3),
                 (7, 2, 3),
             ] {
                 let fits = |size: usize| size + 2 * padding >= kernel;

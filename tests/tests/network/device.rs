@@ -2,11 +2,10 @@
 //!
 //! What CUDA computes is thereby checked where there is no GPU: only Burn's kernels differ there.
 
-use bissl::kernels::{Kernels, PoolShape, Transpose, device, read, transfers};
+use bissl::kernels::{Kernels, Transpose, device, read, transfers};
 use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
-use crate::convolution::shapes;
 use crate::support::{error, random, values};
 
 fn assert_same<const D: usize>(what: &str, found: &Tensor<B, D>, expected: &Tensor<B, D>) {
@@ -15,9 +14,11 @@ fn assert_same<const D: usize>(what: &str, found: &Tensor<B, D>, expected: &Tens
     assert!(error <= precision::<B>().equal, "{what} differs by {error:e}");
 }
 
+/// Candle's transposed convolution is for square images; its own network uses the slice kernels.
+#[cfg(any(feature = "ndarray", not(feature = "candle")))]
 #[test]
 fn convolutions_agree() {
-    for s in shapes() {
+    for s in crate::convolution::shapes() {
         let x = random::<B, 4>(1, [s.batch, s.channels_in, s.height, s.width]);
         let w = random::<B, 4>(2, [s.channels_out, s.channels_in, s.kernel, s.kernel]);
         let y_bar = random::<B, 4>(3, s.output());
@@ -79,7 +80,14 @@ fn max_pools_agree_in_all_passes() {
     for (kernel, stride, padding) in [(3, 2, 1), (2, 2, 0), (3, 1, 1)] {
         for dims in [[2, 3, 6, 6], [1, 2, 5, 9], [3, 1, 8, 7]] {
             let [batch, channels, height, width] = dims;
-            let s = PoolShape { planes: batch * channels, height, width, kernel, stride, padding };
+            let s = bissl::kernels::PoolShape {
+                planes: batch * channels,
+                height,
+                width,
+                kernel,
+                stride,
+                padding,
+            };
             let x = random::<B, 4>(1, dims);
             let (y, winners) = device::max_pool(&s, &x);
             let (expected, indices) = B::max_pool(&s, &x);

@@ -125,12 +125,4 @@ impl<B: Kernels> Case<B> {
         let (parameters, views) = (self.parameters.clone(), self.views.clone());
         Linearization::new(self.tower(), parameters, views, loss, curvature)
     }
-
-    /// The same case with the backbone's parameters moved.
-    pub(crate) fn moved(&self, step: f64, direction: &Tensor<B, 1>) -> Self {
-        let backbone = shifted(&self.parameters.backbone, step, direction);
-        let parameters = TowerParameters { backbone, head: self.parameters.head.clone() };
-        let (backbone, head) = (self.backbone.clone(), self.head.clone());
-        Self { backbone, head, parameters, views: self.views.clone() }
-    }
 }
