@@ -181,7 +181,7 @@ fn follow(script: Script) -> Option<Termination> {
     use bissl_core::{CgSettings, ConjugateGradient, Machine, Pending, Register, Reply, Request};
     let mut machine = ConjugateGradient::new(CgSettings::new(0.1, 5).unwrap());
     let mut scalars = [0.0; 2];
-    loop {
+    for _ in 0..60 {
         match machine.pending() {
             Pending::Request(ticket, Request::Dots { pairs }) => {
                 let pairs = pairs.as_slice();
@@ -198,6 +198,7 @@ fn follow(script: Script) -> Option<Termination> {
             Pending::Done(report) => return Some(report.termination),
         }
     }
+    panic!("no end after 60 requests");
 }
 
 const SOUND: Script = Script { rhs_sq: 1.0, curvature: [1.0, 1.0], norms: [0.5, 1.0] };
