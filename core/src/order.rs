@@ -1,5 +1,7 @@
 //! Batch order without memory: a permutation that is computed, not stored.
 
+use core::num::NonZeroU32;
+
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +17,7 @@ use crate::{ConfigError, Stream};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Permutation {
     key: [u32; 2],
-    len: u32,
+    len: NonZeroU32,
     half_bits: u32,
 }
 
@@ -25,17 +27,14 @@ impl Permutation {
     /// # Errors
     /// `len` is 0.
     pub fn new(stream: Stream, index: u64, len: u32) -> Result<Self, ConfigError> {
-        if len == 0 {
-            return Err(ConfigError::Zero { name: "len" });
-        }
+        let len = NonZeroU32::new(len).ok_or(ConfigError::Zero { name: "len" })?;
         Ok(Self::of_non_empty(stream, index, len))
     }
 
-    /// `len` ≥ 1.
-    fn of_non_empty(stream: Stream, index: u64, len: u32) -> Self {
+    fn of_non_empty(stream: Stream, index: u64, len: NonZeroU32) -> Self {
         let mut draws = stream.at(index);
         let key = [draws.next_u32(), draws.next_u32()];
-        let bits = u32::BITS - (len - 1).leading_zeros();
+        let bits = u32::BITS - (len.get() - 1).leading_zeros();
         Self { key, len, half_bits: bits.div_ceil(2).max(1) }
     }
 
@@ -44,7 +43,7 @@ impl Permutation {
         let mut value = position % self.len;
         loop {
             value = self.round_trip(value);
-            if value < self.len {
+            if value < self.len.get() {
                 return value;
             }
         }
@@ -69,8 +68,10 @@ impl Permutation {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BatchOrder {
     stream: Stream,
-    items: u32,
-    batch: u32,
+    items: NonZeroU32,
+    batch: NonZeroU32,
+    /// items / batch; kept, and non-zero, so that no division below can fail.
+    per_epoch: NonZeroU32,
 }
 
 impl BatchOrder {
@@ -79,24 +80,24 @@ impl BatchOrder {
     /// # Errors
     /// The count that is out of range.
     pub fn new(stream: Stream, items: u32, batch: u32) -> Result<Self, ConfigError> {
-        if batch == 0 {
-            return Err(ConfigError::Zero { name: "batch" });
-        }
-        crate::error::check("batch", batch as f32, batch <= items, "at most the number of items")?;
-        Ok(Self { stream, items, batch })
+        let some = NonZeroU32::new(batch).ok_or(ConfigError::Zero { name: "batch" })?;
+        let (value, range) = (batch as f32, "at most the number of items");
+        let refused = ConfigError::OutOfRange { name: "batch", value, range };
+        let items = NonZeroU32::new(items).ok_or(refused)?;
+        let per_epoch = NonZeroU32::new(items.get() / some).ok_or(refused)?;
+        Ok(Self { stream, items, batch: some, per_epoch })
     }
 
     /// Batches in an epoch.
     pub fn batches_per_epoch(&self) -> u32 {
-        self.items / self.batch
+        self.per_epoch.get()
     }
 
     /// Item `i` (taken modulo the batch size) of batch `step`, counted from the start of training.
     pub fn item(&self, step: u32, i: u32) -> u32 {
-        let per_epoch = self.batches_per_epoch();
-        let (epoch, within) = (step / per_epoch, step % per_epoch);
+        let (epoch, within) = (step / self.per_epoch, step % self.per_epoch);
         let permutation = Permutation::of_non_empty(self.stream, u64::from(epoch), self.items);
-        permutation.at(within * self.batch + i % self.batch)
+        permutation.at(within * self.batch.get() + i % self.batch)
     }
 }
 

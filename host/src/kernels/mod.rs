@@ -15,6 +15,8 @@ mod transfer;
 mod candle;
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(feature = "cuda")]
+mod cuda_probe;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "ndarray")]
@@ -24,6 +26,8 @@ use bissl_core::AdamCoefficients;
 use burn_backend::Backend;
 pub use burn_tensor::Tensor;
 
+#[cfg(feature = "cuda")]
+pub use cuda_probe::probe_cuda;
 pub use real::Real;
 pub use transfer::{read, transfers};
 

@@ -77,8 +77,37 @@ fn valid_range(s: &ConvShape, k: usize, size_in: usize, size_out: usize) -> (usi
     (start.min(end), end)
 }
 
+/// A convolution that keeps the image's size: its column rows are whole shifted planes.
+fn is_shift(s: &ConvShape) -> bool {
+    s.stride == 1 && s.height_out() == s.height && s.width_out() == s.width
+}
+
+/// The part of a plane that a shift by kernel position (ky, kx) keeps: `out[to..to + len]` is
+/// `plane[from..from + len]`, but for the columns that wrapped around a border.
+fn shift(s: &ConvShape, ky: usize, kx: usize) -> (usize, usize, usize) {
+    let pixels = s.pixels_in();
+    let (down, up) = (ky * s.width + kx, s.padding * s.width + s.padding);
+    let (from, to) = (down.saturating_sub(up), up.saturating_sub(down));
+    (from.min(pixels), to.min(pixels), pixels.saturating_sub(from.max(to)))
+}
+
+/// Zeroes the columns of a shifted plane that wrapped around a border.
+fn clear_wrapped<T: Real>(s: &ConvShape, kx: usize, out: &mut [T]) {
+    let (start, end) = valid_range(s, kx, s.width, s.width);
+    if start == 0 && end == s.width {
+        return;
+    }
+    for line in out.chunks_exact_mut(s.width) {
+        line[..start].fill(T::zero());
+        line[end..].fill(T::zero());
+    }
+}
+
 /// Writes image `x` into columns `offset..offset + pixels_out` of a `[depth, row_len]` matrix.
 fn unfold<T: Real>(s: &ConvShape, x: &[T], columns: &mut [T], row_len: usize, offset: usize) {
+    if is_shift(s) {
+        return unfold_shifted(s, x, columns, row_len, offset);
+    }
     let (h_out, w_out) = (s.height_out(), s.width_out());
     let mut row = 0;
     for plane in x.chunks_exact(s.pixels_in()) {
@@ -102,8 +131,8 @@ fn unfold<T: Real>(s: &ConvShape, x: &[T], columns: &mut [T], row_len: usize, of
                     if s.stride == 1 {
                         inside.copy_from_slice(&source[..inside.len()]);
                     } else {
-                        for (to, from) in inside.iter_mut().zip(source.iter().step_by(s.stride)) {
-                            *to = *from;
+                        for (to, from) in inside.iter_mut().zip(source.chunks(s.stride)) {
+                            *to = from[0];
                         }
                     }
                 }
@@ -113,8 +142,58 @@ fn unfold<T: Real>(s: &ConvShape, x: &[T], columns: &mut [T], row_len: usize, of
     }
 }
 
-/// Adds the columns back to the image they came from: the adjoint of [`unfold`].
-fn fold<T: Real>(s: &ConvShape, columns: &[T], x: &mut [T], row_len: usize, offset: usize) {
+/// [`unfold`] where one copy moves a whole plane.
+fn unfold_shifted<T: Real>(
+    s: &ConvShape,
+    x: &[T],
+    columns: &mut [T],
+    row_len: usize,
+    offset: usize,
+) {
+    let mut rows = columns.chunks_exact_mut(row_len);
+    for plane in x.chunks_exact(s.pixels_in()) {
+        for position in 0..s.kernel * s.kernel {
+            let (ky, kx) = (position / s.kernel, position % s.kernel);
+            let row = rows.next().expect("one row for each channel and kernel position");
+            let out = &mut row[offset..offset + s.pixels_in()];
+            let (from, to, len) = shift(s, ky, kx);
+            out[..to].fill(T::zero());
+            out[to..to + len].copy_from_slice(&plane[from..from + len]);
+            out[to + len..].fill(T::zero());
+            clear_wrapped(s, kx, out);
+        }
+    }
+}
+
+/// [`fold`] where one addition moves a whole plane.
+fn fold_shifted<T: Real>(
+    s: &ConvShape,
+    columns: &mut [T],
+    x: &mut [T],
+    row_len: usize,
+    offset: usize,
+) {
+    let mut rows = columns.chunks_exact_mut(row_len);
+    for plane in x.chunks_exact_mut(s.pixels_in()) {
+        for position in 0..s.kernel * s.kernel {
+            let (ky, kx) = (position / s.kernel, position % s.kernel);
+            let row = rows.next().expect("one row for each channel and kernel position");
+            let out = &mut row[offset..offset + s.pixels_in()];
+            clear_wrapped(s, kx, out);
+            let (from, to, len) = shift(s, ky, kx);
+            for (sum, term) in plane[from..from + len].iter_mut().zip(&out[to..to + len]) {
+                *sum = *sum + *term;
+            }
+        }
+    }
+}
+
+/// Adds the columns back to the image they came from: the adjoint of [`unfold`]. The columns are
+/// scratch afterwards.
+fn fold<T: Real>(s: &ConvShape, columns: &mut [T], x: &mut [T], row_len: usize, offset: usize) {
+    if is_shift(s) {
+        return fold_shifted(s, columns, x, row_len, offset);
+    }
     let (h_out, w_out) = (s.height_out(), s.width_out());
     let mut row = 0;
     for plane in x.chunks_exact_mut(s.pixels_in()) {

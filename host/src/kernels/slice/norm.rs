@@ -68,39 +68,58 @@ impl NormShape {
             for (channel, (plane, coefficient)) in planes {
                 let start = n * self.image() + channel * self.pixels;
                 let inputs = arrays.map(|array| &array[start..start + self.pixels]);
-                for (i, to) in plane.iter_mut().enumerate() {
-                    *to = f(*coefficient, inputs.map(|input| input[i]));
-                }
+                fill_plane(plane, inputs, &|inputs| f(*coefficient, inputs));
             }
         });
         out
     }
 }
 
-/// Sums over one plane: blocks of 8 lanes in `T`, then in f64.
+/// Elements that are handled together, for the processor's vector registers.
+const LANES: usize = 8;
+
+/// `f` of the elements at every place of a plane.
+fn fill_plane<T: Real, const M: usize>(
+    plane: &mut [T],
+    inputs: [&[T]; M],
+    f: &impl Fn([T; M]) -> T,
+) {
+    let (blocks, rest) = plane.as_chunks_mut::<LANES>();
+    let sources = inputs.map(|input| input.as_chunks::<LANES>());
+    for (index, block) in blocks.iter_mut().enumerate() {
+        // One bounds check a block and not one an element: the loop below becomes vector code.
+        let values = sources.map(|(blocks, _)| blocks[index]);
+        for (lane, to) in block.iter_mut().enumerate() {
+            *to = f(values.map(|values| values[lane]));
+        }
+    }
+    for (index, to) in rest.iter_mut().enumerate() {
+        *to = f(sources.map(|(_, rest)| rest[index]));
+    }
+}
+
+/// Sums over one plane: in blocks of lanes in `T`, the lanes then in f64.
 fn plane_sums<T: Real, const M: usize, const N: usize>(
     planes: [&[T]; M],
     f: &impl Fn([T; M]) -> [T; N],
 ) -> [f64; N] {
-    const LANES: usize = 8;
     let mut lanes = [[T::zero(); LANES]; N];
-    let len = planes[0].len();
-    let whole = len - len % LANES;
-    let mut start = 0;
-    while start < whole {
+    let sources = planes.map(|plane| plane.as_chunks::<LANES>());
+    let [(blocks, rest), ..] = &sources[..] else { return [0.0; N] };
+    for index in 0..blocks.len() {
+        let values = sources.map(|(blocks, _)| blocks[index]);
         for lane in 0..LANES {
-            let values = f(planes.map(|plane| plane[start + lane]));
-            for (lanes, value) in lanes.iter_mut().zip(values) {
-                lanes[lane] = lanes[lane] + value;
+            let terms = f(values.map(|values| values[lane]));
+            for (lanes, term) in lanes.iter_mut().zip(terms) {
+                lanes[lane] = lanes[lane] + term;
             }
         }
-        start += LANES;
     }
     let mut total = lanes.map(|lanes| lanes.iter().map(|v| v.wide()).sum::<f64>());
-    for i in whole..len {
-        let values = f(planes.map(|plane| plane[i]));
-        for (total, value) in total.iter_mut().zip(values) {
-            *total += value.wide();
+    for index in 0..rest.len() {
+        let terms = f(sources.map(|(_, rest)| rest[index]));
+        for (total, term) in total.iter_mut().zip(terms) {
+            *total += term.wide();
         }
     }
     total
