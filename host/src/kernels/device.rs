@@ -269,7 +269,7 @@ pub fn segment_dots<B: Backend>(
         .iter()
         .flat_map(|(x, y)| {
             let product = (*x).clone() * (*y).clone();
-            offsets.windows(2).map(move |s| product.clone().slice([s[0]..s[1]]).sum())
+            offsets.windows(2).map(move |s| product.clone().slice(s[0]..s[1]).sum())
         })
         .collect();
     read(Tensor::cat(sums, 0))
@@ -284,7 +284,7 @@ pub fn scale_segments<B: Backend>(
     let parts = offsets
         .windows(2)
         .zip(scalars)
-        .map(|(s, scalar)| x.clone().slice([s[0]..s[1]]) * f64::from(*scalar));
+        .map(|(s, scalar)| x.clone().slice(s[0]..s[1]) * f64::from(*scalar));
     Tensor::cat(parts.collect(), 0)
 }
 

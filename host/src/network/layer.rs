@@ -137,7 +137,7 @@ pub(super) fn part<B: Kernels, const D: usize>(
     shape: [usize; D],
 ) -> Tensor<B, D> {
     let len: usize = shape.iter().product();
-    flat.clone().slice([offset..offset + len]).reshape(shape)
+    flat.clone().slice(offset..offset + len).reshape(shape)
 }
 
 /// `a + b` where either may be zero.

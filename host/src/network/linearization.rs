@@ -30,10 +30,13 @@ pub struct Linearization<'a, B: Kernels> {
     gradient: Tensor<B, 1>,
 }
 
+/// One tensor a layer, by slot.
+type PerLayer<B> = Vec<Option<Tensor<B, 4>>>;
+
 struct LinearizedView<B: Kernels> {
     view: View<B>,
-    backbone_bars: Vec<Option<Tensor<B, 4>>>,
-    head_bars: Vec<Option<Tensor<B, 4>>>,
+    backbone_bars: PerLayer<B>,
+    head_bars: PerLayer<B>,
 }
 
 impl<'a, B: Kernels> Linearization<'a, B> {
@@ -123,7 +126,7 @@ impl<'a, B: Kernels> Linearization<'a, B> {
         &self,
         view: &LinearizedView<B>,
         output_bar_dot: Tensor<B, 2>,
-        (backbone_dots, head_dots): (Vec<Option<Tensor<B, 4>>>, Vec<Option<Tensor<B, 4>>>),
+        (backbone_dots, head_dots): (PerLayer<B>, PerLayer<B>),
         direction: &Tensor<B, 1>,
     ) -> Option<Tensor<B, 1>> {
         let p = &self.parameters;

@@ -3,6 +3,7 @@
 //! What CUDA computes is thereby checked where there is no GPU: only Burn's kernels differ there.
 
 use bissl::kernels::{Kernels, Transpose, device, read, transfers};
+use bissl_core::AdamCoefficients;
 use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
@@ -145,12 +146,54 @@ fn combinations_agree_and_a_factor_of_zero_reads_nothing() {
 }
 
 #[test]
+fn scaled_segments_are_scaled_each_by_its_own_factor() {
+    let x = random::<B, 1>(1, [50]);
+    let (offsets, factors) = ([0, 7, 8, 31, 50], [0.5f32, -2.0, 0.0, 1.25]);
+    let mut expected = values(&x);
+    for (s, factor) in offsets.windows(2).zip(factors) {
+        expected[s[0]..s[1]].iter_mut().for_each(|v| *v *= f64::from(factor));
+    }
+    let found = B::scale_segments(&x, &offsets, &factors);
+    assert!(error(&values(&found), &expected) <= precision::<B>().equal);
+}
+
+#[test]
+fn adam_is_the_core_s_recurrence_to_the_bit_in_f32() {
+    let c = AdamCoefficients {
+        clip: 0.7,
+        beta1: 0.9,
+        beta2: 0.999,
+        decay: 0.9995,
+        rate: 3e-3,
+        second_scale: 11.3,
+        epsilon: 1e-8,
+    };
+    let [gradient, parameter, first, root] = [1, 2, 3, 4].map(|s| random::<B, 1>(s, [300]));
+    let second = root.clone() * root;
+    let start = [&gradient, &parameter, &first, &second].map(values);
+    let found = B::adam(&c, &gradient, parameter, first, second);
+    let found = [&found.0, &found.1, &found.2].map(values);
+    // In f64 the host keeps digits that the core's f32 has not.
+    let tolerance = if precision::<B>().step < 1e-3 { 1e-6 } else { 0.0 };
+    for i in 0..300 {
+        let [gradient, mut parameter, mut first, mut second] =
+            [0, 1, 2, 3].map(|k| start[k][i] as f32);
+        c.update(gradient, &mut parameter, &mut first, &mut second);
+        for (found, expected) in found.iter().zip([parameter, first, second]) {
+            let difference = (found[i] - f64::from(expected)).abs();
+            let allowed = tolerance * f64::from(expected.abs().max(1.0));
+            assert!(difference <= allowed, "element {i}: {} for {expected}", found[i]);
+        }
+    }
+}
+
+#[test]
 fn an_update_of_a_shared_vector_leaves_the_other_owner_alone() {
     let (x, y) = (random::<B, 1>(1, [40]), random::<B, 1>(2, [40]));
     let (kept, before) = (y.clone(), values(&y));
-    let part = y.clone().slice([8..24]);
+    let part = y.clone().slice(8..24);
     let moved = B::axpby(1.0, &x, 2.0, y);
-    let part = B::axpby(1.0, &x.clone().slice([0..16]), 1.0, part);
+    let part = B::axpby(1.0, &x.clone().slice(0..16), 1.0, part);
     assert_eq!(values(&kept), before);
     assert_ne!(values(&moved), before);
     let expected: Vec<f64> =

@@ -99,7 +99,7 @@ fn evaluation_treats_every_image_alone() {
     let together = values(&case.backbone.evaluate(p, &neutral(&case), x.clone()));
     let width = together.len() / 5;
     for image in 0..5 {
-        let one = x.clone().slice([image..image + 1]);
+        let one = x.clone().slice(image..image + 1);
         let alone = values(&case.backbone.evaluate(p, &neutral(&case), one));
         let error = error(&alone, &together[image * width..(image + 1) * width]);
         assert!(error <= precision::<B>().equal, "image {image}: {error:e}");

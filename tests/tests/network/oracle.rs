@@ -65,7 +65,7 @@ impl<B: Kernels> Weights<'_, B> {
         let (offset, shape) = self.find(name).unwrap_or_else(|| panic!("no parameter {name}"));
         let shape: [usize; D] = shape.try_into().unwrap();
         let len: usize = shape.iter().product();
-        self.flat.clone().linear(|flat| flat.slice([offset..offset + len]).reshape(shape))
+        self.flat.clone().linear(|flat| flat.slice(offset..offset + len).reshape(shape))
     }
 
     fn conv(&self, name: &str, x: Du<B, 4>, stride: usize) -> Du<B, 4> {
