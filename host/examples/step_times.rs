@@ -1,8 +1,8 @@
 //! Times of one gradient and of one product with the curvature, ResNet-18 and SimCLR.
 //!
 //! `cargo run --release -p bissl --example step_times -- [batch] [side] [threads]`, by default 64
-//! pairs of views of 32 pixels on 2 threads. Prints the best of three of everything; nothing else
-//! should run meanwhile.
+//! pairs of views of 32 pixels on 2 threads. Prints the best of three of everything. On a busy machine
+//! only processor time tells anything.
 
 use std::time::Instant;
 
@@ -46,17 +46,46 @@ fn initial(network: &Network, domain: u16) -> Tensor<B, 1> {
     tensor(values, [len])
 }
 
-/// Seconds of the fastest of some repetitions.
-fn best<R>(mut work: impl FnMut() -> R) -> f64 {
-    let time = |_| {
-        let start = Instant::now();
-        let result = work();
-        B::wait(&Default::default());
-        let elapsed = start.elapsed().as_secs_f64();
-        drop(result);
-        elapsed
-    };
-    (0..REPETITIONS).map(time).fold(f64::INFINITY, f64::min)
+/// What some work took.
+#[derive(Clone, Copy)]
+struct Cost {
+    /// Seconds on the clock.
+    elapsed: f64,
+    /// Seconds of all processors together; 0 where `/proc` does not tell.
+    processor: f64,
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:7.3} s, {:7.3} s of processor time", self.elapsed, self.processor)
+    }
+}
+
+/// Seconds of processor time that this process has had: the 14th and 15th field of Linux's
+/// `/proc/self/stat`, in hundredths.
+fn processor_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = text.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// Cost of some work, and what it gave.
+fn cost<R>(work: impl FnOnce() -> R) -> (Cost, R) {
+    let (start, processor) = (Instant::now(), processor_seconds());
+    let result = work();
+    B::wait(&Default::default());
+    let elapsed = start.elapsed().as_secs_f64();
+    (Cost { elapsed, processor: processor_seconds() - processor }, result)
+}
+
+/// The smallest cost of some repetitions, of either kind of time.
+fn best<R>(mut work: impl FnMut() -> R) -> Cost {
+    let costs = [(); REPETITIONS].map(|()| cost(&mut work).0);
+    costs.into_iter().fold(costs[0], |best, cost| Cost {
+        elapsed: best.elapsed.min(cost.elapsed),
+        processor: best.processor.min(cost.processor),
+    })
 }
 
 fn measure(batch: usize, side: usize) {
@@ -75,18 +104,22 @@ fn measure(batch: usize, side: usize) {
             .collect::<Vec<_>>()
     });
     let gradient = best(|| tower.gradients(&parameters, views.clone(), &loss, true));
-    println!("forward passes         {forward:7.3} s");
-    println!("gradient               {gradient:7.3} s");
+    println!("forward passes  {forward}");
+    println!("gradient        {gradient}");
     let direction = noise(5, [backbone.parameters().len()]);
     for curvature in [Curvature::Hessian, Curvature::GaussNewton] {
-        let start = Instant::now();
         let (parameters, views) = (parameters.clone(), views.clone());
-        let at = Linearization::new(tower, parameters, views, Box::new(loss), curvature);
-        let linearization = start.elapsed().as_secs_f64();
+        let (linearization, at) =
+            cost(|| Linearization::new(tower, parameters, views, Box::new(loss), curvature));
         let product = best(|| at.product(&direction));
-        let ratio = product / gradient;
-        println!("{curvature:?}: linearisation {linearization:7.3} s");
-        println!("{curvature:?}: product       {product:7.3} s, {ratio:.2} gradients");
+        println!("{curvature:?}");
+        println!("  linearisation {linearization}");
+        println!("  product       {product}");
+        println!(
+            "  in gradients  {:7.2}    {:7.2}",
+            product.elapsed / gradient.elapsed,
+            product.processor / gradient.processor
+        );
     }
 }
 
