@@ -103,7 +103,7 @@ pub(crate) const STEPS: &[Step] = &[
         about: "layers and products against the oracles in f64",
         target: Target::Main,
         work: Work::Tests(&[
-            "test --no-fail-fast --release -p bissl-tests --features ndarray --test network",
+            "test --no-fail-fast --release -p bissl-tests --features flex,ndarray --test network",
         ]),
     },
     Step {

@@ -1,8 +1,9 @@
 //! Which part of an image is seen, and its scaling.
 
 use bissl_core::Draws;
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::{RgbImage, imageops};
 
 /// A rectangle of whole pixels within an image, not empty.
@@ -82,15 +83,24 @@ pub(crate) fn cut_and_scale(
     if cut.dimensions() == (width, height) {
         return cut;
     }
-    let source = ImageRef::new(part.width, part.height, cut.as_raw(), PixelType::U8x3)
+    let mut scaled = RgbImage::new(width, height);
+    scale(&mut Resizer::new(), &cut, &mut scaled);
+    scaled
+}
+
+/// Scales a whole image to the size of another.
+///
+/// Through the resizer's typed entrance: the other one compiles every pixel format into this crate.
+fn scale(resizer: &mut Resizer, source: &RgbImage, scaled: &mut RgbImage) {
+    let (width, height) = source.dimensions();
+    let source = TypedImageRef::<U8x3>::from_buffer(width, height, source.as_raw())
         .expect("an RGB image has three bytes per pixel");
-    let mut scaled = Image::new(width, height, PixelType::U8x3);
+    let (width, height) = scaled.dimensions();
+    let mut scaled =
+        TypedImage::<U8x3>::from_buffer(width, height, scaled.as_flat_samples_mut().samples)
+            .expect("an RGB image has three bytes per pixel");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-    Resizer::new()
-        .resize(&source, &mut scaled, &options)
-        .expect("both images have three bytes per pixel and no crop is asked for");
-    RgbImage::from_raw(width, height, scaled.into_vec())
-        .expect("an RGB image has three bytes per pixel")
+    resizer.resize_typed(&source, &mut scaled, &options).expect("no crop is asked for");
 }
 
 /// The centre that evaluation sees: shorter side to 109⁄96 of `size`, then the middle square.
@@ -174,17 +184,14 @@ mod tests {
     #[test]
     fn scaling_is_the_same_without_vector_instructions() {
         let image = pattern(73, 51);
-        let source = ImageRef::new(73, 51, image.as_raw(), PixelType::U8x3).unwrap();
-        let options =
-            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
         for size in [(32, 32), (19, 96), (96, 96), (100, 7)] {
-            let mut plain = Image::new(size.0, size.1, PixelType::U8x3);
+            let mut plain = RgbImage::new(size.0, size.1);
             let mut resizer = Resizer::new();
             // SAFETY: no extension at all is supported by every processor.
             unsafe { resizer.set_cpu_extensions(fast_image_resize::CpuExtensions::None) };
-            resizer.resize(&source, &mut plain, &options).unwrap();
+            scale(&mut resizer, &image, &mut plain);
             let ours = cut_and_scale(&image, CropBox::whole((73, 51)), size);
-            assert_eq!(ours.as_raw(), &plain.into_vec(), "{size:?}");
+            assert_eq!(ours, plain, "{size:?}");
         }
     }
 

@@ -68,6 +68,7 @@ pub(super) fn demo<B: Kernels>(
             neighbours = grid::<B>(labels, &split, backbones)?;
         }
     }
+    record(&mut session, &methods)?;
     let summary = summary(&config, &images, &networks, &seconds, begin);
     print_table(&methods, &summary);
     let stage_of_first_seed = format!("s{}-", config.seed);
@@ -96,6 +97,21 @@ fn method(name: &str) -> Method {
         knn: Vec::new(),
         probe: Vec::new(),
     }
+}
+
+/// Writes the results behind the last checkpoint's metrics: a resumed demo measures finished seeds
+/// again, and would write them twice anywhere else.
+fn record(session: &mut Session, methods: &[Method; 2]) -> Result<()> {
+    for (method, path) in methods.iter().zip(["baseline", "aligned"]) {
+        let measures =
+            [("test_accuracy", &method.accuracy), ("knn", &method.knn), ("probe", &method.probe)];
+        for (name, values) in measures {
+            for (seed, value) in method.seeds.iter().zip(values) {
+                session.result(&format!("s{seed}-finetune-{path}"), name, *value)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What one path of one seed came to.
@@ -138,9 +154,6 @@ fn compare<B: Kernels>(
         let tuned = finetune::<B>(session, &stage, task, &backbone, device)?;
         let accuracy = accuracy::<B>(labels, &tuned.backbone, &tuned.head, &split.test)?;
         let (knn, probe) = frozen::<B>(labels, config, &backbone, &split.train, &split.test)?;
-        for (name, value) in [("test_accuracy", accuracy), ("knn", knn), ("probe", probe)] {
-            session.result(&stage, name, value)?;
-        }
         Ok(PathResult { backbone, accuracy, knn, probe })
     };
     let baseline = path("baseline", pretrained.backbone)?;

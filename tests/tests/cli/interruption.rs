@@ -28,8 +28,34 @@ fn pretrain(out: &Path) -> Vec<String> {
     words
 }
 
-fn resumed(out: &Path) -> Vec<String> {
-    ["pretrain", "--resume", "--out", out.to_str().unwrap()].map(str::to_owned).to_vec()
+/// The smallest demo: every stage, with checkpoints between its steps.
+fn demo(out: &Path) -> Vec<String> {
+    let mut words = vec!["demo", "--width", "8", "--batch", "256", "--epochs", "1", "--seeds", "1"];
+    words.extend(["--alternations", "3", "--lower-steps", "2", "--upper-steps", "2"]);
+    for setting in [
+        "image.size=16",
+        "network.projector=[16,16]",
+        "pretrain.warm_up_epochs=0",
+        "warm_up.epochs=2",
+        "align.batch=32",
+        "align.product_batch=16",
+        "align.lower.warm_up_steps=1",
+        "finetune.epochs=3",
+        "finetune.choice=best",
+        "evaluate.probe_epochs=5",
+        "checkpoint.every_seconds=0.001",
+    ] {
+        words.extend(["--set", setting]);
+    }
+    let mut words: Vec<_> = words.into_iter().map(str::to_owned).collect();
+    words.extend(["--out".to_owned(), out.to_str().unwrap().to_owned()]);
+    words
+}
+
+/// The same command, to be continued.
+fn resumed(command: &[String], out: &Path) -> Vec<String> {
+    let words = [&command[0], "--resume", "--out", out.to_str().unwrap()];
+    words.map(str::to_owned).to_vec()
 }
 
 /// The manifest in a checkpoint's folder; none where the run has just removed it.
@@ -63,17 +89,18 @@ fn succeed(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-#[test]
-fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
+/// Kills a command twice at each of several moments, resumes it, and compares the last weights and all
+/// metrics with an uninterrupted run's.
+fn survives_kills(command: fn(&Path) -> Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let straight = folder.path().join("straight");
     let started = Instant::now();
-    succeed(&run(&pretrain(&straight)));
+    succeed(&run(&command(&straight)));
     let whole = started.elapsed();
     // A fixed low-discrepancy sequence: which step each falls on is up to the machine.
     for (index, fraction) in [0.62, 0.24, 0.85, 0.47, 0.09].into_iter().enumerate() {
         let out = folder.path().join(format!("killed-{index}"));
-        let mut arguments = pretrain(&out);
+        let mut arguments = command(&out);
         for part in [fraction, 1.0 - fraction] {
             let mut running = Running::start(&arguments);
             if let Some(ended) = running.wait(whole.mul_f64(part)) {
@@ -83,7 +110,10 @@ fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
                 running.kill();
             }
             let began = out.join("config.toml").exists();
-            arguments = if began { resumed(&out) } else { pretrain(&out) };
+            arguments = command(&out);
+            if began {
+                arguments = resumed(&arguments, &out);
+            }
         }
         succeed(&run(&arguments));
         let (weights, metrics) = result(&out);
@@ -91,6 +121,16 @@ fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
         assert!(weights == expected_weights, "weights differ, killed at {fraction}");
         assert!(metrics == expected_metrics, "metrics differ, killed at {fraction}");
     }
+}
+
+#[test]
+fn pretraining_killed_at_random_moments_ends_with_the_same_bits() {
+    survives_kills(pretrain);
+}
+
+#[test]
+fn a_demo_killed_at_random_moments_ends_with_the_same_bits() {
+    survives_kills(demo);
 }
 
 #[test]
@@ -112,7 +152,7 @@ fn an_interrupt_writes_a_checkpoint_and_says_how_to_continue() {
     assert!(ended.stderr.contains("--resume"), "{ended:?}");
     let inspected = run(&["inspect", out.to_str().unwrap()]);
     assert!(inspected.stdout.contains("newest valid checkpoint: stage pretrain"), "{inspected:?}");
-    succeed(&run(&resumed(&out)));
+    succeed(&run(&resumed(&pretrain(&out), &out)));
     assert!(result(&out) == result(&straight), "an interrupted run differs");
 }
 
@@ -125,7 +165,7 @@ fn a_damaged_checkpoint_is_passed_over_with_a_warning() {
     let newest = checkpoints(&out).pop().unwrap().join("weights.safetensors");
     let whole = fs::read(&newest).unwrap();
     fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
-    let ended = run(&resumed(&out));
+    let ended = run(&resumed(&pretrain(&out), &out));
     succeed(&ended);
     assert!(ended.stderr.contains("weights.safetensors is damaged"), "{ended:?}");
     assert!(result(&out) == expected, "resumed from an older checkpoint, a run differs");
