@@ -137,7 +137,11 @@ pub const KEYS: &[Key] = &[
     key("image.size", Kind::Integer { min: 8, max: 512 }, "side of the network's input, pixels"),
     key("network.architecture", Kind::Name(Architecture::NAMES), "family of the backbone"),
     key("network.width", Kind::Integer { min: 8, max: 512 }, "channels of the first stage"),
-    key("network.stem", Kind::Name(Stem::NAMES), "3x3 stride 1, or 7x7 stride 2 with max-pool"),
+    key(
+        "network.stem",
+        Kind::Name(Stem::NAMES),
+        "3x3 stride 1, 3x3 stride 2, or 7x7 stride 2 with max-pool",
+    ),
     key(
         "network.projector",
         Kind::Widths { min: 2, max: 16_384 },
