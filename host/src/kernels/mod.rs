@@ -1,6 +1,6 @@
 //! The arithmetic under the network, one implementation per kind of backend behind one trait.
 //!
-//! CPU backends compute on slices ([`slice`]), because Burn's generic convolution backward is several
+//! CPU backends compute on slices ([`mod@slice`]), because Burn's generic convolution backward is several
 //! times slower and its parallel reductions are not this project's to vouch for; devices compute with
 //! the backend's own operations ([`device`]), and nothing of theirs comes back to the host but scalars.
 

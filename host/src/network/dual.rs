@@ -80,7 +80,7 @@ impl<B: Backend> Dual<B, 2> {
         Self { value, tangent: self.tangent.map(|t| t.mask_fill(mask, 0.0)) }
     }
 
-    /// Mean over the rows of −log softmax(row)[target]; targets `[rows]`. In nats.
+    /// Mean over the rows of −log softmax(row) at the target; targets `[rows]`. In nats.
     ///
     /// Convex in the logits. Its tangent is mean(Σ_j softmax_j u̇_j − u̇_target).
     pub fn softmax_cross_entropy(self, targets: &Tensor<B, 1, Int>) -> Dual<B, 1> {

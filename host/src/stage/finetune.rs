@@ -91,7 +91,7 @@ pub(super) fn finetune<B: Kernels>(
 
     let labels = Labels { images, networks, device };
     let mut validate = |problem: &mut Problem<'_, B>, step: u32| -> Result<Option<f64>> {
-        if (step + 1) % per_epoch != 0 {
+        if !(step + 1).is_multiple_of(per_epoch) {
             return Ok(None);
         }
         let backbone = state::extract(problem, Group::UpperBackbone)?;

@@ -1,7 +1,7 @@
 //! Convolution as unfold + matrix product (Chellapilla, Puri, Simard 2006).
 //!
 //! Columns live in per-thread scratch and are rebuilt in every pass: stored they would be nine times
-//! the activations. Images are grouped so that no matrix product is thinner than [`COLUMNS_MIN`].
+//! the activations. Images are grouped so that no matrix product is thinner than `COLUMNS_MIN`.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
