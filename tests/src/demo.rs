@@ -5,7 +5,7 @@ use std::fs;
 use crate::shell::Shell;
 
 /// The command; the output folder is added.
-const COMMAND: &str = "run --release -p bissl -- demo --seeds 1 --epochs 1 --alternations 1 \
+const COMMAND: &str = "run --release -p bissl -- demo --seeds 1 --epochs 2 --alternations 1 \
                        --set warm_up.epochs=1 --set finetune.epochs=1 --out";
 
 /// What the command leaves in its output folder.
