@@ -90,6 +90,7 @@ pub struct Problem<'n, B: Kernels> {
     sources: Sources,
     temperature: f64,
     curvature: Curvature,
+    seed: u64,
     linearization: Option<Linearization<'n, B>>,
     upper_batch: Option<(u32, Tensor<B, 4>, Vec<u32>)>,
 }
@@ -119,6 +120,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
             sources,
             temperature,
             curvature,
+            seed,
             linearization: None,
             upper_batch: None,
         }
@@ -127,6 +129,11 @@ impl<'n, B: Kernels> Problem<'n, B> {
     /// The networks.
     pub fn networks(&self) -> &'n Networks {
         self.networks
+    }
+
+    /// The seed of its random streams, and of the split that its labels come from.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     fn loss(&self) -> NtXent {

@@ -30,6 +30,7 @@ pub(super) fn command<B: Kernels>(
     let path = from.checkpoint_path()?;
     let architecture = state::architecture(&config);
     let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&architecture))?;
+    state::require_same_labels(&checkpoint, &config).with_context(|| path.display().to_string())?;
     let part = |group| state::group_weights(group, &networks, &checkpoint.tensors);
     let read = || Ok::<_, anyhow::Error>((part(Group::LowerBackbone)?, part(Group::PretextHead)?));
     let pretrained = match read().with_context(|| path.display().to_string())? {

@@ -71,11 +71,13 @@ pub(super) fn command<B: Kernels>(
 ) -> Result<()> {
     let images = Images::load(config, Needs::Downstream)?;
     images.warn();
-    let split = images.split(config, config.seed)?;
     let networks = state::networks(config, images.downstream().classes().len());
     let path = from.checkpoint_path()?;
     let architecture = state::architecture(config);
     let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&architecture))?;
+    // By the seed of the stage: by another one, images that it was trained on would be test images.
+    let seed = state::seed(&checkpoint).with_context(|| path.display().to_string())?;
+    let split = images.split(config, seed)?;
     let (backbone, head) =
         measured(&networks, &checkpoint.tensors).with_context(|| path.display().to_string())?;
     let labels = Labels::<B> { images: &images, networks: &networks, device: &device };

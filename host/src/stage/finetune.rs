@@ -40,6 +40,7 @@ pub(super) fn command<B: Kernels>(
     let path = from.checkpoint_path()?;
     let architecture = state::architecture(&config);
     let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&architecture))?;
+    state::require_same_labels(&checkpoint, &config).with_context(|| path.display().to_string())?;
     let weights = state::group_weights(Group::LowerBackbone, &networks, &checkpoint.tensors)
         .with_context(|| path.display().to_string())?;
     let Some(weights) = weights else {

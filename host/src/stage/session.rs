@@ -44,6 +44,8 @@ pub(super) struct Session {
 /// What a checkpoint keeps besides tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct StageState<M> {
+    /// Of the stage, which in a demo is not the run's: it decides which labels were seen.
+    seed: u64,
     machine: M,
     done: u64,
     finished: bool,
@@ -115,7 +117,8 @@ impl Session {
         B: Kernels,
         M: Machine<Output = Completion> + Serialize + DeserializeOwned,
     {
-        let mut state = StageState { machine, done: 0, finished: false, best: None };
+        let seed = problem.seed();
+        let mut state = StageState { seed, machine, done: 0, finished: false, best: None };
         let mut best: Vec<NamedTensor> = Vec::new();
         let newest = self.checkpoints.newest(Some(stage), Some(&self.architecture))?;
         if let Some(checkpoint) = newest.checkpoint {

@@ -10,7 +10,7 @@ use crate::network::{
     Architecture, BackboneSettings, ParameterTable, Stem, backbone, classifier, mlp_head,
     output_width,
 };
-use crate::run::NamedTensor;
+use crate::run::{Checkpoint, NamedTensor};
 use crate::{config, network};
 
 /// A network's parameters and running statistics, flat.
@@ -53,6 +53,31 @@ pub(super) fn networks(config: &RunConfig, classes: usize) -> Networks {
         projector: mlp_head(features, &config.network.projector),
         classifier: classifier(features, classes),
     }
+}
+
+/// The seed of the stage that a checkpoint is of: labels that it has seen are those of this seed's split.
+pub(super) fn seed(checkpoint: &Checkpoint<serde_json::Value>) -> Result<u64> {
+    match checkpoint.state["seed"].as_u64() {
+        Some(seed) => Ok(seed),
+        None => bail!("stage {} states no seed", checkpoint.manifest.stage),
+    }
+}
+
+/// Refuses a backbone that has seen other labels than those of `config`'s seed: some of them would be
+/// among the test images.
+pub(super) fn require_same_labels(
+    checkpoint: &Checkpoint<serde_json::Value>,
+    config: &RunConfig,
+) -> Result<()> {
+    let (stage, seed) = (&checkpoint.manifest.stage, seed(checkpoint)?);
+    if stage.ends_with("pretrain") || seed == config.seed {
+        return Ok(());
+    }
+    bail!(
+        "stage {stage} has seen labels of seed {seed}, and this run divides them by seed {}: \
+         use --seed {seed}",
+        config.seed
+    )
 }
 
 /// The networks in words: equal only where weights are interchangeable.

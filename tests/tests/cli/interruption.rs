@@ -170,3 +170,30 @@ fn a_damaged_checkpoint_is_passed_over_with_a_warning() {
     assert!(ended.stderr.contains("weights.safetensors is damaged"), "{ended:?}");
     assert!(result(&out) == expected, "resumed from an older checkpoint, a run differs");
 }
+
+#[test]
+fn a_checkpoint_is_evaluated_on_images_that_its_stage_has_not_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("demo");
+    let mut words = demo(&out);
+    words.extend(["--set", "demo.seeds=2"].map(str::to_owned));
+    succeed(&run(&words));
+    // The newest checkpoint is of the second seed; the run's configuration states the first.
+    let metrics = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let line = metrics.lines().filter(|line| line.contains("test_accuracy")).next_back().unwrap();
+    let record: serde_json::Value = serde_json::from_str(line).unwrap();
+    let expected = format!("{:.4}", record["value"].as_f64().unwrap());
+    let evaluated = run(&["evaluate", "--from", out.to_str().unwrap()]);
+    succeed(&evaluated);
+    let top1 = evaluated.stdout.lines().find(|line| line.starts_with("held-out top-1")).unwrap();
+    assert!(top1.ends_with(&expected), "{top1}, in the demo {expected}");
+
+    let newest = checkpoints(&out).pop().unwrap();
+    let aligned = newest.with_file_name("s2-align-00000012");
+    let tuned = folder.path().join("tuned");
+    let arguments =
+        ["finetune", "--from", aligned.to_str().unwrap(), "--out", tuned.to_str().unwrap()];
+    let ended = run(&arguments);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("use --seed 2"), "{ended:?}");
+}
