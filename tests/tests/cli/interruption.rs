@@ -180,7 +180,7 @@ fn a_checkpoint_is_evaluated_on_images_that_its_stage_has_not_seen() {
     succeed(&run(&words));
     // The newest checkpoint is of the second seed; the run's configuration states the first.
     let metrics = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
-    let line = metrics.lines().filter(|line| line.contains("test_accuracy")).next_back().unwrap();
+    let line = metrics.lines().rfind(|line| line.contains("test_accuracy")).unwrap();
     let record: serde_json::Value = serde_json::from_str(line).unwrap();
     let expected = format!("{:.4}", record["value"].as_f64().unwrap());
     let evaluated = run(&["evaluate", "--from", out.to_str().unwrap()]);
