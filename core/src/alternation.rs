@@ -9,7 +9,8 @@ use crate::update::UpdateSettings;
 use crate::{
     Completion, ConfigError, DescentSettings, Evaluation, Event, Group, Hypergradient,
     HypergradientRecord, HypergradientSettings, Machine, Optimizer, Pending, Register, Reply,
-    Request, Schedule, Termination, Ticket, UnexpectedReply, Update, UpdateReport, UpperRecord,
+    Request, Schedule, SolverMemory, Termination, Ticket, UnexpectedReply, Update, UpdateReport,
+    UpperRecord,
 };
 
 /// How one level of the bilevel stage is trained.
@@ -91,7 +92,7 @@ impl AlternationSettings {
 /// T alternations of N_L lower steps and N_U upper steps (arXiv 2410.02387, algorithm 1).
 ///
 /// Lower first, then upper. The pretext batch of the products is fixed by `Linearize` before the first
-/// upper step of an alternation. Optimiser states and schedules run on over the alternations. The
+/// upper step of an alternation, and what solvers keep is dropped there. Optimiser states and schedules run on over the alternations. The
 /// result of the stage is θ_P.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -101,6 +102,7 @@ pub struct Alternation {
     alternation: u32,
     ticket: Ticket,
     state: State,
+    memory: SolverMemory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -121,7 +123,8 @@ impl Alternation {
     /// The stage, before its first step.
     pub fn new(settings: AlternationSettings) -> Self {
         let state = State::Lower(DescentStep::new(settings.lower, 0));
-        Self { settings, alternation: 0, ticket: Ticket::default(), state }
+        let (ticket, memory) = (Ticket::default(), SolverMemory::default());
+        Self { settings, alternation: 0, ticket, state, memory }
     }
 
     fn after_lower(&self, index: u32) -> State {
@@ -136,7 +139,8 @@ impl Alternation {
     }
 
     fn upper(&self, index: u32) -> State {
-        let machine = Hypergradient::new(self.settings.hypergradient, index);
+        let machine =
+            Hypergradient::new(self.settings.hypergradient, index).with_memory(self.memory);
         State::Hypergradient { index, machine }
     }
 
@@ -219,7 +223,10 @@ impl Machine for Alternation {
             },
             State::Hypergradient { index, mut machine } => {
                 match forward(&mut machine, reply, scalars)? {
-                    Some(record) => self.on_hypergradient(index, record),
+                    Some(record) => {
+                        self.memory = machine.memory();
+                        self.on_hypergradient(index, record)
+                    }
                     None => State::Hypergradient { index, machine },
                 }
             }
@@ -233,7 +240,11 @@ impl Machine for Alternation {
                 expect_ack(reply)?;
                 match state {
                     State::LowerReport(record) => self.after_lower(record.index),
-                    State::Linearize => self.upper(self.alternation * self.settings.upper_steps),
+                    State::Linearize => {
+                        // Another matrix: what was kept belongs to the old one.
+                        self.memory = SolverMemory::default();
+                        self.upper(self.alternation * self.settings.upper_steps)
+                    }
                     State::UpperReport(record) => self.after_upper(record.index),
                     State::AlternationReport => {
                         self.alternation += 1;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::fraction;
 use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::report::{Rayleigh, correction_sq};
 use crate::{
     ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request, Termination, Ticket,
     UnexpectedReply,
@@ -17,6 +18,7 @@ use Register::{Direction, Product, Residual, Solution};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CgSettings {
     tolerance: f32,
+    correction_tolerance: f32,
     iterations_max: u16,
 }
 
@@ -32,7 +34,32 @@ impl CgSettings {
         if iterations_max == 0 {
             return Err(ConfigError::Zero { name: "iterations" });
         }
-        Ok(Self { tolerance, iterations_max })
+        Ok(Self { tolerance, correction_tolerance: 0.0, iterations_max })
+    }
+
+    /// Stop, also, at ‖r‖ ≤ `share` · ‖x − b‖, `share` in `[0, 1)`.
+    ///
+    /// With A ⪰ I this bounds the share of the second-order correction that is missed,
+    /// ‖x − x*‖/‖b − x*‖, by `share`/(1 − `share`): the same accuracy whether the correction is 1 % of x
+    /// or half of it, which one `tolerance` cannot give.
+    ///
+    /// # Errors
+    /// A share outside its range.
+    pub fn with_correction_tolerance(self, share: f32) -> Result<Self, ConfigError> {
+        fraction("correction_tolerance", share)?;
+        Ok(Self { correction_tolerance: share, ..self })
+    }
+
+    /// Whether an iterate with these squares is good enough.
+    pub(crate) fn reached(&self, residual_sq: f32, solution_sq: f32, correction_sq: f32) -> bool {
+        let share = self.correction_tolerance;
+        residual_sq <= self.tolerance * self.tolerance * solution_sq
+            || residual_sq <= share * share * correction_sq
+    }
+
+    /// The most products of a solve.
+    pub(crate) fn iterations_max(&self) -> u16 {
+        self.iterations_max
     }
 }
 
@@ -55,7 +82,7 @@ pub struct ConjugateGradient {
     residual_sq: f32,
     solution_sq: f32,
     alignment: f32,
-    rayleigh: Option<(f32, f32)>,
+    rayleigh: Rayleigh,
     products: u16,
 }
 
@@ -87,7 +114,7 @@ impl ConjugateGradient {
             residual_sq: 0.0,
             solution_sq: 0.0,
             alignment: 0.0,
-            rayleigh: None,
+            rayleigh: Rayleigh::default(),
             products: 0,
         }
     }
@@ -125,8 +152,8 @@ impl ConjugateGradient {
             solution_sq: self.solution_sq,
             residual_sq: Some(self.residual_sq),
             alignment: self.alignment,
-            rayleigh_max: self.rayleigh.map(|(_, high)| high),
-            rayleigh_min: self.rayleigh.map(|(low, _)| low),
+            rayleigh_max: self.rayleigh.max(),
+            rayleigh_min: self.rayleigh.min(),
         }
     }
 
@@ -144,20 +171,9 @@ impl ConjugateGradient {
 
     fn on_curvature(&mut self, curvature: f32, direction_sq: f32) -> State {
         self.products += 1;
-        let rayleigh = curvature / direction_sq;
-        // A direction whose square under- or overflowed gives no quotient: the scalars have left f32's
-        // range.
-        let in_range = direction_sq > 0.0 && direction_sq.is_finite();
-        if !(in_range && curvature.is_finite() && rayleigh.is_finite()) {
+        if !self.rayleigh.see(curvature, direction_sq) {
             return State::Done(Termination::NonFinite);
         }
-        self.rayleigh = Some(match self.rayleigh {
-            None => (rayleigh, rayleigh),
-            Some((low, high)) => (
-                if rayleigh < low { rayleigh } else { low },
-                if rayleigh > high { rayleigh } else { high },
-            ),
-        });
         if curvature <= 0.0 {
             // A is indefinite along p, not a rounding accident: an epsilon would only hide it.
             return State::Done(Termination::NegativeCurvature);
@@ -176,10 +192,10 @@ impl ConjugateGradient {
         let beta = residual_sq / self.residual_sq;
         self.residual_sq = residual_sq;
         self.solution_sq = solution_sq;
-        let tolerance = self.settings.tolerance;
+        let correction_sq = correction_sq(self.rhs_sq, solution_sq, self.alignment);
         if !(residual_sq.is_finite() && solution_sq.is_finite() && beta.is_finite()) {
             State::Done(Termination::NonFinite)
-        } else if residual_sq <= tolerance * tolerance * solution_sq {
+        } else if self.settings.reached(residual_sq, solution_sq, correction_sq) {
             State::Done(Termination::Converged)
         } else if self.products >= self.settings.iterations_max {
             State::Done(Termination::IterationLimit)

@@ -68,7 +68,8 @@ impl<E> From<UnexpectedReply> for DriveError<E> {
 /// Runs `machine` to its next event or to its end.
 ///
 /// An event is acknowledged when it is returned, so a machine stored at an event continues after it.
-/// `scalars` must hold the longest reply: 4, or twice the number of segments with LARS.
+/// `scalars` must hold the longest reply: 4 and the capacity of a bank, or, with LARS or the layer-wise
+/// solver, twice the number of segments.
 ///
 /// # Errors
 /// The driver's, or a refused reply, which is a fault of the driver.
@@ -149,10 +150,11 @@ fn perform_on_registers<P: RegisterFile>(
             file.dots(pairs, front(scalars, pairs.len())?).map_err(DriveError::Problem)?;
             Ok(Reply::Scalars(pairs.len() as u32))
         }
-        Request::BasisDots { bank, count, x } => {
-            let scalars = front(scalars, usize::from(count))?;
-            file.basis_dots(bank, x, scalars).map_err(DriveError::Problem)?;
-            Ok(Reply::Scalars(u32::from(count)))
+        Request::BasisDots { ref pairs, bank, count, x } => {
+            let pairs = pairs.as_slice();
+            let scalars = front(scalars, pairs.len() + usize::from(count))?;
+            file.basis_dots(pairs, bank, x, scalars).map_err(DriveError::Problem)?;
+            Ok(Reply::Scalars(scalars.len() as u32))
         }
         Request::Combine { bank, count, b, y } => {
             acknowledged(file.combine(bank, front(scalars, usize::from(count))?, b, y))

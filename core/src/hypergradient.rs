@@ -7,7 +7,7 @@ use crate::error::{check, non_negative, positive};
 use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
 use crate::{
     ConfigError, Evaluation, Machine, Pending, Register, Reply, Report, Request, Solver,
-    SolverSettings, Termination, Ticket, UnexpectedReply,
+    SolverMemory, SolverSettings, Termination, Ticket, UnexpectedReply,
 };
 use Register::{
     DirectGradient, DownstreamHeadDirect, DownstreamHeadGradient, Product, Residual, Solution,
@@ -67,6 +67,11 @@ impl HypergradientSettings {
         }
     }
 
+    /// Which solver, with its settings.
+    pub fn solver(&self) -> SolverSettings {
+        self.solver
+    }
+
     /// Whether products are asked for.
     pub fn uses_products(&self) -> bool {
         self.solver.uses_products()
@@ -122,6 +127,7 @@ pub struct Hypergradient {
     index: u32,
     ticket: Ticket,
     state: State,
+    memory: SolverMemory,
     loss_at_lower: f32,
     loss_at_upper: Option<f32>,
 }
@@ -156,9 +162,23 @@ impl Hypergradient {
             index,
             ticket: Ticket::default(),
             state: State::GradientAtLower,
+            memory: SolverMemory::default(),
             loss_at_lower: 0.0,
             loss_at_upper: None,
         }
+    }
+
+    /// The same, going on with what the solve before has left in the banks.
+    ///
+    /// For the same linearisation only; a new one begins with [`SolverMemory::default`].
+    #[must_use]
+    pub fn with_memory(self, memory: SolverMemory) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// What the next hypergradient on the same linearisation goes on with; complete at the end.
+    pub fn memory(&self) -> SolverMemory {
+        self.memory
     }
 
     /// The pending request; after the end, the last one.
@@ -205,7 +225,7 @@ impl Hypergradient {
 
     /// The state after a reply inside the solve.
     fn step_solve(
-        &self,
+        &mut self,
         mut solver: Solver,
         apply: Apply,
         reply: Reply,
@@ -220,7 +240,10 @@ impl Hypergradient {
         }
         solver.step(ticket, reply, scalars)?;
         Ok(match solver.pending() {
-            Pending::Done(report) => self.on_solved(report),
+            Pending::Done(report) => {
+                self.memory = solver.memory();
+                self.on_solved(report)
+            }
             _ => State::Solve { solver, apply: Apply::Product },
         })
     }
@@ -276,7 +299,7 @@ impl Machine for Hypergradient {
             State::GradientAtLower => {
                 let [loss] = expect_scalars(reply, scalars)?;
                 self.loss_at_lower = loss;
-                let solver = Solver::new(self.settings.solver);
+                let solver = Solver::new(self.settings.solver, self.memory);
                 State::Solve { solver, apply: Apply::Product }
             }
             State::Solve { solver, apply } => self.step_solve(solver, apply, reply, scalars)?,

@@ -10,7 +10,7 @@ use crate::{
 
 /// Takes the right-hand side for the solution, at no product.
 ///
-/// Its report is unverified (no residual) and ends in `IterationLimit`: it had none to converge with.
+/// Its report is [`Termination::Unverified`], without a residual.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -64,7 +64,7 @@ impl Machine for Identity {
                 } else if rhs_sq == 0.0 {
                     Termination::Converged
                 } else {
-                    Termination::IterationLimit
+                    Termination::Unverified
                 },
                 products: 0,
                 rhs_sq,

@@ -9,7 +9,7 @@
 //!
 //! | machine | asks for | built from |
 //! |---|---|---|
-//! | [`Solver`] ([`ConjugateGradient`], [`Identity`]) | products with `A`, dots, axpby | |
+//! | [`Solver`] ([`RecycledCg`], [`ConjugateGradient`], …) | products with `A`, dots, axpby | |
 //! | [`Hypergradient`] | products with `H`, upper gradients | a [`Solver`] |
 //! | [`Update`] | dots, axpby | optimiser coefficients |
 //! | [`Descent`] | gradients | [`Update`] |
@@ -31,6 +31,7 @@ mod optimizer;
 mod order;
 mod protocol;
 mod random;
+mod recycled_cg;
 mod report;
 mod schedule;
 mod solver;
@@ -51,7 +52,8 @@ pub use protocol::{
     UnexpectedReply,
 };
 pub use random::{Draws, Stream};
+pub use recycled_cg::{RecycledCg, RecycledCgSettings};
 pub use report::{Completion, Report, StepRecord, Termination, UpperRecord};
 pub use schedule::Schedule;
-pub use solver::{Solver, SolverSettings};
+pub use solver::{Solver, SolverMemory, SolverSettings};
 pub use update::{Update, UpdateReport};

@@ -52,14 +52,21 @@ pub trait RegisterFile {
         coefficients: &AdamCoefficients,
     ) -> Result<(), Self::Error>;
 
-    /// `scalars[i] ← bankᵢ · x`.
+    /// `scalars[i] ← xᵢ · yᵢ` for the `m` pairs, then `scalars[m + i] ← bankᵢ · x`.
+    ///
+    /// A device whose scalars are costly to read should override the default, which reads each alone.
     fn basis_dots(
         &mut self,
+        pairs: &[(Register, Register)],
         bank: Bank,
         x: Register,
         scalars: &mut [f32],
     ) -> Result<(), Self::Error> {
-        for (i, scalar) in (0..).zip(scalars) {
+        let (front, back) = scalars.split_at_mut(pairs.len());
+        if !pairs.is_empty() {
+            self.dots(pairs, front)?;
+        }
+        for (i, scalar) in (0..).zip(back) {
             self.dots(&[(Register::Banked(bank, i), x)], core::slice::from_mut(scalar))?;
         }
         Ok(())

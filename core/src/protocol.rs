@@ -84,6 +84,10 @@ impl Pairs {
     /// The most dots one request carries.
     pub const CAPACITY: usize = 4;
 
+    /// No pair, for a [`Request::BasisDots`] that carries nothing else.
+    pub const NONE: Self =
+        Self { pairs: [(Register::Residual, Register::Residual); Self::CAPACITY], count: 0 };
+
     /// The given pairs, in order. `N` is checked when the caller is compiled.
     pub const fn new<const N: usize>(given: [(Register, Register); N]) -> Self {
         const { assert!(N >= 1 && N <= Self::CAPACITY, "one to CAPACITY pairs") };
@@ -120,6 +124,9 @@ pub enum Evaluation {
 /// In the vector operations a coefficient of exactly 0 means that its vector is *not read* (it may be
 /// uninitialised or NaN), as in BLAS. "Scalars" is the workspace that the caller passes along; `S` is
 /// the number of segments (parameter tensors) of the register, a table of the driver.
+///
+/// Between two [events](Event) the workspace is the machine's: a driver writes no more of it than the
+/// scalars of its reply, and whoever puts a machine aside inside a step keeps the workspace with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -153,8 +160,11 @@ pub enum Request {
         /// The operands.
         pairs: Pairs,
     },
-    /// `scalars[i] ← bankᵢ · x` for `i < count`. Reply: `Scalars(count)`.
+    /// `scalars[i] ← xᵢ · yᵢ` for the `m` pairs, then `scalars[m + i] ← bankᵢ · x` for `i < count`.
+    /// Reply: `Scalars(m + count)`.
     BasisDots {
+        /// Dots that travel with those of the bank; may be [`Pairs::NONE`].
+        pairs: Pairs,
         /// Left operands.
         bank: Bank,
         /// How many of them.
@@ -379,6 +389,23 @@ pub(crate) fn expect_ack(found: Reply) -> Result<(), UnexpectedReply> {
         Ok(())
     } else {
         Err(UnexpectedReply::WrongReply { expected: Reply::Ack, found })
+    }
+}
+
+/// Refuses anything but `count` scalars that lie in the workspace.
+pub(crate) fn expect_count(
+    count: usize,
+    found: Reply,
+    scalars: &[f32],
+) -> Result<(), UnexpectedReply> {
+    let expected = Reply::Scalars(count as u32);
+    if found != expected {
+        Err(UnexpectedReply::WrongReply { expected, found })
+    } else if scalars.len() < count {
+        let (needed, found) = (count as u32, scalars.len() as u32);
+        Err(UnexpectedReply::ShortWorkspace { needed, found })
+    } else {
+        Ok(())
     }
 }
 

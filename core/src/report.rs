@@ -11,12 +11,16 @@ use serde::{Deserialize, Serialize};
 pub enum Termination {
     /// ‖r‖ ≤ tolerance · ‖x‖.
     Converged,
-    /// The allowed products are used up (none, for `identity`).
+    /// The allowed products are used up.
     IterationLimit,
     /// A direction with pᵀAp ≤ 0 appeared; x is the iterate before it.
     NegativeCurvature,
     /// A scalar was infinite or NaN, or a squared norm left the range of f32; x is not to be used.
     NonFinite,
+    /// No product of this solve's own has verified x.
+    Unverified,
+    /// The series grows; x is the sum before it did.
+    Diverging,
 }
 
 /// What is known about one solve of `A x = b`. Squares are kept so that solvers need no roots.
@@ -56,10 +60,61 @@ impl Report {
         (norms > 0.0).then(|| self.alignment / norms)
     }
 
+    /// ‖x − b‖/‖b‖, what second order changes; `None` where b = 0.
+    ///
+    /// Formed from the squares, so a correction below about 0.001 is lost in f32's rounding.
+    pub fn correction(&self) -> Option<f32> {
+        let squared = correction_sq(self.rhs_sq, self.solution_sq, self.alignment);
+        (self.rhs_sq > 0.0).then(|| libm::sqrtf(squared / self.rhs_sq))
+    }
+
     /// ‖x‖/‖b‖; `None` where b = 0.
     pub fn solution_ratio(&self) -> Option<f32> {
         (self.rhs_sq > 0.0).then(|| libm::sqrtf(self.solution_sq / self.rhs_sq))
     }
+}
+
+/// The smallest and the largest pᵀAp/pᵀp seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct Rayleigh {
+    range: Option<(f32, f32)>,
+}
+
+impl Rayleigh {
+    /// Takes one more quotient; `false` where the scalars have left f32's range.
+    ///
+    /// A direction whose square under- or overflowed gives no quotient.
+    pub(crate) fn see(&mut self, curvature: f32, direction_sq: f32) -> bool {
+        let quotient = curvature / direction_sq;
+        let in_range = direction_sq > 0.0 && direction_sq.is_finite();
+        if !(in_range && curvature.is_finite() && quotient.is_finite()) {
+            return false;
+        }
+        self.range = Some(match self.range {
+            None => (quotient, quotient),
+            Some((low, high)) => (
+                if quotient < low { quotient } else { low },
+                if quotient > high { quotient } else { high },
+            ),
+        });
+        true
+    }
+
+    pub(crate) fn max(&self) -> Option<f32> {
+        self.range.map(|(_, high)| high)
+    }
+
+    pub(crate) fn min(&self) -> Option<f32> {
+        self.range.map(|(low, _)| low)
+    }
+}
+
+/// ‖x − b‖² from its parts; never below 0.
+pub(crate) fn correction_sq(rhs_sq: f32, solution_sq: f32, alignment: f32) -> f32 {
+    let squared = (solution_sq - alignment) + (rhs_sq - alignment);
+    if squared > 0.0 { squared } else { 0.0 }
 }
 
 /// One step of descent.

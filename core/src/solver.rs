@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CgSettings, ConjugateGradient, Identity, Machine, Pending, Reply, Report, Request, Ticket,
-    UnexpectedReply,
+    CgSettings, ConjugateGradient, Identity, Machine, Pending, RecycledCg, RecycledCgSettings,
+    Reply, Report, Request, Ticket, UnexpectedReply,
 };
 
 /// Which solver, with its settings.
@@ -17,12 +17,61 @@ pub enum SolverSettings {
     ConjugateGradient(CgSettings),
     /// `identity`.
     Identity,
+    /// `recycled-cg`.
+    RecycledCg(RecycledCgSettings),
 }
 
 impl SolverSettings {
     /// Whether it asks for products, and so needs a linearisation.
     pub fn uses_products(&self) -> bool {
         !matches!(self, Self::Identity)
+    }
+
+    /// Vectors of [`Bank::Basis`](crate::Bank::Basis) that it uses at most.
+    pub fn basis(&self) -> u8 {
+        match self {
+            Self::ConjugateGradient(_) | Self::Identity => 0,
+            Self::RecycledCg(settings) => settings.capacity(),
+        }
+    }
+
+    /// Vectors of [`Bank::BasisProduct`](crate::Bank::BasisProduct) that it uses at most.
+    pub fn basis_products(&self) -> u8 {
+        match self {
+            Self::ConjugateGradient(_) | Self::Identity => 0,
+            Self::RecycledCg(settings) => settings.capacity(),
+        }
+    }
+
+    /// Scalars of its longest reply on vectors of `segments` segments.
+    pub fn scalars(&self, _segments: usize) -> usize {
+        4 + usize::from(self.basis())
+    }
+}
+
+/// What a solver knows of the vectors that it left in the banks, from one solve to the next.
+///
+/// Begins as [`Default`]; belongs to the banks' contents and is worthless without them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SolverMemory {
+    /// Vectors in use.
+    pub(crate) count: u8,
+    /// Where the next one goes.
+    pub(crate) next: u8,
+    /// Whether the last verified prediction was good enough.
+    pub(crate) trusted: bool,
+    /// Solves since then without a product.
+    pub(crate) unverified: u8,
+    /// Whether the bank has been made ready for solves.
+    pub(crate) prepared: bool,
+}
+
+impl SolverMemory {
+    /// Vectors in use.
+    pub fn count(&self) -> u8 {
+        self.count
     }
 }
 
@@ -35,25 +84,46 @@ pub enum Solver {
     ConjugateGradient(ConjugateGradient),
     /// `identity`.
     Identity(Identity),
+    /// `recycled-cg`.
+    RecycledCg(RecycledCg),
+}
+
+/// The same for each solver.
+macro_rules! each {
+    ($solver:expr, $machine:ident => $body:expr) => {
+        match $solver {
+            Solver::ConjugateGradient($machine) => $body,
+            Solver::Identity($machine) => $body,
+            Solver::RecycledCg($machine) => $body,
+        }
+    };
 }
 
 impl Solver {
-    /// A solve that has not begun.
-    pub fn new(settings: SolverSettings) -> Self {
+    /// A solve that has not begun; `memory` is that of the solve before, with the same A.
+    pub fn new(settings: SolverSettings, memory: SolverMemory) -> Self {
         match settings {
             SolverSettings::ConjugateGradient(settings) => {
                 Self::ConjugateGradient(ConjugateGradient::new(settings))
             }
             SolverSettings::Identity => Self::Identity(Identity::new()),
+            SolverSettings::RecycledCg(settings) => {
+                Self::RecycledCg(RecycledCg::new(settings, memory))
+            }
+        }
+    }
+
+    /// What the next solve goes on with.
+    pub fn memory(&self) -> SolverMemory {
+        match self {
+            Self::ConjugateGradient(_) | Self::Identity(_) => SolverMemory::default(),
+            Self::RecycledCg(machine) => machine.memory(),
         }
     }
 
     /// The pending request; after the end, the last one.
     pub(crate) fn request(&self) -> Request {
-        match self {
-            Self::ConjugateGradient(machine) => machine.request(),
-            Self::Identity(machine) => machine.request(),
-        }
+        each!(self, machine => machine.request())
     }
 }
 
@@ -61,10 +131,7 @@ impl Machine for Solver {
     type Output = Report;
 
     fn pending(&self) -> Pending<Report> {
-        match self {
-            Self::ConjugateGradient(machine) => machine.pending(),
-            Self::Identity(machine) => machine.pending(),
-        }
+        each!(self, machine => machine.pending())
     }
 
     fn step(
@@ -73,9 +140,6 @@ impl Machine for Solver {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        match self {
-            Self::ConjugateGradient(machine) => machine.step(ticket, reply, scalars),
-            Self::Identity(machine) => machine.step(ticket, reply, scalars),
-        }
+        each!(self, machine => machine.step(ticket, reply, scalars))
     }
 }

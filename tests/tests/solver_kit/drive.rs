@@ -40,7 +40,12 @@ fn with_basis() -> DenseDriver<Matrix> {
 fn basis_dots_are_the_dots_with_each_kept_vector() {
     let mut driver = with_basis();
     let mut scalars = [f32::NAN; 4];
-    let request = Request::BasisDots { bank: Bank::Basis, count: 3, x: Register::Residual };
+    let request = Request::BasisDots {
+        pairs: Pairs::NONE,
+        bank: Bank::Basis,
+        count: 3,
+        x: Register::Residual,
+    };
     assert_eq!(perform(&mut driver, request, &mut scalars), Ok(Reply::Scalars(3)));
     assert_eq!(scalars[..3], [1.0, 1.5, 4.0]);
     assert!(scalars[3].is_nan(), "only the reply is written");
@@ -115,7 +120,16 @@ fn a_workspace_that_is_too_short_is_reported_and_not_overrun() {
     for (request, needed) in [
         (Request::Dots { pairs: Pairs::new([pair, pair]) }, 2),
         (Request::Dots { pairs: Pairs::new([pair; 4]) }, 4),
-        (Request::BasisDots { bank: Bank::Basis, count: 3, x: pair.0 }, 3),
+        (Request::BasisDots { pairs: Pairs::NONE, bank: Bank::Basis, count: 3, x: pair.0 }, 3),
+        (
+            Request::BasisDots {
+                pairs: Pairs::new([pair]),
+                bank: Bank::Basis,
+                count: 3,
+                x: pair.0,
+            },
+            4,
+        ),
         (Request::Combine { bank: Bank::Basis, count: 3, b: 1.0, y: pair.0 }, 3),
     ] {
         for found in 0..needed {

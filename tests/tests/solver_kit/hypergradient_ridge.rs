@@ -109,7 +109,8 @@ impl bissl_core::RegisterFile for AsGeneral {
         segment_axpby(scalars: &[f32], x: Register, b: f32, y: Register) -> Result<(), DenseError>;
         adam(group: Group, gradient: Register, coefficients: &bissl_core::AdamCoefficients)
             -> Result<(), DenseError>;
-        basis_dots(bank: Bank, x: Register, scalars: &mut [f32]) -> Result<(), DenseError>;
+        basis_dots(pairs: &[(Register, Register)], bank: Bank, x: Register, scalars: &mut [f32])
+            -> Result<(), DenseError>;
         combine(bank: Bank, scalars: &[f32], b: f32, y: Register) -> Result<(), DenseError>;
         sketch(dst: Register, index: u32) -> Result<(), DenseError>;
     }

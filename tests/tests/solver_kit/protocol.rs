@@ -5,8 +5,8 @@
 use bissl_core::{
     Alternation, AlternationSettings, CgSettings, ConjugateGradient, Coupling, Descent,
     DescentSettings, DescentStep, Evaluation, Group, Hypergradient, HypergradientSettings,
-    Identity, Level, Linear, Optimizer, Register, Request, Schedule, Solver, SolverSettings,
-    Training,
+    Identity, Level, Linear, Optimizer, Register, Request, Schedule, Solver, SolverMemory,
+    SolverSettings, Training,
 };
 
 use crate::dense::{DenseDriver, linear};
@@ -80,7 +80,11 @@ fn the_choice_of_a_solver_keeps_the_protocol() {
     for (system, settings) in solves() {
         for choice in [SolverSettings::Identity, SolverSettings::ConjugateGradient(settings)] {
             let mut driver = linear(system.a.clone(), system.b.clone());
-            check(&record(Solver::new(choice), &mut Linear(&mut driver), 6));
+            check(&record(
+                Solver::new(choice, SolverMemory::default()),
+                &mut Linear(&mut driver),
+                6,
+            ));
         }
     }
 }

@@ -1,0 +1,414 @@
+//! Conjugate gradients that go on with the directions of earlier solves with the same matrix.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket};
+use crate::report::{Rayleigh, correction_sq};
+use crate::{
+    Bank, CgSettings, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request,
+    SolverMemory, Termination, Ticket, UnexpectedReply,
+};
+use Bank::{Basis, BasisProduct};
+use Register::{Banked, Direction, Product, Residual, Solution};
+
+/// When recycled conjugate gradients stop, and what they keep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RecycledCgSettings {
+    stop: CgSettings,
+    capacity: u8,
+    verify_every: u8,
+}
+
+impl RecycledCgSettings {
+    /// At most `capacity` ≥ 1 directions are kept, two vectors each; a full bank drops the oldest.
+    ///
+    /// `verify_every` ≥ 1: where the last verified prediction met the tolerances, up to
+    /// `verify_every` − 1 solves take their prediction without a product; 1 verifies every solve.
+    ///
+    /// # Errors
+    /// The setting that is out of its range.
+    pub fn new(stop: CgSettings, capacity: u8, verify_every: u8) -> Result<Self, ConfigError> {
+        for (name, count) in [("capacity", capacity), ("verify_every", verify_every)] {
+            if count == 0 {
+                return Err(ConfigError::Zero { name });
+            }
+        }
+        Ok(Self { stop, capacity, verify_every })
+    }
+
+    /// Directions that are kept at most.
+    pub fn capacity(&self) -> u8 {
+        self.capacity
+    }
+}
+
+/// Conjugate directions, started from what earlier solves with the same A have left.
+///
+/// The bank holds A-orthonormal directions P (pᵢᵀApⱼ = δᵢⱼ) and their products AP. A solve starts from
+/// the projection `P Pᵀb`, whose residual is known without a product, and its first direction is the
+/// rest of the identity's answer, `p₀ = b − P (AP)ᵀb`: a unit step along it gives
+/// `x₀ = b + P (Pᵀb − (AP)ᵀb)`, the *prediction* (`docs/method.md`). Every further direction is the
+/// residual made A-orthogonal to all that is kept (Erhel, Guyomarc'h 2000; Saad et al. 2000), the steps
+/// are exact line searches, so the A-norm of the error falls with every product. With an empty bank and
+/// room for all directions it is conjugate gradients with full orthogonalisation.
+///
+/// `Residual` holds b on entry and is consumed; `Solution` holds x at the end. One product and two
+/// replies with scalars an iteration, three replies before the first.
+///
+/// Departures from the literature: (1) the first direction is the rest of b and not the projected
+/// residual: A is a perturbed identity, so the unit step is nearly exact; (2) a direction with
+/// pᵀAp ≤ 0 ends the solve before its step, and before the first step the solve returns the prediction;
+/// it is never kept; (3) a solve whose prediction is trusted takes it without a product and says so.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RecycledCg {
+    settings: RecycledCgSettings,
+    memory: SolverMemory,
+    ticket: Ticket,
+    state: State,
+    rhs_sq: f32,
+    residual_sq: Option<f32>,
+    solution_sq: f32,
+    alignment: f32,
+    rayleigh: Rayleigh,
+    products: u16,
+}
+
+/// What is awaited.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    Coordinates,
+    Projection,
+    ProjectedResidual,
+    RightHandSide,
+    Products,
+    FirstDirection,
+    Prediction,
+    PredictedNorms,
+    Product,
+    Curvature,
+    Solution(Step),
+    Residual(Step),
+    Keep(Step),
+    KeepProduct(Step),
+    Norms(Step),
+    NextResidual,
+    NextDirection,
+    Done(Termination),
+}
+
+/// One step along a direction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+struct Step {
+    /// Its length.
+    alpha: f32,
+    /// pᵀr before it.
+    slope: f32,
+    /// pᵀAp; below 0 only where the step is the prediction's.
+    curvature: f32,
+    /// Whether the direction joins the bank.
+    kept: bool,
+}
+
+/// ‖p‖² below this share of what was left of before orthogonalisation: the rest is mostly rounding, and
+/// a kept multiple of rounding would not be conjugate to anything.
+const CANCELLED: f32 = 1e-6;
+
+impl RecycledCg {
+    /// A solve that has not begun; `memory` is that of the solve before, with the same A.
+    pub fn new(settings: RecycledCgSettings, memory: SolverMemory) -> Self {
+        Self {
+            settings,
+            memory,
+            ticket: Ticket::default(),
+            state: State::Coordinates,
+            rhs_sq: 0.0,
+            residual_sq: None,
+            solution_sq: 0.0,
+            alignment: 0.0,
+            rayleigh: Rayleigh::default(),
+            products: 0,
+        }
+    }
+
+    /// What the next solve goes on with.
+    pub fn memory(&self) -> SolverMemory {
+        self.memory
+    }
+
+    fn count(&self) -> usize {
+        usize::from(self.memory.count)
+    }
+
+    /// Slot of the newest direction.
+    fn slot(&self) -> u8 {
+        self.memory.next
+    }
+
+    /// The pending request; after the end, the last one.
+    pub(crate) fn request(&self) -> Request {
+        let count = self.memory.count;
+        match self.state {
+            State::Coordinates => {
+                let pairs = Pairs::new([(Residual, Residual)]);
+                Request::BasisDots { pairs, bank: Basis, count, x: Residual }
+            }
+            State::Projection => Request::Combine { bank: Basis, count, b: 0.0, y: Solution },
+            State::RightHandSide => Request::Copy { src: Residual, dst: Direction },
+            State::ProjectedResidual => {
+                Request::Combine { bank: BasisProduct, count, b: 1.0, y: Residual }
+            }
+            State::Products => {
+                let pairs = Pairs::NONE;
+                Request::BasisDots { pairs, bank: BasisProduct, count, x: Direction }
+            }
+            State::FirstDirection | State::NextDirection => {
+                Request::Combine { bank: Basis, count, b: 1.0, y: Direction }
+            }
+            State::Prediction => Request::Axpby { a: 1.0, x: Direction, b: 1.0, y: Solution },
+            State::PredictedNorms => {
+                Request::Dots { pairs: Pairs::new([(Solution, Solution), (Direction, Residual)]) }
+            }
+            State::Product => Request::Apply { src: Direction, dst: Product },
+            State::Curvature => Request::Dots {
+                pairs: Pairs::new([
+                    (Direction, Product),
+                    (Direction, Direction),
+                    (Direction, Residual),
+                ]),
+            },
+            State::Solution(Step { alpha, .. }) => {
+                Request::Axpby { a: alpha, x: Direction, b: 1.0, y: Solution }
+            }
+            State::Residual(Step { alpha, .. }) => {
+                Request::Axpby { a: -alpha, x: Product, b: 1.0, y: Residual }
+            }
+            State::Keep(Step { curvature, .. }) => Request::Axpby {
+                a: 1.0 / libm::sqrtf(curvature),
+                x: Direction,
+                b: 0.0,
+                y: Banked(Basis, self.slot()),
+            },
+            State::KeepProduct(Step { curvature, .. }) => Request::Axpby {
+                a: 1.0 / libm::sqrtf(curvature),
+                x: Product,
+                b: 0.0,
+                y: Banked(BasisProduct, self.slot()),
+            },
+            State::Norms(_) | State::Done(_) => Request::BasisDots {
+                pairs: Pairs::new([
+                    (Residual, Residual),
+                    (Solution, Solution),
+                    (Residual, Product),
+                    (Product, Product),
+                ]),
+                bank: BasisProduct,
+                count,
+                x: Residual,
+            },
+            State::NextResidual => Request::Copy { src: Residual, dst: Direction },
+        }
+    }
+
+    fn report(&self, termination: Termination) -> Report {
+        Report {
+            termination,
+            products: self.products,
+            rhs_sq: self.rhs_sq,
+            solution_sq: self.solution_sq,
+            residual_sq: self.residual_sq,
+            alignment: self.alignment,
+            rayleigh_max: self.rayleigh.max(),
+            rayleigh_min: self.rayleigh.min(),
+        }
+    }
+
+    /// Takes ‖b‖² and Pᵀb; leaves Pᵀb, the coefficients of the projection.
+    fn on_coordinates(&mut self, scalars: &mut [f32]) -> State {
+        let count = self.count();
+        let Some((first, rest)) = scalars.split_first() else { return self.state };
+        self.rhs_sq = *first;
+        self.alignment = rest.iter().take(count).map(|y| y * y).sum();
+        if !(self.rhs_sq.is_finite() && self.alignment.is_finite()) {
+            return State::Done(Termination::NonFinite);
+        }
+        scalars.copy_within(1..=count, 0);
+        State::Projection
+    }
+
+    /// The first direction is complete.
+    fn on_first_direction(&self) -> State {
+        let trusted =
+            self.memory.trusted && self.memory.unverified + 1 < self.settings.verify_every;
+        if trusted { State::Prediction } else { State::Product }
+    }
+
+    fn on_predicted_norms(&mut self, solution_sq: f32, slope: f32) -> State {
+        self.solution_sq = solution_sq;
+        self.alignment += slope;
+        self.memory.unverified += 1;
+        State::Done(if solution_sq.is_finite() && self.alignment.is_finite() {
+            Termination::Unverified
+        } else {
+            Termination::NonFinite
+        })
+    }
+
+    fn on_curvature(&mut self, curvature: f32, direction_sq: f32, slope: f32) -> State {
+        self.products += 1;
+        let source_sq = self.residual_sq.unwrap_or(self.rhs_sq);
+        if direction_sq == 0.0 {
+            // b lies in the span of the bank; what is missing from the residual is its norm.
+            let alpha = 0.0;
+            return State::Solution(Step { alpha, slope: 0.0, curvature: 0.0, kept: false });
+        }
+        if !self.rayleigh.see(curvature, direction_sq) || !slope.is_finite() {
+            return State::Done(Termination::NonFinite);
+        }
+        let alpha = match (curvature <= 0.0, self.products) {
+            (false, _) => slope / curvature,
+            // A is indefinite along p, not a rounding accident: an epsilon would only hide it.
+            (true, 1) => 1.0,
+            (true, _) => return State::Done(Termination::NegativeCurvature),
+        };
+        let kept = curvature > 0.0 && direction_sq > CANCELLED * source_sq;
+        if alpha.is_finite() {
+            State::Solution(Step { alpha, slope, curvature, kept })
+        } else {
+            State::Done(Termination::NonFinite)
+        }
+    }
+
+    /// After the products of the newest direction were kept.
+    fn on_kept(&mut self, step: Step) -> State {
+        let capacity = self.settings.capacity;
+        if self.memory.count < capacity {
+            self.memory.count += 1;
+        }
+        self.memory.next = if self.slot() + 1 < capacity { self.slot() + 1 } else { 0 };
+        State::Norms(step)
+    }
+
+    /// Takes the norms and (AP)ᵀr; leaves −(AP)ᵀr, the coefficients of the next direction.
+    fn on_norms(&mut self, step: Step, scalars: &mut [f32]) -> State {
+        let (count, settings) = (self.count(), self.settings);
+        let Some([residual_sq, solution_sq, overlap, product_sq]) = scalars.first_chunk().copied()
+        else {
+            return self.state;
+        };
+        self.residual_sq = Some(residual_sq);
+        self.solution_sq = solution_sq;
+        self.alignment += step.alpha * step.slope;
+        let correction_sq = correction_sq(self.rhs_sq, solution_sq, self.alignment);
+        if !(residual_sq.is_finite() && solution_sq.is_finite() && self.alignment.is_finite()) {
+            return State::Done(Termination::NonFinite);
+        }
+        if self.products == 1 {
+            // r of the prediction is r + (α − 1) A p.
+            let excess = step.alpha - 1.0;
+            let predicted_sq = residual_sq + 2.0 * excess * overlap + excess * excess * product_sq;
+            self.memory.trusted = step.curvature >= 0.0
+                && settings.stop.reached(predicted_sq, solution_sq, correction_sq);
+            self.memory.unverified = 0;
+        }
+        if step.alpha != 0.0 && step.curvature <= 0.0 {
+            State::Done(Termination::NegativeCurvature)
+        } else if settings.stop.reached(residual_sq, solution_sq, correction_sq) {
+            State::Done(Termination::Converged)
+        } else if step.alpha == 0.0 || self.products >= settings.stop.iterations_max() {
+            // Without a step the next direction would be the same one.
+            State::Done(Termination::IterationLimit)
+        } else {
+            scalars.copy_within(4..4 + count, 0);
+            negate(scalars, count);
+            State::NextResidual
+        }
+    }
+}
+
+fn negate(scalars: &mut [f32], count: usize) {
+    scalars.iter_mut().take(count).for_each(|scalar| *scalar = -*scalar);
+}
+
+impl Machine for RecycledCg {
+    type Output = Report;
+
+    fn pending(&self) -> Pending<Report> {
+        match self.state {
+            State::Done(termination) => Pending::Done(self.report(termination)),
+            _ => Pending::Request(self.ticket, self.request()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<(), UnexpectedReply> {
+        if let State::Done(_) = self.state {
+            return Err(UnexpectedReply::Ended);
+        }
+        expect_ticket(self.ticket, ticket)?;
+        let count = self.count();
+        self.state = match self.state {
+            State::Coordinates => {
+                expect_count(1 + count, reply, scalars)?;
+                self.on_coordinates(scalars)
+            }
+            State::Products => {
+                expect_count(count, reply, scalars)?;
+                negate(scalars, count);
+                State::FirstDirection
+            }
+            State::PredictedNorms => {
+                let [solution_sq, slope] = expect_scalars(reply, scalars)?;
+                self.on_predicted_norms(solution_sq, slope)
+            }
+            State::Curvature => {
+                let [curvature, direction_sq, slope] = expect_scalars(reply, scalars)?;
+                self.on_curvature(curvature, direction_sq, slope)
+            }
+            State::Norms(step) => {
+                expect_count(4 + count, reply, scalars)?;
+                self.on_norms(step, scalars)
+            }
+            state => {
+                expect_ack(reply)?;
+                match state {
+                    State::Projection if self.rhs_sq == 0.0 => {
+                        self.residual_sq = Some(0.0);
+                        State::Done(Termination::Converged)
+                    }
+                    State::Projection => State::RightHandSide,
+                    State::RightHandSide => {
+                        negate(scalars, count);
+                        State::ProjectedResidual
+                    }
+                    State::ProjectedResidual => State::Products,
+                    State::FirstDirection => self.on_first_direction(),
+                    State::Prediction => State::PredictedNorms,
+                    State::NextDirection => State::Product,
+                    State::Product => State::Curvature,
+                    State::Solution(step) => State::Residual(step),
+                    State::Residual(step) if !step.kept => State::Norms(step),
+                    State::Residual(step) => State::Keep(step),
+                    State::Keep(step) => State::KeepProduct(step),
+                    State::KeepProduct(step) => self.on_kept(step),
+                    State::NextResidual => State::NextDirection,
+                    other => other,
+                }
+            }
+        };
+        self.ticket = self.ticket.next();
+        Ok(())
+    }
+}
