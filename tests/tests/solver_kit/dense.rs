@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use bissl_core::{AdamCoefficients, Group, Operator, Register, RegisterFile};
+use bissl_core::{AdamCoefficients, Bank, Group, Operator, Register, RegisterFile};
 
 use crate::matrix::{Matrix, dot};
 
@@ -235,7 +235,18 @@ impl Operator for DenseDriver<Matrix> {
     }
 }
 
-/// The four work vectors of a solve of `a x = b`, b in place, the rest unwritten.
+/// Vectors of each bank that [`linear`] has.
+pub(crate) const BANKED: u8 = 16;
+
+/// Both banks.
+pub(crate) fn banks() -> Vec<Register> {
+    [Bank::Basis, Bank::BasisProduct]
+        .into_iter()
+        .flat_map(|bank| (0..BANKED).map(move |i| Register::Banked(bank, i)))
+        .collect()
+}
+
+/// The four work vectors and the banks of a solve of `a x = b`, b in place, the rest unwritten.
 ///
 /// Each is two parameter tensors, so that a step length taken block by block would be another one.
 pub(crate) fn linear(a: Matrix, b: Vec<f64>) -> DenseDriver<Matrix> {
@@ -243,7 +254,8 @@ pub(crate) fn linear(a: Matrix, b: Vec<f64>) -> DenseDriver<Matrix> {
     let n = b.len();
     let tensors = [n / 2, n - n / 2];
     let driver =
-        DenseDriver::new(a).unwritten(n, &[Solution, Direction, Product]).with(Residual, b);
+        DenseDriver::new(a).unwritten(n, &[Solution, Direction, Product]).unwritten(n, &banks());
+    let driver = driver.with(Residual, b);
     [Solution, Direction, Product, Residual]
         .into_iter()
         .fold(driver, |driver, register| driver.with_segments(register, &tensors))

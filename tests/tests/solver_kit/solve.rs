@@ -26,7 +26,7 @@ const REQUESTS_MAX: usize = 20_000;
 /// Runs a solver to its end.
 pub(crate) fn watch<M: Machine<Output = Report>>(mut machine: M, system: &System) -> Solve {
     let mut driver = linear(system.a.clone(), system.b.clone());
-    let mut scalars = [f32::NAN; 4];
+    let mut scalars = [f32::NAN; 64];
     let (mut iterates, mut quotients) = (Vec::new(), Vec::new());
     for _ in 0..REQUESTS_MAX {
         let (ticket, request) = match machine.pending() {
