@@ -4,7 +4,7 @@ use bissl_core::{
     CgSettings, ConjugateGradient, Driver, Linear, Machine, Pending, Register, Report, Request,
 };
 
-use crate::dense::linear;
+use crate::dense::{DenseDriver, linear};
 use crate::matrix::{Matrix, dot};
 use crate::systems::System;
 
@@ -26,6 +26,15 @@ const REQUESTS_MAX: usize = 20_000;
 /// Runs a solver to its end.
 pub(crate) fn watch<M: Machine<Output = Report>>(mut machine: M, system: &System) -> Solve {
     let mut driver = linear(system.a.clone(), system.b.clone());
+    watch_on(&mut driver, &mut machine, system)
+}
+
+/// The same on registers in which an earlier solve may have left something; b in `Residual`.
+pub(crate) fn watch_on<M: Machine<Output = Report>>(
+    driver: &mut DenseDriver<Matrix>,
+    machine: &mut M,
+    system: &System,
+) -> Solve {
     let mut scalars = [f32::NAN; 64];
     let (mut iterates, mut quotients) = (Vec::new(), Vec::new());
     for _ in 0..REQUESTS_MAX {
@@ -37,9 +46,10 @@ pub(crate) fn watch<M: Machine<Output = Report>>(mut machine: M, system: &System
                 return Solve { report, x, iterates, quotients };
             }
         };
-        let reply = Linear(&mut driver).perform(&request, &mut scalars).unwrap();
+        let reply = Linear(driver).perform(&request, &mut scalars).unwrap();
         match request {
-            Request::Axpby { y: Register::Solution, .. } => {
+            Request::Axpby { y: Register::Solution, .. }
+            | Request::SegmentAxpby { y: Register::Solution, .. } => {
                 iterates.push(driver.read(Register::Solution).to_vec());
             }
             Request::Apply { src, dst } => {

@@ -137,7 +137,11 @@ pub(crate) fn wrong_replies_are_refused<M: Machine<Output: Debug> + Plain>(tape:
             let offered = (exchange.ticket, wrong);
             match refuse(machine, offered, &exchange.given) {
                 UnexpectedReply::WrongReply { expected, found } => {
-                    assert_eq!((expected, found), (nearest_answer(exchange, wrong), wrong));
+                    assert_eq!(found, wrong);
+                    // A machine that has learnt the number of segments names the answer itself.
+                    if expected != exchange.reply {
+                        assert_eq!(expected, nearest_answer(exchange, wrong));
+                    }
                 }
                 other => panic!("{wrong:?} was refused as {other:?} by {machine:?}"),
             }
