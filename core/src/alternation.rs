@@ -65,6 +65,11 @@ impl AlternationSettings {
                 return Err(ConfigError::OutOfRange { name, value: count as f32, range });
             }
         }
+        let gradients = hypergradient.solver().gradients();
+        if u32::from(gradients) > lower.steps {
+            let (value, range) = (gradients.into(), "at most lower_steps");
+            return Err(ConfigError::OutOfRange { name: "gradients", value, range });
+        }
         let Some(proximity) = hypergradient.proximity() else {
             return Err(ConfigError::Zero { name: "proximity" });
         };
@@ -87,13 +92,24 @@ impl AlternationSettings {
     pub fn alternations(&self) -> u32 {
         self.alternations
     }
+
+    /// Lower step `index`; where the solver takes gradients, the last of an alternation keep theirs.
+    fn lower_step(&self, index: u32) -> DescentStep {
+        let step = DescentStep::new(self.lower, index);
+        let first = self.lower_steps - u32::from(self.hypergradient.solver().gradients());
+        match (index % self.lower_steps).checked_sub(first) {
+            Some(slot) => step.keeping(slot as u8),
+            None => step,
+        }
+    }
 }
 
 /// T alternations of N_L lower steps and N_U upper steps (arXiv 2410.02387, algorithm 1).
 ///
 /// Lower first, then upper. The pretext batch of the products is fixed by `Linearize` before the first
-/// upper step of an alternation, and what solvers keep is dropped there. Optimiser states and schedules run on over the alternations. The
-/// result of the stage is θ_P.
+/// upper step of an alternation, and what solvers keep is dropped there; a solver that takes gradients
+/// instead finds those of the last lower steps in `Basis`. Optimiser states and schedules run on over
+/// the alternations. The result of the stage is θ_P.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -122,18 +138,19 @@ enum State {
 impl Alternation {
     /// The stage, before its first step.
     pub fn new(settings: AlternationSettings) -> Self {
-        let state = State::Lower(DescentStep::new(settings.lower, 0));
+        let state = State::Lower(settings.lower_step(0));
         let (ticket, memory) = (Ticket::default(), SolverMemory::default());
         Self { settings, alternation: 0, ticket, state, memory }
     }
 
-    fn after_lower(&self, index: u32) -> State {
+    fn after_lower(&mut self, index: u32) -> State {
         let next = index + 1;
         if next < (self.alternation + 1) * self.settings.lower_steps {
-            State::Lower(DescentStep::new(self.settings.lower, next))
+            State::Lower(self.settings.lower_step(next))
         } else if self.settings.hypergradient.uses_products() {
             State::Linearize
         } else {
+            self.memory = SolverMemory::filled(self.settings.hypergradient.solver().gradients());
             self.upper(self.alternation * self.settings.upper_steps)
         }
     }
@@ -250,7 +267,7 @@ impl Machine for Alternation {
                         self.alternation += 1;
                         if self.alternation < self.settings.alternations {
                             let index = self.alternation * self.settings.lower_steps;
-                            State::Lower(DescentStep::new(self.settings.lower, index))
+                            State::Lower(self.settings.lower_step(index))
                         } else {
                             State::Done(Completion::Finished)
                         }

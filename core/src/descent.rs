@@ -7,10 +7,10 @@ use crate::error::positive;
 use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
 use crate::update::UpdateSettings;
 use crate::{
-    Completion, ConfigError, Evaluation, Event, Group, Machine, Optimizer, Pairs, Pending,
+    Bank, Completion, ConfigError, Evaluation, Event, Group, Machine, Optimizer, Pairs, Pending,
     Register, Reply, Request, Schedule, StepRecord, Ticket, UnexpectedReply, Update,
 };
-use Register::{Direction, Parameter, Residual};
+use Register::{Banked, Direction, Parameter, Residual};
 
 /// How one level is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,6 +85,7 @@ impl DescentSettings {
 pub struct DescentStep {
     settings: DescentSettings,
     index: u32,
+    keep: Option<u8>,
     ticket: Ticket,
     state: StepState,
     loss: f32,
@@ -96,6 +97,7 @@ pub struct DescentStep {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum StepState {
     Gradient,
+    Keep { slot: u8 },
     CopyLower { proximity: f32 },
     SubtractUpper { proximity: f32 },
     Distance { proximity: f32 },
@@ -110,11 +112,20 @@ impl DescentStep {
         Self {
             settings,
             index,
+            keep: None,
             ticket: Ticket::default(),
             state: StepState::Gradient,
             loss: 0.0,
             distance: None,
         }
+    }
+
+    /// The same, putting the loss's own gradient into slot `slot` of `Basis`, for [`Mfac`](crate::Mfac).
+    ///
+    /// Before proximity, weight decay and clipping; a frozen backbone has no gradient and keeps none.
+    #[must_use]
+    pub fn keeping(self, slot: u8) -> Self {
+        Self { keep: self.settings.backbone.then_some(slot), ..self }
     }
 
     /// The pending request; after the end, the last one.
@@ -126,6 +137,9 @@ impl DescentStep {
                 backbone: self.settings.backbone.then_some(Residual),
                 head: self.settings.head().1,
             },
+            StepState::Keep { slot } => {
+                Request::Copy { src: Residual, dst: Banked(Bank::Basis, slot) }
+            }
             StepState::CopyLower { .. } => {
                 Request::Copy { src: Parameter(Group::LowerBackbone), dst: Direction }
             }
@@ -140,6 +154,14 @@ impl DescentStep {
                 Request::Axpby { a: proximity, x: Direction, b: 1.0, y: Residual }
             }
             StepState::Update(update) => update.request(),
+        }
+    }
+
+    /// What follows the loss's own gradient.
+    fn after_gradient(&self) -> StepState {
+        match self.settings.proximity {
+            Some(proximity) => StepState::CopyLower { proximity },
+            None => self.update(),
         }
     }
 
@@ -201,11 +223,11 @@ impl Machine for DescentStep {
             StepState::Gradient => {
                 let [loss] = expect_scalars(reply, scalars)?;
                 self.loss = loss;
-                match self.settings.proximity {
+                match self.keep {
                     // A finite gradient may come with it, but not one to be followed.
                     _ if !loss.is_finite() => StepState::Done { gradient_norm: f32::NAN },
-                    Some(proximity) => StepState::CopyLower { proximity },
-                    None => self.update(),
+                    Some(slot) => StepState::Keep { slot },
+                    None => self.after_gradient(),
                 }
             }
             StepState::Distance { proximity } => {
@@ -217,6 +239,7 @@ impl Machine for DescentStep {
             state => {
                 expect_ack(reply)?;
                 match state {
+                    StepState::Keep { .. } => self.after_gradient(),
                     StepState::CopyLower { proximity } => StepState::SubtractUpper { proximity },
                     StepState::SubtractUpper { proximity } => StepState::Distance { proximity },
                     StepState::AddProximity { .. } => self.update(),

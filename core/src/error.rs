@@ -20,6 +20,11 @@ pub enum ConfigError {
         /// The setting, as in the configuration.
         name: &'static str,
     },
+    /// The solver is for a coupling by proximity and was given a general one.
+    NeedsProximity {
+        /// The solver, as in the configuration.
+        solver: &'static str,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -29,6 +34,9 @@ impl fmt::Display for ConfigError {
                 write!(f, "{name} is {value}, expected {range}")
             }
             Self::Zero { name } => write!(f, "{name} is 0, expected at least 1"),
+            Self::NeedsProximity { solver } => {
+                write!(f, "solver {solver} on a general coupling, expected one by proximity")
+            }
         }
     }
 }

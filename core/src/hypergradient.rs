@@ -43,7 +43,8 @@ impl HypergradientSettings {
     /// `damping` δ ≥ 0; `direct_weight` γ ≥ 0, and at 0 the direct term is not evaluated.
     ///
     /// # Errors
-    /// The setting that is out of its range.
+    /// The setting that is out of its range; a solver that does not fit the coupling: `mfac` with a
+    /// proximity other than the coupling's, `mfac` or `nystrom` with a general one.
     pub fn new(
         coupling: Coupling,
         damping: f32,
@@ -54,6 +55,7 @@ impl HypergradientSettings {
             positive("proximity", weight)?;
             check("damping", damping, (weight + damping).is_finite(), "finite with proximity")?;
         }
+        check_solver(coupling, solver)?;
         non_negative("damping", damping)?;
         non_negative("direct_weight", direct_weight)?;
         Ok(Self { coupling, damping, direct_weight, solver })
@@ -98,6 +100,25 @@ impl HypergradientSettings {
             Coupling::Proximity { .. } => Product,
             Coupling::General => DirectGradient,
         }
+    }
+}
+
+/// Refuses a solver that would solve another system than the coupling's.
+fn check_solver(coupling: Coupling, solver: SolverSettings) -> Result<(), ConfigError> {
+    match (solver, coupling) {
+        (SolverSettings::Mfac(settings), Coupling::Proximity { weight })
+            if settings.proximity() != weight =>
+        {
+            let (name, range) = ("mfac proximity", "the coupling's proximity");
+            Err(ConfigError::OutOfRange { name, value: settings.proximity(), range })
+        }
+        (SolverSettings::Mfac(_), Coupling::General) => {
+            Err(ConfigError::NeedsProximity { solver: "mfac" })
+        }
+        (SolverSettings::Nystrom(_), Coupling::General) => {
+            Err(ConfigError::NeedsProximity { solver: "nystrom" })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CgSettings, ConjugateGradient, Identity, Machine, Pending, RecycledCg, RecycledCgSettings,
-    Reply, Report, Request, Ticket, UnexpectedReply,
+    CgSettings, ConjugateGradient, Identity, Machine, Mfac, MfacSettings, Nystrom, NystromSettings,
+    Pending, RecycledCg, RecycledCgSettings, Reply, Report, Request, Ticket, UnexpectedReply,
 };
 
 /// Which solver, with its settings.
@@ -19,12 +19,16 @@ pub enum SolverSettings {
     Identity,
     /// `recycled-cg`.
     RecycledCg(RecycledCgSettings),
+    /// `mfac`.
+    Mfac(MfacSettings),
+    /// `nystrom`.
+    Nystrom(NystromSettings),
 }
 
 impl SolverSettings {
     /// Whether it asks for products, and so needs a linearisation.
     pub fn uses_products(&self) -> bool {
-        !matches!(self, Self::Identity)
+        !matches!(self, Self::Identity | Self::Mfac(_))
     }
 
     /// Vectors of [`Bank::Basis`](crate::Bank::Basis) that it uses at most.
@@ -32,6 +36,8 @@ impl SolverSettings {
         match self {
             Self::ConjugateGradient(_) | Self::Identity => 0,
             Self::RecycledCg(settings) => settings.capacity(),
+            Self::Mfac(settings) => settings.gradients(),
+            Self::Nystrom(settings) => settings.rank(),
         }
     }
 
@@ -40,6 +46,16 @@ impl SolverSettings {
         match self {
             Self::ConjugateGradient(_) | Self::Identity => 0,
             Self::RecycledCg(settings) => settings.capacity(),
+            Self::Mfac(_) => 0,
+            Self::Nystrom(settings) => settings.rank(),
+        }
+    }
+
+    /// Lower gradients that it takes from the lower phase instead of products.
+    pub fn gradients(&self) -> u8 {
+        match self {
+            Self::Mfac(settings) => settings.gradients(),
+            _ => 0,
         }
     }
 
@@ -69,6 +85,22 @@ pub struct SolverMemory {
 }
 
 impl SolverMemory {
+    /// A bank whose first `count` vectors somebody else has filled, for [`Mfac`].
+    ///
+    /// Where a [`Hypergradient`](crate::Hypergradient) runs without an
+    /// [`Alternation`](crate::Alternation): the lower gradients lie in `Basis`.
+    pub const fn filled(count: u8) -> Self {
+        Self { count, next: 0, trusted: false, unverified: 0, prepared: false }
+    }
+
+    /// A bank that is ready for solves; `None`: its preparation failed, nothing in it is of use.
+    pub(crate) const fn prepared(count: Option<u8>) -> Self {
+        match count {
+            Some(count) => Self { prepared: true, ..Self::filled(count) },
+            None => Self::filled(0),
+        }
+    }
+
     /// Vectors in use.
     pub fn count(&self) -> u8 {
         self.count
@@ -86,6 +118,10 @@ pub enum Solver {
     Identity(Identity),
     /// `recycled-cg`.
     RecycledCg(RecycledCg),
+    /// `mfac`.
+    Mfac(Mfac),
+    /// `nystrom`.
+    Nystrom(Nystrom),
 }
 
 /// The same for each solver.
@@ -95,6 +131,8 @@ macro_rules! each {
             Solver::ConjugateGradient($machine) => $body,
             Solver::Identity($machine) => $body,
             Solver::RecycledCg($machine) => $body,
+            Solver::Mfac($machine) => $body,
+            Solver::Nystrom($machine) => $body,
         }
     };
 }
@@ -110,6 +148,8 @@ impl Solver {
             SolverSettings::RecycledCg(settings) => {
                 Self::RecycledCg(RecycledCg::new(settings, memory))
             }
+            SolverSettings::Mfac(settings) => Self::Mfac(Mfac::new(settings, memory)),
+            SolverSettings::Nystrom(settings) => Self::Nystrom(Nystrom::new(settings, memory)),
         }
     }
 
@@ -118,6 +158,8 @@ impl Solver {
         match self {
             Self::ConjugateGradient(_) | Self::Identity(_) => SolverMemory::default(),
             Self::RecycledCg(machine) => machine.memory(),
+            Self::Mfac(machine) => machine.memory(),
+            Self::Nystrom(machine) => machine.memory(),
         }
     }
 

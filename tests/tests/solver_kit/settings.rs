@@ -12,6 +12,7 @@ use crate::protocol::{SGD, level};
 fn name<T: std::fmt::Debug>(result: Result<T, ConfigError>) -> &'static str {
     match result.unwrap_err() {
         ConfigError::OutOfRange { name, .. } | ConfigError::Zero { name } => name,
+        ConfigError::NeedsProximity { solver } => solver,
     }
 }
 

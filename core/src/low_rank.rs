@@ -1,0 +1,244 @@
+//! `(I + G Gᵀ/s)^{-1} b` for a few vectors G, without a product.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket};
+use crate::{
+    Bank, Machine, Pairs, Pending, Register, Reply, Report, Request, Termination, Ticket,
+    UnexpectedReply,
+};
+use Bank::Basis;
+use Register::{Banked, Product, Residual, Solution};
+
+/// Solves `(I + Σ gᵢgᵢᵀ/s) x = b` with `count` vectors gᵢ and a shift s > 0.
+///
+/// *Preparation.* With `Mᵢ = I + Σ_{j ≤ i} gⱼgⱼᵀ/s` and `u = Mᵢ₋₁^{-1} gᵢ`, Sherman and Morrison give
+/// `Mᵢ^{-1} = Mᵢ₋₁^{-1} − u uᵀ/(s + gᵢᵀu)`. So with `hᵢ = u/√(s + gᵢᵀu)`, by induction,
+///
+/// ```text
+/// Mᵢ^{-1} = I − Σ_{j ≤ i} hⱼhⱼᵀ,      u = gᵢ − Σ_{j < i} hⱼ (hⱼᵀgᵢ),
+/// ```
+///
+/// which is M-FAC's recursion (Frantar, Kurtic, Alistarh 2021) with its divisors taken into h, so that
+/// no scalar has to be kept. hᵢ goes to slot i of `Basis` and may replace gᵢ there: gᵢ is read until
+/// then and not after. *Solve.* `x = b − Σ hᵢ (hᵢᵀb)`.
+///
+/// b lies in `Residual` and stays there, x in `Solution`; the preparation uses `Product` alone. Two
+/// replies with scalars a vector, and two for the solve. gᵢᵀu is a square in exact arithmetic: below 0
+/// it is the rounding of a gᵢ in the span of the others, and counts as 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct LowRank {
+    count: u8,
+    ticket: Ticket,
+    state: State,
+    rhs_sq: f32,
+    solution_sq: f32,
+    alignment: f32,
+}
+
+/// What is awaited.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    Vector(Preparation),
+    Overlaps(Preparation),
+    Reduced(Preparation),
+    Square(Preparation),
+    Kept(Preparation, f32),
+    Coordinates,
+    RightHandSide,
+    Solution,
+    Norms,
+    Done { termination: Termination, prepared: bool },
+}
+
+/// Which vector is being reduced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+struct Preparation {
+    source: Bank,
+    shift: f32,
+    slot: u8,
+}
+
+impl LowRank {
+    /// Prepares the first `count` vectors of `source`, then solves; `shift` s > 0.
+    pub(crate) fn preparing(source: Bank, shift: f32, count: u8) -> Self {
+        let first = Preparation { source, shift, slot: 0 };
+        Self { state: State::next(first, count), ..Self::prepared(count) }
+    }
+
+    /// Solves with the `count` vectors that an earlier solve has left in `Basis`.
+    pub(crate) fn prepared(count: u8) -> Self {
+        let (ticket, state) = (Ticket::default(), State::Coordinates);
+        Self { count, ticket, state, rhs_sq: 0.0, solution_sq: 0.0, alignment: 0.0 }
+    }
+
+    /// Vectors that later solves may go on with; `None` where the preparation failed.
+    pub(crate) fn kept(&self) -> Option<u8> {
+        match self.state {
+            State::Done { prepared, .. } => prepared.then_some(self.count),
+            _ => None,
+        }
+    }
+
+    /// The pending request; after the end, the last one.
+    pub(crate) fn request(&self) -> Request {
+        match self.state {
+            State::Vector(Preparation { source, slot, .. }) => {
+                Request::Copy { src: Banked(source, slot), dst: Product }
+            }
+            State::Overlaps(Preparation { slot, .. }) => {
+                let pairs = Pairs::NONE;
+                Request::BasisDots { pairs, bank: Basis, count: slot, x: Product }
+            }
+            State::Reduced(Preparation { slot, .. }) => {
+                Request::Combine { bank: Basis, count: slot, b: 1.0, y: Product }
+            }
+            State::Square(Preparation { source, slot, .. }) => {
+                Request::Dots { pairs: Pairs::new([(Banked(source, slot), Product)]) }
+            }
+            State::Kept(Preparation { slot, .. }, factor) => {
+                Request::Axpby { a: factor, x: Product, b: 0.0, y: Banked(Basis, slot) }
+            }
+            State::Coordinates => {
+                let pairs = Pairs::new([(Residual, Residual)]);
+                Request::BasisDots { pairs, bank: Basis, count: self.count, x: Residual }
+            }
+            State::RightHandSide => Request::Copy { src: Residual, dst: Solution },
+            State::Solution => {
+                Request::Combine { bank: Basis, count: self.count, b: 1.0, y: Solution }
+            }
+            State::Norms | State::Done { .. } => {
+                Request::Dots { pairs: Pairs::new([(Solution, Solution), (Residual, Solution)]) }
+            }
+        }
+    }
+
+    fn report(&self, termination: Termination) -> Report {
+        Report {
+            termination,
+            products: 0,
+            rhs_sq: self.rhs_sq,
+            solution_sq: self.solution_sq,
+            residual_sq: (termination == Termination::Converged).then_some(0.0),
+            alignment: self.alignment,
+            rayleigh_max: None,
+            rayleigh_min: None,
+        }
+    }
+
+    /// Takes ‖b‖² and hᵢᵀb; leaves −hᵢᵀb, the coefficients of the correction.
+    fn on_coordinates(&mut self, scalars: &mut [f32]) -> State {
+        let count = usize::from(self.count);
+        let Some(rhs_sq) = scalars.first().copied() else { return self.state };
+        self.rhs_sq = rhs_sq;
+        negate_after(1, scalars, count);
+        if rhs_sq.is_finite() { State::RightHandSide } else { State::non_finite(true) }
+    }
+
+    fn on_norms(&mut self, solution_sq: f32, alignment: f32) -> State {
+        self.solution_sq = solution_sq;
+        self.alignment = alignment;
+        let termination = if !(solution_sq.is_finite() && alignment.is_finite()) {
+            Termination::NonFinite
+        } else if self.rhs_sq == 0.0 {
+            Termination::Converged
+        } else {
+            Termination::Unverified
+        };
+        State::Done { termination, prepared: true }
+    }
+}
+
+impl State {
+    /// Reduces this vector, or solves where there is none.
+    fn next(preparation: Preparation, count: u8) -> Self {
+        if preparation.slot < count { Self::Vector(preparation) } else { Self::Coordinates }
+    }
+
+    fn non_finite(prepared: bool) -> Self {
+        Self::Done { termination: Termination::NonFinite, prepared }
+    }
+
+    /// Takes gᵀu.
+    fn on_square(preparation: Preparation, square: f32) -> Self {
+        let square = if square < 0.0 { 0.0 } else { square };
+        let divisor = preparation.shift + square;
+        if divisor.is_finite() {
+            Self::Kept(preparation, 1.0 / libm::sqrtf(divisor))
+        } else {
+            Self::non_finite(false)
+        }
+    }
+}
+
+/// Leaves, negated, the `count` scalars that follow the first `skipped`: what a projection subtracts.
+pub(crate) fn negate_after(skipped: usize, scalars: &mut [f32], count: usize) {
+    scalars.copy_within(skipped..skipped + count, 0);
+    scalars.iter_mut().take(count).for_each(|scalar| *scalar = -*scalar);
+}
+
+impl Machine for LowRank {
+    type Output = Report;
+
+    fn pending(&self) -> Pending<Report> {
+        match self.state {
+            State::Done { termination, .. } => Pending::Done(self.report(termination)),
+            _ => Pending::Request(self.ticket, self.request()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<(), UnexpectedReply> {
+        if let State::Done { .. } = self.state {
+            return Err(UnexpectedReply::Ended);
+        }
+        expect_ticket(self.ticket, ticket)?;
+        self.state = match self.state {
+            State::Overlaps(preparation) => {
+                let count = usize::from(preparation.slot);
+                expect_count(count, reply, scalars)?;
+                negate_after(0, scalars, count);
+                State::Reduced(preparation)
+            }
+            State::Square(preparation) => {
+                let [square] = expect_scalars(reply, scalars)?;
+                State::on_square(preparation, square)
+            }
+            State::Coordinates => {
+                expect_count(1 + usize::from(self.count), reply, scalars)?;
+                self.on_coordinates(scalars)
+            }
+            State::Norms => {
+                let [solution_sq, alignment] = expect_scalars(reply, scalars)?;
+                self.on_norms(solution_sq, alignment)
+            }
+            state => {
+                expect_ack(reply)?;
+                match state {
+                    State::Vector(preparation) => State::Overlaps(preparation),
+                    State::Reduced(preparation) => State::Square(preparation),
+                    State::Kept(preparation, _) => {
+                        let slot = preparation.slot + 1;
+                        State::next(Preparation { slot, ..preparation }, self.count)
+                    }
+                    State::RightHandSide => State::Solution,
+                    State::Solution => State::Norms,
+                    other => other,
+                }
+            }
+        };
+        self.ticket = self.ticket.next();
+        Ok(())
+    }
+}
