@@ -258,8 +258,8 @@ impl Machine for Alternation {
                 match state {
                     State::LowerReport(record) => self.after_lower(record.index),
                     State::Linearize => {
-                        // Another matrix: what was kept belongs to the old one.
-                        self.memory = SolverMemory::default();
+                        let solver = self.settings.hypergradient.solver();
+                        self.memory = self.memory.relinearized(&solver);
                         self.upper(self.alternation * self.settings.upper_steps)
                     }
                     State::UpperReport(record) => self.after_upper(record.index),

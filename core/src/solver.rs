@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CgSettings, ConjugateGradient, Identity, Machine, Mfac, MfacSettings, Nystrom, NystromSettings,
-    Pending, RecycledCg, RecycledCgSettings, Reply, Report, Request, Ticket, UnexpectedReply,
+    CgSettings, ConjugateGradient, Identity, Layerwise, LayerwiseSettings, Machine, Mfac,
+    MfacSettings, Neumann, NeumannSettings, Nystrom, NystromSettings, Pending, RecycledCg,
+    RecycledCgSettings, Reply, Report, Request, Soba, SobaSettings, Ticket, UnexpectedReply,
 };
 
 /// Which solver, with its settings.
@@ -23,6 +24,12 @@ pub enum SolverSettings {
     Mfac(MfacSettings),
     /// `nystrom`.
     Nystrom(NystromSettings),
+    /// `layerwise`.
+    Layerwise(LayerwiseSettings),
+    /// `neumann`.
+    Neumann(NeumannSettings),
+    /// `soba`.
+    Soba(SobaSettings),
 }
 
 impl SolverSettings {
@@ -34,7 +41,8 @@ impl SolverSettings {
     /// Vectors of [`Bank::Basis`](crate::Bank::Basis) that it uses at most.
     pub fn basis(&self) -> u8 {
         match self {
-            Self::ConjugateGradient(_) | Self::Identity => 0,
+            Self::ConjugateGradient(_) | Self::Identity | Self::Neumann(_) => 0,
+            Self::Layerwise(_) | Self::Soba(_) => 1,
             Self::RecycledCg(settings) => settings.capacity(),
             Self::Mfac(settings) => settings.gradients(),
             Self::Nystrom(settings) => settings.rank(),
@@ -44,7 +52,8 @@ impl SolverSettings {
     /// Vectors of [`Bank::BasisProduct`](crate::Bank::BasisProduct) that it uses at most.
     pub fn basis_products(&self) -> u8 {
         match self {
-            Self::ConjugateGradient(_) | Self::Identity => 0,
+            Self::ConjugateGradient(_) | Self::Identity | Self::Neumann(_) => 0,
+            Self::Layerwise(_) | Self::Soba(_) => 0,
             Self::RecycledCg(settings) => settings.capacity(),
             Self::Mfac(_) => 0,
             Self::Nystrom(settings) => settings.rank(),
@@ -60,8 +69,12 @@ impl SolverSettings {
     }
 
     /// Scalars of its longest reply on vectors of `segments` segments.
-    pub fn scalars(&self, _segments: usize) -> usize {
-        4 + usize::from(self.basis())
+    pub fn scalars(&self, segments: usize) -> usize {
+        let whole = 4 + usize::from(self.basis());
+        match self {
+            Self::Layerwise(_) => whole.max(3 * segments),
+            _ => whole,
+        }
     }
 }
 
@@ -101,6 +114,15 @@ impl SolverMemory {
         }
     }
 
+    /// What is left of it when A becomes another matrix: nothing, but for [`Soba`], whose x goes on.
+    #[must_use]
+    pub fn relinearized(self, settings: &SolverSettings) -> Self {
+        match settings {
+            SolverSettings::Soba(_) => self,
+            _ => Self::default(),
+        }
+    }
+
     /// Vectors in use.
     pub fn count(&self) -> u8 {
         self.count
@@ -122,6 +144,12 @@ pub enum Solver {
     Mfac(Mfac),
     /// `nystrom`.
     Nystrom(Nystrom),
+    /// `layerwise`.
+    Layerwise(Layerwise),
+    /// `neumann`.
+    Neumann(Neumann),
+    /// `soba`.
+    Soba(Soba),
 }
 
 /// The same for each solver.
@@ -133,6 +161,9 @@ macro_rules! each {
             Solver::RecycledCg($machine) => $body,
             Solver::Mfac($machine) => $body,
             Solver::Nystrom($machine) => $body,
+            Solver::Layerwise($machine) => $body,
+            Solver::Neumann($machine) => $body,
+            Solver::Soba($machine) => $body,
         }
     };
 }
@@ -150,6 +181,9 @@ impl Solver {
             }
             SolverSettings::Mfac(settings) => Self::Mfac(Mfac::new(settings, memory)),
             SolverSettings::Nystrom(settings) => Self::Nystrom(Nystrom::new(settings, memory)),
+            SolverSettings::Layerwise(settings) => Self::Layerwise(Layerwise::new(settings)),
+            SolverSettings::Neumann(settings) => Self::Neumann(Neumann::new(settings)),
+            SolverSettings::Soba(settings) => Self::Soba(Soba::new(settings, memory)),
         }
     }
 
@@ -157,6 +191,8 @@ impl Solver {
     pub fn memory(&self) -> SolverMemory {
         match self {
             Self::ConjugateGradient(_) | Self::Identity(_) => SolverMemory::default(),
+            Self::Layerwise(_) | Self::Neumann(_) => SolverMemory::default(),
+            Self::Soba(machine) => machine.memory(),
             Self::RecycledCg(machine) => machine.memory(),
             Self::Mfac(machine) => machine.memory(),
             Self::Nystrom(machine) => machine.memory(),

@@ -1,0 +1,312 @@
+//! The reference code's variant of conjugate gradients: a step length for each parameter tensor.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket};
+use crate::report::Rayleigh;
+use crate::{
+    Bank, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request, Termination,
+    Ticket, UnexpectedReply,
+};
+use Register::{Banked, Direction, Product, Residual, Solution};
+
+/// How many iterations the layer-wise solver takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct LayerwiseSettings {
+    iterations_max: u16,
+}
+
+impl LayerwiseSettings {
+    /// `iterations_max` N_c ≥ 1; all of them are taken.
+    ///
+    /// # Errors
+    /// No iterations.
+    pub fn new(iterations_max: u16) -> Result<Self, ConfigError> {
+        if iterations_max == 0 {
+            return Err(ConfigError::Zero { name: "iterations" });
+        }
+        Ok(Self { iterations_max })
+    }
+}
+
+/// b, for bᵀx at the end.
+const RIGHT_HAND_SIDE: Register = Banked(Bank::Basis, 0);
+
+/// The recurrence of the authors' code (arXiv 2410.02387): conjugate gradients' formulas, but with a
+/// step length and a conjugation factor for each parameter tensor `s`, on one operator that couples
+/// them all. *For reproduction only; it is not CG.*
+///
+/// ```text
+/// x = 0, r = p = b;  N_c times:
+///   α_s = r_sᵀr_s / p_sᵀ(Ap)_s    x_s ← x_s + α_s p_s    r_s ← r_s − α_s (Ap)_s
+///   β_s = r_sᵀr_s after / before  p_s ← r_s + β_s p_s
+/// ```
+///
+/// With several tensors the directions are not conjugate, no norm of the error need fall, it grows
+/// where ‖H‖ is much larger than the damping, and **r is not b − A x**: `A` of the block-wise step is
+/// not the block-wise step of `A p`. No product has then measured x, so the report has no residual.
+/// With one tensor it is conjugate gradients, bit for bit, and r is the residual.
+///
+/// `Residual` holds b on entry and is consumed; `Solution` holds x at the end; `Direction` and
+/// `Product` are scratch; `Banked(Basis, 0)` keeps b for the report's bᵀx, a fifth vector of the
+/// backbone's length that the recurrence itself does not need. The longest reply has three scalars a
+/// segment. One product and two replies with scalars an iteration.
+///
+/// As in the reference there is no stopping test, and curvature pᵀAp ≤ 0, of a tensor or as a whole, is
+/// divided by like any other; it shows in `rayleigh_min`. Departures from the reference: (1) a tensor
+/// whose r_sᵀr_s is 0 has α_s = β_s = 0, where the reference divides 0 by 0 and replaces NaN by 0; any
+/// other quotient that is not finite ends the solve in [`Termination::NonFinite`]; (2) it ends before
+/// N_c iterations where r = 0: then nothing would move any more. That is
+/// [`Termination::Converged`] with one tensor, [`Termination::Unverified`] with several.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Layerwise {
+    settings: LayerwiseSettings,
+    ticket: Ticket,
+    state: State,
+    /// Parameter tensors; 0 until a reply has told.
+    segments: u32,
+    rhs_sq: f32,
+    /// ‖r‖² of the recurrence.
+    recurrence_sq: f32,
+    solution_sq: f32,
+    alignment: f32,
+    rayleigh: Rayleigh,
+    products: u16,
+}
+
+/// What is awaited.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    ZeroSolution,
+    KeepRightHandSide,
+    RightHandSide,
+    FirstDirection,
+    Product,
+    Curvatures,
+    Solution,
+    Residual,
+    Residuals,
+    CopyResidual,
+    Conjugate,
+    NextDirection,
+    Norms,
+    Done(Termination),
+}
+
+impl Layerwise {
+    /// A solve that has not begun.
+    pub fn new(settings: LayerwiseSettings) -> Self {
+        Self {
+            settings,
+            ticket: Ticket::default(),
+            state: State::ZeroSolution,
+            segments: 0,
+            rhs_sq: 0.0,
+            recurrence_sq: 0.0,
+            solution_sq: 0.0,
+            alignment: 0.0,
+            rayleigh: Rayleigh::default(),
+            products: 0,
+        }
+    }
+
+    /// The pending request; after the end, the last one.
+    ///
+    /// The workspace holds, at `Solution` and `Residual`, α and −α, then r_sᵀr_s before the step; at
+    /// `Conjugate`, β.
+    pub(crate) fn request(&self) -> Request {
+        match self.state {
+            State::ZeroSolution => Request::Zero { dst: Solution },
+            State::KeepRightHandSide => Request::Copy { src: Residual, dst: RIGHT_HAND_SIDE },
+            State::RightHandSide => Request::Dots { pairs: Pairs::new([(Residual, Residual)]) },
+            State::FirstDirection => Request::Copy { src: Residual, dst: Direction },
+            State::Product => Request::Apply { src: Direction, dst: Product },
+            State::Curvatures => Request::SegmentDots {
+                pairs: Pairs::new([
+                    (Direction, Product),
+                    (Residual, Residual),
+                    (Direction, Direction),
+                ]),
+            },
+            State::Solution => Request::SegmentAxpby { x: Direction, b: 1.0, y: Solution },
+            State::Residual => Request::SegmentAxpby { x: Product, b: 1.0, y: Residual },
+            State::Residuals => Request::SegmentDots { pairs: Pairs::new([(Residual, Residual)]) },
+            // p ← r + β p needs the factors on p: A p is no longer needed and gives its place.
+            State::CopyResidual => Request::Copy { src: Residual, dst: Product },
+            State::Conjugate => Request::SegmentAxpby { x: Direction, b: 1.0, y: Product },
+            State::NextDirection => Request::Copy { src: Product, dst: Direction },
+            State::Norms | State::Done(_) => Request::Dots {
+                pairs: Pairs::new([(Solution, Solution), (RIGHT_HAND_SIDE, Solution)]),
+            },
+        }
+    }
+
+    fn report(&self, termination: Termination) -> Report {
+        let measured = self.products == 0 || self.segments == 1;
+        Report {
+            termination,
+            products: self.products,
+            rhs_sq: self.rhs_sq,
+            solution_sq: self.solution_sq,
+            residual_sq: measured.then_some(self.recurrence_sq),
+            alignment: self.alignment,
+            rayleigh_max: self.rayleigh.max(),
+            rayleigh_min: self.rayleigh.min(),
+        }
+    }
+
+    /// The number of segments in a reply to `SegmentDots` of so many pairs; the same in every reply.
+    fn expect_segments(
+        &self,
+        pairs: u32,
+        found: Reply,
+        scalars: &[f32],
+    ) -> Result<u32, UnexpectedReply> {
+        let count = if let Reply::Scalars(count) = found { count } else { 0 };
+        let segments = match self.segments {
+            // The nearest count that is no larger: a machine does not know its segments.
+            0 => (count / pairs).max(1),
+            known => known,
+        };
+        expect_count(pairs as usize * segments as usize, found, scalars)?;
+        Ok(segments)
+    }
+
+    fn on_right_hand_side(&mut self, rhs_sq: f32) -> State {
+        self.rhs_sq = rhs_sq;
+        self.recurrence_sq = rhs_sq;
+        if !rhs_sq.is_finite() {
+            State::Done(Termination::NonFinite)
+        } else if rhs_sq == 0.0 {
+            State::Done(Termination::Converged)
+        } else {
+            State::FirstDirection
+        }
+    }
+
+    /// Takes p_sᵀ(Ap)_s, r_sᵀr_s and p_sᵀp_s; leaves α_s and r_sᵀr_s.
+    fn on_curvatures(&mut self, scalars: &mut [f32]) -> State {
+        let count = self.segments as usize;
+        let (curvatures, rest) = scalars.split_at_mut(count);
+        let (residuals_sq, rest) = rest.split_at(count);
+        let (directions_sq, _) = rest.split_at(count);
+        self.products += 1;
+        if !self.rayleigh.see(curvatures.iter().sum(), directions_sq.iter().sum()) {
+            return State::Done(Termination::NonFinite);
+        }
+        for (scalar, residual_sq) in curvatures.iter_mut().zip(residuals_sq) {
+            *scalar = quotient(*residual_sq, *scalar);
+        }
+        if curvatures.iter().all(|alpha| alpha.is_finite()) {
+            State::Solution
+        } else {
+            State::Done(Termination::NonFinite)
+        }
+    }
+
+    /// Takes r_sᵀr_s, behind which that of before the step still is; leaves β_s.
+    fn on_residuals(&mut self, scalars: &mut [f32]) -> State {
+        let count = self.segments as usize;
+        let (after_sq, rest) = scalars.split_at_mut(count);
+        let (before_sq, _) = rest.split_at(count);
+        self.recurrence_sq = after_sq.iter().sum();
+        for (scalar, before_sq) in after_sq.iter_mut().zip(before_sq) {
+            *scalar = quotient(*scalar, *before_sq);
+        }
+        let finite = self.recurrence_sq.is_finite() && after_sq.iter().all(|beta| beta.is_finite());
+        if !finite {
+            State::Done(Termination::NonFinite)
+        } else if self.recurrence_sq == 0.0 || self.products >= self.settings.iterations_max {
+            State::Norms
+        } else {
+            State::CopyResidual
+        }
+    }
+
+    fn on_norms(&mut self, solution_sq: f32, alignment: f32) -> State {
+        self.solution_sq = solution_sq;
+        self.alignment = alignment;
+        State::Done(if !(solution_sq.is_finite() && alignment.is_finite()) {
+            Termination::NonFinite
+        } else if self.recurrence_sq > 0.0 {
+            Termination::IterationLimit
+        } else if self.segments == 1 {
+            Termination::Converged
+        } else {
+            Termination::Unverified
+        })
+    }
+}
+
+/// `numerator / denominator`; 0 where a tensor has nothing left to solve.
+fn quotient(numerator: f32, denominator: f32) -> f32 {
+    if numerator == 0.0 { 0.0 } else { numerator / denominator }
+}
+
+impl Machine for Layerwise {
+    type Output = Report;
+
+    fn pending(&self) -> Pending<Report> {
+        match self.state {
+            State::Done(termination) => Pending::Done(self.report(termination)),
+            _ => Pending::Request(self.ticket, self.request()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<(), UnexpectedReply> {
+        if let State::Done(_) = self.state {
+            return Err(UnexpectedReply::Ended);
+        }
+        expect_ticket(self.ticket, ticket)?;
+        self.state = match self.state {
+            State::RightHandSide => {
+                let [rhs_sq] = expect_scalars(reply, scalars)?;
+                self.on_right_hand_side(rhs_sq)
+            }
+            State::Curvatures => {
+                self.segments = self.expect_segments(3, reply, scalars)?;
+                self.on_curvatures(scalars)
+            }
+            State::Residuals => {
+                self.segments = self.expect_segments(1, reply, scalars)?;
+                self.on_residuals(scalars)
+            }
+            State::Norms => {
+                let [solution_sq, alignment] = expect_scalars(reply, scalars)?;
+                self.on_norms(solution_sq, alignment)
+            }
+            state => {
+                expect_ack(reply)?;
+                match state {
+                    State::ZeroSolution => State::KeepRightHandSide,
+                    State::KeepRightHandSide => State::RightHandSide,
+                    State::FirstDirection | State::NextDirection => State::Product,
+                    State::Product => State::Curvatures,
+                    State::Solution => {
+                        let steps = scalars.iter_mut().take(self.segments as usize);
+                        steps.for_each(|alpha| *alpha = -*alpha);
+                        State::Residual
+                    }
+                    State::Residual => State::Residuals,
+                    State::CopyResidual => State::Conjugate,
+                    State::Conjugate => State::NextDirection,
+                    other => other,
+                }
+            }
+        };
+        self.ticket = self.ticket.next();
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! The truncated Neumann series of A^{-1} around the identity.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::report::{Rayleigh, correction_sq};
+use crate::{
+    CgSettings, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request,
+    Termination, Ticket, UnexpectedReply,
+};
+use Register::{Direction, Product, Residual, Solution};
+
+/// When the series is cut off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct NeumannSettings {
+    stop: CgSettings,
+}
+
+impl NeumannSettings {
+    /// Stop at ‖r‖ ≤ `tolerance` · ‖x‖, `tolerance` in `[0, 1)`, or after `iterations_max` N_c ≥ 1
+    /// products, which is a sum of N_c terms.
+    ///
+    /// # Errors
+    /// The setting that is out of its range.
+    pub fn new(tolerance: f32, iterations_max: u16) -> Result<Self, ConfigError> {
+        CgSettings::new(tolerance, iterations_max).map(|stop| Self { stop })
+    }
+
+    /// Stop, also, at ‖r‖ ≤ `share` · ‖x − b‖; see [`CgSettings::with_correction_tolerance`].
+    ///
+    /// # Errors
+    /// A share outside its range.
+    pub fn with_correction_tolerance(self, share: f32) -> Result<Self, ConfigError> {
+        self.stop.with_correction_tolerance(share).map(|stop| Self { stop })
+    }
+}
+
+/// `x = Σ_k (I − A)^k b`, with `A = I + H/(λ+δ)` the series `Σ_k (−H/(λ+δ))^k b`
+/// (Lorraine, Vicol, Duvenaud 2020).
+///
+/// Converges where the eigenvalues of A lie in (0, 2), that is ‖H‖ < λ + δ for a positive H. The term
+/// that would be added next is exactly the residual of the present sum, `b − A x = (I − A)^{k+1} b`:
+/// every product measures x before it extends it, and the product that ends the solve adds nothing.
+///
+/// One term that is longer than the one before proves divergence. With M = I − A symmetric,
+/// `‖M^k b‖² = (M^{k−1} b)ᵀ(M^{k+1} b) ≤ ‖M^{k−1} b‖ ‖M^{k+1} b‖`, so the ratio of successive norms
+/// never falls and all later terms are longer still. The solve then ends in
+/// [`Termination::Diverging`]; x is the sum that has been measured, without the longer term.
+///
+/// `Residual` holds b on entry and is consumed; `Solution` holds x at the end; `Direction` keeps b for
+/// bᵀx, `Product` is scratch. One product and two replies with scalars an iteration.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Neumann {
+    settings: NeumannSettings,
+    ticket: Ticket,
+    state: State,
+    rhs_sq: f32,
+    /// ‖t‖² of the newest term; once a product was made, ‖r‖² of x.
+    term_sq: f32,
+    solution_sq: f32,
+    alignment: f32,
+    rayleigh: Rayleigh,
+    products: u16,
+}
+
+/// What is awaited.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    FirstTerm,
+    KeepRightHandSide,
+    RightHandSide,
+    Product,
+    Curvature,
+    NextTerm,
+    TermNorm,
+    Solution,
+    Done(Termination),
+}
+
+impl Neumann {
+    /// A solve that has not begun.
+    pub fn new(settings: NeumannSettings) -> Self {
+        Self {
+            settings,
+            ticket: Ticket::default(),
+            state: State::FirstTerm,
+            rhs_sq: 0.0,
+            term_sq: 0.0,
+            solution_sq: 0.0,
+            alignment: 0.0,
+            rayleigh: Rayleigh::default(),
+            products: 0,
+        }
+    }
+
+    /// The pending request; after the end, the last one.
+    pub(crate) fn request(&self) -> Request {
+        match self.state {
+            State::FirstTerm => Request::Copy { src: Residual, dst: Solution },
+            State::KeepRightHandSide => Request::Copy { src: Residual, dst: Direction },
+            State::RightHandSide => Request::Dots { pairs: Pairs::new([(Residual, Residual)]) },
+            State::Product => Request::Apply { src: Residual, dst: Product },
+            State::Curvature => Request::Dots {
+                pairs: Pairs::new([
+                    (Residual, Product),
+                    (Solution, Solution),
+                    (Direction, Solution),
+                ]),
+            },
+            State::NextTerm => Request::Axpby { a: -1.0, x: Product, b: 1.0, y: Residual },
+            State::TermNorm | State::Done(_) => {
+                Request::Dots { pairs: Pairs::new([(Residual, Residual)]) }
+            }
+            State::Solution => Request::Axpby { a: 1.0, x: Residual, b: 1.0, y: Solution },
+        }
+    }
+
+    fn report(&self, termination: Termination) -> Report {
+        Report {
+            termination,
+            products: self.products,
+            rhs_sq: self.rhs_sq,
+            solution_sq: self.solution_sq,
+            residual_sq: Some(self.term_sq),
+            alignment: self.alignment,
+            rayleigh_max: self.rayleigh.max(),
+            rayleigh_min: self.rayleigh.min(),
+        }
+    }
+
+    fn on_right_hand_side(&mut self, rhs_sq: f32) -> State {
+        self.rhs_sq = rhs_sq;
+        self.term_sq = rhs_sq;
+        if !rhs_sq.is_finite() {
+            State::Done(Termination::NonFinite)
+        } else if rhs_sq == 0.0 {
+            State::Done(Termination::Converged)
+        } else {
+            State::Product
+        }
+    }
+
+    fn on_curvature(&mut self, curvature: f32, solution_sq: f32, alignment: f32) -> State {
+        self.products += 1;
+        self.solution_sq = solution_sq;
+        self.alignment = alignment;
+        let finite = solution_sq.is_finite() && alignment.is_finite();
+        if self.rayleigh.see(curvature, self.term_sq) && finite {
+            State::NextTerm
+        } else {
+            State::Done(Termination::NonFinite)
+        }
+    }
+
+    fn on_term_norm(&mut self, term_sq: f32) -> State {
+        let before_sq = self.term_sq;
+        self.term_sq = term_sq;
+        let stop = self.settings.stop;
+        let correction_sq = correction_sq(self.rhs_sq, self.solution_sq, self.alignment);
+        if !term_sq.is_finite() {
+            State::Done(Termination::NonFinite)
+        } else if stop.reached(term_sq, self.solution_sq, correction_sq) {
+            State::Done(Termination::Converged)
+        } else if term_sq > before_sq {
+            State::Done(Termination::Diverging)
+        } else if self.products >= stop.iterations_max() {
+            State::Done(Termination::IterationLimit)
+        } else {
+            State::Solution
+        }
+    }
+}
+
+impl Machine for Neumann {
+    type Output = Report;
+
+    fn pending(&self) -> Pending<Report> {
+        match self.state {
+            State::Done(termination) => Pending::Done(self.report(termination)),
+            _ => Pending::Request(self.ticket, self.request()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        ticket: Ticket,
+        reply: Reply,
+        scalars: &mut [f32],
+    ) -> Result<(), UnexpectedReply> {
+        if let State::Done(_) = self.state {
+            return Err(UnexpectedReply::Ended);
+        }
+        expect_ticket(self.ticket, ticket)?;
+        self.state = match self.state {
+            State::RightHandSide => {
+                let [rhs_sq] = expect_scalars(reply, scalars)?;
+                self.on_right_hand_side(rhs_sq)
+            }
+            State::Curvature => {
+                let [curvature, solution_sq, alignment] = expect_scalars(reply, scalars)?;
+                self.on_curvature(curvature, solution_sq, alignment)
+            }
+            State::TermNorm => {
+                let [term_sq] = expect_scalars(reply, scalars)?;
+                self.on_term_norm(term_sq)
+            }
+            state => {
+                expect_ack(reply)?;
+                match state {
+                    State::FirstTerm => State::KeepRightHandSide,
+                    State::KeepRightHandSide => State::RightHandSide,
+                    State::NextTerm => State::TermNorm,
+                    State::Product => State::Curvature,
+                    State::Solution => State::Product,
+                    other => other,
+                }
+            }
+        };
+        self.ticket = self.ticket.next();
+        Ok(())
+    }
+}
