@@ -25,8 +25,9 @@ use Register::{Banked, Product, Residual, Solution};
 /// then and not after. *Solve.* `x = b − Σ hᵢ (hᵢᵀb)`.
 ///
 /// b lies in `Residual` and stays there, x in `Solution`; the preparation uses `Product` alone. Two
-/// replies with scalars a vector, and two for the solve. gᵢᵀu is a square in exact arithmetic: below 0
-/// it is the rounding of a gᵢ in the span of the others, and counts as 0.
+/// replies with scalars a vector, and two for the solve. In exact arithmetic gᵢᵀu ≥ 0, and 0 only where
+/// u = 0. So where it is not above 0, u is the rounding of a gᵢ in the span of the others, and hᵢ = 0:
+/// anything else would leave an inverse that is not semi-definite, and the next vector would blow it up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -168,12 +169,13 @@ impl State {
 
     /// Takes gᵀu.
     fn on_square(preparation: Preparation, square: f32) -> Self {
-        let square = if square < 0.0 { 0.0 } else { square };
         let divisor = preparation.shift + square;
-        if divisor.is_finite() {
+        if !divisor.is_finite() {
+            Self::non_finite(false)
+        } else if square > 0.0 {
             Self::Kept(preparation, 1.0 / libm::sqrtf(divisor))
         } else {
-            Self::non_finite(false)
+            Self::Kept(preparation, 0.0)
         }
     }
 }

@@ -86,9 +86,14 @@ enum State {
     NonFinite,
 }
 
-/// Share of ‖A‖ pᵀp below which pᵀE p, and of ‖ω‖² below which ‖p‖², is rounding: some ten units in the
-/// last place of f32.
-const RESOLUTION: f32 = 1e-6;
+/// Share of ‖A‖ ‖p‖² below which pᵀE p is rounding.
+///
+/// A product's rounding e is of about half this share of ‖A p‖. A direction of nothing else, kept, adds
+/// ‖e‖²/pᵀE p to Ê: less than f32 resolves in A.
+const RESOLUTION: f32 = f32::EPSILON;
+
+/// Share of ‖ω‖² below which ‖p‖² is mostly rounding: p would not be conjugate to anything.
+const CANCELLED: f32 = 1e-6;
 
 impl Nystrom {
     /// A solve that has not begun; `memory` is that of the solve before, with the same A.
@@ -173,7 +178,7 @@ impl Nystrom {
     /// Takes pᵀE p and ‖p‖².
     fn on_curvature(&mut self, draw: u8, sketch_sq: f32, excess: f32, direction_sq: f32) -> State {
         self.products += 1;
-        if direction_sq <= RESOLUTION * sketch_sq {
+        if direction_sq <= CANCELLED * sketch_sq {
             return self.after(draw);
         }
         if !self.rayleigh.see(excess + direction_sq, direction_sq) {

@@ -31,6 +31,8 @@ mod hypergradient_bias;
 mod hypergradient_ridge;
 mod identity;
 mod messages;
+mod mfac;
+mod nystrom;
 mod optimizer;
 mod order;
 mod protocol;
