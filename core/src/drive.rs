@@ -93,6 +93,18 @@ pub fn drive<M: Machine, D: Driver<Error = DriveError<E>>, E>(
     }
 }
 
+/// Vector operations alone, for a driver of one's own that performs the rest.
+#[derive(Debug)]
+pub struct Vectors<'a, P>(pub &'a mut P);
+
+impl<P: RegisterFile> Driver for Vectors<'_, P> {
+    type Error = DriveError<P::Error>;
+
+    fn perform(&mut self, request: &Request, scalars: &mut [f32]) -> Result<Reply, Self::Error> {
+        perform_on_registers(self.0, request, scalars)
+    }
+}
+
 /// A linear system as a driver: vector operations and `Apply`.
 #[derive(Debug)]
 pub struct Linear<'a, P>(pub &'a mut P);

@@ -46,7 +46,7 @@ mod update;
 pub use alternation::{Alternation, AlternationSettings, Level};
 pub use cg::{CgSettings, ConjugateGradient};
 pub use descent::{Descent, DescentSettings, DescentStep};
-pub use drive::{DriveError, Driver, Linear, Progress, Training, drive};
+pub use drive::{DriveError, Driver, Linear, Progress, Training, Vectors, drive};
 pub use error::ConfigError;
 pub use hypergradient::{Coupling, Hypergradient, HypergradientRecord, HypergradientSettings};
 pub use identity::Identity;

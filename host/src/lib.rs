@@ -11,6 +11,7 @@ pub mod config;
 pub mod data;
 pub mod driver;
 pub mod kernels;
+pub mod measure;
 pub mod network;
 pub mod progress;
 pub mod report;

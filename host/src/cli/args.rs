@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Key, Preset, RunConfig};
+use crate::measure::Format;
 
 /// A flag that overrides one key.
 struct Flag {
@@ -25,12 +26,16 @@ const fn flag(
     Flag { commands, flag, key, value }
 }
 
-const STAGES: &[&str] = &["demo", "pretrain", "align", "finetune", "evaluate"];
-const STARTED: &[&str] = &["align", "finetune", "evaluate"];
-const LABELLED: &[&str] = &["demo", "align", "finetune", "evaluate"];
-const PRETEXT: &[&str] = &["demo", "pretrain", "align"];
+const STAGES: &[&str] =
+    &["demo", "pretrain", "align", "finetune", "evaluate", "bench stage", "bench step"];
+const STARTED: &[&str] = &["align", "finetune", "evaluate", "bench stage"];
+const LABELLED: &[&str] = &["demo", "align", "finetune", "evaluate", "bench stage"];
+const PRETEXT: &[&str] = &["demo", "pretrain", "align", "bench stage"];
+const NETWORK: &[&str] = &["demo", "pretrain", "bench stage", "bench step"];
 const FRESH: &[&str] = &["demo", "pretrain"];
 const BILEVEL: &[&str] = &["demo", "align"];
+const SOLVES: &[&str] = &["demo", "align", "bench stage"];
+const MEASURED: &[&str] = &["bench stage", "bench step"];
 
 /// Every such flag. `--batch` and its like mean the command's own stage.
 const FLAGS: &[Flag] = &[
@@ -41,24 +46,30 @@ const FLAGS: &[Flag] = &[
     flag(PRETEXT, "pretext", "data.pretext.path", "DATA"),
     flag(LABELLED, "downstream", "data.downstream.path", "DATA"),
     flag(LABELLED, "labels-per-class", "data.downstream.labels_per_class", "N"),
-    flag(FRESH, "image-size", "image.size", "PIXELS"),
-    flag(FRESH, "architecture", "network.architecture", "NAME"),
-    flag(FRESH, "width", "network.width", "CHANNELS"),
-    flag(FRESH, "stem", "network.stem", "NAME"),
+    flag(NETWORK, "image-size", "image.size", "PIXELS"),
+    flag(NETWORK, "architecture", "network.architecture", "NAME"),
+    flag(NETWORK, "width", "network.width", "CHANNELS"),
+    flag(NETWORK, "stem", "network.stem", "NAME"),
     flag(FRESH, "temperature", "simclr.temperature", "X"),
     flag(FRESH, "epochs", "pretrain.epochs", "N"),
     flag(FRESH, "batch", "pretrain.batch", "IMAGES"),
     flag(FRESH, "learning-rate", "pretrain.learning_rate", "X"),
     flag(BILEVEL, "alternations", "align.alternations", "N"),
-    flag(BILEVEL, "lower-steps", "align.lower_steps", "N"),
-    flag(BILEVEL, "upper-steps", "align.upper_steps", "N"),
-    flag(BILEVEL, "proximity", "align.proximity", "X"),
-    flag(BILEVEL, "damping", "align.damping", "X"),
-    flag(BILEVEL, "direct-weight", "align.direct_weight", "X"),
-    flag(BILEVEL, "solver", "align.solver", "NAME"),
-    flag(BILEVEL, "tolerance", "align.tolerance", "X"),
-    flag(BILEVEL, "iterations", "align.iterations", "N"),
-    flag(BILEVEL, "curvature", "align.curvature", "NAME"),
+    flag(SOLVES, "lower-steps", "align.lower_steps", "N"),
+    flag(SOLVES, "upper-steps", "align.upper_steps", "N"),
+    flag(SOLVES, "proximity", "align.proximity", "X"),
+    flag(SOLVES, "damping", "align.damping", "X"),
+    flag(SOLVES, "direct-weight", "align.direct_weight", "X"),
+    flag(SOLVES, "solver", "align.solver", "NAME"),
+    flag(SOLVES, "tolerance", "align.tolerance", "X"),
+    flag(SOLVES, "correction-tolerance", "align.correction_tolerance", "X"),
+    flag(SOLVES, "iterations", "align.iterations", "N"),
+    flag(SOLVES, "recycle-capacity", "align.recycle_capacity", "N"),
+    flag(SOLVES, "verify-every", "align.verify_every", "N"),
+    flag(SOLVES, "curvature", "align.curvature", "NAME"),
+    flag(SOLVES, "product-batch", "align.product_batch", "IMAGES"),
+    flag(MEASURED, "batch", "align.batch", "IMAGES"),
+    flag(&["bench stage"], "upper-batch", "align.upper_batch", "IMAGES"),
     flag(&["align"], "batch", "align.batch", "IMAGES"),
     flag(&["align"], "upper-batch", "align.upper_batch", "IMAGES"),
     flag(&["finetune"], "epochs", "finetune.epochs", "N"),
@@ -95,6 +106,11 @@ enum Commands {
     Finetune(RunArguments),
     /// Measures a backbone: held-out accuracy, linear probe, nearest neighbours.
     Evaluate(Settings),
+    /// Measures what things cost and how exact they are.
+    Bench {
+        #[command(subcommand)]
+        action: BenchAction,
+    },
     /// Prints what a run, a checkpoint or a .safetensors file holds.
     Inspect {
         /// Folder of a run or of a checkpoint, or a .safetensors file.
@@ -105,6 +121,48 @@ enum Commands {
         #[command(subcommand)]
         action: ConfigAction,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchAction {
+    /// An alternation of the bilevel stage beside the published algorithm: time, products, errors,
+    /// memory.
+    Stage {
+        /// Alternations of either algorithm.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        alternations: u32,
+        /// Steps of pretraining before them, where --from gives no weights.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        pretrain_steps: u32,
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// One gradient and one product with either curvature: time and memory.
+    Step {
+        /// Repetitions; medians are printed.
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        repeats: u32,
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Args)]
+struct Output {
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Output {
+    fn format(self) -> Format {
+        if self.json { Format::Json } else { Format::Text }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -152,6 +210,14 @@ pub(super) enum Parsed {
     Inspect(PathBuf),
     ShowPreset(String),
     Stage(Invocation),
+    Measure(Invocation, Measure, Format),
+}
+
+/// What is measured, as typed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Measure {
+    Stage { alternations: u32, pretrain_steps: u32 },
+    Step { repeats: u32 },
 }
 
 /// A command that runs stages.
@@ -173,6 +239,8 @@ pub(super) enum StageName {
     Align,
     Finetune,
     Evaluate,
+    BenchStage,
+    BenchStep,
 }
 
 impl StageName {
@@ -183,6 +251,8 @@ impl StageName {
             Self::Align => "align",
             Self::Finetune => "finetune",
             Self::Evaluate => "evaluate",
+            Self::BenchStage => "bench stage",
+            Self::BenchStep => "bench step",
         }
     }
 }
@@ -202,7 +272,10 @@ impl Invocation {
 
     /// Whether it has a folder of its own.
     pub(super) fn writes(&self) -> bool {
-        self.stage != StageName::Evaluate
+        match self.stage {
+            StageName::Demo | StageName::Pretrain | StageName::Align | StageName::Finetune => true,
+            StageName::Evaluate | StageName::BenchStage | StageName::BenchStep => false,
+        }
     }
 
     /// The value of `--from`.
@@ -218,18 +291,23 @@ fn flags_of(command: &str) -> impl Iterator<Item = &'static Flag> {
 
 /// The grammar, with the flags of [`FLAGS`] in their commands.
 pub(super) fn grammar() -> clap::Command {
-    STAGES.iter().fold(Arguments::command(), |command, stage| {
-        command.mut_subcommand(stage, |subcommand| {
-            subcommand.args(flags_of(stage).map(|flag| {
-                Arg::new(flag.flag)
-                    .long(flag.flag)
-                    .value_name(flag.value)
-                    .allow_negative_numbers(true)
-                    .help(help(stage, flag.key))
-                    .help_heading("Settings")
-            }))
-        })
+    STAGES.iter().fold(Arguments::command(), |command, stage| match stage.split_once(' ') {
+        Some((group, action)) => command
+            .mut_subcommand(group, |group| group.mut_subcommand(action, |own| flagged(own, stage))),
+        None => command.mut_subcommand(stage, |own| flagged(own, stage)),
     })
+}
+
+/// A command with its flags.
+fn flagged(command: clap::Command, stage: &'static str) -> clap::Command {
+    command.args(flags_of(stage).map(|flag| {
+        Arg::new(flag.flag)
+            .long(flag.flag)
+            .value_name(flag.value)
+            .allow_negative_numbers(true)
+            .help(help(stage, flag.key))
+            .help_heading("Settings")
+    }))
 }
 
 /// Meaning, range and default of a key.
@@ -247,7 +325,10 @@ fn help(command: &str, key: &str) -> String {
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, clap::Error> {
     let matches = grammar().try_get_matches_from(arguments)?;
     let Arguments { command } = Arguments::from_arg_matches(&matches)?;
-    let own = matches.subcommand().map_or(&matches, |(_, own)| own);
+    let mut own = &matches;
+    while let Some((_, inner)) = own.subcommand() {
+        own = inner;
+    }
     let stage = |stage, arguments| Parsed::Stage(Invocation::new(stage, arguments, own));
     Ok(match command {
         Commands::Demo(arguments) => stage(StageName::Demo, arguments),
@@ -257,6 +338,19 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
         Commands::Evaluate(settings) => {
             stage(StageName::Evaluate, RunArguments { out: None, resume: false, settings })
         }
+        Commands::Bench { action } => match action {
+            BenchAction::Stage { alternations, pretrain_steps, output, settings } => {
+                let arguments = RunArguments { out: None, resume: false, settings };
+                let invocation = Invocation::new(StageName::BenchStage, arguments, own);
+                let measure = Measure::Stage { alternations, pretrain_steps };
+                Parsed::Measure(invocation, measure, output.format())
+            }
+            BenchAction::Step { repeats, output, settings } => {
+                let arguments = RunArguments { out: None, resume: false, settings };
+                let invocation = Invocation::new(StageName::BenchStep, arguments, own);
+                Parsed::Measure(invocation, Measure::Step { repeats }, output.format())
+            }
+        },
         Commands::Inspect { path } => Parsed::Inspect(path),
         Commands::Config { action: ConfigAction::Show { preset } } => Parsed::ShowPreset(preset),
     })

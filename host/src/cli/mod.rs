@@ -26,7 +26,8 @@ pub use table::Table;
 use crate::config::{ConfigError, Layers, Preset, RunConfig};
 use crate::progress::{INTERRUPTED, Interrupt, Progress, Verbosity};
 use crate::run::{Checkpoint, Checkpoints, Origin, Outcome, RunError, RunFolder};
-use args::{Invocation, Parsed, Settings, StageName};
+use crate::measure::{Format, MeasureJob, Measurement};
+use args::{Invocation, Measure, Parsed, Settings, StageName};
 
 /// What a stage needs: everything checked, the folder of the run open.
 #[derive(Debug)]
@@ -125,6 +126,9 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
         Parsed::Inspect(path) => print(&inspect::describe(&path)?)?,
         Parsed::ShowPreset(name) => print(&Preset::named(&name)?.to_toml())?,
         Parsed::Stage(invocation) => return start(&invocation),
+        Parsed::Measure(invocation, measure, format) => {
+            print(&measured(&invocation, measure, format)?)?;
+        }
     }
     Ok(Outcome::Finished)
 }
@@ -157,6 +161,24 @@ fn start(invocation: &Invocation) -> anyhow::Result<Outcome> {
         }
     }
     Ok(outcome)
+}
+
+/// Checks everything, then measures.
+fn measured(invocation: &Invocation, measure: Measure, format: Format) -> anyhow::Result<String> {
+    let config = resolve(invocation)?;
+    let measurement = match measure {
+        Measure::Step { repeats } => Measurement::Step { repeats },
+        Measure::Stage { alternations, pretrain_steps } => {
+            let from = match config.from.as_str() {
+                "none" => None,
+                path => Some(Origin::of(Path::new(path))?),
+            };
+            Measurement::Stage { from, pretrain_steps, alternations }
+        }
+    };
+    let quiet = invocation.settings.quiet;
+    let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Progress };
+    crate::measure::run(MeasureJob { measurement, config, verbosity, format })
 }
 
 /// Base, file, flags, `--set`, in this order.
@@ -222,6 +244,9 @@ fn open(invocation: &Invocation, config: &RunConfig) -> anyhow::Result<Command> 
         StageName::Align => Command::Align { from: from()?, run: run()? },
         StageName::Finetune => Command::Finetune { from: from()?, run: run()? },
         StageName::Evaluate => Command::Evaluate { from: from()? },
+        StageName::BenchStage | StageName::BenchStep => {
+            unreachable!("measurements open no run: see `measured`")
+        }
     })
 }
 

@@ -5,7 +5,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::layers::Places;
 use super::schema::{AUGMENT, Interval, OPTIMIZERS};
-use super::{ConfigError, KEYS, Key, Kind, RunConfig};
+use super::{ConfigError, CurvatureName, KEYS, Key, Kind, RunConfig, SolverName};
 
 /// Refuses unknown keys, wrong types and values out of range.
 pub(super) fn keys(tree: &DeTable<'_>, places: &Places<'_>) -> Result<(), ConfigError> {
@@ -207,6 +207,20 @@ pub(super) fn relations(
         pretrain.epochs.into(),
         "pretrain.epochs",
     )?;
+    if align.solver == SolverName::Mfac {
+        at_most(
+            "align.mfac_gradients",
+            align.mfac_gradients() as u64,
+            u64::from(align.lower_steps).min(255),
+            "align.lower_steps, and 255",
+        )?;
+    }
+    if align.solver == SolverName::Nystrom && align.curvature != CurvatureName::GaussNewton {
+        let span = find(tree, "align.curvature").map_or(0..0, Spanned::span);
+        let (place, found) = (places.place(span), align.curvature.to_string());
+        let expected = "gauss-newton: nystrom needs a semi-definite operator".to_owned();
+        return Err(ConfigError::Invalid { place, key: "align.curvature".to_owned(), found, expected });
+    }
     for (level, name, steps) in
         [(&align.lower, "lower", align.lower_steps), (&align.upper, "upper", align.upper_steps)]
     {
@@ -232,6 +246,7 @@ fn augment(
     let (name, expected) = match *error {
         bissl_core::ConfigError::OutOfRange { name, range, .. } => (name, range),
         bissl_core::ConfigError::Zero { name } => (name, "at least 1"),
+        bissl_core::ConfigError::NeedsProximity { solver } => (solver, "a coupling by proximity"),
     };
     let key = join(AUGMENT, name);
     match find(tree, &key) {

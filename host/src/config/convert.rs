@@ -2,7 +2,8 @@
 
 use bissl_core::{
     AlternationSettings, CgSettings, ConfigError, Coupling, DescentSettings, Evaluation,
-    HypergradientSettings, Level, Optimizer, Schedule, SolverSettings,
+    HypergradientSettings, LayerwiseSettings, Level, MfacSettings, NeumannSettings,
+    NystromSettings, Optimizer, RecycledCgSettings, Schedule, SobaSettings, SolverSettings,
 };
 
 use super::{
@@ -72,17 +73,53 @@ impl LevelSettings {
 }
 
 impl AlignSettings {
+    /// m of M-FAC.
+    pub fn mfac_gradients(&self) -> usize {
+        self.mfac_gradients.unwrap_or(self.lower_steps as usize)
+    }
+
+    /// The chosen solver with its settings.
+    ///
+    /// # Errors
+    /// A setting out of its range.
+    pub fn solver(&self) -> Result<SolverSettings, ConfigError> {
+        let stop = CgSettings::new(self.tolerance, self.iterations)?
+            .with_correction_tolerance(self.correction_tolerance)?;
+        Ok(match self.solver {
+            SolverName::Cg => SolverSettings::ConjugateGradient(stop),
+            SolverName::RecycledCg => SolverSettings::RecycledCg(RecycledCgSettings::new(
+                stop,
+                self.recycle_capacity,
+                self.verify_every,
+            )?),
+            SolverName::Layerwise => {
+                SolverSettings::Layerwise(LayerwiseSettings::new(self.iterations)?)
+            }
+            SolverName::Neumann => SolverSettings::Neumann(
+                NeumannSettings::new(self.tolerance, self.iterations)?
+                    .with_correction_tolerance(self.correction_tolerance)?,
+            ),
+            SolverName::Nystrom => SolverSettings::Nystrom(NystromSettings::new(self.nystrom_rank)?),
+            SolverName::Mfac => {
+                let gradients = self.mfac_gradients();
+                let range = "at most 255 gradients";
+                let name = "mfac_gradients";
+                let value = gradients as f32;
+                let gradients = u8::try_from(gradients)
+                    .map_err(|_| ConfigError::OutOfRange { name, value, range })?;
+                SolverSettings::Mfac(MfacSettings::new(gradients, self.proximity)?)
+            }
+            SolverName::Soba => SolverSettings::Soba(SobaSettings::new(self.soba_step)?),
+            SolverName::Identity => SolverSettings::Identity,
+        })
+    }
+
     /// The bilevel stage.
     ///
     /// # Errors
     /// Too many steps.
     pub fn alternation(&self) -> Result<AlternationSettings, ConfigError> {
-        let solver = match self.solver {
-            SolverName::Cg => {
-                SolverSettings::ConjugateGradient(CgSettings::new(self.tolerance, self.iterations)?)
-            }
-            SolverName::Identity => SolverSettings::Identity,
-        };
+        let solver = self.solver()?;
         let coupling = Coupling::Proximity { weight: self.proximity };
         let hypergradient =
             HypergradientSettings::new(coupling, self.damping, self.direct_weight, solver)?;

@@ -188,7 +188,29 @@ pub const KEYS: &[Key] = &[
     ),
     key("align.solver", Kind::Name(SolverName::NAMES), "linear solver; identity is first order"),
     key("align.tolerance", Kind::Number(FRACTION), "stop at |r| <= tolerance |x|; 0 = never"),
+    key(
+        "align.correction_tolerance",
+        Kind::Number(FRACTION),
+        "stop, also, at |r| <= correction_tolerance |x - b|; 0 = never",
+    ),
     key("align.iterations", Kind::Integer { min: 1, max: 10_000 }, "N_c: products a solve at most"),
+    key(
+        "align.recycle_capacity",
+        Kind::Integer { min: 1, max: 255 },
+        "directions that recycled-cg keeps, two vectors each; a full bank drops the oldest",
+    ),
+    key(
+        "align.verify_every",
+        Kind::Integer { min: 1, max: 255 },
+        "recycled-cg: of so many trusted solves one is verified by a product; 1 = every one",
+    ),
+    key("align.nystrom_rank", Kind::Integer { min: 1, max: 255 }, "k: sketches of nystrom"),
+    key(
+        "align.mfac_gradients",
+        Kind::IntegerOrNone { min: 1, max: 255 },
+        "m: last lower gradients that mfac keeps; \"none\" = align.lower_steps",
+    ),
+    key("align.soba_step", Kind::Number(positive(1.0)), "rho: step length of soba"),
     key("align.curvature", Kind::Name(CurvatureName::NAMES), "operator in the linear system"),
     key("align.batch", BATCH, "pretext images of a lower step"),
     key(

@@ -169,8 +169,21 @@ pub struct AlignSettings {
     pub solver: SolverName,
     /// Stop at ‖r‖ ≤ tolerance · ‖x‖.
     pub tolerance: f32,
+    /// Stop, also, at ‖r‖ ≤ correction_tolerance · ‖x − b‖.
+    pub correction_tolerance: f32,
     /// N_c, products a solve at most.
     pub iterations: u16,
+    /// Directions that `recycled-cg` keeps.
+    pub recycle_capacity: u8,
+    /// Of how many trusted solves of `recycled-cg` one is verified.
+    pub verify_every: u8,
+    /// k of `nystrom`.
+    pub nystrom_rank: u8,
+    /// m of `mfac`; `None` = `lower_steps`.
+    #[serde(with = "optional")]
+    pub mfac_gradients: Option<usize>,
+    /// ρ of `soba`.
+    pub soba_step: f32,
     /// The operator in A.
     pub curvature: CurvatureName,
     /// Pretext images of a lower step.
@@ -326,8 +339,20 @@ names! {
 names! {
     /// How the linear system of a hypergradient is solved.
     SolverName {
+        /// Conjugate gradients that go on with the directions of earlier solves.
+        RecycledCg = "recycled-cg",
         /// Conjugate gradients.
         Cg = "cg",
+        /// The published code's variant with step lengths for each tensor; for reproduction.
+        Layerwise = "layerwise",
+        /// Truncated Neumann series.
+        Neumann = "neumann",
+        /// Nyström approximation of a Gauss-Newton operator.
+        Nystrom = "nystrom",
+        /// Low-rank inverse from the gradients of the lower steps; no products.
+        Mfac = "mfac",
+        /// One product a solve on a warm-started x.
+        Soba = "soba",
         /// x = b.
         Identity = "identity",
     }

@@ -1,6 +1,6 @@
 //! The bilevel problem of self-supervised pretraining and a downstream classification task.
 
-use bissl_core::{Evaluation, Group, LowerObjective, Register, RegisterFile, UpperObjective};
+use bissl_core::{Bank, Evaluation, Group, LowerObjective, Register, RegisterFile, UpperObjective};
 use burn_tensor::Tensor;
 use thiserror::Error;
 
@@ -86,6 +86,8 @@ pub struct Problem<'n, B: Kernels> {
     pub registers: Registers<B>,
     /// Running statistics.
     pub statistics: Statistics<B>,
+    /// Vectors of the solver that outlive an alternation: a checkpoint has to hold them.
+    pub lasting: Vec<Register>,
     networks: &'n Networks,
     sources: Sources,
     temperature: f64,
@@ -116,6 +118,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
         Self {
             registers,
             statistics,
+            lasting: Vec::new(),
             networks,
             sources,
             temperature,
@@ -134,6 +137,42 @@ impl<'n, B: Kernels> Problem<'n, B> {
     /// The seed of its random streams, and of the split that its labels come from.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// The same networks and parameters with other batches.
+    pub fn replace_sources(&mut self, sources: Sources) {
+        self.sources = sources;
+        self.upper_batch = None;
+    }
+
+    /// Whether products can be asked for.
+    pub fn is_linearized(&self) -> bool {
+        self.linearization.is_some()
+    }
+
+    /// Forgets the linearisation, and its memory with it.
+    pub fn release(&mut self) {
+        self.linearization = None;
+    }
+
+    /// H `direction` on the linearised batch, outside the registers.
+    ///
+    /// # Errors
+    /// Nothing is linearised.
+    pub fn curvature_product(&self, direction: &Tensor<B, 1>) -> Result<Tensor<B, 1>, DriverError> {
+        let linearization = self.linearization.as_ref().ok_or(DriverError::NotLinearized)?;
+        Ok(linearization.product(direction))
+    }
+
+    /// Registers of the same lengths, all unwritten.
+    pub fn empty_registers(&self) -> Registers<B> {
+        Registers::new(
+            self.registers.device().clone(),
+            self.networks.backbone.parameters(),
+            self.networks.projector.parameters(),
+            self.networks.classifier.parameters(),
+            self.seed,
+        )
     }
 
     fn loss(&self) -> NtXent {
@@ -218,6 +257,16 @@ impl<B: Kernels> RegisterFile for Problem<'_, B> {
         self.registers.dots(pairs, scalars)
     }
 
+    fn basis_dots(
+        &mut self,
+        pairs: &[(Register, Register)],
+        bank: Bank,
+        x: Register,
+        scalars: &mut [f32],
+    ) -> Result<(), DriverError> {
+        self.registers.basis_dots(pairs, bank, x, scalars)
+    }
+
     fn segment_dots(
         &mut self,
         pairs: &[(Register, Register)],
@@ -284,8 +333,8 @@ impl<B: Kernels> LowerObjective for Problem<'_, B> {
 
     fn product(&mut self, src: Register, dst: Register) -> Result<(), DriverError> {
         let direction = self.registers.get(src)?;
-        let linearization = self.linearization.as_ref().ok_or(DriverError::NotLinearized)?;
-        self.registers.set(dst, linearization.product(&direction))
+        let product = self.curvature_product(&direction)?;
+        self.registers.set(dst, product)
     }
 }
 

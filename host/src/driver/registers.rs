@@ -1,6 +1,6 @@
 //! Named vectors as flat tensors.
 
-use bissl_core::{AdamCoefficients, Bank, Group, Register, Stream};
+use bissl_core::{AdamCoefficients, Bank, Group, Pairs, Register, Stream};
 use burn_tensor::Tensor;
 
 use super::{DriverError, download, upload};
@@ -86,10 +86,11 @@ impl<B: Kernels> Registers<B> {
         &self.device
     }
 
-    /// The most scalars a request exchanges: two for every tensor.
+    /// The most scalars a request exchanges: four for every tensor, or a full bank and four.
     pub fn scalars(&self) -> usize {
         let segments = [&self.backbone, &self.pretext_head, &self.downstream_head];
-        2 * segments.iter().map(|space| space.segments()).max().unwrap_or(0).max(8)
+        let segments = segments.iter().map(|space| space.segments()).max().unwrap_or(0);
+        (Pairs::CAPACITY * segments).max(usize::from(u8::MAX) + Pairs::CAPACITY)
     }
 
     fn space(&self, register: Register) -> &Space {
@@ -164,7 +165,17 @@ impl<B: Kernels> Registers<B> {
 
     /// Whether the vector was written.
     pub fn is_set(&self, register: Register) -> bool {
-        slot(register).is_some_and(|slot| self.slots[slot].is_some())
+        let bank = |bank: Bank| match bank {
+            Bank::Basis => &self.banks[0],
+            Bank::BasisProduct => &self.banks[1],
+        };
+        match (slot(register), register) {
+            (Some(slot), _) => self.slots[slot].is_some(),
+            (None, Register::Banked(name, index)) => {
+                bank(name).get(usize::from(index)).is_some_and(Option::is_some)
+            }
+            _ => false,
+        }
     }
 
     /// Uploads a vector.
@@ -237,6 +248,20 @@ impl<B: Kernels> bissl_core::RegisterFile for Registers<B> {
             *scalar = dot as f32;
         }
         Ok(())
+    }
+
+    /// All in one reading.
+    fn basis_dots(
+        &mut self,
+        pairs: &[(Register, Register)],
+        bank: Bank,
+        x: Register,
+        scalars: &mut [f32],
+    ) -> Result<(), DriverError> {
+        let count = scalars.len() - pairs.len();
+        let banked = (0..count).map(|i| (Register::Banked(bank, i as u8), x));
+        let pairs: Vec<_> = pairs.iter().copied().chain(banked).collect();
+        self.dots(&pairs, scalars)
     }
 
     fn segment_dots(

@@ -1,14 +1,14 @@
 //! The bilevel stage; its result is θ_P.
 
 use anyhow::{Context, Result, bail};
-use bissl_core::{Alternation, Group};
+use bissl_core::{Alternation, Bank, Group, Register};
 
 use super::images::{Images, Needs, labelled_ahead, views_ahead};
 use super::pretrain::Pretrained;
-use super::session::{Session, View};
+use super::session::{Course, Resumable, Session, View};
 use super::state::{self, Weights};
 use super::warm_up::{Downstream, Warmed, warm_up};
-use crate::config::{CurvatureName, RunConfig};
+use crate::config::{CurvatureName, RunConfig, SolverName};
 use crate::data::streams;
 use crate::driver::{Problem, Sources};
 use crate::kernels::Kernels;
@@ -51,6 +51,14 @@ pub(super) fn command<B: Kernels>(
     Ok(())
 }
 
+/// The operator of that name.
+pub(crate) fn curvature(name: CurvatureName) -> Curvature {
+    match name {
+        CurvatureName::Hessian => Curvature::Hessian,
+        CurvatureName::GaussNewton => Curvature::GaussNewton,
+    }
+}
+
 /// Alternates lower and upper steps from a pretrained network and a warmed-up head.
 ///
 /// θ_P and θ_D both start at the pretrained parameters; optimiser states are fresh.
@@ -89,10 +97,7 @@ pub(super) fn align<B: Kernels>(
         product: Some(views_ahead(product, alternations)),
         upper: Some(labelled_ahead(upper, upper_total)),
     };
-    let curvature = match settings.curvature {
-        CurvatureName::Hessian => Curvature::Hessian,
-        CurvatureName::GaussNewton => Curvature::GaussNewton,
-    };
+    let curvature = curvature(settings.curvature);
     let temperature = f64::from(config.simclr.temperature);
     let mut problem =
         Problem::<B>::new(networks, device.clone(), sources, temperature, curvature, seed);
@@ -101,6 +106,15 @@ pub(super) fn align<B: Kernels>(
     state::install(&mut problem, Group::UpperBackbone, &warmed.backbone)?;
     state::install(&mut problem, Group::DownstreamHead, &warmed.head)?;
     let steps = u64::from(lower_total) + u64::from(upper_total);
-    session.train(stage, &mut problem, Alternation::new(alternation), steps, None)?;
+    // The lower steps of M-FAC fill a bank; SOBA's iterate lives on from alternation to alternation.
+    let resumable = match settings.solver {
+        SolverName::Mfac => Resumable::Alternations,
+        _ => Resumable::Steps,
+    };
+    if settings.solver == SolverName::Soba {
+        problem.lasting = vec![Register::Banked(Bank::Basis, 0)];
+    }
+    let course = Course { steps, resumable };
+    session.train(stage, &mut problem, Alternation::new(alternation), course, None)?;
     state::extract(&mut problem, Group::LowerBackbone)
 }

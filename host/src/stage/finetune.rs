@@ -6,7 +6,7 @@ use bissl_core::{Descent, Group};
 use super::evaluate::{Labels, accuracy};
 use super::images::{Images, Needs, labelled_ahead};
 use super::pretrain::{Draw, initial};
-use super::session::{Session, View};
+use super::session::{Course, Session, View};
 use super::state::{self, Weights};
 use super::warm_up::Downstream;
 use crate::config::{Choice, RunConfig};
@@ -103,9 +103,9 @@ pub(super) fn finetune<B: Kernels>(
     let steps = u64::from(descent.steps());
     let machine = Descent::new(descent);
     let selected = if chooses {
-        session.train(stage, &mut problem, machine, steps, Some(&mut validate))?
+        session.train(stage, &mut problem, machine, Course::steps(steps), Some(&mut validate))?
     } else {
-        session.train(stage, &mut problem, machine, steps, None)?
+        session.train(stage, &mut problem, machine, Course::steps(steps), None)?
     };
     match selected {
         Some(selected) => Ok(Finetuned {

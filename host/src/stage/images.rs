@@ -31,7 +31,7 @@ pub struct Images {
 
 /// Which sets a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Needs {
+pub(crate) enum Needs {
     Pretext,
     Downstream,
     Both,
@@ -39,7 +39,7 @@ pub(super) enum Needs {
 
 impl Images {
     /// Opens and checks the sets of a configuration.
-    pub(super) fn load(config: &RunConfig, needs: Needs) -> Result<Self> {
+    pub(crate) fn load(config: &RunConfig, needs: Needs) -> Result<Self> {
         let mut warnings = Vec::new();
         let pretext = (needs != Needs::Downstream)
             .then(|| {
@@ -60,24 +60,24 @@ impl Images {
     }
 
     /// Says on the standard error stream which images were left out.
-    pub(super) fn warn(&self) {
+    pub(crate) fn warn(&self) {
         for warning in &self.warnings {
             eprintln!("{warning}");
         }
     }
 
     /// D^P; a command that did not ask for it has no business here.
-    pub(super) fn pretext(&self) -> &Arc<Dataset> {
+    pub(crate) fn pretext(&self) -> &Arc<Dataset> {
         self.pretext.as_ref().expect("the command loaded the pretext set")
     }
 
     /// D^D, likewise.
-    pub(super) fn downstream(&self) -> &Arc<Dataset> {
+    pub(crate) fn downstream(&self) -> &Arc<Dataset> {
         self.downstream.as_ref().expect("the command loaded the downstream set")
     }
 
     /// Divides D^D by the configuration and a seed.
-    pub(super) fn split(&self, config: &RunConfig, seed: u64) -> Result<Split> {
+    pub(crate) fn split(&self, config: &RunConfig, seed: u64) -> Result<Split> {
         let settings = SplitSettings {
             labels_per_class: config.data.downstream.labels_per_class.map(|n| n as u32),
             validation_per_class: config.data.downstream.validation_per_class as u32,
@@ -86,7 +86,7 @@ impl Images {
     }
 
     /// Batches of D^P from the streams of the two domains.
-    pub(super) fn pretext_batches(
+    pub(crate) fn pretext_batches(
         &self,
         batch: usize,
         seed: u64,
@@ -99,7 +99,7 @@ impl Images {
     }
 
     /// Batches of labelled items from the streams of the two domains.
-    pub(super) fn labelled_batches(
+    pub(crate) fn labelled_batches(
         &self,
         items: &[u32],
         batch: usize,
@@ -114,7 +114,7 @@ impl Images {
 }
 
 /// Batches made ahead on other threads.
-pub(super) fn ahead<T: Send + 'static>(
+pub(crate) fn ahead<T: Send + 'static>(
     make: impl Fn(u32) -> Result<T, DataError> + Send + Sync + 'static,
     steps: u32,
 ) -> Source<T> {
@@ -123,12 +123,12 @@ pub(super) fn ahead<T: Send + 'static>(
 }
 
 /// Two views a step, made ahead.
-pub(super) fn views_ahead(batches: PretextBatches, steps: u32) -> Source<TwoViews> {
+pub(crate) fn views_ahead(batches: PretextBatches, steps: u32) -> Source<TwoViews> {
     ahead(move |step| batches.make(step), steps)
 }
 
 /// Labelled images a step, made ahead.
-pub(super) fn labelled_ahead(batches: LabelledBatches, steps: u32) -> Source<Labelled> {
+pub(crate) fn labelled_ahead(batches: LabelledBatches, steps: u32) -> Source<Labelled> {
     ahead(move |step| batches.make(step), steps)
 }
 

@@ -3,22 +3,23 @@
 //! A stage gives the core's machine a [`Problem`](crate::driver::Problem), drives it event by event,
 //! writes metrics and checkpoints, and continues from its newest checkpoint if there is one.
 
-mod align;
+pub(crate) mod align;
 mod demo;
 mod evaluate;
 mod finetune;
-mod images;
-mod pretrain;
+pub(crate) mod images;
+pub(crate) mod pretrain;
 mod probe;
 mod records;
 mod session;
-mod state;
+pub(crate) mod state;
 mod warm_up;
 
 use anyhow::{Context, Result};
 
 use crate::backend::{Task, dispatch};
 use crate::cli::{Command, Job};
+use crate::config::RunConfig;
 use crate::kernels::Kernels;
 use crate::run::Outcome;
 
@@ -31,14 +32,23 @@ pub use records::Record;
 /// # Errors
 /// Whatever failed, with the file or setting that it concerns.
 pub fn run(job: Job) -> Result<Outcome> {
-    if job.config.threads > 0 {
+    start_threads(&job.config)?;
+    let backend = job.config.backend;
+    dispatch(backend, Start(job))?
+}
+
+/// Starts the threads of setting `threads`; once a process.
+///
+/// # Errors
+/// The system has no threads left.
+pub(crate) fn start_threads(config: &RunConfig) -> Result<()> {
+    if config.threads > 0 {
         rayon::ThreadPoolBuilder::new()
-            .num_threads(job.config.threads)
+            .num_threads(config.threads)
             .build_global()
             .context("cannot start the threads of setting `threads`")?;
     }
-    let backend = job.config.backend;
-    dispatch(backend, Start(job))?
+    Ok(())
 }
 
 /// A job that waits for its backend.

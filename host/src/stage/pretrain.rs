@@ -4,7 +4,7 @@ use anyhow::Result;
 use bissl_core::{Descent, Group, Stream};
 
 use super::images::{Images, Needs, views_ahead};
-use super::session::{Session, View};
+use super::session::{Course, Session, View};
 use super::state::{self, Weights};
 use crate::config::RunConfig;
 use crate::data::streams;
@@ -22,7 +22,7 @@ pub(super) struct Pretrained {
 
 /// Which stretch of the initial-weights stream a network draws from, so that no two share draws.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Draw {
+pub(crate) enum Draw {
     Backbone,
     Projector,
     /// The head of the warm-up.
@@ -33,7 +33,7 @@ pub(super) enum Draw {
 }
 
 /// Initial weights of a network.
-pub(super) fn initial(
+pub(crate) fn initial(
     parameters: &ParameterTable,
     statistics: &ParameterTable,
     seed: u64,
@@ -88,7 +88,7 @@ pub(super) fn pretrain<B: Kernels>(
         state::install(&mut problem, group, &weights)?;
     }
     let steps = u64::from(descent.steps());
-    session.train(stage, &mut problem, Descent::new(descent), steps, None)?;
+    session.train(stage, &mut problem, Descent::new(descent), Course::steps(steps), None)?;
     Ok(Pretrained {
         backbone: state::extract(&mut problem, Group::LowerBackbone)?,
         projector: state::extract(&mut problem, Group::PretextHead)?,

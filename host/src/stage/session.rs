@@ -18,6 +18,31 @@ use crate::run::{
     Checkpoints, MetricsWriter, NamedTensor, NewCheckpoint, Retention, RunFolder, TensorView,
 };
 
+/// How long a stage is, and where it can be continued.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Course {
+    /// What the progress bar counts to.
+    pub(super) steps: u64,
+    pub(super) resumable: Resumable,
+}
+
+impl Course {
+    /// Can be continued after any step.
+    pub(super) fn steps(steps: u64) -> Self {
+        Self { steps, resumable: Resumable::Steps }
+    }
+}
+
+/// Where a run can be continued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resumable {
+    /// After every step but those inside the upper steps of an alternation, where a linearisation is
+    /// alive that no checkpoint holds.
+    Steps,
+    /// After whole alternations only: the lower steps, too, leave vectors that no checkpoint holds.
+    Alternations,
+}
+
 /// What a stage shows, and whether it should stop.
 #[derive(Clone, Debug)]
 pub(super) struct View {
@@ -100,8 +125,8 @@ impl Session {
         Ok(self.metrics.append(&Record::Result { stage, name, value })?)
     }
 
-    /// Drives `machine` to its end, from the stage's newest checkpoint if it has one; `steps` is what
-    /// the progress bar counts to. The problem's registers hold the result.
+    /// Drives `machine` to its end, from the stage's newest checkpoint if it has one. The problem's
+    /// registers hold the result.
     ///
     /// # Errors
     /// [`Interrupted`]; a loss or gradient that is not finite; whatever the driver or the disk says.
@@ -110,7 +135,7 @@ impl Session {
         stage: &str,
         problem: &mut Problem<'_, B>,
         machine: M,
-        steps: u64,
+        course: Course,
         validate: Option<&mut Validate<'_, B>>,
     ) -> Result<Option<Selected>>
     where
@@ -128,7 +153,7 @@ impl Session {
             state = checkpoint.state;
         }
         if !state.finished {
-            self.steps(stage, problem, &mut state, &mut best, steps, validate)?;
+            self.steps(stage, problem, &mut state, &mut best, course, validate)?;
         }
         let networks = problem.networks();
         let backbone = state::weights(BEST_BACKBONE, &networks.backbone, &best)?;
@@ -145,7 +170,7 @@ impl Session {
         problem: &mut Problem<'_, B>,
         state: &mut StageState<M>,
         best: &mut Vec<NamedTensor>,
-        steps: u64,
+        course: Course,
         mut validate: Option<&mut Validate<'_, B>>,
     ) -> Result<()>
     where
@@ -153,7 +178,7 @@ impl Session {
         M: Machine<Output = Completion> + Serialize + DeserializeOwned,
     {
         let mut scalars = vec![0.0; problem.registers.scalars()];
-        let mut progress = Progress::new(stage, steps, state.done, self.view.verbosity);
+        let mut progress = Progress::new(stage, course.steps, state.done, self.view.verbosity);
         loop {
             let event = match drive(&mut state.machine, &mut Training(problem), &mut scalars)? {
                 Driven::Done(Completion::Finished) => break,
@@ -180,9 +205,10 @@ impl Session {
             {
                 self.select(stage, problem, state, best, accuracy)?;
             }
-            // Inside the upper steps of an alternation a linearisation is alive that no checkpoint
-            // holds; the places before and after them are where a run can be continued.
-            let resumable = !matches!(event, Event::UpperStep(_));
+            let resumable = match course.resumable {
+                Resumable::Steps => !matches!(event, Event::UpperStep(_)),
+                Resumable::Alternations => matches!(event, Event::Alternation { .. }),
+            };
             let interrupted = self.view.interrupt.requested();
             if resumable && (interrupted || self.saved.elapsed() >= self.every) {
                 self.save(stage, problem, state, best, Retention::Rolling)?;

@@ -1,7 +1,7 @@
 //! A problem's vectors as named tensors, and back.
 
 use anyhow::{Result, bail};
-use bissl_core::{Group, Register};
+use bissl_core::{Bank, Group, Register};
 
 use crate::config::RunConfig;
 use crate::driver::{Networks, Problem, download, upload};
@@ -15,7 +15,7 @@ use crate::{config, network};
 
 /// A network's parameters and running statistics, flat.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Weights {
+pub(crate) struct Weights {
     /// Parameters.
     pub parameters: Vec<f32>,
     /// Running statistics; empty for a network without batch norm.
@@ -34,7 +34,7 @@ fn name(group: Group) -> &'static str {
 }
 
 /// The networks of a configuration; `classes` of the downstream task, 1 where there is none.
-pub(super) fn networks(config: &RunConfig, classes: usize) -> Networks {
+pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
     let settings = BackboneSettings {
         architecture: match config.network.architecture {
             config::Architecture::ResnetSmall => Architecture::ResNetSmall,
@@ -56,7 +56,7 @@ pub(super) fn networks(config: &RunConfig, classes: usize) -> Networks {
 }
 
 /// The seed of the stage that a checkpoint is of: labels that it has seen are those of this seed's split.
-pub(super) fn seed(checkpoint: &Checkpoint<serde_json::Value>) -> Result<u64> {
+pub(crate) fn seed(checkpoint: &Checkpoint<serde_json::Value>) -> Result<u64> {
     match checkpoint.state["seed"].as_u64() {
         Some(seed) => Ok(seed),
         None => bail!("stage {} states no seed", checkpoint.manifest.stage),
@@ -65,7 +65,7 @@ pub(super) fn seed(checkpoint: &Checkpoint<serde_json::Value>) -> Result<u64> {
 
 /// Refuses a backbone that has seen other labels than those of `config`'s seed: some of them would be
 /// among the test images.
-pub(super) fn require_same_labels(
+pub(crate) fn require_same_labels(
     checkpoint: &Checkpoint<serde_json::Value>,
     config: &RunConfig,
 ) -> Result<()> {
@@ -81,7 +81,7 @@ pub(super) fn require_same_labels(
 }
 
 /// The networks in words: equal only where weights are interchangeable.
-pub(super) fn architecture(config: &RunConfig) -> String {
+pub(crate) fn architecture(config: &RunConfig) -> String {
     let network = &config.network;
     format!(
         "{} width {} stem {} projector {:?}",
@@ -99,7 +99,7 @@ fn network(networks: &Networks, group: Group) -> &network::Network {
 }
 
 /// Fills a group of a problem.
-pub(super) fn install<B: Kernels>(
+pub(crate) fn install<B: Kernels>(
     problem: &mut Problem<'_, B>,
     group: Group,
     weights: &Weights,
@@ -117,7 +117,7 @@ pub(super) fn install<B: Kernels>(
 }
 
 /// Reads a group of a problem.
-pub(super) fn extract<B: Kernels>(problem: &mut Problem<'_, B>, group: Group) -> Result<Weights> {
+pub(crate) fn extract<B: Kernels>(problem: &mut Problem<'_, B>, group: Group) -> Result<Weights> {
     let statistics = match group {
         Group::LowerBackbone => download(&problem.statistics.lower_backbone),
         Group::UpperBackbone => download(&problem.statistics.upper_backbone),
@@ -128,7 +128,7 @@ pub(super) fn extract<B: Kernels>(problem: &mut Problem<'_, B>, group: Group) ->
 }
 
 /// Everything that has to survive, one tensor for each parameter tensor and each momentum.
-pub(super) fn tensors<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Vec<NamedTensor>> {
+pub(crate) fn tensors<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Vec<NamedTensor>> {
     let mut tensors = Vec::new();
     let networks = problem.networks();
     for (group, prefix) in GROUPS {
@@ -148,11 +148,30 @@ pub(super) fn tensors<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Vec<Na
             }
         }
     }
+    for register in problem.lasting.clone() {
+        if problem.registers.is_set(register) {
+            let values = problem.registers.read(register)?;
+            tensors.push(NamedTensor {
+                name: lasting_name(register),
+                shape: vec![values.len()],
+                values,
+            });
+        }
+    }
     Ok(tensors)
 }
 
+/// Name of a solver's vector in a checkpoint.
+fn lasting_name(register: Register) -> String {
+    match register {
+        Register::Banked(Bank::Basis, index) => format!("solver.basis.{index}"),
+        Register::Banked(Bank::BasisProduct, index) => format!("solver.basis_product.{index}"),
+        other => format!("solver.{other:?}"),
+    }
+}
+
 /// The inverse of [`tensors`].
-pub(super) fn restore<B: Kernels>(
+pub(crate) fn restore<B: Kernels>(
     problem: &mut Problem<'_, B>,
     tensors: &[NamedTensor],
 ) -> Result<()> {
@@ -172,11 +191,17 @@ pub(super) fn restore<B: Kernels>(
             }
         }
     }
+    for register in problem.lasting.clone() {
+        let name = lasting_name(register);
+        if let Some(tensor) = tensors.iter().find(|tensor| tensor.name == name) {
+            problem.registers.write(register, tensor.values.clone())?;
+        }
+    }
     Ok(())
 }
 
 /// A network's weights as tensors with a prefix.
-pub(super) fn named(
+pub(crate) fn named(
     prefix: &str,
     network: &network::Network,
     weights: &Weights,
@@ -197,7 +222,7 @@ pub(super) fn named(
 }
 
 /// The inverse of [`named`]; `None` where no tensor has the prefix.
-pub(super) fn weights(
+pub(crate) fn weights(
     prefix: &str,
     network: &network::Network,
     tensors: &[NamedTensor],
@@ -226,7 +251,7 @@ pub(super) fn weights(
 }
 
 /// A group's weights among tensors.
-pub(super) fn group_weights(
+pub(crate) fn group_weights(
     group: Group,
     networks: &Networks,
     tensors: &[NamedTensor],

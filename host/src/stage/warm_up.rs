@@ -8,7 +8,7 @@ use bissl_core::{Descent, Group};
 
 use super::images::{Images, labelled_ahead};
 use super::pretrain::{Draw, initial};
-use super::session::Session;
+use super::session::{Course, Session};
 use super::state::{self, Weights};
 use crate::config::RunConfig;
 use crate::data::{Split, streams};
@@ -58,7 +58,7 @@ pub(super) fn warm_up<B: Kernels>(
     state::install(&mut problem, Group::UpperBackbone, pretrained)?;
     state::install(&mut problem, Group::DownstreamHead, &head)?;
     let steps = u64::from(descent.steps());
-    session.train(stage, &mut problem, Descent::new(descent), steps, None)?;
+    session.train(stage, &mut problem, Descent::new(descent), Course::steps(steps), None)?;
     Ok(Warmed {
         backbone: state::extract(&mut problem, Group::UpperBackbone)?,
         head: state::extract(&mut problem, Group::DownstreamHead)?,

@@ -1,0 +1,86 @@
+//! How much memory is in use, and how much was at most: an allocator that counts.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// An allocator that keeps the number of bytes in use and its peak; two additions an allocation.
+///
+/// The measurements read both; in a binary without it they report no memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CountingAllocator<A>(pub A);
+
+fn grow(bytes: usize) {
+    let live = LIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
+    // A load is cheaper than a contended maximum, and most allocations set no record.
+    if live > PEAK.load(Ordering::Relaxed) {
+        PEAK.fetch_max(live, Ordering::Relaxed);
+    }
+}
+
+fn shrink(bytes: usize) {
+    LIVE.fetch_sub(bytes, Ordering::Relaxed);
+}
+
+// SAFETY: every method hands its arguments on unchanged to the wrapped allocator, which upholds the
+// contract; the counters are not part of it.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for CountingAllocator<A> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        let pointer = unsafe { self.0.alloc(layout) };
+        if !pointer.is_null() {
+            grow(layout.size());
+        }
+        pointer
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        let pointer = unsafe { self.0.alloc_zeroed(layout) };
+        if !pointer.is_null() {
+            grow(layout.size());
+        }
+        pointer
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.dealloc(pointer, layout) };
+        shrink(layout.size());
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        let moved = unsafe { self.0.realloc(pointer, layout, size) };
+        if !moved.is_null() {
+            shrink(layout.size());
+            grow(size);
+        }
+        moved
+    }
+}
+
+/// Bytes in use; 0 where the allocator is another one.
+pub(super) fn live() -> usize {
+    LIVE.load(Ordering::Relaxed)
+}
+
+/// The most bytes in use since [`reset_peak`].
+pub(super) fn peak() -> usize {
+    PEAK.load(Ordering::Relaxed)
+}
+
+/// Begins a new peak at what is in use now.
+pub(super) fn reset_peak() {
+    PEAK.store(live(), Ordering::Relaxed);
+}
+
+/// What `work` needed at most beyond what was in use before it, bytes.
+pub(super) fn peak_of<R>(work: impl FnOnce() -> R) -> (usize, R) {
+    reset_peak();
+    let before = live();
+    let result = work();
+    (peak().saturating_sub(before), result)
+}

@@ -1,0 +1,404 @@
+//! `bench stage`: an alternation of the bilevel stage beside the published algorithm.
+//!
+//! Both run on the same kernels, batches and start. The published algorithm solves every system by
+//! five layer-wise iterations from zero and differentiates the gradient anew in each product; ours is
+//! whatever the configuration says.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use anyhow::{Result, bail};
+use bissl_core::{
+    Alternation, AlternationSettings, Completion, Driver, Event, Group, Machine, Pending, Reply,
+    UpperRecord,
+};
+use serde::Serialize;
+
+use super::exact::{SolveError, compare};
+use super::memory;
+use super::observed::{Observed, Seconds, Solved};
+use super::start::{Start, Started};
+use crate::cli::Table;
+use crate::config::{AlignSettings, CurvatureName, RunConfig, SolverName};
+use crate::data::{DataError, TwoViews, streams};
+use crate::driver::{Problem, Source, Sources};
+use crate::kernels::Kernels;
+use crate::progress::{Progress, Verbosity};
+use crate::stage::align::curvature;
+use crate::stage::images::{labelled_ahead, views_ahead};
+use crate::stage::state::{architecture, install};
+
+/// N_c of the published algorithm.
+const REFERENCE_ITERATIONS: u16 = 5;
+
+/// One algorithm's figures, means over the alternations.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SideReport {
+    /// Solver and curvature.
+    pub algorithm: String,
+    /// Seconds of an alternation.
+    pub alternation_s: f64,
+    /// Gradients of the lower steps.
+    pub lower_s: f64,
+    /// Linearisations; inside the products where each product makes its own.
+    pub linearization_s: f64,
+    /// Products.
+    pub products_s: f64,
+    /// Gradients of the upper steps.
+    pub upper_s: f64,
+    /// Vector operations of solvers and optimisers.
+    pub vectors_s: f64,
+    /// Products of every alternation.
+    pub products: Vec<u32>,
+    /// Products of each solve of the first alternation.
+    pub products_by_solve: Vec<u16>,
+    /// Solves that ended at a direction of negative curvature.
+    pub negative_curvature: u32,
+    /// Peak bytes; 0 where it cannot be told.
+    pub peak_bytes: usize,
+    /// Largest ‖x − x*‖/‖b − x*‖ of all solves.
+    pub correction_missed_max: Option<f64>,
+    /// Largest ‖x − x*‖/‖x* + γ g_D‖.
+    pub hypergradient_error_max: Option<f64>,
+    /// Largest ‖b − x*‖/‖x* + γ g_D‖.
+    pub identity_error: Option<f64>,
+    /// Largest residual of an x*, recomputed, over ‖x*‖.
+    pub exact_residual_max: Option<f64>,
+    /// Smallest and largest Rayleigh quotient of H that a solve met.
+    pub rayleigh: Option<[f32; 2]>,
+}
+
+/// What `bench stage` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageReport {
+    /// Backbone, width, stem and projector.
+    pub network: String,
+    /// What computed.
+    pub backend: String,
+    /// Pretext images of a lower step and of the products.
+    pub batch: [usize; 2],
+    /// Labelled images of an upper step.
+    pub upper_batch: usize,
+    /// Side in pixels.
+    pub size: usize,
+    /// Threads.
+    pub threads: usize,
+    /// N_L and N_U.
+    pub steps: [u32; 2],
+    /// λ.
+    pub proximity: f32,
+    /// δ.
+    pub damping: f32,
+    /// Alternations of either algorithm.
+    pub alternations: u32,
+    /// Ours over the published algorithm's seconds.
+    pub time_ratio: f64,
+    /// Seconds of our alternation.
+    pub alternation_s: f64,
+    /// Seconds of the published algorithm's.
+    pub reference_alternation_s: f64,
+    /// Our products in all alternations.
+    pub products_ours: u32,
+    /// The published algorithm's.
+    pub products_reference: u32,
+    /// Ours.
+    pub correction_missed_max: Option<f64>,
+    /// Ours.
+    pub hypergradient_error_max: Option<f64>,
+    /// What x = b would miss of our hypergradients.
+    pub identity_error: Option<f64>,
+    /// Share of the lower gradients in our time.
+    pub lower_share: f64,
+    /// Ours over the published algorithm's peak memory.
+    pub peak_memory_ratio: Option<f64>,
+    /// Ours in detail.
+    pub ours: SideReport,
+    /// The published algorithm in detail.
+    pub reference: SideReport,
+}
+
+/// Runs both.
+///
+/// # Errors
+/// γ = 0; data, start or an exact solve fails; a loss is not finite.
+pub(super) fn measure<B: Kernels>(
+    config: &RunConfig,
+    start: &Start,
+    alternations: u32,
+    verbosity: Verbosity,
+    device: &B::Device,
+) -> Result<StageReport> {
+    let align = &config.align;
+    if align.direct_weight == 0.0 {
+        bail!("bench stage: align.direct_weight is 0, expected above 0: its request marks the solves");
+    }
+    let started = start.make::<B>(config, verbosity, device)?;
+    let published = AlignSettings {
+        solver: SolverName::Layerwise,
+        iterations: REFERENCE_ITERATIONS,
+        curvature: CurvatureName::Hessian,
+        ..align.clone()
+    };
+    let side = |align: &AlignSettings, rebuilds| {
+        let config = RunConfig { align: align.clone(), ..config.clone() };
+        Side { config: &config, started: &started, rebuilds }
+            .measure::<B>(alternations, verbosity, device)
+    };
+    let ours = side(align, false)?;
+    let reference = side(&published, true)?;
+    let with_memory = ours.peak_bytes > 0 && reference.peak_bytes > 0;
+    Ok(StageReport {
+        network: architecture(config),
+        backend: config.backend.to_string(),
+        batch: [align.batch, align.product_batch()],
+        upper_batch: align.upper_batch,
+        size: config.image.size,
+        threads: rayon::current_num_threads(),
+        steps: [align.lower_steps, align.upper_steps],
+        proximity: align.proximity,
+        damping: align.damping,
+        alternations,
+        time_ratio: ours.alternation_s / reference.alternation_s,
+        alternation_s: ours.alternation_s,
+        reference_alternation_s: reference.alternation_s,
+        products_ours: ours.products.iter().sum(),
+        products_reference: reference.products.iter().sum(),
+        correction_missed_max: ours.correction_missed_max,
+        hypergradient_error_max: ours.hypergradient_error_max,
+        identity_error: ours.identity_error,
+        lower_share: ours.lower_s / ours.alternation_s,
+        peak_memory_ratio: with_memory
+            .then(|| ours.peak_bytes as f64 / reference.peak_bytes as f64),
+        ours,
+        reference,
+    })
+}
+
+/// One algorithm.
+struct Side<'a> {
+    config: &'a RunConfig,
+    started: &'a Started,
+    rebuilds: bool,
+}
+
+/// What was seen of one alternation.
+struct Seen {
+    seconds: Seconds,
+    products: u32,
+    records: Vec<UpperRecord>,
+    errors: Vec<Option<SolveError>>,
+}
+
+/// Batches of the products, each made once: whoever linearises again does it on the batch it holds.
+fn held(make: impl Fn(u32) -> Result<TwoViews, DataError> + 'static) -> Source<TwoViews> {
+    let kept: RefCell<Option<(u32, TwoViews)>> = RefCell::new(None);
+    Box::new(move |index| {
+        let mut kept = kept.borrow_mut();
+        if let Some((of, views)) = &*kept
+            && *of == index
+        {
+            return Ok(views.clone());
+        }
+        let views = make(index)?;
+        *kept = Some((index, views.clone()));
+        Ok(views)
+    })
+}
+
+impl Side<'_> {
+    fn problem<B: Kernels>(
+        &self,
+        alternations: u32,
+        device: &B::Device,
+    ) -> Result<Problem<'_, B>> {
+        let Started { images, split, networks, .. } = self.started;
+        let (config, align) = (self.config, &self.config.align);
+        let pretext = |batch, order, view| images.pretext_batches(batch, config.seed, (order, view));
+        let lower = pretext(align.batch, streams::ALIGN_LOWER_ORDER, streams::ALIGN_LOWER_VIEW)?;
+        let (order, view) = (streams::ALIGN_PRODUCT_ORDER, streams::ALIGN_PRODUCT_VIEW);
+        let product = pretext(align.product_batch(), order, view)?;
+        let domains = (streams::ALIGN_UPPER_ORDER, streams::ALIGN_UPPER_VIEW);
+        let upper =
+            images.labelled_batches(&split.train, align.upper_batch, config.seed, domains)?;
+        let sources = Sources {
+            lower: Some(views_ahead(lower, alternations * align.lower_steps)),
+            product: Some(held(move |index| product.make(index))),
+            upper: Some(labelled_ahead(upper, alternations * align.upper_steps)),
+        };
+        let temperature = f64::from(config.simclr.temperature);
+        let curvature = curvature(align.curvature);
+        let mut problem =
+            Problem::new(networks, device.clone(), sources, temperature, curvature, config.seed);
+        install(&mut problem, Group::LowerBackbone, &self.started.backbone)?;
+        install(&mut problem, Group::PretextHead, &self.started.projector)?;
+        install(&mut problem, Group::UpperBackbone, &self.started.upper_backbone)?;
+        install(&mut problem, Group::DownstreamHead, &self.started.head)?;
+        Ok(problem)
+    }
+
+    fn measure<B: Kernels>(
+        &self,
+        alternations: u32,
+        verbosity: Verbosity,
+        device: &B::Device,
+    ) -> Result<SideReport> {
+        let align = &self.config.align;
+        let settings: AlternationSettings = align.alternation()?;
+        let label = if self.rebuilds { "published" } else { "ours" };
+        let steps = u64::from(alternations) * u64::from(align.lower_steps + align.upper_steps);
+        let mut progress = Progress::new(label, steps, 0, verbosity);
+        let before = memory::live();
+        let mut problem = self.problem::<B>(alternations, device)?;
+        let mut scalars = vec![0.0; problem.registers.scalars()];
+        let mut machine = Alternation::new(settings);
+        let mut observed = Observed::new(&mut problem, self.rebuilds);
+        let mut seen = Vec::new();
+        for _ in 0..alternations {
+            let records = alternation(&mut machine, &mut observed, &mut scalars, &mut progress)?;
+            let (seconds, products, solves) = observed.take();
+            let errors = self.errors(&mut observed, &solves)?;
+            drop(solves);
+            observed.resume();
+            seen.push(Seen { seconds, products, records, errors });
+        }
+        progress.finish();
+        let peak_bytes = observed.peak.saturating_sub(before);
+        Ok(report(format!("{} with {}", align.solver, align.curvature), &seen, peak_bytes))
+    }
+
+    fn errors<B: Kernels>(
+        &self,
+        observed: &mut Observed<'_, '_, B>,
+        solves: &[Solved],
+    ) -> Result<Vec<Option<SolveError>>> {
+        let align = &self.config.align;
+        use bissl_core::LowerObjective;
+        if !observed.problem.is_linearized() {
+            observed.problem.linearize(observed.linearized)?;
+        }
+        let shift = align.proximity + align.damping;
+        let errors = compare(observed.problem, solves, shift, align.direct_weight)?;
+        observed.problem.release();
+        Ok(errors)
+    }
+}
+
+/// Drives one alternation to its end.
+fn alternation<B: Kernels>(
+    machine: &mut Alternation,
+    observed: &mut Observed<'_, '_, B>,
+    scalars: &mut [f32],
+    progress: &mut Progress,
+) -> Result<Vec<UpperRecord>> {
+    let mut records = Vec::new();
+    loop {
+        match machine.pending() {
+            Pending::Request(ticket, request) => {
+                let reply = observed.perform(&request, scalars)?;
+                machine.step(ticket, reply, scalars)?;
+            }
+            Pending::Event(ticket, event) => {
+                machine.step(ticket, Reply::Ack, scalars)?;
+                match event {
+                    Event::Step(record) => progress.step(Some(record.loss)),
+                    Event::UpperStep(record) => {
+                        progress.step(Some(record.hypergradient.loss_at_lower));
+                        records.push(record);
+                    }
+                    Event::Alternation { .. } => return Ok(records),
+                }
+            }
+            Pending::Done(Completion::Finished) => return Ok(records),
+            Pending::Done(Completion::Diverged { index }) => {
+                bail!("loss, gradient or solve is not finite at step {index}")
+            }
+        }
+    }
+}
+
+fn report(algorithm: String, seen: &[Seen], peak_bytes: usize) -> SideReport {
+    let mean = |part: fn(&Seconds) -> f64| {
+        seen.iter().map(|alternation| part(&alternation.seconds)).sum::<f64>() / seen.len() as f64
+    };
+    let errors: Vec<SolveError> =
+        seen.iter().flat_map(|alternation| alternation.errors.iter().flatten().copied()).collect();
+    let largest =
+        |part: fn(&SolveError) -> f64| errors.iter().map(part).reduce(f64::max);
+    let solves = || seen.iter().flat_map(|a| a.records.iter().map(|r| r.hypergradient.solve));
+    let low = solves().filter_map(|solve| solve.rayleigh_min).reduce(f32::min);
+    let high = solves().filter_map(|solve| solve.rayleigh_max).reduce(f32::max);
+    let negative = solves()
+        .filter(|solve| solve.termination == bissl_core::Termination::NegativeCurvature)
+        .count();
+    let by_solve = |alternation: &Seen| {
+        alternation.records.iter().map(|record| record.hypergradient.solve.products).collect()
+    };
+    SideReport {
+        algorithm,
+        alternation_s: mean(Seconds::total),
+        lower_s: mean(|seconds| seconds.lower),
+        linearization_s: mean(|seconds| seconds.linearization),
+        products_s: mean(|seconds| seconds.products),
+        upper_s: mean(|seconds| seconds.upper),
+        vectors_s: mean(|seconds| seconds.vectors),
+        products: seen.iter().map(|alternation| alternation.products).collect(),
+        products_by_solve: seen.first().map(by_solve).unwrap_or_default(),
+        negative_curvature: negative as u32,
+        peak_bytes,
+        correction_missed_max: largest(|error| error.correction_missed),
+        hypergradient_error_max: largest(|error| error.hypergradient),
+        identity_error: largest(|error| error.identity),
+        exact_residual_max: largest(|error| error.exact_residual),
+        rayleigh: low.zip(high).map(|(low, high)| [low, high]),
+    }
+}
+
+impl fmt::Display for StageReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [batch, product_batch] = self.batch;
+        let [lower_steps, upper_steps] = self.steps;
+        writeln!(
+            f,
+            "{}, {batch} images of {} px in two views ({product_batch} in products), \
+             {} labelled, {} on {} threads",
+            self.network, self.size, self.upper_batch, self.backend, self.threads
+        )?;
+        writeln!(
+            f,
+            "N_L {lower_steps}, N_U {upper_steps}, lambda {}, delta {}, mean of {} alternation(s)",
+            self.proximity, self.damping, self.alternations
+        )?;
+        let sides = [&self.ours, &self.reference];
+        let mut table = Table::new(["", &self.ours.algorithm, "published algorithm"]);
+        let mut row = |name: &str, cell: &dyn Fn(&SideReport) -> String| {
+            let cells = sides.map(|side| cell(side));
+            table.row([name.to_owned()].into_iter().chain(cells));
+        };
+        let part = |side: &SideReport, seconds: f64| {
+            format!("{seconds:.2} s {:4.1} %", 100.0 * seconds / side.alternation_s)
+        };
+        let optional = |value: Option<f64>| value.map_or("-".to_owned(), |x| format!("{x:.2e}"));
+        row("alternation", &|side| format!("{:.2} s", side.alternation_s));
+        row("  lower gradients", &|side| part(side, side.lower_s));
+        row("  linearisation", &|side| part(side, side.linearization_s));
+        row("  products", &|side| part(side, side.products_s));
+        row("  upper gradients", &|side| part(side, side.upper_s));
+        row("  vectors", &|side| part(side, side.vectors_s));
+        row("products", &|side| format!("{:?}", side.products));
+        row("products of each solve", &|side| format!("{:?}", side.products_by_solve));
+        row("negative curvature", &|side| side.negative_curvature.to_string());
+        row("correction missed, max", &|side| optional(side.correction_missed_max));
+        row("hypergradient error, max", &|side| optional(side.hypergradient_error_max));
+        row("  of x = b", &|side| optional(side.identity_error));
+        row("residual of x*, max", &|side| optional(side.exact_residual_max));
+        row("Rayleigh quotients of H", &|side| {
+            side.rayleigh.map_or("-".to_owned(), |[low, high]| format!("{low:.3} to {high:.3}"))
+        });
+        row("peak memory", &|side| match side.peak_bytes {
+            0 => "-".to_owned(),
+            bytes => format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20)),
+        });
+        write!(f, "{table}")?;
+        writeln!(f, "time ratio {:.3}", self.time_ratio)
+    }
+}

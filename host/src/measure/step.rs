@@ -1,0 +1,199 @@
+//! `bench step`: one gradient and one product with either curvature, in time and memory.
+
+use std::fmt;
+use std::time::Instant;
+
+use bissl_core::Stream;
+use serde::Serialize;
+
+use super::{median, memory};
+use crate::cli::Table;
+use crate::config::RunConfig;
+use crate::driver::upload;
+use crate::kernels::{Kernels, Tensor};
+use crate::network::loss::NtXent;
+use crate::network::{Curvature, Linearization, Network, Tower, TowerParameters};
+use crate::stage::state::{architecture, networks};
+
+/// What `bench step` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepReport {
+    /// Backbone, width, stem and projector.
+    pub network: String,
+    /// What computed.
+    pub backend: String,
+    /// Images, two views each.
+    pub batch: usize,
+    /// Side in pixels.
+    pub size: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Repetitions.
+    pub repeats: u32,
+    /// Seconds of the forward passes of both views, median.
+    pub forward_s: f64,
+    /// Seconds of loss and gradient, median.
+    pub gradient_s: f64,
+    /// Largest and smallest time of a gradient over the median.
+    pub gradient_spread: [f64; 2],
+    /// Seconds of a Hessian linearisation.
+    pub hessian_linearization_s: f64,
+    /// Product from a linearisation over a gradient, medians.
+    pub hessian_product_over_gradient: f64,
+    /// The same with Gauss-Newton.
+    pub gauss_newton_product_over_gradient: f64,
+    /// Peak bytes of a gradient beyond parameters and images; 0 where it cannot be told.
+    pub gradient_bytes: usize,
+    /// Peak bytes of linearisation and products over those of a gradient.
+    pub hessian_memory_over_gradient: Option<f64>,
+    /// The same with Gauss-Newton.
+    pub gauss_newton_memory_over_gradient: Option<f64>,
+}
+
+fn noise<B: Kernels, const D: usize>(
+    domain: u16,
+    shape: [usize; D],
+    device: &B::Device,
+) -> Tensor<B, D> {
+    let stream = Stream::new(0, domain);
+    let len: usize = shape.iter().product();
+    upload((0..len).map(|i| stream.at(i as u64).normal()).collect(), shape, device)
+}
+
+fn initial<B: Kernels>(network: &Network, domain: u16, device: &B::Device) -> Tensor<B, 1> {
+    let values = network.parameters().initial(Stream::new(0, domain));
+    let len = values.len();
+    upload(values, [len], device)
+}
+
+/// Seconds of each repetition and the largest peak.
+fn repeated<B: Kernels, R>(
+    repeats: u32,
+    device: &B::Device,
+    mut work: impl FnMut() -> R,
+) -> (Vec<f64>, usize) {
+    let mut times = Vec::new();
+    let mut peak = 0;
+    for _ in 0..repeats {
+        let start = Instant::now();
+        let (bytes, _) = memory::peak_of(|| {
+            let result = work();
+            B::wait(device);
+            result
+        });
+        times.push(start.elapsed().as_secs_f64());
+        peak = peak.max(bytes);
+    }
+    (times, peak)
+}
+
+/// A linearisation and its products.
+struct Products {
+    linearization_s: f64,
+    product_s: f64,
+    bytes: usize,
+}
+
+/// Measures with initial weights on noise: neither changes what is computed.
+pub(super) fn measure<B: Kernels>(
+    config: &RunConfig,
+    repeats: u32,
+    device: &B::Device,
+) -> StepReport {
+    let networks = networks(config, 10);
+    let tower = Tower { backbone: &networks.backbone, head: &networks.projector };
+    let parameters = TowerParameters {
+        backbone: initial::<B>(&networks.backbone, 1, device),
+        head: initial::<B>(&networks.projector, 2, device),
+    };
+    let (batch, size) = (config.align.batch, config.image.size);
+    let views = [3, 4].map(|domain| noise::<B, 4>(domain, [batch, 3, size, size], device)).to_vec();
+    let loss = NtXent { temperature: f64::from(config.simclr.temperature) };
+    let direction = noise::<B, 1>(5, [networks.backbone.parameters().len()], device);
+
+    let gradient = || tower.gradients(&parameters, views.clone(), &loss, true);
+    // The first step pays for threads and, on a device, for compiling kernels.
+    drop(gradient());
+    let (forward, _) = repeated::<B, _>(repeats, device, || {
+        let pass = |x: &Tensor<B, 4>| tower.backbone.forward(&parameters.backbone, x.clone()).y;
+        views.iter().map(pass).collect::<Vec<_>>()
+    });
+    let (gradients, gradient_bytes) = repeated::<B, _>(repeats, device, gradient);
+    let gradient_s = median(&gradients);
+    let products = |curvature| {
+        let (parameters, views) = (parameters.clone(), views.clone());
+        let (bytes, (linearization_s, times)) = memory::peak_of(|| {
+            let start = Instant::now();
+            let at = Linearization::new(tower, parameters, views, Box::new(loss), curvature);
+            B::wait(device);
+            let linearization_s = start.elapsed().as_secs_f64();
+            // Its own peaks would hide that of the linearisation: here only times are taken.
+            let times: Vec<f64> = (0..repeats)
+                .map(|_| {
+                    let start = Instant::now();
+                    drop(at.product(&direction));
+                    B::wait(device);
+                    start.elapsed().as_secs_f64()
+                })
+                .collect();
+            (linearization_s, times)
+        });
+        Products { linearization_s, product_s: median(&times), bytes }
+    };
+    let hessian = products(Curvature::Hessian);
+    let gauss_newton = products(Curvature::GaussNewton);
+    let extreme = |choose: fn(f64, f64) -> f64| {
+        gradients.iter().copied().reduce(choose).unwrap_or(f64::NAN) / gradient_s
+    };
+    let memory_ratio =
+        |bytes: usize| (gradient_bytes > 0).then(|| bytes as f64 / gradient_bytes as f64);
+    StepReport {
+        network: architecture(config),
+        backend: config.backend.to_string(),
+        batch,
+        size,
+        threads: rayon::current_num_threads(),
+        repeats,
+        forward_s: median(&forward),
+        gradient_s,
+        gradient_spread: [extreme(f64::min), extreme(f64::max)],
+        hessian_linearization_s: hessian.linearization_s,
+        hessian_product_over_gradient: hessian.product_s / gradient_s,
+        gauss_newton_product_over_gradient: gauss_newton.product_s / gradient_s,
+        gradient_bytes,
+        hessian_memory_over_gradient: memory_ratio(hessian.bytes),
+        gauss_newton_memory_over_gradient: memory_ratio(gauss_newton.bytes),
+    }
+}
+
+impl fmt::Display for StepReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}, {} images of {} px in two views, {} on {} threads, median of {}",
+            self.network, self.batch, self.size, self.backend, self.threads, self.repeats
+        )?;
+        let mut table = Table::new(["", "seconds", "gradients", "memory, gradients"]);
+        let memory = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |x| format!("{x:.2}"));
+        let mut row = |name: &str, seconds: f64, bytes: Option<f64>| {
+            let gradients = seconds / self.gradient_s;
+            let cells = [format!("{seconds:.3}"), format!("{gradients:.2}"), memory(bytes)];
+            table.row([name.to_owned()].into_iter().chain(cells));
+        };
+        row("forward passes", self.forward_s, None);
+        row("gradient", self.gradient_s, (self.gradient_bytes > 0).then_some(1.0));
+        row("Hessian linearisation", self.hessian_linearization_s, None);
+        let seconds = self.hessian_product_over_gradient * self.gradient_s;
+        row("Hessian product", seconds, self.hessian_memory_over_gradient);
+        let seconds = self.gauss_newton_product_over_gradient * self.gradient_s;
+        row("Gauss-Newton product", seconds, self.gauss_newton_memory_over_gradient);
+        write!(f, "{table}")?;
+        let [low, high] = self.gradient_spread;
+        writeln!(f, "times of a gradient from {low:.2} to {high:.2} of the median")?;
+        if self.gradient_bytes > 0 {
+            let mebibytes = self.gradient_bytes as f64 / f64::from(1 << 20);
+            writeln!(f, "a gradient needs {mebibytes:.0} MiB")?;
+        }
+        Ok(())
+    }
+}
