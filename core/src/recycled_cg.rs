@@ -56,12 +56,16 @@ impl RecycledCgSettings {
 /// room for all directions it is conjugate gradients with full orthogonalisation.
 ///
 /// `Residual` holds b on entry and is consumed; `Solution` holds x at the end. One product and two
-/// replies with scalars an iteration, three replies before the first.
+/// replies with scalars an iteration, at most four before the first; a prediction alone takes four.
 ///
 /// Departures from the literature: (1) the first direction is the rest of b and not the projected
 /// residual: A is a perturbed identity, so the unit step is nearly exact; (2) a direction with
 /// pᵀAp ≤ 0 ends the solve before its step, and before the first step the solve returns the prediction;
-/// it is never kept; (3) a solve whose prediction is trusted takes it without a product and says so.
+/// it is never kept; (3) a solve whose prediction is trusted takes it without a product and says so;
+/// (4) where the span already holds b, so that p₀ is little but rounding, the projection is the
+/// prediction and the first direction the residual, as in the literature; (5) p₀ is orthogonalised twice:
+/// b hardly changes from solve to solve, most of it cancels, and the errors of the kept directions
+/// would be magnified from each solve to the next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -89,6 +93,9 @@ enum State {
     RightHandSide,
     Products,
     FirstDirection,
+    Leakage,
+    Correction,
+    ProjectedNorms,
     Prediction,
     PredictedNorms,
     Product,
@@ -110,17 +117,20 @@ enum State {
 struct Step {
     /// Its length.
     alpha: f32,
-    /// pᵀr before it.
-    slope: f32,
+    /// bᵀp.
+    alignment: f32,
     /// pᵀAp; below 0 only where the step is the prediction's.
     curvature: f32,
     /// Whether the direction joins the bank.
     kept: bool,
 }
 
-/// ‖p‖² below this share of what was left of before orthogonalisation: the rest is mostly rounding, and
-/// a kept multiple of rounding would not be conjugate to anything.
-const CANCELLED: f32 = 1e-6;
+/// ‖p₀‖² below this share of ‖b‖²: what is left of b is mostly rounding, and no direction.
+const SPENT: f32 = 1e-6;
+
+/// ‖p‖² below this share of ‖r‖²: orthogonalised only once, p is conjugate to a hundred times rounding
+/// or worse, too little for what is built upon it.
+const CANCELLED: f32 = 1e-4;
 
 impl RecycledCg {
     /// A solve that has not begun; `memory` is that of the solve before, with the same A.
@@ -139,9 +149,13 @@ impl RecycledCg {
         }
     }
 
-    /// What the next solve goes on with.
+    /// What the next solve goes on with; nothing after [`Termination::NonFinite`], since what was not
+    /// finite may have entered the bank.
     pub fn memory(&self) -> SolverMemory {
-        self.memory
+        match self.state {
+            State::Done(Termination::NonFinite) => SolverMemory::default(),
+            _ => self.memory,
+        }
     }
 
     fn count(&self) -> usize {
@@ -170,7 +184,15 @@ impl RecycledCg {
                 let pairs = Pairs::NONE;
                 Request::BasisDots { pairs, bank: BasisProduct, count, x: Direction }
             }
-            State::FirstDirection | State::NextDirection => {
+            State::ProjectedNorms => {
+                let pairs = Pairs::new([(Residual, Residual), (Solution, Solution)]);
+                Request::BasisDots { pairs, bank: BasisProduct, count, x: Residual }
+            }
+            State::Leakage => {
+                let pairs = Pairs::new([(Direction, Direction)]);
+                Request::BasisDots { pairs, bank: BasisProduct, count, x: Direction }
+            }
+            State::FirstDirection | State::Correction | State::NextDirection => {
                 Request::Combine { bank: Basis, count, b: 1.0, y: Direction }
             }
             State::Prediction => Request::Axpby { a: 1.0, x: Direction, b: 1.0, y: Solution },
@@ -183,6 +205,7 @@ impl RecycledCg {
                     (Direction, Product),
                     (Direction, Direction),
                     (Direction, Residual),
+                    (Solution, Product),
                 ]),
             },
             State::Solution(Step { alpha, .. }) => {
@@ -244,11 +267,53 @@ impl RecycledCg {
         State::Projection
     }
 
-    /// The first direction is complete.
-    fn on_first_direction(&self) -> State {
-        let trusted =
-            self.memory.trusted && self.memory.unverified + 1 < self.settings.verify_every;
-        if trusted { State::Prediction } else { State::Product }
+    /// Takes ‖p₀‖² and (AP)ᵀp₀; leaves −(AP)ᵀp₀, the coefficients of the correction.
+    fn on_leakage(&mut self, scalars: &mut [f32]) -> State {
+        let count = self.count();
+        let Some(direction_sq) = scalars.first().copied() else { return self.state };
+        if !direction_sq.is_finite() {
+            return State::Done(Termination::NonFinite);
+        }
+        if direction_sq <= SPENT * self.rhs_sq {
+            // A product with it would teach nothing, and the same b again would never get beyond its
+            // projection.
+            return State::ProjectedNorms;
+        }
+        scalars.copy_within(1..=count, 0);
+        negate(scalars, count);
+        State::Correction
+    }
+
+    /// Takes the norms and (AP)ᵀr of the projection; leaves −(AP)ᵀr.
+    fn on_projected_norms(&mut self, scalars: &mut [f32]) -> State {
+        let count = self.count();
+        let Some([residual_sq, solution_sq]) = scalars.first_chunk().copied() else {
+            return self.state;
+        };
+        self.solution_sq = solution_sq;
+        if !(residual_sq.is_finite() && solution_sq.is_finite()) {
+            return State::Done(Termination::NonFinite);
+        }
+        let trusts = self.trusts();
+        if trusts {
+            self.memory.unverified += 1;
+        }
+        if trusts || residual_sq == 0.0 {
+            // Without a residual there is no direction along which a product could tell more.
+            return State::Done(Termination::Unverified);
+        }
+        self.residual_sq = Some(residual_sq);
+        let correction_sq = correction_sq(self.rhs_sq, solution_sq, self.alignment);
+        self.memory.trusted = self.settings.stop.reached(residual_sq, solution_sq, correction_sq);
+        self.memory.unverified = 0;
+        scalars.copy_within(2..2 + count, 0);
+        negate(scalars, count);
+        State::NextResidual
+    }
+
+    /// Whether this solve takes its prediction without a product.
+    fn trusts(&self) -> bool {
+        self.memory.trusted && self.memory.unverified < self.settings.verify_every - 1
     }
 
     fn on_predicted_norms(&mut self, solution_sq: f32, slope: f32) -> State {
@@ -262,26 +327,33 @@ impl RecycledCg {
         })
     }
 
-    fn on_curvature(&mut self, curvature: f32, direction_sq: f32, slope: f32) -> State {
+    fn on_curvature(&mut self, scalars: [f32; 4]) -> State {
+        let [curvature, direction_sq, slope, solution_product] = scalars;
         self.products += 1;
-        let source_sq = self.residual_sq.unwrap_or(self.rhs_sq);
-        if direction_sq == 0.0 {
-            // b lies in the span of the bank; what is missing from the residual is its norm.
-            let alpha = 0.0;
-            return State::Solution(Step { alpha, slope: 0.0, curvature: 0.0, kept: false });
+        if direction_sq == 0.0 && self.residual_sq.is_some() {
+            // r lies in the span of the bank to the last bit: no product changes x any more.
+            return State::Done(Termination::IterationLimit);
         }
-        if !self.rayleigh.see(curvature, direction_sq) || !slope.is_finite() {
+        // bᵀp = pᵀ(r + A x), whether or not p is conjugate to all that x is made of: directions may
+        // have been dropped.
+        let alignment = slope + solution_product;
+        if !self.rayleigh.see(curvature, direction_sq) || !alignment.is_finite() {
             return State::Done(Termination::NonFinite);
         }
-        let alpha = match (curvature <= 0.0, self.products) {
+        let alpha = match (curvature <= 0.0, self.residual_sq) {
             (false, _) => slope / curvature,
             // A is indefinite along p, not a rounding accident: an epsilon would only hide it.
-            (true, 1) => 1.0,
-            (true, _) => return State::Done(Termination::NegativeCurvature),
+            (true, None) => 1.0,
+            (true, Some(_)) => return State::Done(Termination::NegativeCurvature),
         };
-        let kept = curvature > 0.0 && direction_sq > CANCELLED * source_sq;
+        let rounding = match self.residual_sq {
+            None => SPENT * self.rhs_sq,
+            Some(residual_sq) => CANCELLED * residual_sq,
+        };
+        // The root of a subnormal curvature has too few digits to normalise by.
+        let kept = curvature >= f32::MIN_POSITIVE && direction_sq > rounding;
         if alpha.is_finite() {
-            State::Solution(Step { alpha, slope, curvature, kept })
+            State::Solution(Step { alpha, alignment, curvature, kept })
         } else {
             State::Done(Termination::NonFinite)
         }
@@ -304,27 +376,27 @@ impl RecycledCg {
         else {
             return self.state;
         };
+        let predicts = self.residual_sq.is_none();
         self.residual_sq = Some(residual_sq);
         self.solution_sq = solution_sq;
-        self.alignment += step.alpha * step.slope;
+        self.alignment += step.alpha * step.alignment;
         let correction_sq = correction_sq(self.rhs_sq, solution_sq, self.alignment);
         if !(residual_sq.is_finite() && solution_sq.is_finite() && self.alignment.is_finite()) {
             return State::Done(Termination::NonFinite);
         }
-        if self.products == 1 {
+        if predicts {
             // r of the prediction is r + (α − 1) A p.
             let excess = step.alpha - 1.0;
             let predicted_sq = residual_sq + 2.0 * excess * overlap + excess * excess * product_sq;
-            self.memory.trusted = step.curvature >= 0.0
+            self.memory.trusted = step.curvature > 0.0
                 && settings.stop.reached(predicted_sq, solution_sq, correction_sq);
             self.memory.unverified = 0;
         }
-        if step.alpha != 0.0 && step.curvature <= 0.0 {
+        if step.curvature <= 0.0 {
             State::Done(Termination::NegativeCurvature)
         } else if settings.stop.reached(residual_sq, solution_sq, correction_sq) {
             State::Done(Termination::Converged)
-        } else if step.alpha == 0.0 || self.products >= settings.stop.iterations_max() {
-            // Without a step the next direction would be the same one.
+        } else if self.products >= settings.stop.iterations_max() {
             State::Done(Termination::IterationLimit)
         } else {
             scalars.copy_within(4..4 + count, 0);
@@ -369,13 +441,21 @@ impl Machine for RecycledCg {
                 negate(scalars, count);
                 State::FirstDirection
             }
+            State::Leakage => {
+                expect_count(1 + count, reply, scalars)?;
+                self.on_leakage(scalars)
+            }
+            State::ProjectedNorms => {
+                expect_count(2 + count, reply, scalars)?;
+                self.on_projected_norms(scalars)
+            }
             State::PredictedNorms => {
                 let [solution_sq, slope] = expect_scalars(reply, scalars)?;
                 self.on_predicted_norms(solution_sq, slope)
             }
             State::Curvature => {
-                let [curvature, direction_sq, slope] = expect_scalars(reply, scalars)?;
-                self.on_curvature(curvature, direction_sq, slope)
+                let values = expect_scalars(reply, scalars)?;
+                self.on_curvature(values)
             }
             State::Norms(step) => {
                 expect_count(4 + count, reply, scalars)?;
@@ -394,7 +474,9 @@ impl Machine for RecycledCg {
                         State::ProjectedResidual
                     }
                     State::ProjectedResidual => State::Products,
-                    State::FirstDirection => self.on_first_direction(),
+                    State::FirstDirection if count > 0 => State::Leakage,
+                    State::FirstDirection | State::Correction if self.trusts() => State::Prediction,
+                    State::FirstDirection | State::Correction => State::Product,
                     State::Prediction => State::PredictedNorms,
                     State::NextDirection => State::Product,
                     State::Product => State::Curvature,
