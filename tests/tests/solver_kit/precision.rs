@@ -19,6 +19,9 @@ pub(crate) const SOLUTION: f64 = 1e-5;
 /// last digits of f32, and the systems here amplify that by less than 100.
 pub(crate) const KRYLOV: f64 = 5e-5;
 
+/// |PᵀAP − I| of kept directions: coefficients in f32, of which what is left may be a thousandth.
+pub(crate) const CONJUGACY: f64 = 1e-3;
+
 /// A whole hypergradient: one solve, one operator scaling in f32.
 pub(crate) const HYPERGRADIENT: f64 = 2e-5;
 
