@@ -1,14 +1,16 @@
 //! `layerwise`: the reference's recurrence, which is conjugate gradients only where there is one tensor.
 
 use bissl_core::{
-    ConfigError, Layerwise, LayerwiseSettings, Linear, Machine, Pending, Register, Reply, Request,
-    Solver, SolverMemory, SolverSettings, Termination, UnexpectedReply,
+    Bank, ConfigError, Coupling, Hypergradient, HypergradientSettings, Layerwise,
+    LayerwiseSettings, Linear, Machine, Pending, Register, Reply, Request, Solver, SolverMemory,
+    SolverSettings, Termination, Training, UnexpectedReply,
 };
 
 use crate::dense::{DenseDriver, linear};
 use crate::laws;
 use crate::matrix::{Matrix, Spectral, add, distance, dot, draws, gaussian, norm};
 use crate::precision::{self, close};
+use crate::protocol::small;
 use crate::solve::{Solve, cg, watch_on};
 use crate::systems::{self, DIMENSIONS, System, block_coupled, definite, indefinite, seeds};
 use crate::tape::{check, record};
@@ -252,6 +254,7 @@ fn a_right_hand_side_that_is_not_finite_takes_no_product() {
         system.b[3] = bad;
         let report = layerwise(&system, &[3, 3], 6).report;
         assert_eq!((report.termination, report.products), (Termination::NonFinite, 0), "{bad}");
+        assert_ne!(report.residual_sq, Some(0.0), "{bad}");
     }
 }
 
@@ -366,6 +369,25 @@ fn it_keeps_the_protocol() {
         check(&chosen);
         assert_eq!(chosen.output, tape.output);
     }
+}
+
+/// What the workspace keeps between replies outlasts the lowering of products onto H.
+#[test]
+fn it_keeps_the_protocol_inside_a_hypergradient() {
+    let coupling = Coupling::Proximity { weight: 0.5 };
+    let solver = SolverSettings::Layerwise(LayerwiseSettings::new(3).unwrap());
+    let settings = HypergradientSettings::new(coupling, 0.5, 0.7, solver).unwrap();
+    let mut driver = small(1).unwritten(5, &[Register::Banked(Bank::Basis, 0)]);
+    driver.problem.linearized = Some(0);
+    driver =
+        WORK.into_iter().fold(driver, |driver, register| driver.with_segments(register, &[2, 3]));
+    let tape = record(Hypergradient::new(settings, 3), &mut Training(&mut driver), 6);
+    check(&tape);
+    let asks = |wanted: fn(&Request) -> bool| {
+        tape.exchanges.iter().filter(|e| e.request.as_ref().is_some_and(wanted)).count()
+    };
+    assert_eq!(asks(|request| matches!(request, Request::Product { .. })), 3);
+    assert_eq!(asks(|request| matches!(request, Request::SegmentDots { .. })), 6);
 }
 
 /// The workspace that the settings name is enough for any number of tensors.

@@ -223,6 +223,7 @@ fn what_leaves_the_range_of_f32_is_not_finite() {
         system.b[3] = bad;
         let report = neumann(&system, 0.1, 6).report;
         assert_eq!((report.termination, report.products), (Termination::NonFinite, 0), "{bad}");
+        assert_ne!(report.residual_sq, Some(0.0), "{bad}");
     }
     // The curvature; the next term; the sum, whose terms are inside the range; and bᵀx alone.
     for (system, products) in [
