@@ -146,7 +146,8 @@ impl LowRank {
     fn on_norms(&mut self, solution_sq: f32, alignment: f32) -> State {
         self.solution_sq = solution_sq;
         self.alignment = alignment;
-        let termination = if !(solution_sq.is_finite() && alignment.is_finite()) {
+        // bᵀx is finite with it: (bᵀx)² ≤ ‖b‖²‖x‖².
+        let termination = if !solution_sq.is_finite() {
             Termination::NonFinite
         } else if self.rhs_sq == 0.0 {
             Termination::Converged

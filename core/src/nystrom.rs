@@ -43,7 +43,8 @@ impl NystromSettings {
 /// `p = ω − Σ pⱼ (qⱼᵀω)`, divides p and `q = E p` by √(pᵀq), and keeps both. P then spans what Ω spans,
 /// `P = Ω T` with T regular, and PᵀE P = I, so `Ê = E P (PᵀE P)^{-1} PᵀE = Q Qᵀ`: no small system is
 /// solved. `I + Q Qᵀ` is inverted once, its factors replace P; later solves cost 2k vector operations.
-/// Ê = E, and x exact, where the rank of E is at most k.
+/// Ê = E, and x exact, where the rank of E is at most k; in f32 a few sketches more than the rank are
+/// needed, since as many as the rank are now and then nearly dependent.
 ///
 /// Only for a positive semi-definite H, as that of Gauss-Newton: with pᵀq = 0 then E p = 0, and leaving
 /// p out changes nothing. Left out are directions whose pᵀq or whose ‖p‖² is within f32's rounding of 0.

@@ -1,14 +1,14 @@
 //! The Nyström solver against the dense formula for the same sketch.
 
 use bissl_core::{
-    Alternation, AlternationSettings, ConfigError, Coupling, Driver, Group, Hypergradient,
-    HypergradientSettings, Linear, Machine, Nystrom, NystromSettings, Pending, Progress, Register,
-    Reply, Report, Request, Solver, SolverMemory, SolverSettings, Stream, Termination, Training,
-    drive,
+    Alternation, AlternationSettings, ConfigError, Coupling, DriveError, Driver, Group,
+    Hypergradient, HypergradientSettings, Linear, Machine, Nystrom, NystromSettings, Pending,
+    Progress, Register, Reply, Report, Request, Solver, SolverMemory, SolverSettings, Stream,
+    Termination, Training, drive,
 };
 
-use crate::dense::{DenseDriver, banks, linear};
-use crate::matrix::{Matrix, Spectral, add, distance, dot, draws, gaussian, norm};
+use crate::dense::{DenseDriver, DenseError, banks, linear};
+use crate::matrix::{Matrix, Spectral, add, distance, dot, draws, gaussian, norm, scale};
 use crate::mfac::{Rounded, solve};
 use crate::precision::{self, close};
 use crate::protocol::{SGD, level, small};
@@ -158,6 +158,39 @@ fn more_sketches_than_dimensions_solve_exactly() {
             assert!(error <= allowed(&case, &x), "n {n}, seed {seed}: {error:e}");
             assert_eq!(usize::from(memory.count()), n);
             assert_eq!(report.products, 10);
+        }
+    }
+}
+
+/// Multiplies every sketch.
+struct Scaled<'a>(&'a mut DenseDriver<Matrix>, f64);
+
+impl Driver for Scaled<'_> {
+    type Error = DriveError<DenseError>;
+
+    fn perform(&mut self, request: &Request, scalars: &mut [f32]) -> Result<Reply, Self::Error> {
+        let reply = Linear(self.0).perform(request, scalars)?;
+        if let Request::Sketch { dst, .. } = *request {
+            let scaled = scale(self.1, self.0.read(dst));
+            self.0.write(dst, scaled).map_err(DriveError::Problem)?;
+        }
+        Ok(reply)
+    }
+}
+
+/// What is rounding is told by its share, not by its size.
+#[test]
+fn the_length_of_the_sketches_does_not_matter() {
+    for factor in [1e-6, 1e-3, 1e3, 1e6] {
+        for seed in 0..10 {
+            let case = Case::new(seed, even(3, 2.0));
+            let mut driver = case.driver();
+            let mut machine = Solver::new(nystrom(8), SolverMemory::default());
+            let mut scaled = Scaled(&mut driver, factor);
+            drive(&mut machine, &mut scaled, &mut [f32::NAN; 16]).unwrap();
+            assert_eq!(machine.memory().count(), 3, "{factor}, seed {seed}");
+            let error = distance(driver.read(Register::Solution), &case.exact());
+            assert!(error <= 10.0 * precision::SCALAR, "{factor}, seed {seed}: {error:e}");
         }
     }
 }
