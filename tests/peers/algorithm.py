@@ -190,6 +190,7 @@ class Bilevel:
 
     def __init__(self, shape: Shape, settings: Settings, meter: Meter, mixed: bool, channels_last: bool) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.shape = shape
         self.settings = settings
         self.meter = meter
         self.layout = layout

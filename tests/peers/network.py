@@ -25,6 +25,10 @@ class Shape:
     width: int
     stem: Stem
 
+    def __str__(self) -> str:
+        """As bissl names it."""
+        return f"{self.architecture} width {self.width} stem {self.stem} projector {list(PROJECTOR)}"
+
     def features(self) -> int:
         """Length of a feature vector."""
         return self.width << (len(BLOCKS[self.architecture]) - 1)

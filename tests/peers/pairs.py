@@ -21,14 +21,11 @@ PUBLISHED = Path(__file__).with_name("published.py")
 
 RATIOS = {
     "stage": ["alternation_s", "reference_alternation_s=alternation_s"],
-    "step": ["gradient_s", "hessian_product_over_gradient=product_rebuilt_over_gradient"],
+    "step": ["gradient_s", "forward_s", "hessian_product_over_gradient=product_rebuilt_over_gradient"],
 }
 """Compared by default, for each `bissl bench` command: OURS=THEIRS, or one name for both."""
 
-SAME = (
-    "architecture", "width", "stem", "size", "batch", "upper_batch", "threads",
-    "lower_steps", "upper_steps", "damping", "proximity",
-)  # fmt: skip
+SAME = ("network", "size", "batch", "upper_batch", "threads", "steps", "damping", "proximity")
 """What both must have in common, where both tell it."""
 
 

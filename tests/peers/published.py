@@ -31,9 +31,13 @@ def prepare(arguments: argparse.Namespace) -> Meter:
 
 def common(arguments: argparse.Namespace, state: Bilevel) -> Result:
     """What was measured: network, sizes, surroundings."""
-    keys = ("architecture", "width", "stem", "size", "batch", "precision", "channels_last")
-    sizes = {key: getattr(arguments, key) for key in keys}
-    return sizes | {"backbone_parameters": count(state.pretext.backbone)} | surroundings(state.meter.device)
+    sizes = {key: getattr(arguments, key) for key in ("size", "batch", "precision", "channels_last")}
+    return (
+        {"network": str(state.shape)}
+        | sizes
+        | {"backbone_parameters": count(state.pretext.backbone)}
+        | surroundings(state.meter.device)
+    )
 
 
 def build(arguments: argparse.Namespace, settings: Settings, meter: Meter) -> Bilevel:
@@ -50,6 +54,10 @@ def step(arguments: argparse.Namespace) -> Result:
     at = Curvature(state.pretext, views)
     vector = [torch.randn_like(p) for p in at.parameters]
 
+    def forward() -> object:
+        with torch.no_grad():
+            return [state.pretext.backbone(view) for view in views]
+
     def gradient() -> object:
         return torch.autograd.grad(simclr(state.pretext, views), state.pretext.parameters())
 
@@ -57,10 +65,12 @@ def step(arguments: argparse.Namespace) -> Result:
         return torch.autograd.grad(classification(state.downstream, *labelled), state.downstream.parameters())
 
     works: dict[str, Callable[[], object]] = {
+        "forward": forward,
         "gradient": gradient,
         "forward_backward": supervised,
         "product_rebuilt": lambda: at.rebuilt(vector),
     }
+    held = meter.peak_of(lambda: None)
     peaks = {name: meter.peak_of(work) for name, work in works.items()}
     *_, peaks["product_retained"] = retained(meter, at, vector)
     times: dict[str, list[float]] = {name: [] for name in (*works, "linearization", "product_retained")}
@@ -71,11 +81,11 @@ def step(arguments: argparse.Namespace) -> Result:
         times["linearization"].append(linearization)
         times["product_retained"].append(product)
     seconds = {f"{name}_s": median(values) for name, values in times.items()}
-    ratios = {
-        f"{name}_over_gradient": seconds[f"{name}_s"] / seconds["gradient_s"]
-        for name in ("product_rebuilt", "product_retained")
-    }
-    memory = {f"{name}_peak_bytes": peak for name, peak in peaks.items()}
+    ratios = {}
+    for name in ("product_rebuilt", "product_retained"):
+        ratios[f"{name}_over_gradient"] = seconds[f"{name}_s"] / seconds["gradient_s"]
+        ratios[f"{name}_memory_over_gradient"] = (peaks[name] - held) / max(peaks["gradient"] - held, 1)
+    memory = {f"{name}_peak_bytes": peak for name, peak in peaks.items()} | {"held_bytes": held}
     memory |= meter.memory(max(peaks.values()))
     runs = {"repeats": arguments.repeats, "gradient_runs_s": times["gradient"]}
     return {"measurement": "step"} | common(arguments, state) | seconds | ratios | memory | runs
@@ -93,8 +103,8 @@ def retained(meter: Meter, at: Curvature, vector: Vector) -> tuple[float, float,
 def alternation(arguments: argparse.Namespace) -> Result:
     """Times of whole alternations: median of the whole, mean of each part."""
     meter = prepare(arguments)
-    sizes = ("batch", "upper_batch", "size", "classes")
-    names = (*sizes, "lower_steps", "upper_steps", "iterations", "damping", "proximity")
+    steps = ("lower_steps", "upper_steps", "iterations")
+    names = ("batch", "upper_batch", "size", "classes", *steps, "damping", "proximity")
     settings = Settings(**{name: getattr(arguments, name) for name in names})
     state = build(arguments, settings, meter)
     pool = [state.views() for _ in range(POOL)]
@@ -110,6 +120,8 @@ def alternation(arguments: argparse.Namespace) -> Result:
     products = state.parts.products // len(times)
     result: Result = {"measurement": "alternation"} | common(arguments, state)
     result |= {name: getattr(arguments, name) for name in names}
+    # As `bissl bench stage` tells them: images of a lower step and of a product; N_L and N_U.
+    result |= {"batch": [settings.batch] * 2, "steps": [settings.lower_steps, settings.upper_steps]}
     result |= {"alternation_s": median(times), "alternation_runs_s": times}
     result |= parts | {"upper_s": sum(times) * share - parts["lower_s"], "products": products}
     if products:
