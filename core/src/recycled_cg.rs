@@ -20,6 +20,7 @@ pub struct RecycledCgSettings {
     stop: CgSettings,
     capacity: u8,
     verify_every: u8,
+    extrapolates: bool,
 }
 
 impl RecycledCgSettings {
@@ -36,7 +37,16 @@ impl RecycledCgSettings {
                 return Err(ConfigError::Zero { name });
             }
         }
-        Ok(Self { stop, capacity, verify_every })
+        Ok(Self { stop, capacity, verify_every, extrapolates: false })
+    }
+
+    /// The same, ending where one more step *without* its product is expected to meet the tolerances.
+    ///
+    /// The step and what it gains are those that products have measured on earlier directions; up to
+    /// `verify_every` − 1 solves in a row rely on the same measurement.
+    #[must_use]
+    pub fn extrapolating(self) -> Self {
+        Self { extrapolates: true, ..self }
     }
 
     /// Directions that are kept at most.
@@ -65,7 +75,12 @@ impl RecycledCgSettings {
 /// (4) where the span already holds b, so that p₀ is little but rounding, the projection is the
 /// prediction and the first direction the residual, as in the literature; (5) p₀ is orthogonalised twice:
 /// b hardly changes from solve to solve, most of it cancels, and the errors of the kept directions
-/// would be magnified from each solve to the next.
+/// would be magnified from each solve to the next; (6) after the last product a solve may take the
+/// *free step*: the next direction p is known without a product, and along it A is nearly the identity,
+/// so `x + σ p` with the step length σ of the direction before leaves the residual
+/// `‖r − σ A p‖ = c ‖r‖`. σ and the contraction c are measured by every product with a residual's
+/// direction; where `CAUTION · c ‖r‖` meets the tolerances, x is extrapolated and reported as
+/// unverified. For ‖H‖/(λ+δ) = 0.3 a free step gains as much as a product does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -105,8 +120,9 @@ enum State {
     Keep(Step),
     KeepProduct(Step),
     Norms(Step),
-    NextResidual,
-    NextDirection,
+    NextResidual { free: bool },
+    NextDirection { free: bool },
+    FreeStep,
     Done(Termination),
 }
 
@@ -124,6 +140,10 @@ struct Step {
     /// Whether the direction joins the bank.
     kept: bool,
 }
+
+/// What is expected of a free step is this much worse than what was measured on another direction: the
+/// contraction differs from direction to direction by less (`docs/results/performance.md`).
+const CAUTION: f32 = 1.5;
 
 /// ‖p₀‖² below this share of ‖b‖²: what is left of b is mostly rounding, and no direction.
 const SPENT: f32 = 1e-6;
@@ -192,10 +212,13 @@ impl RecycledCg {
                 let pairs = Pairs::new([(Direction, Direction)]);
                 Request::BasisDots { pairs, bank: BasisProduct, count, x: Direction }
             }
-            State::FirstDirection | State::Correction | State::NextDirection => {
+            State::FirstDirection | State::Correction | State::NextDirection { .. } => {
                 Request::Combine { bank: Basis, count, b: 1.0, y: Direction }
             }
             State::Prediction => Request::Axpby { a: 1.0, x: Direction, b: 1.0, y: Solution },
+            State::FreeStep => {
+                Request::Axpby { a: self.memory.stride, x: Direction, b: 1.0, y: Solution }
+            }
             State::PredictedNorms => {
                 Request::Dots { pairs: Pairs::new([(Solution, Solution), (Direction, Residual)]) }
             }
@@ -237,7 +260,7 @@ impl RecycledCg {
                 count,
                 x: Residual,
             },
-            State::NextResidual => Request::Copy { src: Residual, dst: Direction },
+            State::NextResidual { .. } => Request::Copy { src: Residual, dst: Direction },
         }
     }
 
@@ -308,7 +331,7 @@ impl RecycledCg {
         self.memory.unverified = 0;
         scalars.copy_within(2..2 + count, 0);
         negate(scalars, count);
-        State::NextResidual
+        State::NextResidual { free: false }
     }
 
     /// Whether this solve takes its prediction without a product.
@@ -316,10 +339,17 @@ impl RecycledCg {
         self.memory.trusted && self.memory.unverified < self.settings.verify_every - 1
     }
 
+    /// After a step without a product: the prediction's, or a free one.
     fn on_predicted_norms(&mut self, solution_sq: f32, slope: f32) -> State {
         self.solution_sq = solution_sq;
-        self.alignment += slope;
-        self.memory.unverified += 1;
+        if self.products == 0 {
+            self.alignment += slope;
+            self.memory.unverified += 1;
+        } else {
+            self.alignment += self.memory.stride * slope;
+            self.memory.extrapolated += 1;
+            self.residual_sq = None;
+        }
         State::Done(if solution_sq.is_finite() && self.alignment.is_finite() {
             Termination::Unverified
         } else {
@@ -376,21 +406,27 @@ impl RecycledCg {
         else {
             return self.state;
         };
-        let predicts = self.residual_sq.is_none();
-        self.residual_sq = Some(residual_sq);
+        let before_sq = self.residual_sq.replace(residual_sq);
         self.solution_sq = solution_sq;
         self.alignment += step.alpha * step.alignment;
         let correction_sq = correction_sq(self.rhs_sq, solution_sq, self.alignment);
         if !(residual_sq.is_finite() && solution_sq.is_finite() && self.alignment.is_finite()) {
             return State::Done(Termination::NonFinite);
         }
-        if predicts {
-            // r of the prediction is r + (α − 1) A p.
-            let excess = step.alpha - 1.0;
-            let predicted_sq = residual_sq + 2.0 * excess * overlap + excess * excess * product_sq;
-            self.memory.trusted = step.curvature > 0.0
-                && settings.stop.reached(predicted_sq, solution_sq, correction_sq);
-            self.memory.unverified = 0;
+        // The residual of a step of another length is r + (α − length) A p.
+        let after_sq = |length: f32| {
+            let excess = step.alpha - length;
+            residual_sq + 2.0 * excess * overlap + excess * excess * product_sq
+        };
+        match before_sq {
+            None => {
+                self.memory.trusted = step.curvature > 0.0
+                    && settings.stop.reached(after_sq(1.0), solution_sq, correction_sq);
+                self.memory.unverified = 0;
+            }
+            Some(before_sq) => {
+                self.memory.measure(step.alpha, |stride| after_sq(stride) / before_sq)
+            }
         }
         if step.curvature <= 0.0 {
             State::Done(Termination::NegativeCurvature)
@@ -401,8 +437,19 @@ impl RecycledCg {
         } else {
             scalars.copy_within(4..4 + count, 0);
             negate(scalars, count);
-            State::NextResidual
+            let free = self.expected_sq(residual_sq).is_some_and(|expected_sq| {
+                settings.stop.reached(expected_sq, solution_sq, correction_sq)
+            });
+            State::NextResidual { free }
         }
+    }
+
+    /// ‖r‖² after a free step from a residual of `residual_sq`; `None` where none may be taken.
+    fn expected_sq(&self, residual_sq: f32) -> Option<f32> {
+        let allowed =
+            self.settings.extrapolates && self.memory.extrapolated < self.settings.verify_every - 1;
+        let contraction_sq = self.memory.contraction_sq.filter(|_| allowed)?;
+        Some(CAUTION * CAUTION * contraction_sq * residual_sq)
     }
 }
 
@@ -478,14 +525,16 @@ impl Machine for RecycledCg {
                     State::FirstDirection | State::Correction if self.trusts() => State::Prediction,
                     State::FirstDirection | State::Correction => State::Product,
                     State::Prediction => State::PredictedNorms,
-                    State::NextDirection => State::Product,
+                    State::NextDirection { free: true } => State::FreeStep,
+                    State::NextDirection { free: false } => State::Product,
+                    State::FreeStep => State::PredictedNorms,
                     State::Product => State::Curvature,
                     State::Solution(step) => State::Residual(step),
                     State::Residual(step) if !step.kept => State::Norms(step),
                     State::Residual(step) => State::Keep(step),
                     State::Keep(step) => State::KeepProduct(step),
                     State::KeepProduct(step) => self.on_kept(step),
-                    State::NextResidual => State::NextDirection,
+                    State::NextResidual { free } => State::NextDirection { free },
                     other => other,
                 }
             }

@@ -81,7 +81,7 @@ impl SolverSettings {
 /// What a solver knows of the vectors that it left in the banks, from one solve to the next.
 ///
 /// Begins as [`Default`]; belongs to the banks' contents and is worthless without them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SolverMemory {
@@ -93,8 +93,20 @@ pub struct SolverMemory {
     pub(crate) trusted: bool,
     /// Solves since then without a product.
     pub(crate) unverified: u8,
+    /// Step length of the last residual's direction.
+    pub(crate) stride: f32,
+    /// What a step of the stride before it would have left of ‖r‖².
+    pub(crate) contraction_sq: Option<f32>,
+    /// Solves since then that relied on it.
+    pub(crate) extrapolated: u8,
     /// Whether the bank has been made ready for solves.
     pub(crate) prepared: bool,
+}
+
+impl Default for SolverMemory {
+    fn default() -> Self {
+        Self::filled(0)
+    }
 }
 
 impl SolverMemory {
@@ -103,7 +115,25 @@ impl SolverMemory {
     /// Where a [`Hypergradient`](crate::Hypergradient) runs without an
     /// [`Alternation`](crate::Alternation): the lower gradients lie in `Basis`.
     pub const fn filled(count: u8) -> Self {
-        Self { count, next: 0, trusted: false, unverified: 0, prepared: false }
+        Self {
+            count,
+            next: 0,
+            trusted: false,
+            unverified: 0,
+            stride: 1.0,
+            contraction_sq: None,
+            extrapolated: 0,
+            prepared: false,
+        }
+    }
+
+    /// Takes the length `alpha` of an exact step, and what a step of any length leaves of ‖r‖².
+    pub(crate) fn measure(&mut self, alpha: f32, remaining: impl Fn(f32) -> f32) {
+        let contraction_sq = remaining(self.stride);
+        let usable = contraction_sq.is_finite() && contraction_sq >= 0.0 && alpha > 0.0;
+        self.contraction_sq = usable.then_some(contraction_sq);
+        self.stride = if alpha > 0.0 { alpha } else { 1.0 };
+        self.extrapolated = 0;
     }
 
     /// A bank that is ready for solves; `None`: its preparation failed, nothing in it is of use.

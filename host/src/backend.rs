@@ -44,11 +44,29 @@ pub fn available() -> Vec<BackendName> {
     all.into_iter().filter(|(built, _)| *built).map(|(_, name)| name).collect()
 }
 
+/// Whether the named backend can be used here, told before anything is opened or computed.
+///
+/// # Errors
+/// The backend was not compiled in, or has no device.
+pub fn require(name: BackendName) -> Result<(), BackendError> {
+    let available = available();
+    if !available.contains(&name) {
+        let available: Vec<_> = available.into_iter().map(BackendName::name).collect();
+        return Err(BackendError::NotBuilt { name, available: available.join(", ") });
+    }
+    #[cfg(feature = "cuda")]
+    if name == BackendName::Cuda {
+        crate::kernels::probe_cuda().map_err(BackendError::NoDevice)?;
+    }
+    Ok(())
+}
+
 /// Runs `task` on the named backend.
 ///
 /// # Errors
 /// The backend was not compiled in, or has no device.
 pub fn dispatch<T: Task>(name: BackendName, task: T) -> Result<T::Output, BackendError> {
+    require(name)?;
     match name {
         #[cfg(feature = "flex")]
         BackendName::Flex => Ok(task.run::<crate::kernels::Flex>(Default::default())),
@@ -57,15 +75,8 @@ pub fn dispatch<T: Task>(name: BackendName, task: T) -> Result<T::Output, Backen
         #[cfg(feature = "ndarray")]
         BackendName::Ndarray => Ok(task.run::<crate::kernels::NdArray>(Default::default())),
         #[cfg(feature = "cuda")]
-        BackendName::Cuda => {
-            crate::kernels::probe_cuda().map_err(BackendError::NoDevice)?;
-            Ok(task.run::<crate::kernels::Cuda>(Default::default()))
-        }
-        #[allow(unreachable_patterns, reason = "reached unless every backend is compiled in")]
-        name => {
-            drop(task);
-            let available: Vec<_> = available().into_iter().map(BackendName::name).collect();
-            Err(BackendError::NotBuilt { name, available: available.join(", ") })
-        }
+        BackendName::Cuda => Ok(task.run::<crate::kernels::Cuda>(Default::default())),
+        #[allow(unreachable_patterns, reason = "a binary with every backend leaves no other name")]
+        _ => unreachable!("`require` has refused backends that are not compiled in"),
     }
 }

@@ -22,13 +22,6 @@ use bissl_core::{DriveError, Register};
 use crate::problem::{Missing, Regression};
 use crate::reference::{reference, relative_error};
 
-/// Time that this thread has had a processor, where Linux tells: what others took does not count.
-fn processor_milliseconds() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    let nanoseconds: u64 = text.split_whitespace().next()?.parse().ok()?;
-    Some(nanoseconds as f64 * 1e-6)
-}
-
 /// Repeats of the timed part.
 const REPEATS: usize = 400;
 
@@ -59,6 +52,13 @@ fn main() -> Result<(), DriveError<Missing>> {
     println!("validation loss {:.4}", record.loss_at_lower);
     println!("relative error against f64: {:.1e}", relative_error(found, &reference(&problem)));
     Ok(())
+}
+
+/// Time that this thread has had a processor, where Linux tells: what others took does not count.
+fn processor_milliseconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds: u64 = text.split_whitespace().next()?.parse().ok()?;
+    Some(nanoseconds as f64 * 1e-6)
 }
 
 #[cfg(test)]

@@ -23,10 +23,11 @@ use serde::de::DeserializeOwned;
 
 pub use table::Table;
 
+use crate::backend::BackendError;
 use crate::config::{ConfigError, Layers, Preset, RunConfig};
+use crate::measure::{Format, MeasureJob, Measurement};
 use crate::progress::{INTERRUPTED, Interrupt, Progress, Verbosity};
 use crate::run::{Checkpoint, Checkpoints, Origin, Outcome, RunError, RunFolder};
-use crate::measure::{Format, MeasureJob, Measurement};
 use args::{Invocation, Measure, Parsed, Settings, StageName};
 
 /// What a stage needs: everything checked, the folder of the run open.
@@ -136,6 +137,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
 /// Checks everything, then hands over to the stage.
 fn start(invocation: &Invocation) -> anyhow::Result<Outcome> {
     let config = resolve(invocation)?;
+    crate::backend::require(config.backend)?;
     let settings = &invocation.settings;
     let verbosity = if settings.quiet { Verbosity::Quiet } else { Verbosity::Progress };
     let was_there = invocation.out.exists();
@@ -278,6 +280,7 @@ fn code(error: &anyhow::Error) -> u8 {
     let is_usage = error.chain().any(|cause| {
         cause.is::<ConfigError>()
             || cause.is::<bissl_core::ConfigError>()
+            || matches!(cause.downcast_ref(), Some(BackendError::NotBuilt { .. }))
             || matches!(
                 cause.downcast_ref(),
                 Some(

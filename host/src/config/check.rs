@@ -219,7 +219,12 @@ pub(super) fn relations(
         let span = find(tree, "align.curvature").map_or(0..0, Spanned::span);
         let (place, found) = (places.place(span), align.curvature.to_string());
         let expected = "gauss-newton: nystrom needs a semi-definite operator".to_owned();
-        return Err(ConfigError::Invalid { place, key: "align.curvature".to_owned(), found, expected });
+        return Err(ConfigError::Invalid {
+            place,
+            key: "align.curvature".to_owned(),
+            found,
+            expected,
+        });
     }
     for (level, name, steps) in
         [(&align.lower, "lower", align.lower_steps), (&align.upper, "upper", align.upper_steps)]

@@ -87,11 +87,11 @@ impl AlignSettings {
             .with_correction_tolerance(self.correction_tolerance)?;
         Ok(match self.solver {
             SolverName::Cg => SolverSettings::ConjugateGradient(stop),
-            SolverName::RecycledCg => SolverSettings::RecycledCg(RecycledCgSettings::new(
-                stop,
-                self.recycle_capacity,
-                self.verify_every,
-            )?),
+            SolverName::RecycledCg => {
+                let (capacity, verify_every) = (self.recycle_capacity, self.verify_every);
+                let settings = RecycledCgSettings::new(stop, capacity, verify_every)?;
+                SolverSettings::RecycledCg(settings.extrapolating())
+            }
             SolverName::Layerwise => {
                 SolverSettings::Layerwise(LayerwiseSettings::new(self.iterations)?)
             }
@@ -99,14 +99,19 @@ impl AlignSettings {
                 NeumannSettings::new(self.tolerance, self.iterations)?
                     .with_correction_tolerance(self.correction_tolerance)?,
             ),
-            SolverName::Nystrom => SolverSettings::Nystrom(NystromSettings::new(self.nystrom_rank)?),
+            SolverName::Nystrom => {
+                SolverSettings::Nystrom(NystromSettings::new(self.nystrom_rank)?)
+            }
             SolverName::Mfac => {
                 let gradients = self.mfac_gradients();
                 let range = "at most 255 gradients";
                 let name = "mfac_gradients";
                 let value = gradients as f32;
-                let gradients = u8::try_from(gradients)
-                    .map_err(|_| ConfigError::OutOfRange { name, value, range })?;
+                let gradients = u8::try_from(gradients).map_err(|_| ConfigError::OutOfRange {
+                    name,
+                    value,
+                    range,
+                })?;
                 SolverSettings::Mfac(MfacSettings::new(gradients, self.proximity)?)
             }
             SolverName::Soba => SolverSettings::Soba(SobaSettings::new(self.soba_step)?),

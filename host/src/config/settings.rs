@@ -175,7 +175,7 @@ pub struct AlignSettings {
     pub iterations: u16,
     /// Directions that `recycled-cg` keeps.
     pub recycle_capacity: u8,
-    /// Of how many trusted solves of `recycled-cg` one is verified.
+    /// Of how many extrapolated solves of `recycled-cg` one is verified.
     pub verify_every: u8,
     /// k of `nystrom`.
     pub nystrom_rank: u8,

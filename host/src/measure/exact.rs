@@ -62,7 +62,9 @@ impl<B: Kernels> System<'_, '_, B> {
             match machine.pending() {
                 Pending::Request(ticket, request) => {
                     let reply = self.perform(&request, scalars)?;
-                    machine.step(ticket, reply, scalars).map_err(DriveError::<DriverError>::from)?;
+                    machine
+                        .step(ticket, reply, scalars)
+                        .map_err(DriveError::<DriverError>::from)?;
                 }
                 Pending::Event(ticket, _) => {
                     machine
@@ -109,8 +111,7 @@ pub(super) fn compare<B: Kernels>(
     shift: f32,
     direct_weight: f32,
 ) -> Result<Vec<Option<SolveError>>> {
-    let mut system =
-        System { problem, registers: problem.empty_registers(), scale: 1.0 / shift };
+    let mut system = System { problem, registers: problem.empty_registers(), scale: 1.0 / shift };
     let mut scalars = vec![0.0; system.registers.scalars()];
     let mut memory = SolverMemory::default();
     let mut errors = Vec::new();

@@ -130,7 +130,9 @@ pub(super) fn measure<B: Kernels>(
 ) -> Result<StageReport> {
     let align = &config.align;
     if align.direct_weight == 0.0 {
-        bail!("bench stage: align.direct_weight is 0, expected above 0: its request marks the solves");
+        bail!(
+            "bench stage: align.direct_weight is 0, expected above 0: its request marks the solves"
+        );
     }
     let started = start.make::<B>(config, verbosity, device)?;
     let published = AlignSettings {
@@ -141,8 +143,11 @@ pub(super) fn measure<B: Kernels>(
     };
     let side = |align: &AlignSettings, rebuilds| {
         let config = RunConfig { align: align.clone(), ..config.clone() };
-        Side { config: &config, started: &started, rebuilds }
-            .measure::<B>(alternations, verbosity, device)
+        Side { config: &config, started: &started, rebuilds }.measure::<B>(
+            alternations,
+            verbosity,
+            device,
+        )
     };
     let ours = side(align, false)?;
     let reference = side(&published, true)?;
@@ -206,14 +211,11 @@ fn held(make: impl Fn(u32) -> Result<TwoViews, DataError> + 'static) -> Source<T
 }
 
 impl Side<'_> {
-    fn problem<B: Kernels>(
-        &self,
-        alternations: u32,
-        device: &B::Device,
-    ) -> Result<Problem<'_, B>> {
+    fn problem<B: Kernels>(&self, alternations: u32, device: &B::Device) -> Result<Problem<'_, B>> {
         let Started { images, split, networks, .. } = self.started;
         let (config, align) = (self.config, &self.config.align);
-        let pretext = |batch, order, view| images.pretext_batches(batch, config.seed, (order, view));
+        let pretext =
+            |batch, order, view| images.pretext_batches(batch, config.seed, (order, view));
         let lower = pretext(align.batch, streams::ALIGN_LOWER_ORDER, streams::ALIGN_LOWER_VIEW)?;
         let (order, view) = (streams::ALIGN_PRODUCT_ORDER, streams::ALIGN_PRODUCT_VIEW);
         let product = pretext(align.product_batch(), order, view)?;
@@ -322,8 +324,7 @@ fn report(algorithm: String, seen: &[Seen], peak_bytes: usize) -> SideReport {
     };
     let errors: Vec<SolveError> =
         seen.iter().flat_map(|alternation| alternation.errors.iter().flatten().copied()).collect();
-    let largest =
-        |part: fn(&SolveError) -> f64| errors.iter().map(part).reduce(f64::max);
+    let largest = |part: fn(&SolveError) -> f64| errors.iter().map(part).reduce(f64::max);
     let solves = || seen.iter().flat_map(|a| a.records.iter().map(|r| r.hypergradient.solve));
     let low = solves().filter_map(|solve| solve.rayleigh_min).reduce(f32::min);
     let high = solves().filter_map(|solve| solve.rayleigh_max).reduce(f32::max);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use bissl_core::{Completion, Descent, DescentSettings, Group, Progress as Driven, Training, drive};
+use bissl_core::{
+    Completion, Descent, DescentSettings, Group, Progress as Driven, Training, drive,
+};
 
 use crate::config::RunConfig;
 use crate::data::{Split, streams};
@@ -106,14 +108,9 @@ fn empty<'n, B: Kernels>(
     Problem::new(networks, device, sources, temperature, Curvature::Hessian, config.seed)
 }
 
-fn stored(
-    origin: &Origin,
-    config: &RunConfig,
-    networks: &Networks,
-) -> Result<(Weights, Weights)> {
+fn stored(origin: &Origin, config: &RunConfig, networks: &Networks) -> Result<(Weights, Weights)> {
     let path = origin.checkpoint_path()?;
-    let checkpoint =
-        read_checkpoint::<serde_json::Value>(&path, Some(&architecture(config)))?;
+    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&architecture(config)))?;
     let part = |group| {
         group_weights(group, networks, &checkpoint.tensors)
             .with_context(|| path.display().to_string())
