@@ -37,6 +37,23 @@ fn a_full_bank_drops_the_oldest_and_still_converges() {
     }
 }
 
+/// x still holds a part along a direction that has been dropped, and later ones are not conjugate to it.
+#[test]
+fn the_alignment_counts_what_was_dropped() {
+    for seed in 0..8 {
+        for system in [systems::positive_definite(seed, 20), curved(seed, 20, 20.0)] {
+            for capacity in [1, 2] {
+                let mut series = Series::new(&system, limited(u16::from(capacity), capacity));
+                let b = drifting(seed, 20, 2, 0.5);
+                series.solve(&b[0]);
+                series.settings = limited(5, capacity);
+                let solved = series.solve(&b[1]);
+                laws::report_describes_alignment(&solved.system, &solved.solve).unwrap();
+            }
+        }
+    }
+}
+
 /// One direction of memory is all that conjugate gradients need.
 #[test]
 fn a_capacity_of_one_gives_the_iterates_of_conjugate_gradients() {

@@ -91,10 +91,12 @@ fn a_prediction_is_taken_only_where_the_last_verified_one_was_good_enough() {
 #[test]
 fn every_kth_solve_is_verified() {
     let system = curved(1, 30, 0.2);
-    for verify_every in [1, 2, 3, 5] {
+    // At the slower drift the span holds all of b but rounding, and the projection is the prediction.
+    for (step, verify_every) in [0.01, 1e-5].into_iter().flat_map(|s| [1, 2, 3, 5].map(|k| (s, k)))
+    {
         let stop = CgSettings::new(0.3, 40).unwrap();
         let mut series = Series::new(&system, settings(stop, verify_every));
-        for (k, b) in (0..).zip(drifting(1, 30, 12, 0.01)) {
+        for (k, b) in (0..).zip(drifting(1, 30, 12, step)) {
             let verified = series.solve(&b).solve.report.termination != Termination::Unverified;
             assert_eq!(verified, k % u32::from(verify_every) == 0, "solve {k} of {verify_every}");
         }
@@ -153,6 +155,18 @@ fn a_jump_of_the_right_hand_side_costs_the_trust() {
         // Two are still taken unseen: that is what `verify_every` says.
         assert_eq!(ends[..2], [Termination::Unverified; 2], "{}", system.name);
         assert_eq!(ends[2..], [Termination::Converged; 2], "{}", system.name);
+    }
+}
+
+/// The same b again and again: each product improves a projection that is not yet good enough.
+#[test]
+fn a_projection_outside_the_tolerance_is_not_trusted() {
+    let system = curved(2, 30, 20.0);
+    let mut series = Series::new(&system, settings(CgSettings::new(1e-4, 1).unwrap(), 9));
+    for repeat in 0..4 {
+        let report = series.solve(&system.b).solve.report;
+        let found = (report.termination, report.products);
+        assert_eq!(found, (Termination::IterationLimit, 1), "repeat {repeat}");
     }
 }
 
