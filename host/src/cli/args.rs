@@ -169,7 +169,7 @@ impl Output {
 enum ConfigAction {
     /// Prints a preset as a complete, commented configuration file.
     Show {
-        /// default or demo.
+        /// default, demo or bench.
         preset: String,
     },
 }
@@ -192,8 +192,8 @@ pub(super) struct Settings {
     /// TOML file of settings that override the preset's (`bissl config show default`).
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Base of the settings: default or demo [default: demo for demo; the settings of --from where
-    /// that is given; else default].
+    /// Base of the settings: default, demo or bench [default: demo for demo, bench for bench; the
+    /// settings of --from where that is given; else default].
     #[arg(long, value_name = "NAME")]
     pub(super) preset: Option<String>,
     /// Override any key: --set align.lower.clip=5. May be repeated; wins over everything else.
@@ -312,10 +312,14 @@ fn flagged(command: clap::Command, stage: &'static str) -> clap::Command {
 
 /// Meaning, range and default of a key.
 fn help(command: &str, key: &str) -> String {
-    static PRESETS: LazyLock<[RunConfig; 2]> =
-        LazyLock::new(|| [Preset::Default, Preset::Demo].map(Preset::config));
-    let [default, demo] = &*PRESETS;
-    let config = if command == "demo" { demo } else { default };
+    static PRESETS: LazyLock<[RunConfig; 3]> =
+        LazyLock::new(|| [Preset::Default, Preset::Demo, Preset::Bench].map(Preset::config));
+    let [default, demo, bench] = &*PRESETS;
+    let config = match command {
+        "demo" => demo,
+        "bench stage" | "bench step" => bench,
+        _ => default,
+    };
     let value = config.value(key).unwrap_or_default();
     let known = Key::find(key).expect("flags override known keys: a test looks up each");
     format!("{}; {} [default: {value}; key: {key}]", known.help, known.kind)

@@ -217,6 +217,7 @@ fn base(invocation: &Invocation) -> anyhow::Result<Layers> {
     }
     Ok(Layers::preset(match invocation.stage {
         StageName::Demo => Preset::Demo,
+        StageName::BenchStage | StageName::BenchStep => Preset::Bench,
         _ => Preset::Default,
     }))
 }

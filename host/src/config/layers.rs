@@ -21,11 +21,13 @@ pub enum Preset {
     Default,
     /// What `bissl demo` runs.
     Demo,
+    /// What `bissl bench` measures.
+    Bench,
 }
 
 impl Preset {
     /// Every name.
-    pub const NAMES: &[&str] = &["default", "demo"];
+    pub const NAMES: &[&str] = &["default", "demo", "bench"];
 
     /// The preset called `name`; `tiny` is another name of `demo`.
     ///
@@ -35,6 +37,7 @@ impl Preset {
         match name {
             "default" => Ok(Self::Default),
             "demo" | "tiny" => Ok(Self::Demo),
+            "bench" => Ok(Self::Bench),
             _ => Err(ConfigError::Preset { name: name.to_owned() }),
         }
     }
@@ -75,8 +78,10 @@ impl Layers {
             .expect("augmentation settings are plain tables of numbers");
         let mut texts =
             vec![("default", include_str!("presets/default.toml")), ("augment", &augment)];
-        if preset == Preset::Demo {
-            texts.push(("demo", include_str!("presets/demo.toml")));
+        match preset {
+            Preset::Default => {}
+            Preset::Demo => texts.push(("demo", include_str!("presets/demo.toml"))),
+            Preset::Bench => texts.push(("bench", include_str!("presets/bench.toml"))),
         }
         let source = |(name, text): (&'static str, &str)| Source {
             origin: Origin::Preset(name),

@@ -98,6 +98,8 @@ pub struct Solve {
     pub products: u16,
     /// ‖r‖/‖b‖; `None` where unverified.
     pub residual: Option<f32>,
+    /// ‖x − b‖/‖b‖.
+    pub correction: Option<f32>,
     /// cos(x, b).
     pub cosine: Option<f32>,
     /// ‖x‖/‖b‖.

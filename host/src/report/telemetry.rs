@@ -14,7 +14,7 @@ struct Quantity {
     value: fn(&Solve) -> Option<f32>,
 }
 
-const QUANTITIES: [Quantity; 5] = [
+const QUANTITIES: [Quantity; 6] = [
     Quantity {
         title: "Products a solve",
         y_label: "products",
@@ -26,6 +26,12 @@ const QUANTITIES: [Quantity; 5] = [
         y_label: "‖r‖ / ‖b‖",
         log_y: true,
         value: |solve| solve.residual,
+    },
+    Quantity {
+        title: "Correction of second order",
+        y_label: "‖x − b‖ / ‖b‖",
+        log_y: true,
+        value: |solve| solve.correction,
     },
     Quantity {
         title: "Alignment with b",

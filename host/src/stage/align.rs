@@ -6,6 +6,7 @@ use bissl_core::{Alternation, Bank, Group, Register};
 use super::images::{Images, Needs, labelled_ahead, views_ahead};
 use super::pretrain::Pretrained;
 use super::session::{Course, Resumable, Session, View};
+use super::solves::SolveSummary;
 use super::state::{self, Weights};
 use super::warm_up::{Downstream, Warmed, warm_up};
 use crate::config::{CurvatureName, RunConfig, SolverName};
@@ -47,6 +48,8 @@ pub(super) fn command<B: Kernels>(
         Downstream { config: &config, seed, images: &images, split: &split, networks: &networks };
     let warmed = warm_up::<B>(&mut session, "warm-up", task, &pretrained.backbone, &device)?;
     align::<B>(&mut session, "align", task, &pretrained, &warmed, &device)?;
+    let metrics = session.folder.path().join("metrics.jsonl");
+    print!("{}", SolveSummary::read(&metrics, "align")?);
     println!("aligned backbone: {}", session.folder.path().display());
     Ok(())
 }

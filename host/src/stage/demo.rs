@@ -11,6 +11,7 @@ use super::images::{Images, Needs};
 use super::pretrain::pretrain;
 use super::records::{Record, Solve};
 use super::session::{Session, View};
+use super::solves::SolveSummary;
 use super::state::{self, Weights};
 use super::warm_up::{Downstream, warm_up};
 use crate::cli::Table;
@@ -72,6 +73,8 @@ pub(super) fn demo<B: Kernels>(
     let summary = summary(&config, &images, &networks, &seconds, begin);
     print_table(&methods, &summary);
     let stage_of_first_seed = format!("s{}-", config.seed);
+    let metrics = session.folder.path().join("metrics.jsonl");
+    print!("{}", SolveSummary::read(&metrics, &format!("{stage_of_first_seed}align"))?);
     let (curves, solves) = telemetry(&session, &stage_of_first_seed)?;
     let report = Report {
         title: "bissl demo: pretraining, alignment, fine-tuning".to_owned(),
@@ -397,16 +400,13 @@ fn telemetry(session: &Session, prefix: &str) -> Result<(Vec<Chart>, Vec<report:
 }
 
 fn reported(index: u32, alternation: u32, solve: &Solve) -> report::Solve {
-    let termination = serde_json::to_value(solve.termination)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default();
     report::Solve {
         index,
         alternation,
-        termination,
+        termination: solve.termination_name(),
         products: solve.products,
         residual: solve.residual,
+        correction: solve.correction,
         cosine: solve.cosine,
         solution_ratio: solve.solution_ratio,
         rayleigh_max: solve.rayleigh_max,

@@ -12,6 +12,7 @@ pub(crate) mod pretrain;
 mod probe;
 mod records;
 mod session;
+mod solves;
 pub(crate) mod state;
 mod warm_up;
 

@@ -71,6 +71,9 @@ pub struct Solve {
     pub products: u16,
     /// ‖r‖/‖b‖; absent where no product verified it.
     pub residual: Option<f32>,
+    /// ‖x − b‖/‖b‖, what second order changed.
+    #[serde(default)]
+    pub correction: Option<f32>,
     /// cos(x, b).
     pub cosine: Option<f32>,
     /// ‖x‖/‖b‖.
@@ -81,12 +84,23 @@ pub struct Solve {
     pub rayleigh_min: Option<f32>,
 }
 
+impl Solve {
+    /// How it ended, as metrics and reports spell it.
+    pub fn termination_name(&self) -> String {
+        serde_json::to_value(self.termination)
+            .ok()
+            .and_then(|value| value.as_str().map(str::to_owned))
+            .unwrap_or_default()
+    }
+}
+
 impl From<&Report> for Solve {
     fn from(report: &Report) -> Self {
         Self {
             termination: report.termination,
             products: report.products,
             residual: report.residual(),
+            correction: report.correction(),
             cosine: report.cosine(),
             solution_ratio: report.solution_ratio(),
             rayleigh_max: report.rayleigh_max,
