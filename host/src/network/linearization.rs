@@ -19,7 +19,8 @@ pub enum Curvature {
 /// The values and first-order cotangents of one batch.
 ///
 /// A product then costs the tangent work alone. Memory: the activations of a gradient, for the
-/// Hessian as much again for the cotangents, and during a product as much again for the tangents.
+/// Hessian as much again for the cotangents, and during a product as much again for the tangents; of
+/// layers that are piecewise linear only the activations.
 pub struct Linearization<'a, B: Kernels> {
     tower: Tower<'a>,
     parameters: TowerParameters<B>,
@@ -92,15 +93,23 @@ impl<'a, B: Kernels> Linearization<'a, B> {
         let mut tangents = Vec::with_capacity(self.views.len());
         let mut output_dots = Vec::with_capacity(self.views.len());
         for LinearizedView { view, .. } in &self.views {
-            let (feature_dot, backbone) =
-                self.tower.backbone.tangent(&p.backbone, &view.backbone, None, Some(direction));
-            let (output_dot, head) =
-                self.tower.head.tangent(&p.head, &view.head, feature_dot, None);
+            let Tower { backbone, head } = self.tower;
+            let output_dot = match self.curvature {
+                Curvature::Hessian => {
+                    let (feature_dot, backbone_dots) =
+                        backbone.tangent(&p.backbone, &view.backbone, None, Some(direction));
+                    let (output_dot, head_dots) =
+                        head.tangent(&p.head, &view.head, feature_dot, None);
+                    tangents.push((backbone_dots, head_dots));
+                    output_dot
+                }
+                Curvature::GaussNewton => {
+                    let feature_dot =
+                        backbone.tangent_output(&p.backbone, &view.backbone, None, Some(direction));
+                    head.tangent_output(&p.head, &view.head, feature_dot, None)
+                }
+            };
             output_dots.push(as_rows(output_dot.expect("moving features move the output")));
-            // Gauss-Newton needs the output's tangent alone.
-            if self.curvature == Curvature::Hessian {
-                tangents.push((backbone, head));
-            }
         }
         let outputs: Vec<_> = self.views.iter().map(|v| v.view.output.clone()).collect();
         let mut sum = None;

@@ -36,6 +36,15 @@ impl Kind {
             Self::Linear(layer) => layer,
         }
     }
+
+    /// Piecewise linear without parameters: the tangent of its backward pass is the backward pass of the
+    /// tangent, and needs neither ẋ nor ȳ.
+    fn is_piecewise_linear(&self) -> bool {
+        match self {
+            Self::Relu(_) | Self::MaxPool(_) | Self::AveragePool(_) => true,
+            Self::Conv(_) | Self::BatchNorm(_) | Self::Linear(_) => false,
+        }
+    }
 }
 
 /// A layer at its slot, or a residual sum of two branches.
@@ -72,7 +81,8 @@ pub struct Backward<B: Kernels> {
     pub input: Option<Tensor<B, 4>>,
     /// p̄ (or p̄̇), if asked for.
     pub parameters: Option<Tensor<B, 1>>,
-    /// ȳ at every layer's output, by slot; kept by [`Network::backward`] if asked for.
+    /// ȳ at the output of every layer that needs it later, by slot; kept by [`Network::backward`] if
+    /// asked for.
     pub y_bars: Vec<Option<Tensor<B, 4>>>,
 }
 
@@ -92,7 +102,7 @@ pub struct Want {
 pub struct Linearized<'a, B: Kernels> {
     /// What the forward pass kept.
     pub saved: &'a [Saved<B>],
-    /// ȳ at every layer's output.
+    /// ȳ at the output of every layer that needs it.
     pub y_bars: &'a [Option<Tensor<B, 4>>],
 }
 
@@ -137,7 +147,7 @@ impl Network {
         evaluate(&self.nodes, p, running, x)
     }
 
-    /// Jacobian-vector product; also ẋ at every layer's input, by slot.
+    /// Jacobian-vector product; also ẋ at the input of every layer that needs it later, by slot.
     pub fn tangent<B: Kernels>(
         &self,
         p: &Tensor<B, 1>,
@@ -146,8 +156,19 @@ impl Network {
         p_dot: Option<&Tensor<B, 1>>,
     ) -> (Option<Tensor<B, 4>>, Vec<Option<Tensor<B, 4>>>) {
         let mut x_dots = vec![None; self.slots];
-        let y_dot = tangent(&self.nodes, p, saved, x_dot, p_dot, &mut x_dots);
+        let y_dot = tangent(&self.nodes, p, saved, x_dot, p_dot, Some(&mut x_dots));
         (y_dot, x_dots)
+    }
+
+    /// Jacobian-vector product alone, without the memory of [`Network::tangent`].
+    pub fn tangent_output<B: Kernels>(
+        &self,
+        p: &Tensor<B, 1>,
+        saved: &[Saved<B>],
+        x_dot: Option<Tensor<B, 4>>,
+        p_dot: Option<&Tensor<B, 1>>,
+    ) -> Option<Tensor<B, 4>> {
+        tangent(&self.nodes, p, saved, x_dot, p_dot, None)
     }
 
     /// Vector-Jacobian product.
@@ -162,7 +183,9 @@ impl Network {
         let mut y_bars = want.layers.then(|| vec![None; self.slots]);
         let input = descend(&self.nodes, y_bar, &mut out, &mut |slot, kind, y_bar, out| {
             let x_bar = kind.layer().backward(p, &saved[slot], &y_bar, out);
-            if let Some(y_bars) = &mut y_bars {
+            if let Some(y_bars) = &mut y_bars
+                && !kind.is_piecewise_linear()
+            {
                 y_bars[slot] = Some(y_bar);
             }
             x_bar
@@ -183,6 +206,9 @@ impl Network {
     ) -> Backward<B> {
         let mut out = Cotangents::new(want.parameters, want.input);
         let input = descend(&self.nodes, y_bar_dot, &mut out, &mut |slot, kind, y_bar_dot, out| {
+            if kind.is_piecewise_linear() {
+                return kind.layer().backward(p, &at.saved[slot], &y_bar_dot, out);
+            }
             let x_dot = x_dots[slot].take();
             let direction = Direction { x_dot: x_dot.as_ref(), p_dot, y_bar_dot: &y_bar_dot };
             let y_bar = at.y_bars[slot].as_ref().expect("the linearisation kept every cotangent");
@@ -269,17 +295,21 @@ fn tangent<B: Kernels>(
     saved: &[Saved<B>],
     x_dot: Option<Tensor<B, 4>>,
     p_dot: Option<&Tensor<B, 1>>,
-    x_dots: &mut [Option<Tensor<B, 4>>],
+    mut x_dots: Option<&mut [Option<Tensor<B, 4>>]>,
 ) -> Option<Tensor<B, 4>> {
     nodes.iter().fold(x_dot, |x_dot, node| match node {
         Node::Layer { slot, kind } => {
             let y_dot = kind.layer().tangent(p, &saved[*slot], x_dot.as_ref(), p_dot);
-            x_dots[*slot] = x_dot;
+            if let Some(x_dots) = x_dots.as_deref_mut()
+                && !kind.is_piecewise_linear()
+            {
+                x_dots[*slot] = x_dot;
+            }
             y_dot
         }
         Node::Residual { main, shortcut } => {
-            let y_dot = tangent(main, p, saved, x_dot.clone(), p_dot, x_dots);
-            sum(y_dot, tangent(shortcut, p, saved, x_dot, p_dot, x_dots))
+            let y_dot = tangent(main, p, saved, x_dot.clone(), p_dot, x_dots.as_deref_mut());
+            sum(y_dot, tangent(shortcut, p, saved, x_dot, p_dot, x_dots.as_deref_mut()))
         }
     })
 }
