@@ -134,6 +134,9 @@ enum BenchAction {
         /// Steps of pretraining before them, where --from gives no weights.
         #[arg(long, value_name = "N", default_value_t = 100)]
         pretrain_steps: u32,
+        /// Compare the published algorithm's solves with exact ones, too; takes as long again.
+        #[arg(long)]
+        reference_errors: bool,
         #[command(flatten)]
         output: Output,
         #[command(flatten)]
@@ -216,7 +219,7 @@ pub(super) enum Parsed {
 /// What is measured, as typed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Measure {
-    Stage { alternations: u32, pretrain_steps: u32 },
+    Stage { alternations: u32, pretrain_steps: u32, reference_errors: bool },
     Step { repeats: u32 },
 }
 
@@ -343,10 +346,16 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
             stage(StageName::Evaluate, RunArguments { out: None, resume: false, settings })
         }
         Commands::Bench { action } => match action {
-            BenchAction::Stage { alternations, pretrain_steps, output, settings } => {
+            BenchAction::Stage {
+                alternations,
+                pretrain_steps,
+                reference_errors,
+                output,
+                settings,
+            } => {
                 let arguments = RunArguments { out: None, resume: false, settings };
                 let invocation = Invocation::new(StageName::BenchStage, arguments, own);
-                let measure = Measure::Stage { alternations, pretrain_steps };
+                let measure = Measure::Stage { alternations, pretrain_steps, reference_errors };
                 Parsed::Measure(invocation, measure, output.format())
             }
             BenchAction::Step { repeats, output, settings } => {

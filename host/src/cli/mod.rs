@@ -170,12 +170,12 @@ fn measured(invocation: &Invocation, measure: Measure, format: Format) -> anyhow
     let config = resolve(invocation)?;
     let measurement = match measure {
         Measure::Step { repeats } => Measurement::Step { repeats },
-        Measure::Stage { alternations, pretrain_steps } => {
+        Measure::Stage { alternations, pretrain_steps, reference_errors } => {
             let from = match config.from.as_str() {
                 "none" => None,
                 path => Some(Origin::of(Path::new(path))?),
             };
-            Measurement::Stage { from, pretrain_steps, alternations }
+            Measurement::Stage { from, pretrain_steps, alternations, reference_errors }
         }
     };
     let quiet = invocation.settings.quiet;

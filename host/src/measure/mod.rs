@@ -47,6 +47,8 @@ pub enum Measurement {
         pretrain_steps: u32,
         /// Alternations of either algorithm.
         alternations: u32,
+        /// Whether the published algorithm's solves are compared with exact ones, too.
+        reference_errors: bool,
     },
 }
 
@@ -83,10 +85,10 @@ impl Task for MeasureJob {
                 let report = step::measure::<B>(&config, repeats, &device);
                 print(&report, format)
             }
-            Measurement::Stage { from, pretrain_steps, alternations } => {
+            Measurement::Stage { from, pretrain_steps, alternations, reference_errors } => {
                 let start = start::Start { from, pretrain_steps };
-                let report =
-                    stage::measure::<B>(&config, &start, alternations, verbosity, &device)?;
+                let extent = stage::Extent { alternations, reference_errors };
+                let report = stage::measure::<B>(&config, &start, extent, verbosity, &device)?;
                 print(&report, format)
             }
         }

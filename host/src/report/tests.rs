@@ -53,6 +53,7 @@ fn solve(index: u32, termination: &str) -> Solve {
         termination: termination.to_owned(),
         products: 3,
         residual: (!index.is_multiple_of(4)).then_some(1e-3),
+        correction: Some(0.1),
         cosine: Some(0.99),
         solution_ratio: Some(1.0),
         rayleigh_max: Some(4.0 + index as f32),
@@ -120,7 +121,9 @@ fn parts_may_be_empty_inside() {
     let html = page(&report);
     assert_eq!(html.matches("No values to draw.").count(), 2);
     assert!(!html.contains("Accuracy"));
-    assert!(text_of(&html).contains("Not reported by these solves: relative residual, alignment"));
+    let missing = "Not reported by these solves: relative residual, correction of second order, \
+                   alignment with b";
+    assert!(text_of(&html).contains(missing), "{}", text_of(&html));
 }
 
 #[test]
