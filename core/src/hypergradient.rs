@@ -191,7 +191,7 @@ impl Hypergradient {
 
     /// The same, going on with what the solve before has left in the banks.
     ///
-    /// For the same linearisation only; a new one begins with [`SolverMemory::default`].
+    /// For the same linearisation; after a new one, [`SolverMemory::relinearized`] says what is left.
     #[must_use]
     pub fn with_memory(self, memory: SolverMemory) -> Self {
         Self { memory, ..self }

@@ -27,7 +27,8 @@ impl RecycledCgSettings {
     /// At most `capacity` ≥ 1 directions are kept, two vectors each; a full bank drops the oldest.
     ///
     /// `verify_every` ≥ 1: where the last verified prediction met the tolerances, up to
-    /// `verify_every` − 1 solves take their prediction without a product; 1 verifies every solve.
+    /// `verify_every` − 1 solves in a row take their prediction without a product; 1 verifies every
+    /// solve.
     ///
     /// # Errors
     /// The setting that is out of its range.
@@ -42,8 +43,8 @@ impl RecycledCgSettings {
 
     /// The same, ending where one more step *without* its product is expected to meet the tolerances.
     ///
-    /// The step and what it gains are those that products have measured on earlier directions; up to
-    /// `verify_every` − 1 solves in a row rely on the same measurement.
+    /// The step and what it gains are those that products have measured on earlier directions. Of
+    /// `verify_every` solves in a row at least one ends with a residual that a product has verified.
     #[must_use]
     pub fn extrapolating(self) -> Self {
         Self { extrapolates: true, ..self }
@@ -169,12 +170,13 @@ impl RecycledCg {
         }
     }
 
-    /// What the next solve goes on with; nothing after [`Termination::NonFinite`], since what was not
+    /// What the next solve goes on with once this one has ended; nothing after [`Termination::NonFinite`], since what was not
     /// finite may have entered the bank.
     pub fn memory(&self) -> SolverMemory {
         match self.state {
             State::Done(Termination::NonFinite) => SolverMemory::default(),
-            _ => self.memory,
+            State::Done(Termination::Unverified) => self.memory,
+            _ => SolverMemory { unverified: 0, ..self.memory },
         }
     }
 
@@ -328,28 +330,27 @@ impl RecycledCg {
         self.residual_sq = Some(residual_sq);
         let correction_sq = correction_sq(self.rhs_sq, solution_sq, self.alignment);
         self.memory.trusted = self.settings.stop.reached(residual_sq, solution_sq, correction_sq);
-        self.memory.unverified = 0;
         scalars.copy_within(2..2 + count, 0);
         negate(scalars, count);
         State::NextResidual { free: false }
     }
 
+    /// Whether this solve has to end with a residual that a product has verified.
+    fn is_due(&self) -> bool {
+        self.memory.unverified >= self.settings.verify_every - 1
+    }
+
     /// Whether this solve takes its prediction without a product.
     fn trusts(&self) -> bool {
-        self.memory.trusted && self.memory.unverified < self.settings.verify_every - 1
+        self.memory.trusted && !self.is_due()
     }
 
     /// After a step without a product: the prediction's, or a free one.
     fn on_predicted_norms(&mut self, solution_sq: f32, slope: f32) -> State {
         self.solution_sq = solution_sq;
-        if self.products == 0 {
-            self.alignment += slope;
-            self.memory.unverified += 1;
-        } else {
-            self.alignment += self.memory.stride * slope;
-            self.memory.extrapolated += 1;
-            self.residual_sq = None;
-        }
+        self.memory.unverified += 1;
+        self.alignment += if self.products == 0 { slope } else { self.memory.stride * slope };
+        self.residual_sq = None;
         State::Done(if solution_sq.is_finite() && self.alignment.is_finite() {
             Termination::Unverified
         } else {
@@ -422,7 +423,6 @@ impl RecycledCg {
             None => {
                 self.memory.trusted = step.curvature > 0.0
                     && settings.stop.reached(after_sq(1.0), solution_sq, correction_sq);
-                self.memory.unverified = 0;
             }
             Some(before_sq) => {
                 self.memory.measure(step.alpha, |stride| after_sq(stride) / before_sq)
@@ -446,8 +446,7 @@ impl RecycledCg {
 
     /// ‖r‖² after a free step from a residual of `residual_sq`; `None` where none may be taken.
     fn expected_sq(&self, residual_sq: f32) -> Option<f32> {
-        let allowed =
-            self.settings.extrapolates && self.memory.extrapolated < self.settings.verify_every - 1;
+        let allowed = self.settings.extrapolates && !self.is_due();
         let contraction_sq = self.memory.contraction_sq.filter(|_| allowed)?;
         Some(CAUTION * CAUTION * contraction_sq * residual_sq)
     }

@@ -91,14 +91,12 @@ pub struct SolverMemory {
     pub(crate) next: u8,
     /// Whether the last verified prediction was good enough.
     pub(crate) trusted: bool,
-    /// Solves since then without a product.
+    /// Solves in a row that ended without a verified residual.
     pub(crate) unverified: u8,
     /// Step length of the last residual's direction.
     pub(crate) stride: f32,
     /// What a step of the stride before it would have left of ‖r‖².
     pub(crate) contraction_sq: Option<f32>,
-    /// Solves since then that relied on it.
-    pub(crate) extrapolated: u8,
     /// Whether the bank has been made ready for solves.
     pub(crate) prepared: bool,
 }
@@ -122,7 +120,6 @@ impl SolverMemory {
             unverified: 0,
             stride: 1.0,
             contraction_sq: None,
-            extrapolated: 0,
             prepared: false,
         }
     }
@@ -133,7 +130,6 @@ impl SolverMemory {
         let usable = contraction_sq.is_finite() && contraction_sq >= 0.0 && alpha > 0.0;
         self.contraction_sq = usable.then_some(contraction_sq);
         self.stride = if alpha > 0.0 { alpha } else { 1.0 };
-        self.extrapolated = 0;
     }
 
     /// A bank that is ready for solves; `None`: its preparation failed, nothing in it is of use.

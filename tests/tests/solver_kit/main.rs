@@ -40,6 +40,7 @@ mod optimizer;
 mod order;
 mod protocol;
 mod random;
+mod recycled_free_step;
 mod recycled_limits;
 mod recycled_optimality;
 mod recycled_protocol;
