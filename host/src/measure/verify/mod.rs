@@ -164,3 +164,34 @@ impl fmt::Display for VerifyReport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(error: f64) -> VerifyReport {
+        let checks = vec![Check::new("group", "claim", error, 1e-3)];
+        VerifyReport {
+            network: String::new(),
+            backend: String::new(),
+            solver: String::new(),
+            notes: Vec::new(),
+            failed: checks.iter().filter(|check| !check.ok).count(),
+            checks,
+            left_out: vec!["something".to_owned()],
+        }
+    }
+
+    #[test]
+    fn an_error_above_its_bound_or_no_number_fails() {
+        assert_eq!(report(1e-3).verdict(), Ok(()));
+        assert!(report(1e-3).to_string().ends_with("all 1 checks passed\n"));
+        for error in [1.1e-3, f64::INFINITY, f64::NAN] {
+            let report = report(error);
+            assert_eq!(report.verdict(), Err(VerifyFailed { failed: 1, all: 1 }), "{error}");
+            let text = report.to_string();
+            assert!(text.contains("group: claim") && text.contains("FAILED"), "{text}");
+            assert!(text.contains("left out: something"), "{text}");
+        }
+    }
+}

@@ -106,7 +106,7 @@ mod tests {
             let mut product: Vec<f32> =
                 rows.iter().map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum()).collect();
             match self.fault {
-                Fault::Nonlinear => product[0] += 0.01,
+                Fault::Nonlinear => product[0] += 0.1,
                 Fault::Forgetful => product[1] *= 1.0 + 1e-6 * self.products as f32,
                 _ => {}
             }
