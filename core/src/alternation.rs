@@ -107,7 +107,7 @@ impl AlternationSettings {
 /// T alternations of N_L lower steps and N_U upper steps (arXiv 2410.02387, algorithm 1).
 ///
 /// Lower first, then upper. The pretext batch of the products is fixed by `Linearize` before the first
-/// upper step of an alternation, and what solvers keep is dropped there; a solver that takes gradients
+/// upper step of an alternation, and what solvers keep is dropped there, but for SOBA's iterate; a solver that takes gradients
 /// instead finds those of the last lower steps in `Basis`. Optimiser states and schedules run on over
 /// the alternations. The result of the stage is θ_P.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -26,16 +27,26 @@ const fn flag(
     Flag { commands, flag, key, value }
 }
 
-const STAGES: &[&str] =
-    &["demo", "pretrain", "align", "finetune", "evaluate", "bench stage", "bench step"];
-const STARTED: &[&str] = &["align", "finetune", "evaluate", "bench stage"];
-const LABELLED: &[&str] = &["demo", "align", "finetune", "evaluate", "bench stage"];
-const PRETEXT: &[&str] = &["demo", "pretrain", "align", "bench stage"];
-const NETWORK: &[&str] = &["demo", "pretrain", "bench stage", "bench step"];
+const STAGES: &[&str] = &[
+    "demo",
+    "pretrain",
+    "align",
+    "finetune",
+    "evaluate",
+    "bench stage",
+    "bench step",
+    "plan",
+    "verify",
+];
+const STARTED: &[&str] = &["align", "finetune", "evaluate", "bench stage", "plan", "verify"];
+const LABELLED: &[&str] =
+    &["demo", "align", "finetune", "evaluate", "bench stage", "plan", "verify"];
+const PRETEXT: &[&str] = &["demo", "pretrain", "align", "bench stage", "plan", "verify"];
+const NETWORK: &[&str] = &["demo", "pretrain", "bench stage", "bench step", "plan", "verify"];
 const FRESH: &[&str] = &["demo", "pretrain"];
-const BILEVEL: &[&str] = &["demo", "align"];
-const SOLVES: &[&str] = &["demo", "align", "bench stage"];
-const MEASURED: &[&str] = &["bench stage", "bench step"];
+const BILEVEL: &[&str] = &["demo", "align", "plan"];
+const SOLVES: &[&str] = &["demo", "align", "bench stage", "plan", "verify"];
+const MEASURED: &[&str] = &["bench stage", "bench step", "plan", "verify"];
 
 /// Every such flag. `--batch` and its like mean the command's own stage.
 const FLAGS: &[Flag] = &[
@@ -69,7 +80,7 @@ const FLAGS: &[Flag] = &[
     flag(SOLVES, "curvature", "align.curvature", "NAME"),
     flag(SOLVES, "product-batch", "align.product_batch", "IMAGES"),
     flag(MEASURED, "batch", "align.batch", "IMAGES"),
-    flag(&["bench stage"], "upper-batch", "align.upper_batch", "IMAGES"),
+    flag(&["bench stage", "plan", "verify"], "upper-batch", "align.upper_batch", "IMAGES"),
     flag(&["align"], "batch", "align.batch", "IMAGES"),
     flag(&["align"], "upper-batch", "align.upper_batch", "IMAGES"),
     flag(&["finetune"], "epochs", "finetune.epochs", "N"),
@@ -110,6 +121,33 @@ enum Commands {
     Bench {
         #[command(subcommand)]
         action: BenchAction,
+    },
+    /// Prints what a run would cost: products, memory, time of an alternation and of each stage.
+    Plan {
+        /// Time for `bissl align`, such as 90m, 2h or 1d: chooses tolerance, solver and alternations.
+        #[arg(long, value_name = "DURATION", value_parser = crate::measure::plan::duration)]
+        budget: Option<Duration>,
+        /// Alternations that are measured, with few lower steps each; where more than one, the first
+        /// one's times are not counted.
+        #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        measured: u32,
+        /// Steps of pretraining before them, where --from gives no weights.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        pretrain_steps: u32,
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Checks gradients, products, solves and hypergradients before anything is trained on them.
+    ///
+    /// On closed forms, on a narrowed copy of the network beside the same in f64, and on the network
+    /// itself. Exit code 1 if a check fails.
+    Verify {
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Prints what a run, a checkpoint or a .safetensors file holds.
     Inspect {
@@ -221,6 +259,8 @@ pub(super) enum Parsed {
 pub(super) enum Measure {
     Stage { alternations: u32, pretrain_steps: u32, reference_errors: bool },
     Step { repeats: u32 },
+    Plan { measured: u32, pretrain_steps: u32, budget: Option<Duration> },
+    Verify,
 }
 
 /// A command that runs stages.
@@ -244,6 +284,8 @@ pub(super) enum StageName {
     Evaluate,
     BenchStage,
     BenchStep,
+    Plan,
+    Verify,
 }
 
 impl StageName {
@@ -256,6 +298,8 @@ impl StageName {
             Self::Evaluate => "evaluate",
             Self::BenchStage => "bench stage",
             Self::BenchStep => "bench step",
+            Self::Plan => "plan",
+            Self::Verify => "verify",
         }
     }
 }
@@ -277,7 +321,11 @@ impl Invocation {
     pub(super) fn writes(&self) -> bool {
         match self.stage {
             StageName::Demo | StageName::Pretrain | StageName::Align | StageName::Finetune => true,
-            StageName::Evaluate | StageName::BenchStage | StageName::BenchStep => false,
+            StageName::Evaluate
+            | StageName::BenchStage
+            | StageName::BenchStep
+            | StageName::Plan
+            | StageName::Verify => false,
         }
     }
 
@@ -364,6 +412,17 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
                 Parsed::Measure(invocation, Measure::Step { repeats }, output.format())
             }
         },
+        Commands::Plan { budget, measured, pretrain_steps, output, settings } => {
+            let arguments = RunArguments { out: None, resume: false, settings };
+            let invocation = Invocation::new(StageName::Plan, arguments, own);
+            let measure = Measure::Plan { measured, pretrain_steps, budget };
+            Parsed::Measure(invocation, measure, output.format())
+        }
+        Commands::Verify { output, settings } => {
+            let arguments = RunArguments { out: None, resume: false, settings };
+            let invocation = Invocation::new(StageName::Verify, arguments, own);
+            Parsed::Measure(invocation, Measure::Verify, output.format())
+        }
         Commands::Inspect { path } => Parsed::Inspect(path),
         Commands::Config { action: ConfigAction::Show { preset } } => Parsed::ShowPreset(preset),
     })

@@ -25,7 +25,7 @@ pub use table::Table;
 
 use crate::backend::BackendError;
 use crate::config::{ConfigError, Layers, Preset, RunConfig};
-use crate::measure::{Format, MeasureJob, Measurement};
+use crate::measure::{Format, MeasureJob, Measured, Measurement};
 use crate::progress::{INTERRUPTED, Interrupt, Progress, Verbosity};
 use crate::run::{Checkpoint, Checkpoints, Origin, Outcome, RunError, RunFolder};
 use args::{Invocation, Measure, Parsed, Settings, StageName};
@@ -128,7 +128,9 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
         Parsed::ShowPreset(name) => print(&Preset::named(&name)?.to_toml())?,
         Parsed::Stage(invocation) => return start(&invocation),
         Parsed::Measure(invocation, measure, format) => {
-            print(&measured(&invocation, measure, format)?)?;
+            let measured = measured(&invocation, measure, format)?;
+            print(&measured.text)?;
+            measured.verdict?;
         }
     }
     Ok(Outcome::Finished)
@@ -166,17 +168,21 @@ fn start(invocation: &Invocation) -> anyhow::Result<Outcome> {
 }
 
 /// Checks everything, then measures.
-fn measured(invocation: &Invocation, measure: Measure, format: Format) -> anyhow::Result<String> {
+fn measured(invocation: &Invocation, measure: Measure, format: Format) -> anyhow::Result<Measured> {
     let config = resolve(invocation)?;
+    let from = || match config.from.as_str() {
+        "none" => Ok(None),
+        path => Origin::of(Path::new(path)).map(Some),
+    };
     let measurement = match measure {
         Measure::Step { repeats } => Measurement::Step { repeats },
         Measure::Stage { alternations, pretrain_steps, reference_errors } => {
-            let from = match config.from.as_str() {
-                "none" => None,
-                path => Some(Origin::of(Path::new(path))?),
-            };
-            Measurement::Stage { from, pretrain_steps, alternations, reference_errors }
+            Measurement::Stage { from: from()?, pretrain_steps, alternations, reference_errors }
         }
+        Measure::Plan { measured, pretrain_steps, budget } => {
+            Measurement::Plan { from: from()?, pretrain_steps, measured, budget }
+        }
+        Measure::Verify => Measurement::Verify { from: from()? },
     };
     let quiet = invocation.settings.quiet;
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Progress };
@@ -247,7 +253,7 @@ fn open(invocation: &Invocation, config: &RunConfig) -> anyhow::Result<Command> 
         StageName::Align => Command::Align { from: from()?, run: run()? },
         StageName::Finetune => Command::Finetune { from: from()?, run: run()? },
         StageName::Evaluate => Command::Evaluate { from: from()? },
-        StageName::BenchStage | StageName::BenchStep => {
+        StageName::BenchStage | StageName::BenchStep | StageName::Plan | StageName::Verify => {
             unreachable!("measurements open no run: see `measured`")
         }
     })

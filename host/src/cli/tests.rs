@@ -124,6 +124,14 @@ fn causes_are_printed_once_each() {
 }
 
 #[test]
+fn a_failed_check_is_a_failure_and_no_usage_error() {
+    let failed = crate::measure::verify::VerifyFailed { failed: 2, all: 30 };
+    let error = anyhow::Error::from(failed);
+    assert_eq!(code(&error), 1);
+    assert!(message(&error).contains("2 of 30 checks failed"), "{error}");
+}
+
+#[test]
 fn tables_are_aligned() {
     let mut table = Table::new(["arm", "accuracy"]);
     table.row(["conventional", "0.31"]);

@@ -1,14 +1,19 @@
-//! What things cost and how exact they are: `bissl bench`.
+//! What things cost and how exact they are: `bissl bench`, `bissl plan`, `bissl verify`.
 //!
 //! Nothing here trains anything that is kept; the same machines, problems and kernels as in the stages
 //! are driven by a loop that looks at every request.
 
+mod bilevel;
 mod exact;
 mod memory;
 mod observed;
+pub mod plan;
 mod stage;
 mod start;
 mod step;
+pub mod verify;
+
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -50,6 +55,31 @@ pub enum Measurement {
         /// Whether the published algorithm's solves are compared with exact ones, too.
         reference_errors: bool,
     },
+    /// The cost of a run before it is started: `plan`.
+    Plan {
+        /// The pretrained weights; `None`: some steps of pretraining from initial weights.
+        from: Option<Origin>,
+        /// How many, where `from` is `None`.
+        pretrain_steps: u32,
+        /// Alternations that are measured, at least 1.
+        measured: u32,
+        /// Time for `align`; settings are chosen for it.
+        budget: Option<Duration>,
+    },
+    /// Whether everything is computed right: `verify`.
+    Verify {
+        /// The pretrained weights; `None`: a few steps from initial ones.
+        from: Option<Origin>,
+    },
+}
+
+/// What a measurement leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// What is to be printed.
+    pub text: String,
+    /// What it says about the program: an error where a check of `verify` failed.
+    pub verdict: Result<(), verify::VerifyFailed>,
 }
 
 /// A measurement with everything that it needs.
@@ -69,16 +99,16 @@ pub struct MeasureJob {
 ///
 /// # Errors
 /// Whatever failed, with the file or setting that it concerns.
-pub fn run(job: MeasureJob) -> Result<String> {
+pub fn run(job: MeasureJob) -> Result<Measured> {
     crate::stage::start_threads(&job.config)?;
     let backend = job.config.backend;
     dispatch(backend, job)?
 }
 
 impl Task for MeasureJob {
-    type Output = Result<String>;
+    type Output = Result<Measured>;
 
-    fn run<B: Kernels>(self, device: B::Device) -> Result<String> {
+    fn run<B: Kernels>(self, device: B::Device) -> Result<Measured> {
         let Self { measurement, config, verbosity, format } = self;
         match measurement {
             Measurement::Step { repeats } => {
@@ -91,15 +121,27 @@ impl Task for MeasureJob {
                 let report = stage::measure::<B>(&config, &start, extent, verbosity, &device)?;
                 print(&report, format)
             }
+            Measurement::Plan { from, pretrain_steps, measured, budget } => {
+                let start = start::Start { from, pretrain_steps };
+                let request = plan::Request { start, measured, budget };
+                let report = plan::measure::<B>(&config, request, verbosity, &device)?;
+                print(&report, format)
+            }
+            Measurement::Verify { from } => {
+                let report = verify::measure::<B>(&config, from, verbosity, &device)?;
+                let verdict = report.verdict();
+                Ok(Measured { verdict, ..print(&report, format)? })
+            }
         }
     }
 }
 
-fn print<R: serde::Serialize + std::fmt::Display>(report: &R, format: Format) -> Result<String> {
-    Ok(match format {
+fn print<R: serde::Serialize + std::fmt::Display>(report: &R, format: Format) -> Result<Measured> {
+    let text = match format {
         Format::Text => report.to_string(),
         Format::Json => serde_json::to_string_pretty(report)? + "\n",
-    })
+    };
+    Ok(Measured { text, verdict: Ok(()) })
 }
 
 /// The middle one, or the mean of the middle two; NaN of nothing.

@@ -13,7 +13,9 @@ use crate::config::{CurvatureName, RunConfig, SolverName};
 use crate::data::streams;
 use crate::driver::{Problem, Sources};
 use crate::kernels::Kernels;
+use crate::measure::plan::require_memory;
 use crate::network::Curvature;
+use crate::progress::Verbosity;
 use crate::run::{Origin, RunFolder, read_checkpoint};
 
 /// The command `align`: warm-up, then the bilevel stage.
@@ -101,6 +103,11 @@ pub(super) fn align<B: Kernels>(
         upper: Some(labelled_ahead(upper, upper_total)),
     };
     let curvature = curvature(settings.curvature);
+    let parameters = networks.backbone.parameters().len();
+    let need = require_memory(config, parameters)?;
+    if session.view.verbosity == Verbosity::Progress {
+        eprintln!("{need}");
+    }
     let temperature = f64::from(config.simclr.temperature);
     let mut problem =
         Problem::<B>::new(networks, device.clone(), sources, temperature, curvature, seed);

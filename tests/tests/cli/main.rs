@@ -5,3 +5,4 @@
 mod binary;
 mod interruption;
 mod refusals;
+mod verify_plan;

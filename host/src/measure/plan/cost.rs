@@ -1,0 +1,220 @@
+//! A few short alternations with the configured solver, and what each part of them takes.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use bissl_core::{
+    Alternation, Completion, Driver, Event, Machine, Pending, Register, RegisterFile, Reply,
+    Termination,
+};
+
+use crate::config::{AlignSettings, RunConfig, SolverName};
+use crate::driver::Sources;
+use crate::kernels::Kernels;
+use crate::measure::bilevel::{batches, problem};
+use crate::measure::memory;
+use crate::measure::observed::{Observed, Seconds};
+use crate::measure::start::Started;
+use crate::progress::{Progress, Verbosity};
+use crate::stage::images::{labelled_ahead, views_ahead};
+
+/// Lower steps of a measured alternation: all are alike, so the time of a few gives that of N_L.
+const LOWER_STEPS: u32 = 3;
+/// Repetitions of one vector operation.
+const OPERATIONS: u32 = 5;
+
+/// What an alternation takes, means over those that were measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Cost {
+    /// Of one lower step: gradient, then optimiser.
+    pub(super) lower_step: [f64; 2],
+    /// Of the upper steps together.
+    pub(super) upper: Seconds,
+    /// Products of every alternation.
+    pub(super) products: Vec<u32>,
+    /// Solves that ended at a direction of negative curvature.
+    pub(super) negative_curvature: u32,
+    /// Of one dot product of the backbone's length.
+    pub(super) dot_s: f64,
+    pub(super) activations: u64,
+    pub(super) linearization: u64,
+    pub(super) peak: u64,
+}
+
+impl Cost {
+    /// Of an alternation.
+    pub(super) fn products_mean(&self) -> f64 {
+        f64::from(self.products.iter().sum::<u32>()) / self.products.len() as f64
+    }
+
+    /// Seconds of an alternation of `lower_steps` by part.
+    pub(super) fn parts(&self, lower_steps: u32) -> Seconds {
+        let lower_steps = f64::from(lower_steps);
+        Seconds {
+            lower: lower_steps * self.lower_step[0],
+            vectors: lower_steps * self.lower_step[1] + self.upper.vectors,
+            ..self.upper
+        }
+    }
+}
+
+/// The configuration with short lower phases.
+pub(super) fn shortened(config: &RunConfig) -> RunConfig {
+    let mut short = config.clone();
+    let align = &mut short.align;
+    // M-FAC keeps the gradients of its last lower steps: these have to be there.
+    let needed = if align.solver == SolverName::Mfac { align.mfac_gradients() as u32 } else { 0 };
+    align.mfac_gradients = Some(align.mfac_gradients());
+    align.lower_steps = align.lower_steps.min(LOWER_STEPS.max(needed));
+    let steps = align.alternations.saturating_mul(align.lower_steps);
+    align.lower.warm_up_steps = align.lower.warm_up_steps.min(steps);
+    short
+}
+
+/// Drives `alternations` ≥ 1 of a shortened configuration.
+///
+/// Times are those after the first alternation where there are several: it pays for compiling kernels.
+///
+/// # Errors
+/// Data cannot be read; a loss or solve is not finite.
+pub(super) fn measure<B: Kernels>(
+    config: &RunConfig,
+    started: &Started,
+    alternations: u32,
+    verbosity: Verbosity,
+    device: &B::Device,
+) -> Result<Cost> {
+    let config = &shortened(config);
+    let align = &config.align;
+    let alternations = alternations.min(align.alternations);
+    let before = memory::live();
+    let batches = batches(config, started)?;
+    let sources = Sources {
+        lower: Some(views_ahead(batches.lower, alternations * align.lower_steps)),
+        product: Some(views_ahead(batches.product, alternations)),
+        upper: Some(labelled_ahead(batches.upper, alternations * align.upper_steps)),
+    };
+    let mut problem = problem::<B>(config, started, sources, device)?;
+    let steps = u64::from(alternations) * u64::from(align.lower_steps + align.upper_steps);
+    let mut run = Run {
+        align,
+        observed: Observed::new(&mut problem, false),
+        scalars: Vec::new(),
+        progress: Progress::new("measure", steps, 0, verbosity),
+        cost: Cost::default(),
+        before,
+    };
+    run.scalars = vec![0.0; run.observed.problem.registers.scalars()];
+    let mut machine = Alternation::new(align.alternation()?);
+    let mut seen = Vec::new();
+    for _ in 0..alternations {
+        seen.push(run.alternation(&mut machine)?);
+    }
+    run.progress.finish();
+    let Run { mut cost, .. } = run;
+    let kept = if seen.len() > 1 { &seen[1..] } else { &seen[..] };
+    let mean =
+        |part: fn(&[Seconds; 2]) -> f64| kept.iter().map(part).sum::<f64>() / kept.len() as f64;
+    let lower_steps = f64::from(align.lower_steps);
+    cost.lower_step = [
+        mean(|[lower, _]| lower.lower) / lower_steps,
+        mean(|[lower, _]| lower.vectors) / lower_steps,
+    ];
+    cost.upper = Seconds {
+        lower: 0.0,
+        linearization: mean(|[_, upper]| upper.linearization),
+        products: mean(|[_, upper]| upper.products),
+        upper: mean(|[_, upper]| upper.upper),
+        vectors: mean(|[_, upper]| upper.vectors),
+    };
+    let pairs = [(Register::Solution, Register::Residual)];
+    let started = Instant::now();
+    for _ in 0..OPERATIONS {
+        problem.registers.dots(&pairs, &mut [0.0])?;
+    }
+    cost.dot_s = started.elapsed().as_secs_f64() / f64::from(OPERATIONS);
+    Ok(cost)
+}
+
+struct Run<'r, 'p, 'n, B: Kernels> {
+    align: &'r AlignSettings,
+    observed: Observed<'p, 'n, B>,
+    scalars: Vec<f32>,
+    progress: Progress,
+    cost: Cost,
+    /// Bytes in use before there was a problem.
+    before: usize,
+}
+
+fn plus(sum: &mut Seconds, term: Seconds) {
+    sum.lower += term.lower;
+    sum.linearization += term.linearization;
+    sum.products += term.products;
+    sum.upper += term.upper;
+    sum.vectors += term.vectors;
+}
+
+impl<B: Kernels> Run<'_, '_, '_, B> {
+    /// One alternation: seconds of its lower and of its upper phase.
+    fn alternation(&mut self, machine: &mut Alternation) -> Result<[Seconds; 2]> {
+        let mut phases = [Seconds::default(); 2];
+        let mut products = 0;
+        loop {
+            match machine.pending() {
+                Pending::Request(ticket, request) => {
+                    let reply = self.observed.perform(&request, &mut self.scalars)?;
+                    machine.step(ticket, reply, &mut self.scalars)?;
+                }
+                Pending::Event(ticket, event) => {
+                    machine.step(ticket, Reply::Ack, &mut self.scalars)?;
+                    match event {
+                        Event::Step(record) => {
+                            self.progress.step(Some(record.loss));
+                            plus(&mut phases[0], self.observed.take().0);
+                            self.lower_peak();
+                        }
+                        Event::UpperStep(record) => {
+                            let solve = record.hypergradient.solve;
+                            let negative = solve.termination == Termination::NegativeCurvature;
+                            self.cost.negative_curvature += u32::from(negative);
+                            self.progress.step(Some(record.hypergradient.loss_at_lower));
+                            // Step by step, or the vectors of all solves would pile up.
+                            let (seconds, count, _) = self.observed.take();
+                            plus(&mut phases[1], seconds);
+                            products += count;
+                        }
+                        Event::Alternation { .. } => {
+                            self.cost.products.push(products);
+                            self.upper_peak();
+                            return Ok(phases);
+                        }
+                    }
+                }
+                Pending::Done(Completion::Finished) => return Ok(phases),
+                Pending::Done(Completion::Diverged { index }) => bail!(
+                    "plan: loss, gradient or solve of {} is not finite at step {index}",
+                    self.align.solver
+                ),
+            }
+        }
+    }
+
+    /// What a lower step needed beyond what is there between steps.
+    fn lower_peak(&mut self) {
+        let peak = std::mem::take(&mut self.observed.peak);
+        let activations = peak.saturating_sub(memory::live()) as u64;
+        self.cost.activations = self.cost.activations.max(activations);
+        self.cost.peak = self.cost.peak.max(peak.saturating_sub(self.before) as u64);
+    }
+
+    fn upper_peak(&mut self) {
+        let peak = std::mem::take(&mut self.observed.peak);
+        self.cost.peak = self.cost.peak.max(peak.saturating_sub(self.before) as u64);
+        let held = memory::live();
+        // The next lower step would do it.
+        self.observed.problem.release();
+        let linearization = held.saturating_sub(memory::live()) as u64;
+        self.cost.linearization = self.cost.linearization.max(linearization);
+        self.observed.resume();
+    }
+}

@@ -1,0 +1,227 @@
+//! What a stage keeps in memory, computed, and what the machine has.
+
+use std::fmt;
+
+use bissl_core::Optimizer;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::config::{BackendName, RunConfig, SolverName};
+use crate::driver::Networks;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// Bytes as MiB.
+pub(super) fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / MIB)
+}
+
+/// Bytes of one element of a vector.
+fn element(config: &RunConfig) -> u64 {
+    match config.backend {
+        BackendName::Ndarray => 8,
+        BackendName::Flex | BackendName::Candle | BackendName::Cuda => 4,
+    }
+}
+
+/// Vectors of the backbone's length that the solver keeps in its banks.
+fn vectors(config: &RunConfig) -> Result<u64, bissl_core::ConfigError> {
+    let solver = config.align.solver()?;
+    Ok(u64::from(solver.basis()) + u64::from(solver.basis_products()))
+}
+
+/// Bytes that the configured solver keeps from solve to solve at most: m·n floats with `mfac`, two vectors
+/// for every direction or sketch of `recycled-cg` and `nystrom`; n = `parameters` of the backbone.
+///
+/// # Errors
+/// A solver's setting out of its range.
+pub fn solver_memory(
+    config: &RunConfig,
+    parameters: usize,
+) -> Result<u64, bissl_core::ConfigError> {
+    Ok(vectors(config)? * parameters as u64 * element(config))
+}
+
+/// Memory that this machine can give without swapping, bytes; `None` where the system does not say.
+pub fn available_memory() -> Option<u64> {
+    meminfo_available(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+/// `MemAvailable` of a text like Linux's `/proc/meminfo`, bytes.
+fn meminfo_available(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+/// What a solver keeps, beside what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SolverNeed {
+    /// Which.
+    pub solver: SolverName,
+    /// Vectors of the backbone's length.
+    pub vectors: u64,
+    /// n.
+    pub parameters: u64,
+    /// All of them together.
+    pub bytes: u64,
+    /// `None`: not known here, or not the memory that the vectors lie in.
+    pub available: Option<u64>,
+}
+
+impl fmt::Display for SolverNeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { solver, vectors, parameters, bytes, available } = self;
+        let needed = mebibytes(*bytes);
+        write!(f, "{solver} keeps {vectors} vectors of {parameters} numbers: {needed}")?;
+        match available {
+            Some(available) => write!(f, "; {} are available", mebibytes(*available)),
+            None => write!(f, "; how much is available is not known here"),
+        }
+    }
+}
+
+/// The solver's vectors do not fit.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error(
+    "align.solver: {0}, expected at least as much: lower {key} or choose another solver",
+    key = knob(.0.solver)
+)]
+pub struct NotEnoughMemory(pub SolverNeed);
+
+/// The setting that decides how many vectors a solver keeps.
+fn knob(solver: SolverName) -> &'static str {
+    match solver {
+        SolverName::Mfac => "align.mfac_gradients",
+        SolverName::RecycledCg => "align.recycle_capacity",
+        SolverName::Nystrom => "align.nystrom_rank",
+        _ => "network.width",
+    }
+}
+
+fn fits(need: SolverNeed) -> Result<SolverNeed, NotEnoughMemory> {
+    match need.available {
+        Some(available) if need.bytes > available => Err(NotEnoughMemory(need)),
+        _ => Ok(need),
+    }
+}
+
+/// Compares what the solver keeps of a backbone of `parameters` with the memory of the machine; to be
+/// called before a stage starts, and its answer printed.
+///
+/// On a GPU, and where the system does not say how much is available, nothing is refused.
+///
+/// # Errors
+/// [`NotEnoughMemory`]; a solver's setting out of its range.
+pub fn require_memory(config: &RunConfig, parameters: usize) -> anyhow::Result<SolverNeed> {
+    let on_host = config.backend != BackendName::Cuda;
+    let need = SolverNeed {
+        solver: config.align.solver,
+        vectors: vectors(config)?,
+        parameters: parameters as u64,
+        bytes: solver_memory(config, parameters)?,
+        available: available_memory().filter(|_| on_host),
+    };
+    Ok(fits(need)?)
+}
+
+/// Computed and measured memory of the bilevel stage, bytes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MemoryReport {
+    /// θ_P, φ_P, θ_D, φ_D.
+    pub parameters: u64,
+    /// Momenta, and second moments of AdamW.
+    pub momenta: u64,
+    /// Work vectors of the machines: four of the backbone's length, three of the heads'.
+    pub work: u64,
+    /// What the solver keeps at most.
+    pub solver: u64,
+    /// Activations of a lower step, measured; `None` where the allocator does not count or the tensors
+    /// are not in this process's memory.
+    pub activations: Option<u64>,
+    /// The linearisation, measured; 0 without products.
+    pub linearization: Option<u64>,
+    /// Everything at its peak, measured, images ahead included.
+    pub peak: Option<u64>,
+    /// What the machine has.
+    pub available: Option<u64>,
+}
+
+impl MemoryReport {
+    /// The computed parts; the measured ones are unknown.
+    ///
+    /// # Errors
+    /// A solver's setting out of its range.
+    pub(super) fn computed(
+        config: &RunConfig,
+        networks: &Networks,
+    ) -> Result<Self, bissl_core::ConfigError> {
+        let len = |network: &crate::network::Network| network.parameters().len() as u64;
+        let backbone = len(&networks.backbone);
+        let (projector, classifier) = (len(&networks.projector), len(&networks.classifier));
+        let moments = |optimizer| match optimizer {
+            Optimizer::Adamw { .. } => 2,
+            Optimizer::Sgd { .. } | Optimizer::Lars { .. } => 1,
+        };
+        let (lower, upper) = (backbone + projector, backbone + classifier);
+        let bytes = element(config);
+        let align = &config.align;
+        let momenta =
+            moments(align.lower.optimizer) * lower + moments(align.upper.optimizer) * upper;
+        Ok(Self {
+            parameters: bytes * (lower + upper),
+            momenta: bytes * momenta,
+            work: bytes * (4 * backbone + projector + 2 * classifier),
+            solver: solver_memory(config, backbone as usize)?,
+            activations: None,
+            linearization: None,
+            peak: None,
+            available: available_memory().filter(|_| config.backend != BackendName::Cuda),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Preset;
+
+    fn need(bytes: u64, available: Option<u64>) -> SolverNeed {
+        SolverNeed { solver: SolverName::Mfac, vectors: 20, parameters: 10, bytes, available }
+    }
+
+    #[test]
+    fn mfac_needs_its_gradients_and_recycling_two_vectors_a_direction() {
+        let mut config = Preset::Default.config();
+        config.align.recycle_capacity = 16;
+        assert_eq!(solver_memory(&config, 1000).unwrap(), 2 * 16 * 1000 * 4);
+        config.align.solver = SolverName::Mfac;
+        config.align.lower_steps = 20;
+        assert_eq!(solver_memory(&config, 1000).unwrap(), 20 * 1000 * 4);
+        config.align.mfac_gradients = Some(5);
+        config.backend = BackendName::Ndarray;
+        assert_eq!(solver_memory(&config, 1000).unwrap(), 5 * 1000 * 8);
+        config.align.solver = SolverName::Identity;
+        assert_eq!(solver_memory(&config, 1000).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_both_sizes_and_the_setting() {
+        let error = fits(need(3 << 20, Some(2 << 20))).unwrap_err().to_string();
+        for part in ["mfac", "3.0 MiB", "2.0 MiB", "align.mfac_gradients"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert!(fits(need(2 << 20, Some(2 << 20))).is_ok());
+        let unknown = fits(need(3 << 20, None)).unwrap();
+        assert!(unknown.to_string().contains("not known"), "{unknown}");
+        assert!(require_memory(&Preset::Default.config(), 1000).is_ok());
+    }
+
+    #[test]
+    fn available_memory_is_read_from_meminfo() {
+        let text = "MemTotal:       16 kB\nMemFree:  1 kB\nMemAvailable:    8 kB\n";
+        assert_eq!(meminfo_available(text), Some(8192));
+        assert_eq!(meminfo_available("MemTotal: 16 kB\n"), None);
+        assert_eq!(meminfo_available("MemAvailable: much kB\n"), None);
+    }
+}

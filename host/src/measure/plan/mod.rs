@@ -1,0 +1,365 @@
+//! `plan`: what a run would cost, from a few short alternations of it.
+
+mod budget;
+mod cost;
+mod memory;
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::start::{Start, Started};
+use crate::cli::Table;
+use crate::config::{AlignSettings, RunConfig, SolverName};
+use crate::data::streams;
+use crate::kernels::Kernels;
+use crate::progress::Verbosity;
+use crate::stage::state::architecture;
+use cost::Cost;
+
+pub(crate) use budget::duration;
+pub use budget::{Choice, Trial};
+pub use memory::{
+    MemoryReport, NotEnoughMemory, SolverNeed, available_memory, require_memory, solver_memory,
+};
+
+/// Of a gradient's time, what a step of the head's warm-up takes: the forward pass alone.
+const FORWARD: f64 = 1.0 / 3.0;
+
+/// What the user asked.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) start: Start,
+    /// Alternations that are measured.
+    pub(super) measured: u32,
+    /// Time for `align`.
+    pub(super) budget: Option<Duration>,
+}
+
+/// The cost of a stage other than the bilevel one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageCost {
+    /// Its name.
+    pub stage: String,
+    /// Steps.
+    pub steps: u64,
+    /// Seconds, from the gradients of the bilevel stage and the ratio of the batches.
+    pub seconds: f64,
+}
+
+/// What `plan` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlanReport {
+    /// Backbone, width, stem and projector.
+    pub network: String,
+    /// What computes.
+    pub backend: String,
+    /// Threads.
+    pub threads: usize,
+    /// Solver and curvature.
+    pub solver: String,
+    /// Pretext images of a lower step and of the products.
+    pub batch: [usize; 2],
+    /// Labelled images of an upper step.
+    pub upper_batch: usize,
+    /// Side in pixels.
+    pub size: usize,
+    /// N_L and N_U.
+    pub steps: [u32; 2],
+    /// T.
+    pub alternations: u32,
+    /// Alternations that were measured, and the lower steps of each.
+    pub measured: [u32; 2],
+    /// Products of each of them.
+    pub products: Vec<u32>,
+    /// Their mean.
+    pub products_per_alternation: f64,
+    /// Solves among them that ended at a direction of negative curvature.
+    pub negative_curvature: u32,
+    /// Seconds of an alternation with all its lower steps.
+    pub alternation_s: f64,
+    /// Gradients of the lower steps.
+    pub lower_s: f64,
+    /// The linearisation.
+    pub linearization_s: f64,
+    /// Products.
+    pub products_s: f64,
+    /// Gradients of the upper steps.
+    pub upper_s: f64,
+    /// Vector operations of solver and optimisers.
+    pub vectors_s: f64,
+    /// T alternations.
+    pub stage_s: f64,
+    /// The other stages, estimated.
+    pub other_stages: Vec<StageCost>,
+    /// Bytes.
+    pub memory: MemoryReport,
+    /// What the solver keeps, in words.
+    pub solver_memory: String,
+    /// What a budget leads to.
+    pub budget: Option<Choice>,
+}
+
+/// Measures, and chooses where there is a budget.
+///
+/// # Errors
+/// Data or checkpoint cannot be read; training diverges; the solver's vectors do not fit into memory; the
+/// budget is below one alternation.
+pub(super) fn measure<B: Kernels>(
+    config: &RunConfig,
+    request: Request,
+    verbosity: Verbosity,
+    device: &B::Device,
+) -> Result<PlanReport> {
+    let Request { start, measured, budget } = request;
+    let started = start.make::<B>(config, verbosity, device)?;
+    let parameters = started.networks.backbone.parameters().len();
+    let need = require_memory(config, parameters)?;
+    let prices = Prices::<B> { config, started: &started, measured, verbosity, device };
+    let cost = prices.cost(&config.align)?;
+    let align = &config.align;
+    let parts = cost.parts(align.lower_steps);
+    let other_stages = other_stages(config, &started, &cost)?;
+    let budget = match budget {
+        None => None,
+        Some(budget) => {
+            let warm_up = other_stages.iter().find(|stage| stage.stage == "warm-up");
+            let warm_up_s = warm_up.map_or(0.0, |stage| stage.seconds);
+            Some(prices.choose(&cost, budget.as_secs_f64(), warm_up_s)?)
+        }
+    };
+    let mut memory = MemoryReport::computed(config, &started.networks)?;
+    if B::ON_HOST && cost.peak > 0 {
+        memory.activations = Some(cost.activations);
+        memory.linearization = Some(cost.linearization);
+        memory.peak = Some(cost.peak);
+    }
+    let short = cost::shortened(config);
+    let alternation_s = parts.total();
+    let count = cost.products.len() as u32;
+    Ok(PlanReport {
+        network: architecture(config),
+        backend: config.backend.to_string(),
+        threads: rayon::current_num_threads(),
+        solver: format!("{} with {}", align.solver, align.curvature),
+        batch: [align.batch, align.product_batch()],
+        upper_batch: align.upper_batch,
+        size: config.image.size,
+        steps: [align.lower_steps, align.upper_steps],
+        alternations: align.alternations,
+        measured: [count, short.align.lower_steps],
+        products_per_alternation: cost.products_mean(),
+        products: cost.products,
+        negative_curvature: cost.negative_curvature,
+        alternation_s,
+        lower_s: parts.lower,
+        linearization_s: parts.linearization,
+        products_s: parts.products,
+        upper_s: parts.upper,
+        vectors_s: parts.vectors,
+        stage_s: f64::from(align.alternations) * alternation_s,
+        other_stages,
+        memory,
+        solver_memory: need.to_string(),
+        budget,
+    })
+}
+
+/// Steps and seconds of the stages before and after.
+fn other_stages(config: &RunConfig, started: &Started, cost: &Cost) -> Result<Vec<StageCost>> {
+    let Started { images, split, .. } = started;
+    let align = &config.align;
+    let labelled = |batch: usize| -> Result<u64> {
+        let domains = (streams::DOWNSTREAM_ORDER, streams::DOWNSTREAM_VIEW);
+        let batches = images.labelled_batches(&split.train, batch, config.seed, domains)?;
+        Ok(u64::from(batches.batches_per_epoch()))
+    };
+    let stage = |name: &str, steps: u64, step_s: f64| StageCost {
+        stage: name.to_owned(),
+        steps,
+        seconds: steps as f64 * step_s,
+    };
+    let of = |batch: usize, whole: usize| batch as f64 / whole as f64;
+    // An upper step has one gradient, or with a direct term two.
+    let gradients = if align.direct_weight == 0.0 { 1.0 } else { 2.0 };
+    let upper_gradient_s = cost.upper.upper / (gradients * f64::from(align.upper_steps));
+    let mut stages = Vec::new();
+    if config.from == "none" {
+        let domains = (streams::PRETEXT_ORDER, streams::PRETEXT_VIEW);
+        let batches = images.pretext_batches(config.pretrain.batch, config.seed, domains)?;
+        let steps = u64::from(config.pretrain.epochs) * u64::from(batches.batches_per_epoch());
+        let step_s =
+            (cost.lower_step[0] + cost.lower_step[1]) * of(config.pretrain.batch, align.batch);
+        stages.push(stage("pretrain", steps, step_s));
+    }
+    let steps = u64::from(config.warm_up.epochs) * labelled(config.warm_up.batch)?;
+    let step_s = FORWARD * upper_gradient_s * of(config.warm_up.batch, align.upper_batch);
+    stages.push(stage("warm-up", steps, step_s));
+    let steps = u64::from(config.finetune.epochs) * labelled(config.finetune.batch)?;
+    let step_s = upper_gradient_s * of(config.finetune.batch, align.upper_batch);
+    stages.push(stage("finetune", steps, step_s));
+    Ok(stages)
+}
+
+/// What settings cost, each measured once.
+struct Prices<'a, B: Kernels> {
+    config: &'a RunConfig,
+    started: &'a Started,
+    measured: u32,
+    verbosity: Verbosity,
+    device: &'a B::Device,
+}
+
+impl<B: Kernels> Prices<'_, B> {
+    fn with(&self, align: &AlignSettings) -> RunConfig {
+        RunConfig { align: align.clone(), ..self.config.clone() }
+    }
+
+    fn cost(&self, align: &AlignSettings) -> Result<Cost> {
+        let config = self.with(align);
+        cost::measure::<B>(&config, self.started, self.measured, self.verbosity, self.device)
+    }
+
+    fn choose(&self, own: &Cost, budget_s: f64, warm_up_s: f64) -> Result<Choice> {
+        let align = &self.config.align;
+        let mfac = AlignSettings { solver: SolverName::Mfac, ..align.clone() };
+        let parameters = self.started.networks.backbone.parameters().len();
+        let mfac_fits = require_memory(&self.with(&mfac), parameters).is_ok();
+        let parts = own.parts(align.lower_steps);
+        let without_products_s = parts.lower + parts.upper + parts.vectors;
+        // Another tolerance needs other products, and everything else is as it was measured: two
+        // timings of the same thing would differ by more than the products do.
+        let mut price = |asked: &AlignSettings| -> Result<f64> {
+            Ok(match asked.solver {
+                _ if asked == align => parts.total(),
+                SolverName::Identity => without_products_s,
+                SolverName::Mfac => without_products_s + mfac_operations(asked) * own.dot_s,
+                _ => {
+                    let ratio = self.cost(asked)?.products_mean() / own.products_mean();
+                    without_products_s + parts.linearization + ratio * parts.products
+                }
+            })
+        };
+        let mut prices = budget::Prices { price: &mut price, mfac_fits };
+        budget::choose(align, budget_s, warm_up_s, &mut prices)
+    }
+}
+
+/// Vector operations of M-FAC in an alternation: m copies, m(m − 1)/2 dots and as many sums for the
+/// factors, 2m for each solve.
+fn mfac_operations(align: &AlignSettings) -> f64 {
+    let m = align.mfac_gradients() as f64;
+    m * m + 2.0 * m * f64::from(align.upper_steps)
+}
+
+/// Seconds as a person says them.
+fn spoken(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.1} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} d", s / 86_400.0),
+    }
+}
+
+impl PlanReport {
+    fn write_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(["", "seconds", "share"]);
+        let mut row = |name: &str, seconds: f64| {
+            let share = 100.0 * seconds / self.alternation_s;
+            table.row([name.to_owned(), format!("{seconds:.3}"), format!("{share:.1} %")]);
+        };
+        row("alternation", self.alternation_s);
+        row("  lower gradients", self.lower_s);
+        row("  linearisation", self.linearization_s);
+        row("  products", self.products_s);
+        row("  upper gradients", self.upper_s);
+        row("  vectors", self.vectors_s);
+        write!(f, "{table}")?;
+        let [measured, lower_steps] = self.measured;
+        let [all, _] = self.steps;
+        writeln!(
+            f,
+            "measured on {measured} alternation(s) of {lower_steps} lower steps, scaled to {all}"
+        )?;
+        writeln!(
+            f,
+            "{:.1} products an alternation, measured {:?}",
+            self.products_per_alternation, self.products
+        )?;
+        if self.negative_curvature > 0 {
+            writeln!(
+                f,
+                "{} solves ended at negative curvature: with weights that are hardly pretrained, \
+                 products are not those of a run; give --from",
+                self.negative_curvature
+            )?;
+        }
+        let Self { alternations, stage_s, .. } = self;
+        writeln!(f, "bilevel stage: {alternations} alternations, {}", spoken(*stage_s))?;
+        for StageCost { stage, steps, seconds } in &self.other_stages {
+            writeln!(f, "{stage}: {steps} steps, about {}", spoken(*seconds))?;
+        }
+        Ok(())
+    }
+
+    fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let memory = &self.memory;
+        let mut table = Table::new(["memory", ""]);
+        let mut row = |name: &str, bytes: Option<u64>| {
+            let size = bytes.map_or("not known".to_owned(), memory::mebibytes);
+            table.row([name.to_owned(), size]);
+        };
+        row("parameters", Some(memory.parameters));
+        row("momenta", Some(memory.momenta));
+        row("work vectors", Some(memory.work));
+        row("solver, at most", Some(memory.solver));
+        row("activations of a lower step", memory.activations);
+        row("linearisation", memory.linearization);
+        row("peak, measured", memory.peak);
+        row("available", memory.available);
+        write!(f, "{table}")?;
+        writeln!(f, "{}", self.solver_memory)
+    }
+}
+
+fn write_budget(f: &mut fmt::Formatter<'_>, choice: &Choice) -> fmt::Result {
+    let Choice { budget_s, warm_up_s, trials, reason, flags } = choice;
+    let (budget, warm_up) = (spoken(*budget_s), spoken(*warm_up_s));
+    writeln!(f, "budget {budget} for align, of which its warm-up takes about {warm_up}")?;
+    let mut table = Table::new(["solver", "correction missed", "alternations", "stage", ""]);
+    for trial in trials {
+        let share = trial.correction_tolerance.map_or("-".to_owned(), |share| format!("{share}"));
+        table.row([
+            trial.solver.clone(),
+            share,
+            trial.alternations.to_string(),
+            spoken(trial.stage_s),
+            (if trial.fits { "fits" } else { "too long" }).to_owned(),
+        ]);
+    }
+    write!(f, "{table}")?;
+    writeln!(f, "chosen: {reason}")?;
+    writeln!(f, "  {flags}")
+}
+
+impl fmt::Display for PlanReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ([batch, product_batch], [lower_steps, upper_steps]) = (self.batch, self.steps);
+        writeln!(
+            f,
+            "{}, {batch} images of {} px in two views ({product_batch} in products), \
+             {} labelled, {} on {} threads",
+            self.network, self.size, self.upper_batch, self.backend, self.threads
+        )?;
+        writeln!(f, "{}, N_L {lower_steps}, N_U {upper_steps}", self.solver)?;
+        self.write_times(f)?;
+        self.write_memory(f)?;
+        match &self.budget {
+            Some(choice) => write_budget(f, choice),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! `verify`: whether gradients, products, solves and hypergradients are what they should be, before
+//! anything is trained on them.
+//!
+//! Three groups of checks: closed forms through the core's machines; a narrowed copy of the configured
+//! network beside its twin in f64; the configured network itself, shortened.
+
+mod closed;
+mod dense;
+mod forms;
+mod narrow;
+mod operator;
+mod own;
+mod slices;
+mod tape;
+mod twin;
+
+use std::fmt;
+
+use anyhow::Result;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::start::Start;
+use crate::cli::Table;
+use crate::config::RunConfig;
+use crate::kernels::Kernels;
+use crate::progress::Verbosity;
+use crate::run::Origin;
+use crate::stage::state::architecture;
+
+/// Steps of pretraining where there are no weights to start from: enough that no γ is 0 any more.
+const PRETRAIN_STEPS: u32 = 4;
+
+/// One claim with its error.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Check {
+    /// What it was made on.
+    pub group: String,
+    /// What is claimed.
+    pub name: String,
+    /// Relative error, or the number of changes where nothing may change.
+    pub error: f64,
+    /// The largest error that passes.
+    pub bound: f64,
+    /// Whether it did; a NaN does not.
+    pub ok: bool,
+}
+
+impl Check {
+    fn new(group: &str, name: impl Into<String>, error: f64, bound: f64) -> Self {
+        Self { group: group.to_owned(), name: name.into(), error, bound, ok: error <= bound }
+    }
+}
+
+/// Checks as they are made.
+#[derive(Debug, Default)]
+struct Checks {
+    done: Vec<Check>,
+    notes: Vec<String>,
+    left_out: Vec<String>,
+}
+
+impl Checks {
+    fn add(&mut self, check: Check) {
+        self.done.push(check);
+    }
+
+    /// On what the checks were made.
+    fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// What could not be checked, and why.
+    fn leave_out(&mut self, reason: String) {
+        self.left_out.push(reason);
+    }
+}
+
+/// What `verify` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VerifyReport {
+    /// Backbone, width, stem and projector.
+    pub network: String,
+    /// What computed.
+    pub backend: String,
+    /// Of the configuration.
+    pub solver: String,
+    /// On what the checks were made.
+    pub notes: Vec<String>,
+    /// The checks, in order.
+    pub checks: Vec<Check>,
+    /// What was not checked, and why.
+    pub left_out: Vec<String>,
+    /// How many failed.
+    pub failed: usize,
+}
+
+/// Some checks failed; they stand in the report.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("verify: {failed} of {all} checks failed, expected none: do not train on this")]
+pub struct VerifyFailed {
+    /// How many failed.
+    pub failed: usize,
+    /// Out of how many.
+    pub all: usize,
+}
+
+impl VerifyReport {
+    /// # Errors
+    /// A check has failed.
+    pub fn verdict(&self) -> Result<(), VerifyFailed> {
+        let (failed, all) = (self.failed, self.checks.len());
+        if failed == 0 { Ok(()) } else { Err(VerifyFailed { failed, all }) }
+    }
+}
+
+/// Makes all checks.
+///
+/// # Errors
+/// Data or checkpoint cannot be read; training diverges. A failed check is no error here.
+pub(super) fn measure<B: Kernels>(
+    config: &RunConfig,
+    from: Option<Origin>,
+    verbosity: Verbosity,
+    device: &B::Device,
+) -> Result<VerifyReport> {
+    let mut checks = Checks::default();
+    closed::check(&config.align, config.seed, &mut checks)?;
+    narrow::check::<B>(config, device, &mut checks);
+    let start = Start { from, pretrain_steps: PRETRAIN_STEPS };
+    own::check::<B>(config, &start, verbosity, device, &mut checks)?;
+    let Checks { done, notes, left_out } = checks;
+    Ok(VerifyReport {
+        network: architecture(config),
+        backend: config.backend.to_string(),
+        solver: format!("{} with {}", config.align.solver, config.align.curvature),
+        notes,
+        failed: done.iter().filter(|check| !check.ok).count(),
+        checks: done,
+        left_out,
+    })
+}
+
+impl fmt::Display for VerifyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}, {}, {}", self.network, self.solver, self.backend)?;
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
+        }
+        let mut table = Table::new(["check", "error", "bound", ""]);
+        for check in &self.checks {
+            let verdict = if check.ok { "ok" } else { "FAILED" };
+            let number = |x: f64| if x == 0.0 { "0".to_owned() } else { format!("{x:.1e}") };
+            let name = format!("{}: {}", check.group, check.name);
+            table.row([name, number(check.error), number(check.bound), verdict.to_owned()]);
+        }
+        write!(f, "{table}")?;
+        for reason in &self.left_out {
+            writeln!(f, "left out: {reason}")?;
+        }
+        match self.failed {
+            0 => writeln!(f, "all {} checks passed", self.checks.len()),
+            failed => writeln!(f, "{failed} of {} checks FAILED", self.checks.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(error: f64) -> VerifyReport {
+        let checks = vec![Check::new("group", "claim", error, 1e-3)];
+        VerifyReport {
+            network: String::new(),
+            backend: String::new(),
+            solver: String::new(),
+            notes: Vec::new(),
+            failed: checks.iter().filter(|check| !check.ok).count(),
+            checks,
+            left_out: vec!["something".to_owned()],
+        }
+    }
+
+    #[test]
+    fn an_error_above_its_bound_or_no_number_fails() {
+        assert_eq!(report(1e-3).verdict(), Ok(()));
+        assert!(report(1e-3).to_string().ends_with("all 1 checks passed\n"));
+        for error in [1.1e-3, f64::INFINITY, f64::NAN] {
+            let report = report(error);
+            assert_eq!(report.verdict(), Err(VerifyFailed { failed: 1, all: 1 }), "{error}");
+            let text = report.to_string();
+            assert!(text.contains("group: claim") && text.contains("FAILED"), "{text}");
+            assert!(text.contains("left out: something"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The user's own configuration: one short alternation, then the operator that it leaves behind.
+
+use std::cell::Cell;
+use std::hash::{DefaultHasher, Hasher};
+use std::rc::Rc;
+
+use anyhow::{Result, bail};
+use bissl_core::{
+    Alternation, Completion, Driver, Event, Group, Machine, Pending, Register, Reply, Stream,
+    Termination, UpperRecord,
+};
+
+use super::dense::{add, norm, scale, wide};
+use super::operator::{Fingerprint, Surveyed, linearity, repetition, side_effects, symmetry};
+use super::{Check, Checks};
+use crate::config::{RunConfig, SolverName};
+use crate::data::{Labelled, TwoViews};
+use crate::driver::{Problem, Source, Sources, download, upload};
+use crate::kernels::Kernels;
+use crate::measure::bilevel::{Batches, batches, problem};
+use crate::measure::observed::{Observed, Solved};
+use crate::measure::start::{Start, Started};
+use crate::progress::Verbosity;
+
+/// Pixels of the largest batch that is looked at: 16 images of 64 pixels.
+const PIXELS_MAX: usize = 16 * 64 * 64;
+const IMAGES_MIN: usize = 4;
+const IMAGES_MAX: usize = 16;
+/// Lower and upper steps before the operator is looked at; two solves, so that recycling has a past.
+const STEPS: u32 = 2;
+
+/// Both sides see the same branches, so rounding is all there is: 1e-8 to 2e-6 in f32, up to a whole
+/// ResNet-18. A saved mask or a cotangent in the wrong place is of order 1.
+const OPERATOR: f64 = 1e-4;
+/// Of ‖b‖ + ‖x‖ + ‖Hx‖/(λ+δ), the terms that the residual is the difference of: what a recurrence keeps and
+/// what is recomputed part by f32's rounding of these, 1e-6 an iteration.
+const RESIDUAL: f64 = 1e-3;
+/// Of the tolerance.
+const STOPPING: f64 = 1.05;
+
+/// The configuration with no more steps and images than the checks need; says what it changed.
+pub(super) fn reduced(config: &RunConfig, checks: &mut Checks) -> RunConfig {
+    let mut small = config.clone();
+    let size = config.image.size;
+    let images = (PIXELS_MAX / (size * size)).clamp(IMAGES_MIN, IMAGES_MAX);
+    let align = &mut small.align;
+    align.product_batch = Some(align.product_batch().min(images));
+    align.batch = align.batch.min(images);
+    align.upper_batch = align.upper_batch.min(images);
+    align.lower_steps = align.lower_steps.min(STEPS);
+    align.upper_steps = align.upper_steps.min(STEPS);
+    let gradients = align.mfac_gradients().min(align.lower_steps as usize);
+    align.mfac_gradients = Some(gradients);
+    align.alternations = 1;
+    (align.lower.warm_up_steps, align.upper.warm_up_steps) = (0, 0);
+    // The request of the direct gradient is where x is looked at.
+    if align.direct_weight == 0.0 {
+        align.direct_weight = 1.0;
+        checks.note("own configuration: align.direct_weight 1 in the place of 0".to_owned());
+    }
+    checks.note(format!(
+        "own configuration: network and image size as they are, batches of at most {images} images \
+         ({} configured), {} lower and {} upper steps",
+        config.align.batch, align.lower_steps, align.upper_steps
+    ));
+    small
+}
+
+/// Counts the batches that a problem asks for.
+#[derive(Clone, Debug, Default)]
+struct Position(Rc<Cell<u64>>);
+
+impl Position {
+    fn counted<T: 'static>(&self, source: Source<T>) -> Source<T> {
+        let count = Rc::clone(&self.0);
+        Box::new(move |index| {
+            count.set(count.get() + 1);
+            source(index)
+        })
+    }
+}
+
+/// Hash of the bits of some floats.
+fn hash<'a>(parts: impl IntoIterator<Item = &'a [f32]>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for part in parts {
+        hasher.write_usize(part.len());
+        hasher.write(bytemuck::cast_slice(part));
+    }
+    hasher.finish()
+}
+
+/// A linearised problem, and the batches that would come next.
+struct Own<'p, 'n, B: Kernels> {
+    problem: &'p mut Problem<'n, B>,
+    batches: &'p Batches,
+    position: Position,
+}
+
+impl<B: Kernels> Own<'_, '_, B> {
+    fn times(&self, v: &[f32]) -> Result<Vec<f32>> {
+        let direction = upload::<B, 1>(v.to_vec(), [v.len()], self.problem.registers.device());
+        Ok(download(&self.problem.curvature_product(&direction)?))
+    }
+}
+
+impl<B: Kernels> Surveyed for Own<'_, '_, B> {
+    fn product(&mut self, v: &[f32]) -> Result<Vec<f32>> {
+        self.times(v)
+    }
+
+    fn fingerprint(&mut self) -> Result<Fingerprint> {
+        let mut vectors = Vec::new();
+        for group in
+            [Group::LowerBackbone, Group::PretextHead, Group::UpperBackbone, Group::DownstreamHead]
+        {
+            for register in [Register::Parameter(group), Register::Momentum(group)] {
+                if self.problem.registers.is_set(register) {
+                    vectors.push(self.problem.registers.read(register)?);
+                }
+            }
+        }
+        let running = &self.problem.statistics;
+        let statistics = [&running.lower_backbone, &running.upper_backbone, &running.projector]
+            .map(|statistics| download(statistics));
+        let next = STEPS;
+        let TwoViews { a, b, .. } = self.batches.lower.make(next)?;
+        let product = self.batches.product.make(1)?;
+        let Labelled { images, .. } = self.batches.upper.make(next)?;
+        Ok(Fingerprint {
+            parameters: hash(vectors.iter().map(Vec::as_slice)),
+            statistics: hash(statistics.iter().map(Vec::as_slice)),
+            streams: hash([&a[..], &b, &product.a, &product.b, &images]),
+            position: self.position.0.get(),
+        })
+    }
+}
+
+/// Drives one alternation to its end.
+fn alternate<B: Kernels>(
+    config: &RunConfig,
+    observed: &mut Observed<'_, '_, B>,
+) -> Result<Vec<UpperRecord>> {
+    let mut machine = Alternation::new(config.align.alternation()?);
+    let mut scalars = vec![0.0; observed.problem.registers.scalars()];
+    let mut records = Vec::new();
+    loop {
+        match machine.pending() {
+            Pending::Request(ticket, request) => {
+                let reply = observed.perform(&request, &mut scalars)?;
+                machine.step(ticket, reply, &mut scalars)?;
+            }
+            Pending::Event(ticket, event) => {
+                machine.step(ticket, Reply::Ack, &mut scalars)?;
+                if let Event::UpperStep(record) = event {
+                    records.push(record);
+                }
+            }
+            Pending::Done(Completion::Finished) => return Ok(records),
+            Pending::Done(Completion::Diverged { index }) => {
+                bail!("own configuration: loss, gradient or solve is not finite at step {index}")
+            }
+        }
+    }
+}
+
+/// ‖b − A x‖ again, beside what the solver said of it and what it should stop at.
+fn residual<B: Kernels>(
+    own: &Own<'_, '_, B>,
+    config: &RunConfig,
+    (solves, records): (&[Solved], &[UpperRecord]),
+    checks: &mut Checks,
+) -> Result<()> {
+    let align = &config.align;
+    let reports = records.iter().map(|record| record.hypergradient.solve);
+    // The last that says something: recycling trusts its past, and verifies only now and then.
+    let last = solves.iter().zip(reports).rev().find_map(|(solved, report)| {
+        let reported = report.residual()?;
+        Some((solved, report, reported))
+    });
+    let Some((solved, report, reported)) = last else {
+        checks.leave_out(format!(
+            "own configuration: residual of a solve: {} reports none",
+            align.solver
+        ));
+        return Ok(());
+    };
+    let shift = 1.0 / f64::from(align.proximity + align.damping);
+    let (rhs, x) = (wide(&solved.rhs), wide(&solved.solution));
+    let product = scale(shift, &wide(&own.times(&solved.solution)?));
+    let remainder = norm(&add(&add(&rhs, -1.0, &x), -1.0, &product));
+    let size = norm(&rhs) + norm(&x) + norm(&product);
+    let error = (remainder - f64::from(reported) * norm(&rhs)).abs() / size;
+    let group = "own configuration";
+    checks.add(Check::new(group, "residual of the solve, reported", error, RESIDUAL));
+    let stops =
+        matches!(align.solver, SolverName::Cg | SolverName::RecycledCg | SolverName::Neumann);
+    if report.termination == Termination::Converged && stops {
+        let by_solution = f64::from(align.tolerance) * norm(&x);
+        let by_correction = f64::from(align.correction_tolerance) * norm(&add(&x, -1.0, &rhs));
+        let error = remainder / by_solution.max(by_correction);
+        checks.add(Check::new(group, "residual of the solve, over its limit", error, STOPPING));
+    }
+    Ok(())
+}
+
+/// Symmetry, linearity, side effects of products; the residual of a solve.
+///
+/// # Errors
+/// Data or checkpoint cannot be read; training diverges.
+pub(super) fn check<B: Kernels>(
+    config: &RunConfig,
+    start: &Start,
+    verbosity: Verbosity,
+    device: &B::Device,
+    checks: &mut Checks,
+) -> Result<()> {
+    let config = &reduced(config, checks);
+    let started: Started = start.make::<B>(config, verbosity, device)?;
+    let batches = batches(config, &started)?;
+    let position = Position::default();
+    let (lower, product, upper) =
+        (batches.lower.clone(), batches.product.clone(), batches.upper.clone());
+    let sources = Sources {
+        lower: Some(position.counted(Box::new(move |index| lower.make(index)))),
+        product: Some(position.counted(Box::new(move |index| product.make(index)))),
+        upper: Some(position.counted(Box::new(move |index| upper.make(index)))),
+    };
+    let mut problem = problem::<B>(config, &started, sources, device)?;
+    let mut observed = Observed::new(&mut problem, false);
+    let records = alternate(config, &mut observed)?;
+    let (_, _, solves) = observed.take();
+    if !problem.is_linearized() {
+        // Solvers without products: the operator is looked at all the same.
+        bissl_core::LowerObjective::linearize(&mut problem, 0)?;
+    }
+    let len = problem.networks().backbone.parameters().len();
+    let noise = |domain| {
+        let stream = Stream::new(config.seed, domain);
+        (0..len).map(|i| stream.at(i as u64).normal()).collect::<Vec<f32>>()
+    };
+    let (u, v) = (noise(8), noise(9));
+    let mut own = Own { problem: &mut problem, batches: &batches, position };
+    let group = "own configuration";
+    let curvature = config.align.curvature;
+    let error = symmetry(&mut own, &v)?;
+    checks.add(Check::new(group, format!("{curvature} product symmetric"), error, OPERATOR));
+    let error = linearity(&mut own, &u, &v)?;
+    checks.add(Check::new(group, format!("{curvature} product linear"), error, OPERATOR));
+    checks.add(Check::new(group, "the same product twice", repetition(&mut own, &v)?, 0.0));
+    residual(&own, config, (&solves, &records), checks)?;
+    for (name, changed) in side_effects(&mut own, &v)? {
+        checks.add(Check::new(group, name, changed, 0.0));
+    }
+    Ok(())
+}

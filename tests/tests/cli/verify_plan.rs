@@ -1,0 +1,143 @@
+//! `bissl verify` and `bissl plan`, on the smallest network that a configuration allows.
+
+use crate::binary::{Ended, run};
+
+const TINY: &[&str] = &[
+    "--preset",
+    "demo",
+    "--width",
+    "8",
+    "--image-size",
+    "16",
+    "--batch",
+    "8",
+    "--upper-batch",
+    "8",
+    "--lower-steps",
+    "2",
+    "--upper-steps",
+    "2",
+    "--quiet",
+    "--set",
+    "network.projector=[16,16]",
+    "--set",
+    "align.product_batch=8",
+    "--set",
+    "align.lower.warm_up_steps=1",
+];
+
+fn tiny(command: &str, more: &[&str]) -> Ended {
+    run(&[&[command], TINY, more].concat())
+}
+
+/// The JSON object of a command that succeeded.
+fn object(command: &str, more: &[&str]) -> serde_json::Value {
+    let ended = tiny(command, &[&["--json"], more].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+}
+
+fn number(value: &serde_json::Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("expected a number, found {value}"))
+}
+
+#[test]
+fn verify_passes_on_a_right_program_and_names_every_part() {
+    let report = object("verify", &[]);
+    assert_eq!(report["failed"], 0, "{report:#}");
+    let checks = report["checks"].as_array().unwrap();
+    for check in checks {
+        assert_eq!(check["ok"], true, "{check}");
+        assert!(number(&check["error"]) <= number(&check["bound"]), "{check}");
+    }
+    let has = |group: &str, name: &str| {
+        checks.iter().any(|check| check["group"] == group && check["name"] == name)
+    };
+    for form in ["quadratic", "ridge", "logistic"] {
+        for name in ["gradient", "product", "solve, recycled-cg", "hypergradient, recycled-cg"] {
+            assert!(has(form, name), "{form}: {name}: {report:#}");
+        }
+    }
+    assert!(has("narrow network", "hessian product, differences of the gradient"), "{report:#}");
+    for name in ["hessian product symmetric", "running statistics untouched by products"] {
+        assert!(has("own configuration", name), "{name}: {report:#}");
+    }
+}
+
+#[test]
+fn verify_checks_the_configured_solver_and_says_what_it_left_out() {
+    let ended = tiny("verify", &["--solver", "soba", "--curvature", "gauss-newton"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for expected in ["hypergradient, soba", "gauss-newton product symmetric", "left out: "] {
+        assert!(ended.stdout.contains(expected), "{expected}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_plan_adds_up_and_states_the_memory_of_the_solver() {
+    let plan = object("plan", &["--alternations", "7", "--measured", "1"]);
+    let parts = ["lower_s", "linearization_s", "products_s", "upper_s", "vectors_s"];
+    let sum: f64 = parts.iter().map(|part| number(&plan[part])).sum();
+    let alternation = number(&plan["alternation_s"]);
+    assert!(alternation > 0.0 && (sum - alternation).abs() < 1e-9 * sum, "{plan:#}");
+    let stage = number(&plan["stage_s"]);
+    assert!((stage - 7.0 * alternation).abs() < 1e-9 * stage, "{plan:#}");
+    assert!(number(&plan["products_per_alternation"]) >= 1.0, "{plan:#}");
+    let memory = &plan["memory"];
+    for part in ["parameters", "momenta", "work", "solver", "activations", "linearization"] {
+        assert!(number(&memory[part]) > 0.0, "{part}: {plan:#}");
+    }
+    assert!(number(&memory["peak"]) > number(&memory["parameters"]), "{plan:#}");
+    let stages = plan["other_stages"].as_array().unwrap();
+    let names: Vec<_> = stages.iter().map(|stage| &stage["stage"]).collect();
+    assert_eq!(names, ["pretrain", "warm-up", "finetune"]);
+    assert!(plan["budget"].is_null(), "{plan:#}");
+}
+
+#[test]
+fn mfac_needs_no_products_and_the_plan_says_how_many_floats_it_keeps() {
+    let plan = object("plan", &["--solver", "mfac", "--measured", "1"]);
+    assert_eq!(number(&plan["products_per_alternation"]), 0.0, "{plan:#}");
+    assert_eq!(number(&plan["memory"]["linearization"]), 0.0, "{plan:#}");
+    let words = plan["solver_memory"].as_str().unwrap();
+    assert!(words.starts_with("mfac keeps 2 vectors of "), "{words}");
+}
+
+#[test]
+fn a_budget_that_is_too_short_shortens_the_stage_and_prints_flags_to_paste() {
+    let arguments = ["--alternations", "1000000", "--measured", "1"];
+    let ended = tiny("plan", &[&arguments[..], &["--budget", "10m"]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("too long") && ended.stdout.contains("chosen: "), "{ended:?}");
+    let flags = ended.stdout.lines().last().unwrap().trim();
+    assert!(flags.starts_with("--solver "), "{flags}");
+    let words: Vec<_> = flags.split_whitespace().collect();
+    let value = |flag: &str| {
+        let at = words.iter().position(|word| *word == flag).unwrap_or_else(|| panic!("{flag}"));
+        words[at + 1]
+    };
+    let alternations: u32 = value("--alternations").parse().unwrap();
+    assert!((1..1_000_000).contains(&alternations), "{flags}");
+    // The flags are ones that `align` takes: what is wrong then is another thing.
+    let ended = run(&[&["align", "--from", "no/such/run"], &words[..]].concat());
+    assert!(ended.stderr.contains("no/such/run"), "{ended:?}");
+}
+
+#[test]
+fn a_budget_below_one_alternation_fails_and_says_what_it_would_take() {
+    let ended = tiny("plan", &["--measured", "1", "--budget", "0.001s"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("--budget") && ended.stderr.contains("expected"), "{ended:?}");
+}
+
+#[test]
+fn a_budget_that_is_no_time_is_refused_by_name() {
+    for text in ["2w", "soon", "0s", "-1h", "2 h", ""] {
+        let argument = format!("--budget={text}");
+        let ended = run(&["plan", &argument]);
+        assert_eq!(ended.code, Some(2), "{text}: {ended:?}");
+        for part in ["--budget", &format!("found `{text}`"), "expected a time above 0"] {
+            assert!(ended.stderr.contains(part), "{text}: {part}: {ended:?}");
+        }
+    }
+}
