@@ -377,7 +377,7 @@ impl SpectrumReport {
         series.push(line("λ + δ", &|_| Some(self.shift())));
         series.retain(|series| !series.points.is_empty());
         Chart {
-            title: format!("Spectrum of the {}, {}", self.curvature, self.network),
+            title: format!("Eigenvalues of the {} of the pretext loss", self.curvature),
             x_label: match (self.checkpoints.first(), self.checkpoints.last()) {
                 (Some(first), Some(last)) if self.checkpoints.len() > 1 => format!(
                     "checkpoint, from {} {} to {} {}",

@@ -143,7 +143,7 @@ fn the_gradient_is_the_difference_of_losses() {
     // Along the gradient the loss changes most; a longer step would cross kinks of the ReLUs.
     let norm = dot(&gradient, &gradient).sqrt();
     let step = 1e-3 * dot(&flat, &flat).sqrt() / norm;
-    let mut loss = |sign: f64| {
+    let loss = |sign: f64| {
         let shifted: Vec<f64> =
             flat.iter().zip(&gradient).map(|(p, g)| p + sign * step * g).collect();
         state.change("w", |tensors| tensors.extend(named(&state.table, "", &shifted)));
@@ -262,7 +262,7 @@ fn flags_that_cannot_be_met_are_refused() {
         (&["--width", "3"][..], "conv1.weight has shape [2, 3, 3, 3], expected [3, 3, 3, 3]", 1),
         (&["--architecture", "resnet18"], "is missing", 1),
         (&["--stem", "imagenet"], "expected [2, 3, 7, 7]", 1),
-        (&["--precision", "f64"], "build with `--features ndarray`", 1),
+        (&["--precision", "f64"], "build with `--features ndarray`", 2),
         (&["--precision", "f64", "--backend", "flex"], "backend `flex` computes in f32", 2),
         (&["--temperature", "0"], "--temperature", 2),
         (&["--objective", "byol"], "--objective", 2),
