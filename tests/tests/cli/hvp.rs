@@ -142,7 +142,7 @@ fn the_gradient_is_the_difference_of_losses() {
         state.table.segments().iter().flat_map(|s| weights[&s.name].values.clone()).collect();
     // Along the gradient the loss changes most; a longer step would cross kinks of the ReLUs.
     let norm = dot(&gradient, &gradient).sqrt();
-    let step = 1e-3 * dot(&flat, &flat).sqrt() / norm;
+    let step = 1e-4 * dot(&flat, &flat).sqrt() / norm;
     let loss = |sign: f64| {
         let shifted: Vec<f64> =
             flat.iter().zip(&gradient).map(|(p, g)| p + sign * step * g).collect();
