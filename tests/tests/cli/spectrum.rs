@@ -169,9 +169,9 @@ fn what_cannot_be_measured_is_refused() {
     let ended = run(&["spectrum", "--run", folder.path().to_str().unwrap()]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("found 0 checkpoints, expected one"), "{ended:?}");
-    let word = finished().join("checkpoints");
-    let tuned = fs::read_dir(word).unwrap().map(|entry| entry.unwrap().path());
-    let tuned = tuned.filter(|path| path.to_str().unwrap().contains("finetune")).next().unwrap();
+    let checkpoints = finished().join("checkpoints");
+    let mut paths = fs::read_dir(checkpoints).unwrap().map(|entry| entry.unwrap().path());
+    let tuned = paths.find(|path| path.to_str().unwrap().contains("finetune")).unwrap();
     let ended = run(&["spectrum", "--run", tuned.to_str().unwrap()]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("a backbone with its projector"), "{ended:?}");
