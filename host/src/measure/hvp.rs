@@ -182,7 +182,7 @@ pub fn hvp(job: HvpJob) -> Result<String> {
     let format = job.format;
     let needs = format!("--precision {}", job.precision.name());
     let report = dispatch(name, Compute { job, backend: name }).context(needs)??;
-    print(&report, format)
+    Ok(print(&report, format)?.text)
 }
 
 /// A job that waits for its backend.
