@@ -28,7 +28,7 @@ impl Interrupt {
             if requested.swap(true, Ordering::SeqCst) {
                 std::process::exit(i32::from(INTERRUPTED));
             }
-            eprintln!("\nstopping after this step, with a checkpoint; once more to stop at once");
+            eprintln!("\nstopping after this step; once more to stop at once");
         })?;
         Ok(interrupt)
     }

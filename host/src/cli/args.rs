@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::curvature::{HvpArguments, SpectrumArguments};
 use crate::config::{Key, Preset, RunConfig};
 use crate::measure::Format;
 
@@ -37,11 +38,13 @@ const STAGES: &[&str] = &[
     "bench step",
     "plan",
     "verify",
+    "spectrum",
 ];
 const STARTED: &[&str] = &["align", "finetune", "evaluate", "bench stage", "plan", "verify"];
 const LABELLED: &[&str] =
     &["demo", "align", "finetune", "evaluate", "bench stage", "plan", "verify"];
-const PRETEXT: &[&str] = &["demo", "pretrain", "align", "bench stage", "plan", "verify"];
+const PRETEXT: &[&str] =
+    &["demo", "pretrain", "align", "bench stage", "plan", "verify", "spectrum"];
 const NETWORK: &[&str] = &["demo", "pretrain", "bench stage", "bench step", "plan", "verify"];
 const FRESH: &[&str] = &["demo", "pretrain"];
 const BILEVEL: &[&str] = &["demo", "align", "plan"];
@@ -90,6 +93,7 @@ const FLAGS: &[Flag] = &[
     flag(&["evaluate"], "neighbours", "evaluate.knn_neighbours", "N"),
     flag(&["evaluate"], "probe-epochs", "evaluate.probe_epochs", "N"),
     flag(&["demo"], "seeds", "demo.seeds", "N"),
+    flag(&["spectrum"], "batch", "align.product_batch", "IMAGES"),
 ];
 
 /// Bilevel self-supervised learning: pretrain, align with the downstream task, fine-tune.
@@ -149,6 +153,11 @@ enum Commands {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Loss, gradient and curvature product of a state in safetensors files, to compare with another
+    /// framework's.
+    Hvp(HvpArguments),
+    /// Largest and smallest eigenvalues of the pretext loss's curvature along a run's checkpoints.
+    Spectrum(SpectrumArguments),
     /// Prints what a run, a checkpoint or a .safetensors file holds.
     Inspect {
         /// Folder of a run or of a checkpoint, or a .safetensors file.
@@ -194,14 +203,14 @@ enum BenchAction {
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Args)]
-struct Output {
+pub(super) struct Output {
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
 }
 
 impl Output {
-    fn format(self) -> Format {
+    pub(super) fn format(self) -> Format {
         if self.json { Format::Json } else { Format::Text }
     }
 }
@@ -252,6 +261,8 @@ pub(super) enum Parsed {
     ShowPreset(String),
     Stage(Invocation),
     Measure(Invocation, Measure, Format),
+    Hvp(HvpArguments),
+    Spectrum(Invocation, SpectrumArguments),
 }
 
 /// What is measured, as typed.
@@ -286,6 +297,7 @@ pub(super) enum StageName {
     BenchStep,
     Plan,
     Verify,
+    Spectrum,
 }
 
 impl StageName {
@@ -300,6 +312,7 @@ impl StageName {
             Self::BenchStep => "bench step",
             Self::Plan => "plan",
             Self::Verify => "verify",
+            Self::Spectrum => "spectrum",
         }
     }
 }
@@ -325,7 +338,8 @@ impl Invocation {
             | StageName::BenchStage
             | StageName::BenchStep
             | StageName::Plan
-            | StageName::Verify => false,
+            | StageName::Verify
+            | StageName::Spectrum => false,
         }
     }
 
@@ -422,6 +436,15 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
             let arguments = RunArguments { out: None, resume: false, settings };
             let invocation = Invocation::new(StageName::Verify, arguments, own);
             Parsed::Measure(invocation, Measure::Verify, output.format())
+        }
+        Commands::Hvp(arguments) => Parsed::Hvp(arguments),
+        Commands::Spectrum(arguments) => {
+            let settings = arguments.settings.clone();
+            let run = RunArguments { out: None, resume: false, settings };
+            let mut invocation = Invocation::new(StageName::Spectrum, run, own);
+            let run = arguments.run.to_string_lossy().into_owned();
+            invocation.overrides.push(("--run".to_owned(), "from", run));
+            Parsed::Spectrum(invocation, arguments)
         }
         Commands::Inspect { path } => Parsed::Inspect(path),
         Commands::Config { action: ConfigAction::Show { preset } } => Parsed::ShowPreset(preset),

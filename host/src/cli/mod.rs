@@ -8,6 +8,7 @@
 //! | 130 | interrupted; the checkpoint is written and `--resume` continues |
 
 mod args;
+mod curvature;
 mod inspect;
 mod table;
 #[cfg(test)]
@@ -25,10 +26,11 @@ pub use table::Table;
 
 use crate::backend::BackendError;
 use crate::config::{ConfigError, Layers, Preset, RunConfig};
-use crate::measure::{Format, MeasureJob, Measured, Measurement};
+use crate::measure::{Format, MeasureJob, Measured, Measurement, SpectrumJob};
 use crate::progress::{INTERRUPTED, Interrupt, Progress, Verbosity};
 use crate::run::{Checkpoint, Checkpoints, Origin, Outcome, RunError, RunFolder};
 use args::{Invocation, Measure, Parsed, Settings, StageName};
+use curvature::SpectrumArguments;
 
 /// What a stage needs: everything checked, the folder of the run open.
 #[derive(Debug)]
@@ -132,6 +134,8 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
             print(&measured.text)?;
             measured.verdict?;
         }
+        Parsed::Hvp(arguments) => print(&crate::measure::hvp(arguments.job())?)?,
+        Parsed::Spectrum(invocation, arguments) => return spectrum(&invocation, arguments),
     }
     Ok(Outcome::Finished)
 }
@@ -187,6 +191,41 @@ fn measured(invocation: &Invocation, measure: Measure, format: Format) -> anyhow
     let quiet = invocation.settings.quiet;
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Progress };
     crate::measure::run(MeasureJob { measurement, config, verbosity, format })
+}
+
+/// Checks everything, then looks at the run's checkpoints.
+fn spectrum(invocation: &Invocation, arguments: SpectrumArguments) -> anyhow::Result<Outcome> {
+    let SpectrumArguments { run, checkpoints, eigenvalues, iterations, curvature, .. } = arguments;
+    if iterations < 2 * eigenvalues {
+        let message = format!(
+            "found {iterations}, expected at least {}: twice --eigenvalues",
+            2 * eigenvalues
+        );
+        return Err(ConfigError::Section { place: "--iterations".to_owned(), message }.into());
+    }
+    let config = resolve(invocation)?;
+    let job = SpectrumJob {
+        origin: Origin::of(&run)?,
+        which: checkpoints,
+        eigenvalues: eigenvalues.into(),
+        iterations: iterations.into(),
+        curvature: curvature.unwrap_or(config.align.curvature),
+        config,
+        json: arguments.json,
+        plot: arguments.plot,
+        verbosity: if invocation.settings.quiet { Verbosity::Quiet } else { Verbosity::Progress },
+        interrupt: Interrupt::install().context("cannot catch Ctrl-C")?,
+    };
+    match crate::measure::spectrum(job)? {
+        Some(text) => {
+            print(&text)?;
+            Ok(Outcome::Finished)
+        }
+        None => {
+            eprintln!("interrupted");
+            Ok(Outcome::Interrupted)
+        }
+    }
 }
 
 /// Base, file, flags, `--set`, in this order.
@@ -253,8 +292,12 @@ fn open(invocation: &Invocation, config: &RunConfig) -> anyhow::Result<Command> 
         StageName::Align => Command::Align { from: from()?, run: run()? },
         StageName::Finetune => Command::Finetune { from: from()?, run: run()? },
         StageName::Evaluate => Command::Evaluate { from: from()? },
-        StageName::BenchStage | StageName::BenchStep | StageName::Plan | StageName::Verify => {
-            unreachable!("measurements open no run: see `measured`")
+        StageName::BenchStage
+        | StageName::BenchStep
+        | StageName::Plan
+        | StageName::Verify
+        | StageName::Spectrum => {
+            unreachable!("measurements open no run: see `measured` and `spectrum`")
         }
     })
 }

@@ -39,3 +39,5 @@ pub const WARM_UP_VIEW: u16 = 41;
 pub const PROBE_ORDER: u16 = 50;
 /// Gaussian sketches of the solvers that need them.
 pub const SKETCH: u16 = 60;
+/// Start vectors of the measurements of spectra.
+pub const SPECTRUM: u16 = 70;

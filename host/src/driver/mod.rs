@@ -21,6 +21,16 @@ pub fn upload<B: Kernels, const D: usize>(
     Tensor::from_data(data, device)
 }
 
+/// The same from f64, rounded to the backend's elements.
+pub fn upload_wide<B: Kernels, const D: usize>(
+    values: Vec<f64>,
+    shape: [usize; D],
+    device: &B::Device,
+) -> Tensor<B, D> {
+    let data = TensorData::new(values, shape).convert::<B::FloatElem>();
+    Tensor::from_data(data, device)
+}
+
 /// The elements of a tensor, rounded to f32 where the backend's are wider.
 pub fn download<B: Kernels, const D: usize>(tensor: &Tensor<B, D>) -> Vec<f32> {
     tensor.to_data().iter::<f32>().collect()

@@ -1,17 +1,23 @@
-//! What things cost and how exact they are: `bissl bench`, `bissl plan`, `bissl verify`.
+//! What things cost and how exact they are: `bissl bench`, `bissl plan`, `bissl verify`; and what the
+//! curvature looks like: `bissl hvp`, `bissl spectrum`.
 //!
 //! Nothing here trains anything that is kept; the same machines, problems and kernels as in the stages
 //! are driven by a loop that looks at every request.
 
 mod bilevel;
 mod exact;
+mod hvp;
+mod lanczos;
 mod memory;
 mod observed;
 pub mod plan;
+mod spectrum;
 mod stage;
 mod start;
 mod step;
+mod tridiagonal;
 pub mod verify;
+mod weights;
 
 use std::time::Duration;
 
@@ -23,9 +29,12 @@ use crate::kernels::Kernels;
 use crate::progress::Verbosity;
 use crate::run::Origin;
 
+pub use hvp::{HvpJob, HvpReport, hvp};
 pub use memory::CountingAllocator;
+pub use spectrum::{CheckpointSpectrum, Eigenvalue, SpectrumJob, SpectrumReport, Which, spectrum};
 pub use stage::{SideReport, StageReport};
 pub use step::StepReport;
+pub use weights::NetworkHints;
 
 /// How a report is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,7 +45,7 @@ pub(super) fn render(html: &mut Html, chart: &Chart, form: Form, absent: &str) {
 }
 
 /// Extent of all drawn points.
-struct Bounds {
+pub(super) struct Bounds {
     x: (f64, f64),
     y: (f64, f64),
     x_grain: Grain,
@@ -54,7 +54,7 @@ struct Bounds {
 
 impl Bounds {
     /// `lines` are what is drawn of `series`; `None` where nothing is.
-    fn of(series: &[Series], lines: &[Line]) -> Option<Self> {
+    pub(super) fn of(series: &[Series], lines: &[Line]) -> Option<Self> {
         let drawn = || lines.iter().flat_map(|line| line.points.iter().copied());
         let (x, y) = drawn().next()?;
         let extent = |start, value: fn((f64, f64)) -> f64| {
@@ -80,30 +80,54 @@ fn draw(html: &mut Html, chart: &Chart, scale: Scale, lines: &[Line], bounds: &B
         Form::Lines => (440.0, 250.0, 6, 5),
         Form::Dots => (310.0, 180.0, 5, 4),
     };
-    let x = Axis::new(bounds.x, Scale::Linear, bounds.x_grain, 0.0, x_ticks);
-    let y = Axis::new(bounds.y, scale, bounds.y_grain, 0.05, y_ticks);
-    let plot = Plot::for_axes(width, height, &y);
-    plot.draw(html, &chart.title, |html| {
-        plot.y_axis(html, &y, &chart.y_label);
-        plot.x_axis(html, &x, &chart.x_label);
-        for (index, line) in lines.iter().enumerate() {
-            let places: Vec<(f64, f64)> = line
-                .points
-                .iter()
-                .map(|point| (plot.x(&x, point.0), plot.y(&y, point.1)))
-                .collect();
-            let class = plot::colour(index);
-            if form == Form::Lines {
-                draw_line(html, &places, &class);
-            }
-            if form == Form::Dots || places.len() <= DOTTED_MAX {
-                let radius = if form == Form::Dots { 1.7 } else { 2.2 };
-                places
-                    .iter()
-                    .for_each(|&place| plot::dot(html, &format!("dot {class}"), place, radius, ""));
-            }
+    let axes = Axes::new(bounds, scale, x_ticks, y_ticks);
+    let plot = Plot::for_axes(width, height, &axes.y);
+    plot.draw(html, &chart.title, |html| contents(html, &plot, &axes, chart, lines, form));
+}
+
+/// Both axes of a chart.
+pub(super) struct Axes {
+    x: Axis,
+    pub(super) y: Axis,
+}
+
+impl Axes {
+    pub(super) fn new(bounds: &Bounds, scale: Scale, x_ticks: usize, y_ticks: usize) -> Self {
+        Self {
+            x: Axis::new(bounds.x, Scale::Linear, bounds.x_grain, 0.0, x_ticks),
+            y: Axis::new(bounds.y, scale, bounds.y_grain, 0.05, y_ticks),
         }
-    });
+    }
+}
+
+/// What stands inside a drawing: axes, then the lines.
+pub(super) fn contents(
+    html: &mut Html,
+    plot: &Plot,
+    axes: &Axes,
+    chart: &Chart,
+    lines: &[Line],
+    form: Form,
+) {
+    plot.y_axis(html, &axes.y, &chart.y_label);
+    plot.x_axis(html, &axes.x, &chart.x_label);
+    for (index, line) in lines.iter().enumerate() {
+        let places: Vec<(f64, f64)> = line
+            .points
+            .iter()
+            .map(|point| (plot.x(&axes.x, point.0), plot.y(&axes.y, point.1)))
+            .collect();
+        let class = plot::colour(index);
+        if form == Form::Lines {
+            draw_line(html, &places, &class);
+        }
+        if form == Form::Dots || places.len() <= DOTTED_MAX {
+            let radius = if form == Form::Dots { 1.7 } else { 2.2 };
+            places
+                .iter()
+                .for_each(|&place| plot::dot(html, &format!("dot {class}"), place, radius, ""));
+        }
+    }
 }
 
 fn draw_line(html: &mut Html, places: &[(f64, f64)], class: &str) {

@@ -70,6 +70,11 @@ impl Html {
         format!("<!DOCTYPE html>\n{}\n", self.out)
     }
 
+    /// What was written, as it is: for a file that is not HTML.
+    pub(super) fn into_text(self) -> String {
+        self.out + "\n"
+    }
+
     fn start(&mut self, tag: &str, attributes: &Attributes<'_>) {
         self.out.push('<');
         self.out.push_str(tag);

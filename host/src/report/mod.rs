@@ -16,6 +16,7 @@ mod pairs;
 mod picture;
 mod plot;
 pub mod statistics;
+mod svg;
 mod telemetry;
 #[cfg(test)]
 mod tests;

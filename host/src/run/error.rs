@@ -71,6 +71,14 @@ pub enum RunError {
         /// How it is known.
         reason: String,
     },
+    /// A file of tensors that is in order but not what was asked for.
+    #[error("{}: {reason}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, what was found and what was expected.
+        reason: String,
+    },
     /// A checkpoint of another network.
     #[error("{} holds the network `{found}`, expected `{expected}`", path.display())]
     Architecture {
@@ -101,5 +109,9 @@ impl RunError {
 
     pub(crate) fn damaged(path: &Path, reason: impl ToString) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn unfit(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Unfit { path: path.to_owned(), reason: reason.into() }
     }
 }

@@ -17,6 +17,7 @@ mod error;
 mod files;
 mod folder;
 mod metrics;
+mod real_tensors;
 mod tensors;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use error::RunError;
 pub use files::write_atomic;
 pub use folder::{Origin, RunFolder};
 pub use metrics::{MetricsWriter, last_metrics};
+pub use real_tensors::{Precision, RealTensor, RealTensors, read_real_tensors, write_real_tensors};
 pub use tensors::{NamedTensor, TensorView, describe_tensors, read_tensors, write_tensors};
 
 /// How a command ended.

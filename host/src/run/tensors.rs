@@ -93,7 +93,8 @@ pub fn describe_tensors(path: &Path) -> Result<Vec<(String, Vec<usize>, String)>
     Ok(tensors)
 }
 
-fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, RunError> {
+/// The tensors of a safetensors file, as they lie in its bytes.
+pub(super) fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, RunError> {
     SafeTensors::deserialize(bytes)
         .map_err(|error| RunError::damaged(path, format!("not a safetensors file: {error}")))
 }

@@ -3,6 +3,8 @@
 //! Builds the binary in the release profile once, so the first run takes as long as that build.
 
 mod binary;
+mod hvp;
 mod interruption;
 mod refusals;
+mod spectrum;
 mod verify_plan;

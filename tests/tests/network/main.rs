@@ -6,6 +6,7 @@ mod curvature;
 mod device;
 mod eigen;
 mod evaluation;
+mod hvp;
 mod layers;
 mod losses;
 mod oracle;

@@ -1,0 +1,140 @@
+//! The words of `bissl hvp` and `bissl spectrum`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::de::DeserializeOwned;
+
+use super::args::{Output, Settings};
+use crate::config::{Architecture, BackendName, CurvatureName, Stem};
+use crate::measure::{HvpJob, NetworkHints, Which};
+use crate::run::Precision;
+
+/// A parser of a closed set of names.
+fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names.iter().copied()).map(|name| {
+        serde_json::from_value(name.into()).expect("the names offered are those of the type")
+    })
+}
+
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::NAMES.iter().copied()).map(|name| match name.as_str() {
+        "f64" => Precision::F64,
+        _ => Precision::F32,
+    })
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value > 0.0 && f64::is_finite(value) => Ok(value),
+        _ => Err("expected a number above 0".to_owned()),
+    }
+}
+
+/// The arguments of `hvp`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct HvpArguments {
+    /// Parameters of backbone and projector: torchvision's names, and `projector.0.weight` and so on;
+    /// or weights.safetensors of a run's checkpoint.
+    #[arg(long, value_name = "FILE")]
+    backbone: PathBuf,
+    /// Two views of a batch, `view_a` and `view_b`: [batch, 3, height, width], normalised pixels.
+    #[arg(long, value_name = "FILE")]
+    views: PathBuf,
+    /// The vector: one tensor for each parameter of the backbone, by name.
+    #[arg(long, value_name = "FILE")]
+    vector: PathBuf,
+    /// File to write: `loss`, `gradient.NAME`, `product.NAME`; replaced if it exists.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The pretext loss.
+    #[arg(long, value_name = "NAME", default_value = "simclr", value_parser = ["simclr"])]
+    objective: String,
+    /// The operator: hessian (exact) or gauss-newton (positive semi-definite).
+    #[arg(long, value_name = "NAME", default_value = "hessian", value_parser = named::<CurvatureName>(CurvatureName::NAMES))]
+    curvature: CurvatureName,
+    /// Temperature of NT-Xent.
+    #[arg(long, value_name = "X", default_value = "0.5", allow_negative_numbers = true, value_parser = temperature)]
+    temperature: f64,
+    /// Numbers to compute and write in; f64 needs a build with `--features ndarray`.
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision())]
+    precision: Precision,
+    /// What computes [default: the first that this binary has for the precision].
+    #[arg(long, value_name = "NAME", value_parser = named::<BackendName>(BackendName::NAMES))]
+    backend: Option<BackendName>,
+    /// Family of the backbone [default: by the names of its tensors].
+    #[arg(long, value_name = "NAME", value_parser = named::<Architecture>(Architecture::NAMES))]
+    architecture: Option<Architecture>,
+    /// Channels of the first stage [default: by the shape of conv1.weight].
+    #[arg(long, value_name = "CHANNELS", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    width: Option<u16>,
+    /// First layers [default: imagenet for a 7×7 kernel, small for a 3×3 one; small-strided has to be
+    /// said].
+    #[arg(long, value_name = "NAME", value_parser = named::<Stem>(Stem::NAMES))]
+    stem: Option<Stem>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl HvpArguments {
+    /// The job that they describe.
+    pub(super) fn job(self) -> HvpJob {
+        // One objective so far: its name says nothing more.
+        let Self { backbone, views, vector, out, objective: _, curvature, temperature, .. } = self;
+        HvpJob {
+            backbone,
+            views,
+            vector,
+            out,
+            hints: NetworkHints {
+                architecture: self.architecture,
+                width: self.width.map(usize::from),
+                stem: self.stem,
+            },
+            temperature,
+            curvature,
+            precision: self.precision,
+            backend: self.backend,
+            format: self.output.format(),
+        }
+    }
+}
+
+/// The arguments of `spectrum` besides the settings.
+#[derive(Clone, Debug, Args)]
+pub(super) struct SpectrumArguments {
+    /// Folder of a run or of one of its checkpoints.
+    #[arg(long, value_name = "RUN")]
+    pub(super) run: PathBuf,
+    /// all: every checkpoint with a pretext network; last: the newest of them.
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = which())]
+    pub(super) checkpoints: Which,
+    /// Eigenvalues at either end of the spectrum.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub(super) eigenvalues: u16,
+    /// Products for each checkpoint, at least twice --eigenvalues; as many vectors are kept.
+    #[arg(long, value_name = "N", default_value = "40", value_parser = clap::value_parser!(u16).range(2..=1000))]
+    pub(super) iterations: u16,
+    /// The operator [default: that of the run's bilevel stage].
+    #[arg(long, value_name = "NAME", value_parser = named::<CurvatureName>(CurvatureName::NAMES))]
+    pub(super) curvature: Option<CurvatureName>,
+    /// Write the result as JSON, too.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Draw the eigenvalues over the checkpoints.
+    #[arg(long, value_name = "FILE.svg")]
+    pub(super) plot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) settings: Settings,
+}
+
+fn which() -> impl TypedValueParser<Value = Which> {
+    PossibleValuesParser::new(["all", "last"]).map(|name| match name.as_str() {
+        "last" => Which::Last,
+        _ => Which::All,
+    })
+}

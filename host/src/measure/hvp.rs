@@ -1,0 +1,305 @@
+//! `hvp`: loss, gradient and curvature product of a state that somebody else wrote.
+//!
+//! Everything goes in and out as safetensors under torchvision's names, so that another framework can
+//! compute the same and compare.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use super::weights::{NetworkHints, State};
+use super::{Format, print};
+use crate::backend::{Task, available, dispatch};
+use crate::config::{BackendName, ConfigError, CurvatureName};
+use crate::driver::upload_wide;
+use crate::kernels::{Kernels, read};
+use crate::network::loss::NtXent;
+use crate::network::{Linearization, ParameterTable, Tower, TowerParameters};
+use crate::run::{
+    Precision, RealTensor, RealTensors, RunError, read_real_tensors, write_real_tensors,
+};
+use crate::stage::align::curvature;
+
+/// What `hvp` is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HvpJob {
+    /// File of the backbone's and the projector's parameters.
+    pub backbone: PathBuf,
+    /// File with `view_a` and `view_b`, `[batch, 3, height, width]`, normalised pixels.
+    pub views: PathBuf,
+    /// File with one tensor for each parameter of the backbone.
+    pub vector: PathBuf,
+    /// File that is written: `loss`, `gradient.NAME`, `product.NAME`.
+    pub out: PathBuf,
+    /// What the file of the backbone does not tell.
+    pub hints: NetworkHints,
+    /// τ of NT-Xent, above 0.
+    pub temperature: f64,
+    /// Which product.
+    pub curvature: CurvatureName,
+    /// In which numbers is computed and written; f64 needs the backend `ndarray`.
+    pub precision: Precision,
+    /// What computes; `None`: the first that this binary has for the precision.
+    pub backend: Option<BackendName>,
+    /// How the summary is printed.
+    pub format: Format,
+}
+
+/// What `hvp` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HvpReport {
+    /// Backbone, width, stem and projector.
+    pub network: String,
+    /// The pretext loss.
+    pub objective: String,
+    /// `hessian` or `gauss-newton`.
+    pub curvature: String,
+    /// `f32` or `f64`.
+    pub precision: String,
+    /// What computed.
+    pub backend: String,
+    /// Images in each view, height and width in pixels.
+    pub views: [usize; 3],
+    /// L, nats.
+    pub loss: f64,
+    /// ‖∇L‖, the backbone's part.
+    pub gradient_norm: f64,
+    /// ‖v‖.
+    pub vector_norm: f64,
+    /// ‖H v‖.
+    pub product_norm: f64,
+    /// vᵀ∇L.
+    pub slope: f64,
+    /// vᵀHv/vᵀv.
+    pub rayleigh_quotient: f64,
+}
+
+/// Two views of one batch.
+struct Views {
+    /// `[batch, 3, height, width]`.
+    shape: [usize; 4],
+    values: [Vec<f64>; 2],
+}
+
+impl Views {
+    fn read(path: &Path) -> Result<Self, RunError> {
+        const NAMES: [&str; 2] = ["view_a", "view_b"];
+        let mut tensors = read_real_tensors(path, |_| true)?;
+        let mut take = |name: &str| {
+            let expected = "expected [batch, 3, height, width], batch at least 2";
+            let Some(tensor) = tensors.remove(name) else {
+                let reason = format!("tensor {name} is missing, {expected}");
+                return Err(RunError::unfit(path, reason));
+            };
+            match tensor.shape[..] {
+                [batch, 3, height, width] if batch >= 2 && height > 0 && width > 0 => {
+                    Ok(([batch, 3, height, width], tensor.values))
+                }
+                _ => {
+                    let found = &tensor.shape;
+                    let reason = format!("tensor {name} has shape {found:?}, {expected}");
+                    Err(RunError::unfit(path, reason))
+                }
+            }
+        };
+        let ((shape, a), (other, b)) = (take(NAMES[0])?, take(NAMES[1])?);
+        if shape != other {
+            let reason = format!(
+                "tensor view_b has shape {other:?}, expected that of view_a, {shape:?}: \
+                 two views of the same images"
+            );
+            return Err(RunError::unfit(path, reason));
+        }
+        if let Some(name) = tensors.keys().next() {
+            let reason = format!("tensor {name} is unknown, expected view_a and view_b alone");
+            return Err(RunError::unfit(path, reason));
+        }
+        Ok(Self { shape, values: [a, b] })
+    }
+}
+
+/// The backend of a job.
+fn backend(job: &HvpJob) -> Result<BackendName, ConfigError> {
+    let of = |name: BackendName| match name {
+        BackendName::Ndarray => Precision::F64,
+        BackendName::Flex | BackendName::Candle | BackendName::Cuda => Precision::F32,
+    };
+    match job.backend {
+        Some(name) if of(name) != job.precision => Err(ConfigError::Section {
+            place: format!("--precision {}", job.precision.name()),
+            message: format!("backend `{name}` computes in {}", of(name).name()),
+        }),
+        Some(name) => Ok(name),
+        None => {
+            Ok(available().into_iter().find(|name| of(*name) == job.precision).unwrap_or(match job
+                .precision
+            {
+                Precision::F32 => BackendName::Flex,
+                Precision::F64 => BackendName::Ndarray,
+            }))
+        }
+    }
+}
+
+/// Refuses an output that cannot be written, before anything is computed.
+fn check_out(job: &HvpJob) -> Result<(), ConfigError> {
+    let out = &job.out;
+    let refuse = |message: String| {
+        Err(ConfigError::Section { place: format!("--out {}", out.display()), message })
+    };
+    let folder = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return refuse(format!("found no folder {}, expected one", folder.display()));
+    }
+    if out.is_dir() {
+        return refuse("found a folder, expected the name of a file".to_owned());
+    }
+    for (flag, input) in
+        [("--backbone", &job.backbone), ("--views", &job.views), ("--vector", &job.vector)]
+    {
+        if let (Ok(ours), Ok(theirs)) = (out.canonicalize(), input.canonicalize())
+            && ours == theirs
+        {
+            return refuse(format!("found the file of {flag}, expected another one"));
+        }
+    }
+    Ok(())
+}
+
+/// Computes, writes the file, and returns what is to be printed.
+///
+/// # Errors
+/// The backend is not there; a file cannot be read, does not fit or cannot be written; loss, gradient or
+/// product is not finite.
+pub fn hvp(job: HvpJob) -> Result<String> {
+    check_out(&job)?;
+    let name = backend(&job)?;
+    let format = job.format;
+    let needs = format!("--precision {}", job.precision.name());
+    let report = dispatch(name, Compute { job, backend: name }).context(needs)??;
+    Ok(print(&report, format)?.text)
+}
+
+/// A job that waits for its backend.
+struct Compute {
+    job: HvpJob,
+    backend: BackendName,
+}
+
+impl Task for Compute {
+    type Output = Result<HvpReport>;
+
+    fn run<B: Kernels>(self, device: B::Device) -> Result<HvpReport> {
+        let Self { job, backend } = self;
+        let state = State::read(&job.backbone, job.hints)?;
+        let views = Views::read(&job.views)?;
+        let vector = state.read_direction(&job.vector)?;
+        if vector.iter().all(|value| *value == 0.0) {
+            let reason = "every element is 0, expected a direction";
+            return Err(RunError::unfit(&job.vector, reason).into());
+        }
+        let Products { loss, gradient, product } =
+            Products::compute::<B>(&state, views.values, views.shape, &vector, &job, &device);
+        for (what, values) in
+            [("loss", &[loss][..]), ("gradient", &gradient), ("product", &product)]
+        {
+            if let Some(found) = values.iter().find(|value| !value.is_finite()) {
+                bail!("the {what} of this state is {found}, expected finite numbers");
+            }
+        }
+        let mut tensors = RealTensors::new();
+        tensors.insert("loss".to_owned(), RealTensor { shape: Vec::new(), values: vec![loss] });
+        let table = state.networks.backbone.parameters();
+        insert(&mut tensors, "gradient", table, &gradient);
+        insert(&mut tensors, "product", table, &product);
+        write_real_tensors(&job.out, &tensors, job.precision)?;
+        let [batch, _, height, width] = views.shape;
+        Ok(HvpReport {
+            network: state.name,
+            objective: format!("simclr, temperature {}", job.temperature),
+            curvature: job.curvature.name().to_owned(),
+            precision: job.precision.name().to_owned(),
+            backend: backend.name().to_owned(),
+            views: [batch, height, width],
+            loss,
+            gradient_norm: dot(&gradient, &gradient).sqrt(),
+            vector_norm: dot(&vector, &vector).sqrt(),
+            product_norm: dot(&product, &product).sqrt(),
+            slope: dot(&vector, &gradient),
+            rayleigh_quotient: dot(&vector, &product) / dot(&vector, &vector),
+        })
+    }
+}
+
+/// The three results.
+struct Products {
+    loss: f64,
+    gradient: Vec<f64>,
+    product: Vec<f64>,
+}
+
+impl Products {
+    fn compute<B: Kernels>(
+        state: &State,
+        views: [Vec<f64>; 2],
+        shape: [usize; 4],
+        vector: &[f64],
+        job: &HvpJob,
+        device: &B::Device,
+    ) -> Self {
+        let flat = |values: &[f64]| upload_wide::<B, 1>(values.to_vec(), [values.len()], device);
+        let tower = Tower { backbone: &state.networks.backbone, head: &state.networks.projector };
+        let parameters =
+            TowerParameters { backbone: flat(&state.backbone), head: flat(&state.projector) };
+        let views = views.map(|values| upload_wide::<B, 4>(values, shape, device)).to_vec();
+        let loss = NtXent { temperature: job.temperature };
+        let curvature = curvature(job.curvature);
+        let at = Linearization::new(tower, parameters, views, Box::new(loss), curvature);
+        Self {
+            loss: at.value(),
+            gradient: read(at.gradient().clone()),
+            product: read(at.product(&flat(vector))),
+        }
+    }
+}
+
+/// Cuts a flat vector into the tensors of `table`, as `KIND.NAME`.
+fn insert(tensors: &mut RealTensors, kind: &str, table: &ParameterTable, values: &[f64]) {
+    for segment in table.segments() {
+        let values = values[segment.offset..segment.offset + segment.len()].to_vec();
+        let tensor = RealTensor { shape: segment.shape.clone(), values };
+        tensors.insert(format!("{kind}.{}", segment.name), tensor);
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+impl fmt::Display for HvpReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [batch, height, width] = self.views;
+        writeln!(f, "{}, {}", self.network, self.objective)?;
+        writeln!(
+            f,
+            "{batch} images of {height}×{width} px in two views, {}, {} on {}",
+            self.curvature, self.precision, self.backend
+        )?;
+        for (what, value) in [
+            ("loss", self.loss),
+            ("‖gradient‖", self.gradient_norm),
+            ("‖vector‖", self.vector_norm),
+            ("‖product‖", self.product_norm),
+            ("vector · gradient", self.slope),
+            ("vector · product / ‖vector‖²", self.rayleigh_quotient),
+        ] {
+            writeln!(f, "{what:<29} {value:.9e}")?;
+        }
+        Ok(())
+    }
+}

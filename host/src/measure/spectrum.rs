@@ -1,0 +1,508 @@
+//! `spectrum`: the ends of the pretext loss's curvature along a run's checkpoints.
+//!
+//! The operator is that of the bilevel stage: the backbone block on one pretext batch in training mode,
+//! without λ and δ, the batch being the stage's first product batch. λ + δ stands beside the result: how
+//! many products a solve needs depends on the largest eigenvalue over it, and whether the system is
+//! definite at all on the smallest.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bissl_core::{Group, Stream};
+use num_traits::Float;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::lanczos::{Growth, Lanczos, Ritz, Symmetric};
+use crate::backend::{Task, dispatch};
+use crate::cli::Table;
+use crate::config::{CurvatureName, RunConfig};
+use crate::data::{TwoViews, streams};
+use crate::driver::{Networks, upload};
+use crate::kernels::{Kernels, Real, Tensor};
+use crate::network::loss::NtXent;
+use crate::network::{Linearization, Tower, TowerParameters};
+use crate::progress::{Interrupt, Progress, Verbosity};
+use crate::report::{Chart, Series};
+use crate::run::{Checkpoint, NamedTensor, Origin, read_checkpoint, write_atomic};
+use crate::stage::align::curvature;
+use crate::stage::images::{Images, Needs};
+use crate::stage::state::{Weights, architecture, group_weights, networks};
+
+/// Which checkpoints of a run are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Every valid one that holds a pretext network, oldest first.
+    All,
+    /// The newest of them.
+    Last,
+}
+
+/// What `spectrum` is asked for.
+#[derive(Debug)]
+pub struct SpectrumJob {
+    /// The run, or one of its checkpoints.
+    pub origin: Origin,
+    /// Which of its checkpoints.
+    pub which: Which,
+    /// Eigenvalues at either end, at least 1.
+    pub eigenvalues: usize,
+    /// Products for each checkpoint, at least twice `eigenvalues`; the memory is that many vectors of the
+    /// backbone's length.
+    pub iterations: usize,
+    /// Which operator.
+    pub curvature: CurvatureName,
+    /// The run's settings; `align.product_batch` images are looked at.
+    pub config: RunConfig,
+    /// Where the result goes as JSON.
+    pub json: Option<PathBuf>,
+    /// Where it goes as a drawing.
+    pub plot: Option<PathBuf>,
+    /// How much is shown on the way.
+    pub verbosity: Verbosity,
+    /// Asked between products.
+    pub interrupt: Interrupt,
+}
+
+/// An eigenvalue with its certainty.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Eigenvalue {
+    /// Lanczos' estimate.
+    pub value: f64,
+    /// An eigenvalue is no farther than this from it, up to the rounding of the products.
+    pub bound: f64,
+}
+
+impl From<Ritz> for Eigenvalue {
+    fn from(Ritz { value, bound }: Ritz) -> Self {
+        Self { value, bound }
+    }
+}
+
+/// The ends of the spectrum at one checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CheckpointSpectrum {
+    /// Stage of the checkpoint.
+    pub stage: String,
+    /// Steps of the stage that were done.
+    pub step: u64,
+    /// L^P on the batch, nats.
+    pub loss: f64,
+    /// Products: fewer than asked for where no more could be learnt.
+    pub products: usize,
+    /// Largest first.
+    pub largest: Vec<Eigenvalue>,
+    /// Smallest first; negative ones make an indefinite operator.
+    pub smallest: Vec<Eigenvalue>,
+}
+
+/// What `spectrum` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SpectrumReport {
+    /// The run.
+    pub run: String,
+    /// Backbone, width, stem and projector.
+    pub network: String,
+    /// What computed.
+    pub backend: String,
+    /// `hessian` or `gauss-newton`.
+    pub curvature: String,
+    /// Images, two views each.
+    pub batch: usize,
+    /// Side in pixels.
+    pub size: usize,
+    /// Seed of the batch and of the start vector.
+    pub seed: u64,
+    /// Number of the backbone's parameters.
+    pub parameters: usize,
+    /// λ of the run's bilevel stage.
+    pub proximity: f32,
+    /// δ of the run's bilevel stage.
+    pub damping: f32,
+    /// Oldest first.
+    pub checkpoints: Vec<CheckpointSpectrum>,
+}
+
+/// Computes and writes what was asked for; `None` after an interruption, when nothing was written.
+///
+/// # Errors
+/// Data or checkpoints cannot be read, no checkpoint holds a pretext network, a product is not finite, or
+/// a file cannot be written.
+pub fn spectrum(job: SpectrumJob) -> Result<Option<String>> {
+    crate::stage::start_threads(&job.config)?;
+    let (json, plot) = (job.json.clone(), job.plot.clone());
+    let Some(report) = dispatch(job.config.backend, job)?? else { return Ok(None) };
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(&report)? + "\n";
+        write_atomic(&path, text.as_bytes())?;
+    }
+    if let Some(path) = plot {
+        write_atomic(&path, report.chart().to_svg().as_bytes())?;
+    }
+    Ok(Some(report.to_string()))
+}
+
+/// A checkpoint's pretext network.
+struct Pretext {
+    stage: String,
+    step: u64,
+    backbone: Weights,
+    projector: Weights,
+}
+
+impl Pretext {
+    /// `None` for a checkpoint of a stage without a pretext network.
+    fn read(path: &Path, config: &RunConfig, networks: &Networks) -> Result<Option<Self>> {
+        let Checkpoint { manifest, tensors, .. } =
+            read_checkpoint::<Value>(path, Some(&architecture(config)))?;
+        let part = |group, tensors: &[NamedTensor]| {
+            group_weights(group, networks, tensors).with_context(|| path.display().to_string())
+        };
+        let backbone = part(Group::LowerBackbone, &tensors)?;
+        let projector = part(Group::PretextHead, &tensors)?;
+        let (stage, step) = (manifest.stage, manifest.step);
+        Ok(match (backbone, projector) {
+            (Some(backbone), Some(projector)) => Some(Self { stage, step, backbone, projector }),
+            _ => None,
+        })
+    }
+}
+
+/// The folders of the checkpoints, oldest first.
+fn paths(origin: &Origin) -> Result<Vec<PathBuf>> {
+    if let Origin::Checkpoint(path) = origin {
+        return Ok(vec![path.clone()]);
+    }
+    let (mut entries, damaged) = origin.checkpoints().entries()?;
+    for error in damaged {
+        eprintln!("warning: {error}");
+    }
+    entries.reverse();
+    Ok(entries.into_iter().map(|entry| entry.path).collect())
+}
+
+/// The pretext networks of a run, oldest first. A damaged checkpoint is passed over with a warning.
+fn pretexts(job: &SpectrumJob, networks: &Networks) -> Result<Vec<Pretext>> {
+    let mut paths = paths(&job.origin)?;
+    if job.which == Which::Last {
+        paths.reverse();
+    }
+    let mut found = Vec::new();
+    for path in &paths {
+        match Pretext::read(path, &job.config, networks) {
+            Ok(pretext) => found.extend(pretext),
+            Err(error) if paths.len() > 1 => eprintln!("warning: {error:#}"),
+            Err(error) => return Err(error),
+        }
+        if job.which == Which::Last && !found.is_empty() {
+            break;
+        }
+    }
+    if found.is_empty() {
+        bail!(
+            "{}: found {} checkpoints, expected one that holds a backbone with its projector: \
+             of stage pretrain or align",
+            run_name(&job.origin),
+            paths.len()
+        );
+    }
+    Ok(found)
+}
+
+fn run_name(origin: &Origin) -> String {
+    match origin {
+        Origin::Run(path) | Origin::Checkpoint(path) => path.display().to_string(),
+    }
+}
+
+impl Task for SpectrumJob {
+    type Output = Result<Option<SpectrumReport>>;
+
+    fn run<B: Kernels>(self, device: B::Device) -> Result<Option<SpectrumReport>> {
+        let (config, align) = (&self.config, &self.config.align);
+        let networks = networks(config, 1);
+        let pretexts = pretexts(&self, &networks)?;
+        let images = Images::load(config, Needs::Pretext)?;
+        images.warn();
+        let domains = (streams::ALIGN_PRODUCT_ORDER, streams::ALIGN_PRODUCT_VIEW);
+        let batch = align.product_batch();
+        let views = images.pretext_batches(batch, config.seed, domains)?.make(0)?;
+        let total = (pretexts.len() * self.iterations) as u64;
+        let mut progress = Progress::new("spectrum", total, 0, self.verbosity);
+        let mut checkpoints = Vec::new();
+        for pretext in &pretexts {
+            match self.ends::<B>(&networks, pretext, &views, &mut progress, &device)? {
+                Some(ends) => checkpoints.push(ends),
+                None => {
+                    progress.finish();
+                    return Ok(None);
+                }
+            }
+        }
+        progress.finish();
+        Ok(Some(SpectrumReport {
+            run: run_name(&self.origin),
+            network: architecture(config),
+            backend: config.backend.name().to_owned(),
+            curvature: self.curvature.name().to_owned(),
+            batch,
+            size: config.image.size,
+            seed: config.seed,
+            parameters: networks.backbone.parameters().len(),
+            proximity: align.proximity,
+            damping: align.damping,
+            checkpoints,
+        }))
+    }
+}
+
+impl SpectrumJob {
+    /// The spectrum at one checkpoint; `None` after an interruption.
+    fn ends<B: Kernels>(
+        &self,
+        networks: &Networks,
+        pretext: &Pretext,
+        views: &TwoViews,
+        progress: &mut Progress,
+        device: &B::Device,
+    ) -> Result<Option<CheckpointSpectrum>> {
+        let flat = |values: &[f32]| upload::<B, 1>(values.to_vec(), [values.len()], device);
+        let side = views.size as usize;
+        let shape = [views.batch as usize, 3, side, side];
+        let views = [&views.a, &views.b].map(|x| upload::<B, 4>(x.clone(), shape, device)).to_vec();
+        let loss = NtXent { temperature: f64::from(self.config.simclr.temperature) };
+        let tower = Tower { backbone: &networks.backbone, head: &networks.projector };
+        let parameters = TowerParameters {
+            backbone: flat(&pretext.backbone.parameters),
+            head: flat(&pretext.projector.parameters),
+        };
+        let curvature = curvature(self.curvature);
+        let at = Linearization::new(tower, parameters, views, Box::new(loss), curvature);
+        let loss = at.value();
+        let operator = Block { at };
+        let whose = || format!("stage {}, step {}", pretext.stage, pretext.step);
+        let stream = Stream::new(self.config.seed, streams::SPECTRUM);
+        let length = networks.backbone.parameters().len();
+        let start: Vec<f32> = (0..length).map(|i| stream.at(i as u64).normal()).collect();
+        let mut lanczos = Lanczos::new(&operator, flat(&start)).with_context(whose)?;
+        let mut products = 0;
+        while products < self.iterations.min(length) {
+            if self.interrupt.requested() {
+                return Ok(None);
+            }
+            let growth = lanczos.step(&operator).with_context(whose)?;
+            products += 1;
+            progress.step(Some(loss as f32));
+            if growth == Growth::Complete {
+                break;
+            }
+        }
+        let ritz = lanczos.ritz();
+        let count = self.eigenvalues;
+        Ok(Some(CheckpointSpectrum {
+            stage: pretext.stage.clone(),
+            step: pretext.step,
+            loss,
+            products,
+            largest: ritz.iter().rev().take(count).copied().map(Eigenvalue::from).collect(),
+            smallest: ritz.iter().take(count).copied().map(Eigenvalue::from).collect(),
+        }))
+    }
+}
+
+/// The curvature of the backbone block on a linearised batch.
+struct Block<'n, B: Kernels> {
+    at: Linearization<'n, B>,
+}
+
+impl<B: Kernels> Symmetric for Block<'_, B> {
+    type Vector = Tensor<B, 1>;
+
+    fn rounding(&self) -> f64 {
+        // Some hundred roundings a layer, some twenty layers, of random sign.
+        100.0 * <B::FloatElem as Float>::epsilon().wide()
+    }
+
+    fn product(&self, v: &Tensor<B, 1>) -> Tensor<B, 1> {
+        self.at.product(v)
+    }
+
+    fn dots(&self, basis: &[Tensor<B, 1>], w: &Tensor<B, 1>) -> Vec<f64> {
+        let [length] = w.dims();
+        let pairs: Vec<_> = basis.iter().map(|v| (v, w)).collect();
+        B::segment_dots(&pairs, &[0, length])
+    }
+
+    fn scaled(&self, a: f64, v: Tensor<B, 1>) -> Tensor<B, 1> {
+        let x = v.clone();
+        B::axpby(a, &x, 0.0, v)
+    }
+
+    fn plus(&self, y: Tensor<B, 1>, a: f64, x: &Tensor<B, 1>) -> Tensor<B, 1> {
+        B::axpby(a, x, 1.0, y)
+    }
+
+    fn norm(&self, v: &Tensor<B, 1>) -> f64 {
+        let [length] = v.dims();
+        B::segment_dots(&[(v, v)], &[0, length]).into_iter().sum::<f64>().sqrt()
+    }
+}
+
+/// Ranks from the top that the table and the drawing show.
+const SHOWN: [(usize, &str); 5] = [(0, "largest"), (1, "2nd"), (2, "3rd"), (4, "5th"), (9, "10th")];
+
+impl SpectrumReport {
+    /// λ + δ.
+    fn shift(&self) -> f64 {
+        f64::from(self.proximity) + f64::from(self.damping)
+    }
+
+    /// Eigenvalues over the checkpoints, one line a rank.
+    pub fn chart(&self) -> Chart {
+        let line = |name: &str, value: &dyn Fn(&CheckpointSpectrum) -> Option<f64>| Series {
+            name: name.to_owned(),
+            points: self
+                .checkpoints
+                .iter()
+                .enumerate()
+                .filter_map(|(index, checkpoint)| Some(((index + 1) as f64, value(checkpoint)?)))
+                .collect(),
+        };
+        let mut series: Vec<Series> = SHOWN
+            .iter()
+            .map(|(rank, name)| line(name, &|at| at.largest.get(*rank).map(|x| x.value)))
+            .collect();
+        series.push(line("smallest", &|at| at.smallest.first().map(|x| x.value)));
+        series.push(line("λ + δ", &|_| Some(self.shift())));
+        series.retain(|series| !series.points.is_empty());
+        Chart {
+            title: format!("Eigenvalues of the {} of the pretext loss", self.curvature),
+            x_label: match (self.checkpoints.first(), self.checkpoints.last()) {
+                (Some(first), Some(last)) if self.checkpoints.len() > 1 => format!(
+                    "checkpoint, from {} {} to {} {}",
+                    first.stage, first.step, last.stage, last.step
+                ),
+                (Some(first), _) => format!("checkpoint {} {}", first.stage, first.step),
+                _ => "checkpoint".to_owned(),
+            },
+            y_label: "eigenvalue".to_owned(),
+            series,
+            log_y: false,
+        }
+    }
+}
+
+impl fmt::Display for SpectrumReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}, {} parameters", self.run, self.network, self.parameters)?;
+        writeln!(
+            f,
+            "{} of the pretext loss, {} images of {} px in two views, seed {}, {}",
+            self.curvature, self.batch, self.size, self.seed, self.backend
+        )?;
+        let shift = self.shift();
+        writeln!(f, "λ + δ = {} + {}\n", self.proximity, self.damping)?;
+        let shown = |at: &CheckpointSpectrum| {
+            SHOWN.iter().filter(|(rank, _)| *rank < at.largest.len()).count()
+        };
+        let ranks = &SHOWN[..self.checkpoints.iter().map(shown).max().unwrap_or(0)];
+        let mut headings = vec!["stage", "step", "products", "loss"];
+        headings.extend(ranks.iter().map(|(_, name)| *name));
+        headings.extend(["smallest", "bound", "largest/(λ + δ)"]);
+        let mut table = Table::new(headings);
+        for at in &self.checkpoints {
+            let mut cells = vec![at.stage.clone(), at.step.to_string(), at.products.to_string()];
+            cells.push(format!("{:.4}", at.loss));
+            let value = |x: Option<&Eigenvalue>| x.map_or("-".to_owned(), |x| short(x.value));
+            cells.extend(ranks.iter().map(|(rank, _)| value(at.largest.get(*rank))));
+            cells.push(value(at.smallest.first()));
+            let shown = ranks.iter().filter_map(|(rank, _)| at.largest.get(*rank));
+            let bounds = shown.chain(at.smallest.first()).map(|x| x.bound);
+            cells.push(short(bounds.fold(0.0, f64::max)));
+            cells.push(at.largest.first().map_or("-".to_owned(), |x| short(x.value / shift)));
+            table.row(cells);
+        }
+        write!(f, "{table}")?;
+        writeln!(f, "bound: an eigenvalue is no farther than this from each one shown")
+    }
+}
+
+/// Four significant digits.
+fn short(value: f64) -> String {
+    if value == 0.0 || (1e-3..1e5).contains(&value.abs()) {
+        let digits = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
+        format!("{value:.*}", (3 - digits).clamp(0, 6) as usize)
+    } else {
+        format!("{value:.2e}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> SpectrumReport {
+        let ends = |values: &[f64]| {
+            values.iter().map(|value| Eigenvalue { value: *value, bound: 0.001 }).collect()
+        };
+        let checkpoint = |stage: &str, step, top: f64| CheckpointSpectrum {
+            stage: stage.to_owned(),
+            step,
+            loss: 3.5,
+            products: 8,
+            largest: ends(&[top, 7.0, 3.0]),
+            smallest: ends(&[-4.0, -1.0, 0.0]),
+        };
+        SpectrumReport {
+            run: "runs/x".to_owned(),
+            network: "resnet-small width 16".to_owned(),
+            backend: "flex".to_owned(),
+            curvature: "hessian".to_owned(),
+            batch: 64,
+            size: 32,
+            seed: 1,
+            parameters: 1000,
+            proximity: 0.1,
+            damping: 9.9,
+            checkpoints: vec![checkpoint("pretrain", 12, 200.0), checkpoint("align", 80, 50.0)],
+        }
+    }
+
+    #[test]
+    fn the_table_sets_the_largest_eigenvalue_against_the_shift() {
+        let text = report().to_string();
+        assert!(text.contains("λ + δ = 0.1 + 9.9"), "{text}");
+        let row = text.lines().find(|line| line.starts_with("align")).unwrap();
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        let expected = [
+            "align", "80", "8", "3.5000", "50.00", "7.000", "3.000", "-4.000", "0.001000", "5.000",
+        ];
+        assert_eq!(cells, expected, "{text}");
+    }
+
+    #[test]
+    fn the_drawing_has_a_line_for_every_rank_that_there_is() {
+        let chart = report().chart();
+        let names: Vec<&str> = chart.series.iter().map(|series| series.name.as_str()).collect();
+        assert_eq!(names, ["largest", "2nd", "3rd", "smallest", "λ + δ"]);
+        assert_eq!(chart.series[0].points, [(1.0, 200.0), (2.0, 50.0)]);
+        assert_eq!(chart.x_label, "checkpoint, from pretrain 12 to align 80");
+        let svg = chart.to_svg();
+        assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{svg}");
+        assert!(svg.contains("10th") == names.contains(&"10th") && svg.contains("λ + δ"), "{svg}");
+    }
+
+    #[test]
+    fn numbers_have_four_digits() {
+        for (value, expected) in [
+            (0.0, "0.000"),
+            (123.456, "123.5"),
+            (-0.5, "-0.5000"),
+            (1e-7, "1.00e-7"),
+            (2e6, "2.00e6"),
+        ] {
+            assert_eq!(short(value), expected);
+        }
+    }
+}
