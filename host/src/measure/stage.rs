@@ -384,7 +384,7 @@ impl fmt::Display for StageReport {
         let sides = [&self.ours, &self.reference];
         let mut table = Table::new(["", &self.ours.algorithm, "published algorithm"]);
         let mut row = |name: &str, cell: &dyn Fn(&SideReport) -> String| {
-            let cells = sides.map(|side| cell(side));
+            let cells = sides.map(cell);
             table.row([name.to_owned()].into_iter().chain(cells));
         };
         let part = |side: &SideReport, seconds: f64| {
