@@ -75,7 +75,8 @@ fn verify_checks_the_configured_solver_and_says_what_it_left_out() {
 
 #[test]
 fn a_plan_adds_up_and_states_the_memory_of_the_solver() {
-    let plan = object("plan", &["--alternations", "7", "--measured", "1"]);
+    let arguments = ["--alternations", "7", "--measured", "1", "--solver", "recycled-cg"];
+    let plan = object("plan", &arguments);
     let parts = ["lower_s", "linearization_s", "products_s", "upper_s", "vectors_s"];
     let sum: f64 = parts.iter().map(|part| number(&plan[part])).sum();
     let alternation = number(&plan["alternation_s"]);
