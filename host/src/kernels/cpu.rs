@@ -5,7 +5,7 @@ use std::ops::Deref;
 use burn_backend::{Backend, TensorData};
 use burn_tensor::Tensor;
 
-use super::{ConvShape, Real};
+use super::{ConvShape, Pair, Real};
 
 /// A backend whose tensors are memory of this process.
 pub(super) trait HostMemory: Backend<FloatElem: Real> {
@@ -32,6 +32,15 @@ pub(super) fn weight_shape(s: &ConvShape) -> [usize; 4] {
     [s.channels_out, s.channels_in, s.kernel, s.kernel]
 }
 
+/// Calls `f` with the elements of every term's operands.
+pub(super) fn with_slices<B: HostMemory, R>(
+    terms: &[Pair<'_, B>],
+    f: impl FnOnce(&[(&[B::FloatElem], &[B::FloatElem])]) -> R,
+) -> R {
+    let views: Vec<_> = terms.iter().map(|(a, b)| (B::view(a), B::view(b))).collect();
+    f(&views.iter().map(|(a, b)| (&**a, &**b)).collect::<Vec<_>>())
+}
+
 /// Implements [`Kernels`](super::Kernels) for a backend that is [`HostMemory`].
 ///
 /// A macro and not a blanket implementation: that would collide with the devices'.
@@ -42,26 +51,28 @@ macro_rules! impl_kernels_on_slices {
 
             const ON_HOST: bool = true;
 
-            fn conv(s: &ConvShape, x: &Tensor<Self, 4>, w: &Tensor<Self, 4>) -> Tensor<Self, 4> {
-                tensor(slice::conv::forward(s, &Self::view(x), &Self::view(w)), s.output())
+            fn conv(s: &ConvShape, terms: &[Pair<'_, Self>]) -> Tensor<Self, 4> {
+                let describe = || (s.to_string(), terms.len() as u64 * s.multiply_accumulates());
+                $crate::kernels::profile::timed("conv", describe, || {
+                    let out = with_slices(terms, |terms| slice::conv::forward(s, terms));
+                    tensor(out, s.output())
+                })
             }
 
-            fn conv_input(
-                s: &ConvShape,
-                w: &Tensor<Self, 4>,
-                y_bar: &Tensor<Self, 4>,
-            ) -> Tensor<Self, 4> {
-                let x_bar = slice::conv::input_gradient(s, &Self::view(w), &Self::view(y_bar));
-                tensor(x_bar, [s.batch, s.channels_in, s.height, s.width])
+            fn conv_input(s: &ConvShape, terms: &[Pair<'_, Self>]) -> Tensor<Self, 4> {
+                let describe = || (s.to_string(), terms.len() as u64 * s.multiply_accumulates());
+                $crate::kernels::profile::timed("conv_input", describe, || {
+                    let out = with_slices(terms, |terms| slice::conv::input_gradient(s, terms));
+                    tensor(out, [s.batch, s.channels_in, s.height, s.width])
+                })
             }
 
-            fn conv_weight(
-                s: &ConvShape,
-                x: &Tensor<Self, 4>,
-                y_bar: &Tensor<Self, 4>,
-            ) -> Tensor<Self, 4> {
-                let w_bar = slice::conv::weight_gradient(s, &Self::view(x), &Self::view(y_bar));
-                tensor(w_bar, weight_shape(s))
+            fn conv_weight(s: &ConvShape, terms: &[Pair<'_, Self>]) -> Tensor<Self, 4> {
+                let describe = || (s.to_string(), terms.len() as u64 * s.multiply_accumulates());
+                $crate::kernels::profile::timed("conv_weight", describe, || {
+                    let out = with_slices(terms, |terms| slice::conv::weight_gradient(s, terms));
+                    tensor(out, weight_shape(s))
+                })
             }
 
             fn norm(
@@ -70,21 +81,23 @@ macro_rules! impl_kernels_on_slices {
                 beta: &Tensor<Self, 1>,
                 eps: f64,
             ) -> (Tensor<Self, 4>, Normalized<Self>, BatchStatistics<Self>) {
-                let (shape, dims) = (norm_shape(x), x.dims());
-                let views = (Self::view(x), Self::view(gamma), Self::view(beta));
-                let out = slice::norm::forward(&shape, &views.0, &views.1, &views.2, eps);
-                let channels = [shape.channels];
-                (
-                    tensor(out.y, dims),
-                    Normalized {
-                        normalized: tensor(out.normalized, dims),
-                        inv_std: tensor(out.inv_std, channels),
-                    },
-                    BatchStatistics {
-                        mean: tensor(out.mean, channels),
-                        variance: tensor(out.variance, channels),
-                    },
-                )
+                $crate::kernels::profile::timed("norm", Default::default, || {
+                    let (shape, dims) = (norm_shape(x), x.dims());
+                    let views = (Self::view(x), Self::view(gamma), Self::view(beta));
+                    let out = slice::norm::forward(&shape, &views.0, &views.1, &views.2, eps);
+                    let channels = [shape.channels];
+                    (
+                        tensor(out.y, dims),
+                        Normalized {
+                            normalized: tensor(out.normalized, dims),
+                            inv_std: tensor(out.inv_std, channels),
+                        },
+                        BatchStatistics {
+                            mean: tensor(out.mean, channels),
+                            variance: tensor(out.variance, channels),
+                        },
+                    )
+                })
             }
 
             fn norm_tangent(
@@ -94,15 +107,17 @@ macro_rules! impl_kernels_on_slices {
                 gamma_dot: &Tensor<Self, 1>,
                 beta_dot: &Tensor<Self, 1>,
             ) -> Tensor<Self, 4> {
-                let views = SavedViews::new(saved, gamma);
-                let y_dot = slice::norm::tangent(
-                    &norm_shape(x_dot),
-                    views.saved(),
-                    &Self::view(x_dot),
-                    &Self::view(gamma_dot),
-                    &Self::view(beta_dot),
-                );
-                tensor(y_dot, x_dot.dims())
+                $crate::kernels::profile::timed("norm_tangent", Default::default, || {
+                    let views = SavedViews::new(saved, gamma);
+                    let y_dot = slice::norm::tangent(
+                        &norm_shape(x_dot),
+                        views.saved(),
+                        &Self::view(x_dot),
+                        &Self::view(gamma_dot),
+                        &Self::view(beta_dot),
+                    );
+                    tensor(y_dot, x_dot.dims())
+                })
             }
 
             fn norm_backward(
@@ -110,9 +125,16 @@ macro_rules! impl_kernels_on_slices {
                 gamma: &Tensor<Self, 1>,
                 y_bar: &Tensor<Self, 4>,
             ) -> NormCotangents<Self> {
-                let (shape, views) = (norm_shape(y_bar), SavedViews::new(saved, gamma));
-                let (x, g, b) = slice::norm::backward(&shape, views.saved(), &Self::view(y_bar));
-                (tensor(x, y_bar.dims()), tensor(g, [shape.channels]), tensor(b, [shape.channels]))
+                $crate::kernels::profile::timed("norm_backward", Default::default, || {
+                    let (shape, views) = (norm_shape(y_bar), SavedViews::new(saved, gamma));
+                    let (x, g, b) =
+                        slice::norm::backward(&shape, views.saved(), &Self::view(y_bar));
+                    (
+                        tensor(x, y_bar.dims()),
+                        tensor(g, [shape.channels]),
+                        tensor(b, [shape.channels]),
+                    )
+                })
             }
 
             fn norm_backward_tangent(
@@ -121,37 +143,49 @@ macro_rules! impl_kernels_on_slices {
                 (x_dot, gamma_dot): (&Tensor<Self, 4>, &Tensor<Self, 1>),
                 (y_bar, y_bar_dot): (&Tensor<Self, 4>, &Tensor<Self, 4>),
             ) -> NormCotangents<Self> {
-                let (shape, views) = (norm_shape(y_bar), SavedViews::new(saved, gamma));
-                let (x, g, b) = slice::norm::backward_tangent(
-                    &shape,
-                    views.saved(),
-                    &Self::view(x_dot),
-                    &Self::view(gamma_dot),
-                    &Self::view(y_bar),
-                    &Self::view(y_bar_dot),
-                );
-                (tensor(x, y_bar.dims()), tensor(g, [shape.channels]), tensor(b, [shape.channels]))
+                $crate::kernels::profile::timed("norm_backward_tangent", Default::default, || {
+                    let (shape, views) = (norm_shape(y_bar), SavedViews::new(saved, gamma));
+                    let (x, g, b) = slice::norm::backward_tangent(
+                        &shape,
+                        views.saved(),
+                        &Self::view(x_dot),
+                        &Self::view(gamma_dot),
+                        &Self::view(y_bar),
+                        &Self::view(y_bar_dot),
+                    );
+                    (
+                        tensor(x, y_bar.dims()),
+                        tensor(g, [shape.channels]),
+                        tensor(b, [shape.channels]),
+                    )
+                })
             }
 
             fn rectify(x: &Tensor<Self, 4>) -> Tensor<Self, 4> {
-                let zero = <Self as BackendTypes>::FloatElem::default();
-                let y = slice::vector::map(&Self::view(x), |x| if x > zero { x } else { zero });
-                tensor(y, x.dims())
+                $crate::kernels::profile::timed("rectify", Default::default, || {
+                    let zero = <Self as BackendTypes>::FloatElem::default();
+                    let y = slice::vector::map(&Self::view(x), |x| if x > zero { x } else { zero });
+                    tensor(y, x.dims())
+                })
             }
 
             fn rectify_mask(y: &Tensor<Self, 4>, t: &Tensor<Self, 4>) -> Tensor<Self, 4> {
-                let zero = <Self as BackendTypes>::FloatElem::default();
-                let masked = slice::vector::zip(&Self::view(y), &Self::view(t), |y, t| {
-                    if y > zero { t } else { zero }
-                });
-                tensor(masked, t.dims())
+                $crate::kernels::profile::timed("rectify_mask", Default::default, || {
+                    let zero = <Self as BackendTypes>::FloatElem::default();
+                    let masked = slice::vector::zip(&Self::view(y), &Self::view(t), |y, t| {
+                        if y > zero { t } else { zero }
+                    });
+                    tensor(masked, t.dims())
+                })
             }
 
             fn max_pool(s: &PoolShape, x: &Tensor<Self, 4>) -> (Tensor<Self, 4>, Self::Indices) {
-                let (y, indices) = slice::pool::max_forward(s, &Self::view(x));
-                let [batch, channels, _, _] = x.dims();
-                let shape = [batch, channels, s.height_out(), s.width_out()];
-                (tensor(y, shape), std::sync::Arc::new(indices))
+                $crate::kernels::profile::timed("max_pool", Default::default, || {
+                    let (y, indices) = slice::pool::max_forward(s, &Self::view(x));
+                    let [batch, channels, _, _] = x.dims();
+                    let shape = [batch, channels, s.height_out(), s.width_out()];
+                    (tensor(y, shape), std::sync::Arc::new(indices))
+                })
             }
 
             fn max_pool_tangent(
@@ -159,9 +193,11 @@ macro_rules! impl_kernels_on_slices {
                 x_dot: &Tensor<Self, 4>,
                 indices: &Self::Indices,
             ) -> Tensor<Self, 4> {
-                let [batch, channels, _, _] = x_dot.dims();
-                let shape = [batch, channels, s.height_out(), s.width_out()];
-                tensor(slice::pool::gather(s, &Self::view(x_dot), indices), shape)
+                $crate::kernels::profile::timed("max_pool_tangent", Default::default, || {
+                    let [batch, channels, _, _] = x_dot.dims();
+                    let shape = [batch, channels, s.height_out(), s.width_out()];
+                    tensor(slice::pool::gather(s, &Self::view(x_dot), indices), shape)
+                })
             }
 
             fn max_pool_backward(
@@ -169,15 +205,19 @@ macro_rules! impl_kernels_on_slices {
                 y_bar: &Tensor<Self, 4>,
                 indices: &Self::Indices,
             ) -> Tensor<Self, 4> {
-                let [batch, channels, _, _] = y_bar.dims();
-                let shape = [batch, channels, s.height, s.width];
-                tensor(slice::pool::scatter(s, &Self::view(y_bar), indices), shape)
+                $crate::kernels::profile::timed("max_pool_backward", Default::default, || {
+                    let [batch, channels, _, _] = y_bar.dims();
+                    let shape = [batch, channels, s.height, s.width];
+                    tensor(slice::pool::scatter(s, &Self::view(y_bar), indices), shape)
+                })
             }
 
             fn average_pool(x: &Tensor<Self, 4>) -> Tensor<Self, 4> {
-                let [batch, channels, height, width] = x.dims();
-                let y = slice::pool::mean(height * width, &Self::view(x));
-                tensor(y, [batch, channels, 1, 1])
+                $crate::kernels::profile::timed("average_pool", Default::default, || {
+                    let [batch, channels, height, width] = x.dims();
+                    let y = slice::pool::mean(height * width, &Self::view(x));
+                    tensor(y, [batch, channels, 1, 1])
+                })
             }
 
             fn average_pool_backward(
@@ -185,9 +225,11 @@ macro_rules! impl_kernels_on_slices {
                 height: usize,
                 width: usize,
             ) -> Tensor<Self, 4> {
-                let [batch, channels, _, _] = y_bar.dims();
-                let x_bar = slice::pool::spread(height * width, &Self::view(y_bar));
-                tensor(x_bar, [batch, channels, height, width])
+                $crate::kernels::profile::timed("average_pool_backward", Default::default, || {
+                    let [batch, channels, _, _] = y_bar.dims();
+                    let x_bar = slice::pool::spread(height * width, &Self::view(y_bar));
+                    tensor(x_bar, [batch, channels, height, width])
+                })
             }
 
             fn matmul(
@@ -195,57 +237,67 @@ macro_rules! impl_kernels_on_slices {
                 b: &Tensor<Self, 2>,
                 transpose: Transpose,
             ) -> Tensor<Self, 2> {
-                use slice::gemm::{Into, Layout, gemm};
-                let dense = |t: &Tensor<Self, 2>| Layout::dense(t.dims()[0], t.dims()[1]);
-                let (mut left, mut right) = (dense(a), dense(b));
-                match transpose {
-                    Transpose::Neither => {}
-                    Transpose::Left => left = left.transposed(),
-                    Transpose::Right => right = right.transposed(),
-                }
-                let shape = [left.rows, right.cols];
-                let zero = <Self as BackendTypes>::FloatElem::default();
-                let mut out = vec![zero; shape[0] * shape[1]];
-                let (a, b) = (Self::view(a), Self::view(b));
-                let layout = Layout::dense(shape[0], shape[1]);
-                gemm((&mut out, layout), (&a, left), (&b, right), Into::Overwrite);
-                tensor(out, shape)
+                $crate::kernels::profile::timed("matmul", Default::default, || {
+                    use slice::gemm::{Into, Layout, gemm};
+                    let dense = |t: &Tensor<Self, 2>| Layout::dense(t.dims()[0], t.dims()[1]);
+                    let (mut left, mut right) = (dense(a), dense(b));
+                    match transpose {
+                        Transpose::Neither => {}
+                        Transpose::Left => left = left.transposed(),
+                        Transpose::Right => right = right.transposed(),
+                    }
+                    let shape = [left.rows, right.cols];
+                    let zero = <Self as BackendTypes>::FloatElem::default();
+                    let mut out = vec![zero; shape[0] * shape[1]];
+                    let (a, b) = (Self::view(a), Self::view(b));
+                    let layout = Layout::dense(shape[0], shape[1]);
+                    gemm((&mut out, layout), (&a, left), (&b, right), Into::Overwrite);
+                    tensor(out, shape)
+                })
             }
 
             fn sum_rows(x: &Tensor<Self, 2>) -> Tensor<Self, 1> {
-                let [_, cols] = x.dims();
-                let mut sums = vec![0.0f64; cols];
-                for row in Self::view(x).chunks_exact(cols) {
-                    for (sum, value) in sums.iter_mut().zip(row) {
-                        *sum += value.wide();
+                $crate::kernels::profile::timed("sum_rows", Default::default, || {
+                    let [_, cols] = x.dims();
+                    let mut sums = vec![0.0f64; cols];
+                    for row in Self::view(x).chunks_exact(cols) {
+                        for (sum, value) in sums.iter_mut().zip(row) {
+                            *sum += value.wide();
+                        }
                     }
-                }
-                tensor(sums.into_iter().map(Real::of).collect(), [cols])
+                    tensor(sums.into_iter().map(Real::of).collect(), [cols])
+                })
             }
 
             fn add(a: Tensor<Self, 4>, b: &Tensor<Self, 4>) -> Tensor<Self, 4> {
-                let sum = slice::vector::zip(&Self::view(&a), &Self::view(b), |a, b| a + b);
-                tensor(sum, a.dims())
+                $crate::kernels::profile::timed("add", Default::default, || {
+                    let sum = slice::vector::zip(&Self::view(&a), &Self::view(b), |a, b| a + b);
+                    tensor(sum, a.dims())
+                })
             }
 
             fn axpby(a: f64, x: &Tensor<Self, 1>, b: f64, y: Tensor<Self, 1>) -> Tensor<Self, 1> {
-                let x = Self::view(x);
-                Self::update(y, |y| slice::vector::axpby(Real::of(a), &x, Real::of(b), y))
+                $crate::kernels::profile::timed("axpby", Default::default, || {
+                    let x = Self::view(x);
+                    Self::update(y, |y| slice::vector::axpby(Real::of(a), &x, Real::of(b), y))
+                })
             }
 
             fn segment_dots(
                 pairs: &[(&Tensor<Self, 1>, &Tensor<Self, 1>)],
                 offsets: &[usize],
             ) -> Vec<f64> {
-                let mut dots = Vec::with_capacity(pairs.len() * offsets.len());
-                for (x, y) in pairs {
-                    let (x, y) = (Self::view(x), Self::view(y));
-                    for segment in offsets.windows(2) {
-                        let range = segment[0]..segment[1];
-                        dots.push(slice::vector::dot(&x[range.clone()], &y[range]));
+                $crate::kernels::profile::timed("segment_dots", Default::default, || {
+                    let mut dots = Vec::with_capacity(pairs.len() * offsets.len());
+                    for (x, y) in pairs {
+                        let (x, y) = (Self::view(x), Self::view(y));
+                        for segment in offsets.windows(2) {
+                            let range = segment[0]..segment[1];
+                            dots.push(slice::vector::dot(&x[range.clone()], &y[range]));
+                        }
                     }
-                }
-                dots
+                    dots
+                })
             }
 
             fn wait(_device: &Self::Device) {}

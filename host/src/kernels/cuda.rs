@@ -4,7 +4,8 @@ use burn_cuda::Cuda;
 use burn_tensor::{Int, Tensor};
 
 use super::{
-    BatchStatistics, ConvShape, Kernels, NormCotangents, Normalized, PoolShape, Transpose, device,
+    BatchStatistics, ConvShape, Kernels, NormCotangents, Normalized, Pair, PoolShape, Transpose,
+    device,
 };
 
 impl Kernels for Cuda {
@@ -12,16 +13,16 @@ impl Kernels for Cuda {
 
     const ON_HOST: bool = false;
 
-    fn conv(s: &ConvShape, x: &Tensor<Self, 4>, w: &Tensor<Self, 4>) -> Tensor<Self, 4> {
-        device::conv(s, x, w)
+    fn conv(s: &ConvShape, terms: &[Pair<'_, Self>]) -> Tensor<Self, 4> {
+        device::conv(s, terms)
     }
 
-    fn conv_input(s: &ConvShape, w: &Tensor<Self, 4>, y_bar: &Tensor<Self, 4>) -> Tensor<Self, 4> {
-        device::conv_input(s, w, y_bar)
+    fn conv_input(s: &ConvShape, terms: &[Pair<'_, Self>]) -> Tensor<Self, 4> {
+        device::conv_input(s, terms)
     }
 
-    fn conv_weight(s: &ConvShape, x: &Tensor<Self, 4>, y_bar: &Tensor<Self, 4>) -> Tensor<Self, 4> {
-        device::conv_weight(s, x, y_bar)
+    fn conv_weight(s: &ConvShape, terms: &[Pair<'_, Self>]) -> Tensor<Self, 4> {
+        device::conv_weight(s, terms)
     }
 
     fn norm(

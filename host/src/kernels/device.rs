@@ -8,7 +8,9 @@ use burn_backend::Backend;
 use burn_backend::ops::ConvOptions;
 use burn_tensor::{Int, Tensor, TensorPrimitive};
 
-use super::{BatchStatistics, ConvShape, NormCotangents, Normalized, PoolShape, Transpose, read};
+use super::{
+    BatchStatistics, ConvShape, NormCotangents, Normalized, Pair, PoolShape, Transpose, read,
+};
 
 fn options(s: &ConvShape) -> ConvOptions<2> {
     ConvOptions::new([s.stride; 2], [s.padding; 2], [1, 1], 1)
@@ -22,32 +24,36 @@ fn float<B: Backend, const D: usize>(primitive: B::FloatTensorPrimitive) -> Tens
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
+/// The sum of what `f` makes of each term.
+fn summed<B: Backend>(
+    terms: &[Pair<'_, B>],
+    f: impl FnMut(&Pair<'_, B>) -> Tensor<B, 4>,
+) -> Tensor<B, 4> {
+    terms.iter().map(f).reduce(|a, b| a + b).expect("a sum has a term")
+}
+
 /// See [`Kernels::conv`](super::Kernels::conv).
-pub fn conv<B: Backend>(s: &ConvShape, x: &Tensor<B, 4>, w: &Tensor<B, 4>) -> Tensor<B, 4> {
-    float(B::conv2d(primitive(x), primitive(w), None, options(s)))
+pub fn conv<B: Backend>(s: &ConvShape, terms: &[Pair<'_, B>]) -> Tensor<B, 4> {
+    summed(terms, |(x, w)| float(B::conv2d(primitive(x), primitive(w), None, options(s))))
 }
 
 /// See [`Kernels::conv_input`](super::Kernels::conv_input).
-pub fn conv_input<B: Backend>(
-    s: &ConvShape,
-    w: &Tensor<B, 4>,
-    y_bar: &Tensor<B, 4>,
-) -> Tensor<B, 4> {
-    // The operation reads no more than the shape of its first argument.
-    let shape = [s.batch, s.channels_in, s.height, s.width];
-    let x = Tensor::<B, 4>::zeros(shape, &y_bar.device());
-    float(B::conv2d_x_backward(primitive(&x), primitive(w), primitive(y_bar), options(s)))
+pub fn conv_input<B: Backend>(s: &ConvShape, terms: &[Pair<'_, B>]) -> Tensor<B, 4> {
+    summed(terms, |(w, y_bar)| {
+        // The operation reads no more than the shape of its first argument.
+        let shape = [s.batch, s.channels_in, s.height, s.width];
+        let x = Tensor::<B, 4>::zeros(shape, &y_bar.device());
+        float(B::conv2d_x_backward(primitive(&x), primitive(w), primitive(y_bar), options(s)))
+    })
 }
 
 /// See [`Kernels::conv_weight`](super::Kernels::conv_weight).
-pub fn conv_weight<B: Backend>(
-    s: &ConvShape,
-    x: &Tensor<B, 4>,
-    y_bar: &Tensor<B, 4>,
-) -> Tensor<B, 4> {
-    let shape = [s.channels_out, s.channels_in, s.kernel, s.kernel];
-    let w = Tensor::<B, 4>::zeros(shape, &y_bar.device());
-    float(B::conv2d_weight_backward(primitive(x), primitive(&w), primitive(y_bar), options(s)))
+pub fn conv_weight<B: Backend>(s: &ConvShape, terms: &[Pair<'_, B>]) -> Tensor<B, 4> {
+    summed(terms, |(x, y_bar)| {
+        let shape = [s.channels_out, s.channels_in, s.kernel, s.kernel];
+        let w = Tensor::<B, 4>::zeros(shape, &y_bar.device());
+        float(B::conv2d_weight_backward(primitive(x), primitive(&w), primitive(y_bar), options(s)))
+    })
 }
 
 /// `[channels]` to `[1, channels, 1, 1]`.

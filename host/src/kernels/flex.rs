@@ -6,9 +6,11 @@ use burn_backend::BackendTypes;
 use burn_flex::{Flex, FlexTensor};
 use burn_tensor::{Tensor, TensorPrimitive};
 
-use super::cpu::{HostMemory, impl_kernels_on_slices, norm_shape, tensor, weight_shape};
+use super::cpu::{
+    HostMemory, impl_kernels_on_slices, norm_shape, tensor, weight_shape, with_slices,
+};
 use super::{
-    BatchStatistics, ConvShape, NormCotangents, Normalized, PoolShape, Real, Transpose, slice,
+    BatchStatistics, ConvShape, NormCotangents, Normalized, Pair, PoolShape, Real, Transpose, slice,
 };
 
 /// A shared handle to a tensor's memory.

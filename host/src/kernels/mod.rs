@@ -7,6 +7,7 @@
 #[cfg(any(feature = "flex", feature = "candle", feature = "ndarray"))]
 mod cpu;
 pub mod device;
+pub mod profile;
 mod real;
 pub mod slice;
 mod transfer;
@@ -77,9 +78,22 @@ impl ConvShape {
         (self.width + 2 * self.padding - self.kernel) / self.stride + 1
     }
 
+    /// Multiply-accumulates of any of the three passes.
+    pub fn multiply_accumulates(&self) -> u64 {
+        let outputs: usize = self.output().iter().product();
+        (outputs * self.channels_in * self.kernel * self.kernel) as u64
+    }
+
     /// `[batch, channels_out, height_out, width_out]`.
     pub fn output(&self) -> [usize; 4] {
         [self.batch, self.channels_out, self.height_out(), self.width_out()]
+    }
+}
+
+impl std::fmt::Display for ConvShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { channels_in, channels_out, height, width, kernel, stride, .. } = self;
+        write!(f, "{channels_in}>{channels_out} {kernel}x{kernel}/{stride} of {height}x{width}")
     }
 }
 
@@ -130,6 +144,9 @@ pub struct BatchStatistics<B: Backend> {
     pub variance: Tensor<B, 1>,
 }
 
+/// The two operands of one term of a convolution.
+pub type Pair<'a, B> = (&'a Tensor<B, 4>, &'a Tensor<B, 4>);
+
 /// x̄ (or x̄̇) with the cotangents of γ and β.
 pub type NormCotangents<B> = (Tensor<B, 4>, Tensor<B, 1>, Tensor<B, 1>);
 
@@ -140,14 +157,17 @@ pub trait Kernels: Backend<FloatElem: Real> {
     /// Positions of the maxima that a max-pool found.
     type Indices: Clone + Send + std::fmt::Debug;
 
-    /// `y = w ∗ x`; `w`: `[channels_out, channels_in, kernel, kernel]`.
-    fn conv(s: &ConvShape, x: &Tensor<Self, 4>, w: &Tensor<Self, 4>) -> Tensor<Self, 4>;
+    /// `y = Σ w ∗ x` over the terms `(x, w)`; `w`: `[channels_out, channels_in, kernel, kernel]`.
+    ///
+    /// The tangent of a convolution is such a sum of two, and so are those of its backward passes; done
+    /// together they share what is written.
+    fn conv(s: &ConvShape, terms: &[Pair<'_, Self>]) -> Tensor<Self, 4>;
 
-    /// x̄ of a convolution from ȳ.
-    fn conv_input(s: &ConvShape, w: &Tensor<Self, 4>, y_bar: &Tensor<Self, 4>) -> Tensor<Self, 4>;
+    /// x̄ of a convolution, summed over the terms `(w, ȳ)`.
+    fn conv_input(s: &ConvShape, terms: &[Pair<'_, Self>]) -> Tensor<Self, 4>;
 
-    /// w̄ of a convolution from ȳ.
-    fn conv_weight(s: &ConvShape, x: &Tensor<Self, 4>, y_bar: &Tensor<Self, 4>) -> Tensor<Self, 4>;
+    /// w̄ of a convolution, summed over the terms `(x, ȳ)`.
+    fn conv_weight(s: &ConvShape, terms: &[Pair<'_, Self>]) -> Tensor<Self, 4>;
 
     /// Batch norm with batch statistics.
     fn norm(

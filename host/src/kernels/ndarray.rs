@@ -4,9 +4,11 @@ use burn_backend::BackendTypes;
 use burn_ndarray::NdArray;
 use burn_tensor::Tensor;
 
-use super::cpu::{HostMemory, impl_kernels_on_slices, norm_shape, tensor, weight_shape};
+use super::cpu::{
+    HostMemory, impl_kernels_on_slices, norm_shape, tensor, weight_shape, with_slices,
+};
 use super::{
-    BatchStatistics, ConvShape, NormCotangents, Normalized, PoolShape, Real, Transpose, slice,
+    BatchStatistics, ConvShape, NormCotangents, Normalized, Pair, PoolShape, Real, Transpose, slice,
 };
 
 impl HostMemory for NdArray<f64> {

@@ -10,7 +10,7 @@ use super::{median, memory};
 use crate::cli::Table;
 use crate::config::RunConfig;
 use crate::driver::upload;
-use crate::kernels::{Kernels, Tensor};
+use crate::kernels::{Kernels, Tensor, profile};
 use crate::network::loss::NtXent;
 use crate::network::{Curvature, Linearization, Network, Tower, TowerParameters};
 use crate::stage::state::{architecture, networks};
@@ -48,6 +48,54 @@ pub struct StepReport {
     pub hessian_memory_over_gradient: Option<f64>,
     /// The same with Gauss-Newton.
     pub gauss_newton_memory_over_gradient: Option<f64>,
+    /// Where the time of one gradient goes; empty on a device.
+    pub gradient_profile: Vec<Share>,
+    /// Where the time of one Hessian product goes; empty on a device.
+    pub hessian_product_profile: Vec<Share>,
+}
+
+/// What one kernel takes of a piece of work.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Share {
+    /// Name of the kernel, with its shape where that decides its speed.
+    pub kernel: String,
+    /// Calls.
+    pub calls: u64,
+    /// Seconds of all calls.
+    pub seconds: f64,
+    /// Of the time of the whole.
+    pub share: f64,
+    /// Floating-point operations a second, two for a multiply-accumulate; convolutions only.
+    pub gflops: Option<f64>,
+}
+
+/// One run of `work` by kernel, the dearest first, what no kernel accounts for last.
+fn profile<B: Kernels, R>(device: &B::Device, work: impl FnOnce() -> R) -> Vec<Share> {
+    let start = Instant::now();
+    let (_, entries) = profile::collect(|| {
+        drop(work());
+        B::wait(device);
+    });
+    let total = start.elapsed().as_secs_f64();
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    let rest = total - entries.iter().map(|entry| entry.seconds).sum::<f64>();
+    let mut shares: Vec<Share> = entries
+        .into_iter()
+        .map(|entry| Share {
+            kernel: format!("{} {}", entry.operation, entry.shape).trim_end().to_owned(),
+            calls: entry.calls,
+            seconds: entry.seconds,
+            share: entry.seconds / total,
+            gflops: (entry.multiply_accumulates > 0)
+                .then(|| 2e-9 * entry.multiply_accumulates as f64 / entry.seconds),
+        })
+        .collect();
+    shares.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    let kernel = "no kernel".to_owned();
+    shares.push(Share { kernel, calls: 1, seconds: rest, share: rest / total, gflops: None });
+    shares
 }
 
 fn noise<B: Kernels, const D: usize>(
@@ -140,6 +188,17 @@ pub(super) fn measure<B: Kernels>(
         });
         Products { linearization_s, product_s: median(&times), bytes }
     };
+    let gradient_profile = profile::<B, _>(device, gradient);
+    let hessian_product_profile = {
+        let at = Linearization::new(
+            tower,
+            parameters.clone(),
+            views.clone(),
+            Box::new(loss),
+            Curvature::Hessian,
+        );
+        profile::<B, _>(device, || at.product(&direction))
+    };
     let hessian = products(Curvature::Hessian);
     let gauss_newton = products(Curvature::GaussNewton);
     let extreme = |choose: fn(f64, f64) -> f64| {
@@ -163,6 +222,8 @@ pub(super) fn measure<B: Kernels>(
         gradient_bytes,
         hessian_memory_over_gradient: memory_ratio(hessian.bytes),
         gauss_newton_memory_over_gradient: memory_ratio(gauss_newton.bytes),
+        gradient_profile,
+        hessian_product_profile,
     }
 }
 
@@ -193,6 +254,24 @@ impl fmt::Display for StepReport {
         if self.gradient_bytes > 0 {
             let mebibytes = self.gradient_bytes as f64 / f64::from(1 << 20);
             writeln!(f, "a gradient needs {mebibytes:.0} MiB")?;
+        }
+        let profiles = [
+            ("gradient", &self.gradient_profile),
+            ("Hessian product", &self.hessian_product_profile),
+        ];
+        for (name, shares) in profiles.into_iter().filter(|(_, shares)| !shares.is_empty()) {
+            let mut table =
+                Table::new([&*format!("one {name}"), "calls", "seconds", "share", "GFLOP/s"]);
+            for share in shares {
+                table.row([
+                    share.kernel.clone(),
+                    share.calls.to_string(),
+                    format!("{:.3}", share.seconds),
+                    format!("{:.1} %", 100.0 * share.share),
+                    share.gflops.map_or("-".to_owned(), |g| format!("{g:.0}")),
+                ]);
+            }
+            write!(f, "\n{table}")?;
         }
         Ok(())
     }

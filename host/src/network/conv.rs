@@ -2,7 +2,7 @@
 
 use burn_tensor::Tensor;
 
-use super::layer::{Cotangents, Direction, Layer, Saved, part, sum};
+use super::layer::{Cotangents, Direction, Layer, Saved, part};
 use super::{Init, ParameterTable};
 use crate::kernels::{ConvShape, Kernels};
 
@@ -62,11 +62,11 @@ impl Conv {
 impl<B: Kernels> Layer<B> for Conv {
     fn forward(&self, p: &Tensor<B, 1>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Saved<B>) {
         let shape = self.shape(&x);
-        (B::conv(&shape, &x, &self.weight(p)), Saved::Conv(shape, x))
+        (B::conv(&shape, &[(&x, &self.weight(p))]), Saved::Conv(shape, x))
     }
 
     fn evaluate(&self, p: &Tensor<B, 1>, _: &Tensor<B, 1>, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        B::conv(&self.shape(&x), &x, &self.weight(p))
+        B::conv(&self.shape(&x), &[(&x, &self.weight(p))])
     }
 
     fn tangent(
@@ -77,10 +77,13 @@ impl<B: Kernels> Layer<B> for Conv {
         p_dot: Option<&Tensor<B, 1>>,
     ) -> Option<Tensor<B, 4>> {
         let (shape, x) = self.saved(saved);
-        sum(
-            x_dot.map(|x_dot| B::conv(shape, x_dot, &self.weight(p))),
-            p_dot.map(|p_dot| B::conv(shape, x, &self.weight(p_dot))),
-        )
+        let (w, w_dot) = (self.weight(p), p_dot.map(|p_dot| self.weight(p_dot)));
+        let terms: Vec<_> = x_dot
+            .map(|x_dot| (x_dot, &w))
+            .into_iter()
+            .chain(w_dot.as_ref().map(|w| (x, w)))
+            .collect();
+        (!terms.is_empty()).then(|| B::conv(shape, &terms))
     }
 
     fn backward(
@@ -91,8 +94,8 @@ impl<B: Kernels> Layer<B> for Conv {
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>> {
         let (shape, x) = self.saved(saved);
-        out.parameter(self.offset, || B::conv_weight(shape, x, y_bar));
-        out.input(|| B::conv_input(shape, &self.weight(p), y_bar))
+        out.parameter(self.offset, || B::conv_weight(shape, &[(x, y_bar)]));
+        out.input(|| B::conv_input(shape, &[(&self.weight(p), y_bar)]))
     }
 
     fn backward_tangent(
@@ -105,18 +108,17 @@ impl<B: Kernels> Layer<B> for Conv {
     ) -> Option<Tensor<B, 4>> {
         let (shape, x) = self.saved(saved);
         let Direction { x_dot, p_dot, y_bar_dot } = direction;
-        out.parameter(self.offset, || {
-            let first = B::conv_weight(shape, x, y_bar_dot);
-            match x_dot {
-                Some(x_dot) => B::add(first, &B::conv_weight(shape, x_dot, y_bar)),
-                None => first,
-            }
+        out.parameter(self.offset, || match x_dot {
+            Some(x_dot) => B::conv_weight(shape, &[(x, y_bar_dot), (x_dot, y_bar)]),
+            None => B::conv_weight(shape, &[(x, y_bar_dot)]),
         });
         out.input(|| {
-            let first = B::conv_input(shape, &self.weight(p), y_bar_dot);
+            let w = self.weight(p);
             match p_dot {
-                Some(p_dot) => B::add(first, &B::conv_input(shape, &self.weight(p_dot), y_bar)),
-                None => first,
+                Some(p_dot) => {
+                    B::conv_input(shape, &[(&w, y_bar_dot), (&self.weight(p_dot), y_bar)])
+                }
+                None => B::conv_input(shape, &[(&w, y_bar_dot)]),
             }
         })
     }

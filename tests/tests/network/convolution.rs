@@ -88,7 +88,7 @@ fn convolution_is_its_definition_and_its_gradients_are_the_adjoints() {
         let x = random::<B, 4>(1, [s.batch, s.channels_in, s.height, s.width]);
         let w = random::<B, 4>(2, [s.channels_out, s.channels_in, s.kernel, s.kernel]);
         let y_bar = random::<B, 4>(3, s.output());
-        let y = values(&B::conv(&s, &x, &w));
+        let y = values(&B::conv(&s, &[(&x, &w)]));
         let (expected, dims) =
             naive(&values(&x), x.dims(), &values(&w), w.dims(), s.stride, s.padding);
         assert_eq!(s.output(), dims);
@@ -97,8 +97,8 @@ fn convolution_is_its_definition_and_its_gradients_are_the_adjoints() {
 
         let size = norm(&values(&y_bar)) * norm(&expected);
         let pairing = dot(&values(&y_bar), &expected);
-        let x_bar = B::conv_input(&s, &w, &y_bar);
-        let w_bar = B::conv_weight(&s, &x, &y_bar);
+        let x_bar = B::conv_input(&s, &[(&w, &y_bar)]);
+        let w_bar = B::conv_weight(&s, &[(&x, &y_bar)]);
         assert_eq!((x_bar.dims(), w_bar.dims()), (x.dims(), w.dims()), "{s:?}");
         for (what, found) in [
             ("input", dot(&values(&x_bar), &values(&x))),
@@ -110,8 +110,8 @@ fn convolution_is_its_definition_and_its_gradients_are_the_adjoints() {
         // The adjoint against a second vector that took no part in it.
         let (x, w) = (random::<B, 4>(4, x.dims()), random::<B, 4>(5, w.dims()));
         let moved = naive(&values(&x), x.dims(), &values(&w), w.dims(), s.stride, s.padding).0;
-        let x_bar = dot(&values(&B::conv_input(&s, &w, &y_bar)), &values(&x));
-        let w_bar = dot(&values(&B::conv_weight(&s, &x, &y_bar)), &values(&w));
+        let x_bar = dot(&values(&B::conv_input(&s, &[(&w, &y_bar)])), &values(&x));
+        let w_bar = dot(&values(&B::conv_weight(&s, &[(&x, &y_bar)])), &values(&w));
         let pairing = dot(&values(&y_bar), &moved);
         let size = norm(&values(&y_bar)) * norm(&moved);
         assert!((x_bar - pairing).abs() <= 10.0 * tolerance * size, "{s:?}: input");
@@ -134,9 +134,9 @@ fn scratch_of_an_earlier_convolution_leaves_no_trace() {
     let (small, large) = (shape(4, 3), shape(12, 5));
     let x = random::<B, 4>(1, [3, 2, 4, 4]);
     let w = random::<B, 4>(2, [4, 2, 3, 3]);
-    let before = values(&B::conv(&small, &x, &w));
+    let before = values(&B::conv(&small, &[(&x, &w)]));
     let infinite = tensor::<B, 4>(&[f64::INFINITY; 3 * 2 * 144], [3, 2, 12, 12]);
     let noise = random::<B, 4>(3, [4, 2, 5, 5]);
-    assert!(values(&B::conv(&large, &infinite, &noise)).iter().any(|v| !v.is_finite()));
-    assert_eq!(values(&B::conv(&small, &x, &w)), before);
+    assert!(values(&B::conv(&large, &[(&infinite, &noise)])).iter().any(|v| !v.is_finite()));
+    assert_eq!(values(&B::conv(&small, &[(&x, &w)])), before);
 }

@@ -23,11 +23,11 @@ fn convolutions_agree() {
         let x = random::<B, 4>(1, [s.batch, s.channels_in, s.height, s.width]);
         let w = random::<B, 4>(2, [s.channels_out, s.channels_in, s.kernel, s.kernel]);
         let y_bar = random::<B, 4>(3, s.output());
-        assert_same(&format!("{s:?}"), &device::conv(&s, &x, &w), &B::conv(&s, &x, &w));
-        let found = device::conv_input(&s, &w, &y_bar);
-        assert_same(&format!("{s:?} input"), &found, &B::conv_input(&s, &w, &y_bar));
-        let found = device::conv_weight(&s, &x, &y_bar);
-        assert_same(&format!("{s:?} weight"), &found, &B::conv_weight(&s, &x, &y_bar));
+        assert_same(&format!("{s:?}"), &device::conv(&s, &[(&x, &w)]), &B::conv(&s, &[(&x, &w)]));
+        let found = device::conv_input(&s, &[(&w, &y_bar)]);
+        assert_same(&format!("{s:?} input"), &found, &B::conv_input(&s, &[(&w, &y_bar)]));
+        let found = device::conv_weight(&s, &[(&x, &y_bar)]);
+        assert_same(&format!("{s:?} weight"), &found, &B::conv_weight(&s, &[(&x, &y_bar)]));
     }
 }
 

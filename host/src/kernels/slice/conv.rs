@@ -1,20 +1,30 @@
 //! Convolution as unfold + matrix product (Chellapilla, Puri, Simard 2006).
 //!
 //! Columns live in per-thread scratch and are rebuilt in every pass: stored they would be nine times
-//! the activations. Images are grouped so that no matrix product is thinner than `COLUMNS_MIN`.
+//! the activations. The matrix product runs over tiles of `COLUMNS` columns: rows of a large image, or
+//! several small images side by side. So the columns of shallow layers stay in the second-level cache,
+//! and no product is too thin for the kernels of `gemm`.
+//!
+//! Every pass takes a sum of terms of one shape, because the tangent of each is such a sum.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::gemm::{Into, Layout, gemm};
+use super::written::{written, zeroed};
 use crate::kernels::{ConvShape, Real};
 
-/// Columns that a matrix product should have at least; fewer leave the kernels of `gemm` half empty.
-const COLUMNS_MIN: usize = 256;
-/// Parts that the weight gradient's sum over the batch is cut into, whatever the number of threads.
-const WEIGHT_PARTS_MAX: usize = 8;
+/// Columns of a tile, within the limits of whole rows and whole images.
+const COLUMNS: usize = 256;
+/// Tasks that the weight gradient is cut into, whatever the number of threads: blocks of input channels,
+/// and only then parts of the batch, each of which needs a sum of its own.
+const WEIGHT_TASKS: usize = 8;
+/// Input channels of a block of the weight gradient.
+const WEIGHT_CHANNELS: usize = 64;
 
 thread_local! {
     /// Scratch buffers by purpose and element size, in units of 8 bytes so that both types fit.
@@ -55,14 +65,48 @@ impl ConvShape {
         self.channels_out * self.pixels_out()
     }
 
-    /// Images whose columns stand side by side in one matrix product.
+    /// Images of a tile.
     fn group(&self) -> usize {
-        COLUMNS_MIN.div_ceil(self.pixels_out()).min(self.batch).max(1)
+        COLUMNS.div_ceil(self.pixels_out()).min(self.batch).max(1)
+    }
+
+    /// Output rows of the tiles that an image is cut into.
+    fn tiles(&self) -> impl Iterator<Item = Rows> + use<> {
+        let (height, width) = (self.height_out(), self.width_out());
+        let rows = (COLUMNS / width).clamp(1, height);
+        (0..height).step_by(rows).map(move |start| Rows {
+            start,
+            end: (start + rows).min(height),
+            width,
+        })
     }
 
     /// Whether the unfolded image is the image itself.
     fn is_pointwise(&self) -> bool {
         self.kernel == 1 && self.stride == 1 && self.padding == 0
+    }
+
+    /// A convolution that keeps the image's size: its column rows are shifted planes.
+    fn is_shift(&self) -> bool {
+        self.stride == 1 && self.height_out() == self.height && self.width_out() == self.width
+    }
+}
+
+/// Rows `start..end` of an output image.
+#[derive(Clone, Copy, Debug)]
+struct Rows {
+    start: usize,
+    end: usize,
+    width: usize,
+}
+
+impl Rows {
+    fn offset(&self) -> usize {
+        self.start * self.width
+    }
+
+    fn pixels(&self) -> usize {
+        (self.end - self.start) * self.width
     }
 }
 
@@ -77,18 +121,13 @@ fn valid_range(s: &ConvShape, k: usize, size_in: usize, size_out: usize) -> (usi
     (start.min(end), end)
 }
 
-/// A convolution that keeps the image's size: its column rows are whole shifted planes.
-fn is_shift(s: &ConvShape) -> bool {
-    s.stride == 1 && s.height_out() == s.height && s.width_out() == s.width
-}
-
-/// The part of a plane that a shift by kernel position (ky, kx) keeps: `out[to..to + len]` is
+/// Of a plane shifted by kernel position (ky, kx), the part that lies in `rows`: `out[to..to + len]` is
 /// `plane[from..from + len]`, but for the columns that wrapped around a border.
-fn shift(s: &ConvShape, ky: usize, kx: usize) -> (usize, usize, usize) {
-    let pixels = s.pixels_in();
-    let (down, up) = (ky * s.width + kx, s.padding * s.width + s.padding);
-    let (from, to) = (down.saturating_sub(up), up.saturating_sub(down));
-    (from.min(pixels), to.min(pixels), pixels.saturating_sub(from.max(to)))
+fn shift(s: &ConvShape, rows: Rows, ky: usize, kx: usize) -> (usize, usize, usize) {
+    let (ahead, behind) = (rows.offset() + ky * s.width + kx, s.padding * s.width + s.padding);
+    let (from, to) = (ahead.saturating_sub(behind), behind.saturating_sub(ahead));
+    let (from, to) = (from.min(s.pixels_in()), to.min(rows.pixels()));
+    (from, to, (s.pixels_in() - from).min(rows.pixels() - to))
 }
 
 /// Zeroes the columns of a shifted plane that wrapped around a border.
@@ -103,125 +142,118 @@ fn clear_wrapped<T: Real>(s: &ConvShape, kx: usize, out: &mut [T]) {
     }
 }
 
-/// Writes image `x` into columns `offset..offset + pixels_out` of a `[depth, row_len]` matrix.
-fn unfold<T: Real>(s: &ConvShape, x: &[T], columns: &mut [T], row_len: usize, offset: usize) {
-    if is_shift(s) {
-        return unfold_shifted(s, x, columns, row_len, offset);
-    }
-    let (h_out, w_out) = (s.height_out(), s.width_out());
-    let mut row = 0;
-    for plane in x.chunks_exact(s.pixels_in()) {
-        for ky in 0..s.kernel {
-            let (y_start, y_end) = valid_range(s, ky, s.height, h_out);
-            for kx in 0..s.kernel {
-                let (x_start, x_end) = valid_range(s, kx, s.width, w_out);
-                let start = row * row_len + offset;
-                let out = &mut columns[start..start + h_out * w_out];
-                for (oy, line) in out.chunks_exact_mut(w_out).enumerate() {
-                    if oy < y_start || oy >= y_end || x_start == x_end {
-                        line.fill(T::zero());
-                        continue;
-                    }
-                    let iy = oy * s.stride + ky - s.padding;
-                    let ix = x_start * s.stride + kx - s.padding;
-                    let source = &plane[iy * s.width + ix..(iy + 1) * s.width];
-                    line[..x_start].fill(T::zero());
-                    line[x_end..].fill(T::zero());
-                    let inside = &mut line[x_start..x_end];
-                    if s.stride == 1 {
-                        inside.copy_from_slice(&source[..inside.len()]);
-                    } else {
-                        for (to, from) in inside.iter_mut().zip(source.chunks(s.stride)) {
-                            *to = from[0];
-                        }
-                    }
-                }
-                row += 1;
-            }
-        }
-    }
-}
-
-/// [`unfold`] where one copy moves a whole plane.
-fn unfold_shifted<T: Real>(
+/// Writes `rows` of the unfolded channels in `x` into columns `offset..` of a matrix with rows of
+/// `row_len`.
+fn unfold<T: Real>(
     s: &ConvShape,
+    rows: Rows,
     x: &[T],
     columns: &mut [T],
-    row_len: usize,
-    offset: usize,
+    (row_len, offset): (usize, usize),
 ) {
-    let mut rows = columns.chunks_exact_mut(row_len);
+    let positions = s.kernel * s.kernel;
+    let mut lines = columns.chunks_exact_mut(row_len);
     for plane in x.chunks_exact(s.pixels_in()) {
-        for position in 0..s.kernel * s.kernel {
+        for (position, line) in lines.by_ref().take(positions).enumerate() {
             let (ky, kx) = (position / s.kernel, position % s.kernel);
-            let row = rows.next().expect("one row for each channel and kernel position");
-            let out = &mut row[offset..offset + s.pixels_in()];
-            let (from, to, len) = shift(s, ky, kx);
-            out[..to].fill(T::zero());
-            out[to..to + len].copy_from_slice(&plane[from..from + len]);
-            out[to + len..].fill(T::zero());
-            clear_wrapped(s, kx, out);
+            let out = &mut line[offset..offset + rows.pixels()];
+            if s.is_shift() {
+                let (from, to, len) = shift(s, rows, ky, kx);
+                out[..to].fill(T::zero());
+                out[to..to + len].copy_from_slice(&plane[from..from + len]);
+                out[to + len..].fill(T::zero());
+                clear_wrapped(s, kx, out);
+            } else {
+                unfold_plane(s, rows, plane, (ky, kx), out);
+            }
         }
     }
 }
 
-/// [`fold`] where one addition moves a whole plane.
-fn fold_shifted<T: Real>(
+fn unfold_plane<T: Real>(
     s: &ConvShape,
+    rows: Rows,
+    plane: &[T],
+    (ky, kx): (usize, usize),
+    out: &mut [T],
+) {
+    let (y_start, y_end) = valid_range(s, ky, s.height, s.height_out());
+    let (x_start, x_end) = valid_range(s, kx, s.width, rows.width);
+    for (oy, line) in (rows.start..).zip(out.chunks_exact_mut(rows.width)) {
+        if oy < y_start || oy >= y_end || x_start == x_end {
+            line.fill(T::zero());
+            continue;
+        }
+        let iy = oy * s.stride + ky - s.padding;
+        let ix = x_start * s.stride + kx - s.padding;
+        let source = &plane[iy * s.width + ix..(iy + 1) * s.width];
+        line[..x_start].fill(T::zero());
+        line[x_end..].fill(T::zero());
+        let inside = &mut line[x_start..x_end];
+        if s.stride == 1 {
+            inside.copy_from_slice(&source[..inside.len()]);
+        } else {
+            for (to, from) in inside.iter_mut().zip(source.chunks(s.stride)) {
+                *to = from[0];
+            }
+        }
+    }
+}
+
+/// Adds columns back to the image they came from: the adjoint of [`unfold`]. The columns are scratch
+/// afterwards.
+fn fold<T: Real>(
+    s: &ConvShape,
+    rows: Rows,
     columns: &mut [T],
     x: &mut [T],
-    row_len: usize,
-    offset: usize,
+    (row_len, offset): (usize, usize),
 ) {
-    let mut rows = columns.chunks_exact_mut(row_len);
+    let positions = s.kernel * s.kernel;
+    let mut lines = columns.chunks_exact_mut(row_len);
     for plane in x.chunks_exact_mut(s.pixels_in()) {
-        for position in 0..s.kernel * s.kernel {
+        for (position, line) in lines.by_ref().take(positions).enumerate() {
             let (ky, kx) = (position / s.kernel, position % s.kernel);
-            let row = rows.next().expect("one row for each channel and kernel position");
-            let out = &mut row[offset..offset + s.pixels_in()];
-            clear_wrapped(s, kx, out);
-            let (from, to, len) = shift(s, ky, kx);
-            for (sum, term) in plane[from..from + len].iter_mut().zip(&out[to..to + len]) {
-                *sum = *sum + *term;
-            }
-        }
-    }
-}
-
-/// Adds the columns back to the image they came from: the adjoint of [`unfold`]. The columns are
-/// scratch afterwards.
-fn fold<T: Real>(s: &ConvShape, columns: &mut [T], x: &mut [T], row_len: usize, offset: usize) {
-    if is_shift(s) {
-        return fold_shifted(s, columns, x, row_len, offset);
-    }
-    let (h_out, w_out) = (s.height_out(), s.width_out());
-    let mut row = 0;
-    for plane in x.chunks_exact_mut(s.pixels_in()) {
-        for ky in 0..s.kernel {
-            let (y_start, y_end) = valid_range(s, ky, s.height, h_out);
-            for kx in 0..s.kernel {
-                let (x_start, x_end) = valid_range(s, kx, s.width, w_out);
-                let start = row * row_len + offset;
-                let lines = columns[start..start + h_out * w_out].chunks_exact(w_out);
-                for (oy, line) in lines.enumerate().take(y_end).skip(y_start) {
-                    if x_start == x_end {
-                        continue;
-                    }
-                    let iy = oy * s.stride + ky - s.padding;
-                    let ix = x_start * s.stride + kx - s.padding;
-                    let target = &mut plane[iy * s.width + ix..(iy + 1) * s.width];
-                    let inside = &line[x_start..x_end];
-                    for (to, from) in target.iter_mut().step_by(s.stride).zip(inside) {
-                        *to = *to + *from;
-                    }
+            let terms = &mut line[offset..offset + rows.pixels()];
+            if s.is_shift() {
+                clear_wrapped(s, kx, terms);
+                let (from, to, len) = shift(s, rows, ky, kx);
+                for (sum, term) in plane[from..from + len].iter_mut().zip(&terms[to..to + len]) {
+                    *sum = *sum + *term;
                 }
-                row += 1;
+            } else {
+                fold_plane(s, rows, terms, (ky, kx), plane);
             }
         }
     }
 }
 
-/// Copies `[channels, row_len]` rows to or from image-major order, for a group of images.
+fn fold_plane<T: Real>(
+    s: &ConvShape,
+    rows: Rows,
+    terms: &[T],
+    (ky, kx): (usize, usize),
+    plane: &mut [T],
+) {
+    let (y_start, y_end) = valid_range(s, ky, s.height, s.height_out());
+    let (x_start, x_end) = valid_range(s, kx, s.width, rows.width);
+    if x_start == x_end {
+        return;
+    }
+    for (oy, line) in (rows.start..).zip(terms.chunks_exact(rows.width)) {
+        if oy < y_start || oy >= y_end {
+            continue;
+        }
+        let iy = oy * s.stride + ky - s.padding;
+        let ix = x_start * s.stride + kx - s.padding;
+        let target = &mut plane[iy * s.width + ix..(iy + 1) * s.width];
+        for (to, from) in target.iter_mut().step_by(s.stride).zip(&line[x_start..x_end]) {
+            *to = *to + *from;
+        }
+    }
+}
+
+/// Copies a group of images into `[channels, row_len]` rows, side by side.
 fn gather_rows<T: Real>(images: &[T], rows: &mut [T], channels: usize, pixels: usize) {
     let row_len = rows.len() / channels;
     for (i, image) in images.chunks_exact(channels * pixels).enumerate() {
@@ -232,125 +264,270 @@ fn gather_rows<T: Real>(images: &[T], rows: &mut [T], channels: usize, pixels: u
     }
 }
 
-fn scatter_rows<T: Real>(rows: &[T], images: &mut [T], channels: usize, pixels: usize) {
-    let row_len = rows.len() / channels;
-    for (i, image) in images.chunks_exact_mut(channels * pixels).enumerate() {
-        for (c, plane) in image.chunks_exact_mut(pixels).enumerate() {
+/// Copies the matrix `[channels_out, images·pixels]` of a tile into its images.
+fn scatter_rows<T: Real>(s: &ConvShape, rows: Rows, matrix: &[T], images: &mut [MaybeUninit<T>]) {
+    let (pixels, row_len) = (rows.pixels(), matrix.len() / s.channels_out);
+    for (i, image) in images.chunks_exact_mut(s.image_out()).enumerate() {
+        for (c, plane) in image.chunks_exact_mut(s.pixels_out()).enumerate() {
             let start = c * row_len + i * pixels;
-            plane.copy_from_slice(&rows[start..start + pixels]);
+            let tile = &mut plane[rows.offset()..rows.offset() + pixels];
+            tile.write_copy_of_slice(&matrix[start..start + pixels]);
         }
     }
 }
 
-/// Calls `f` with the column matrix `[depth, images·pixels_out]` of a group.
-fn with_columns<T: Real, R>(s: &ConvShape, x: &[T], f: impl FnOnce(&[T], Layout) -> R) -> R {
-    let images = x.len() / s.image_in();
-    let row_len = images * s.pixels_out();
-    let layout = Layout::dense(s.depth(), row_len);
-    if s.is_pointwise() && images == 1 {
-        return f(x, layout);
+/// Calls `f` with the column matrix of `rows` of `images`, side by side; of each image the slice holds
+/// `channels` planes.
+fn with_columns<'a, T: Real, R>(
+    s: &ConvShape,
+    rows: Rows,
+    channels: usize,
+    images: impl ExactSizeIterator<Item = &'a [T]> + Clone,
+    f: impl FnOnce(&[T], Layout) -> R,
+) -> R {
+    let (depth, row_len) = (channels * s.kernel * s.kernel, images.len() * rows.pixels());
+    if let (1, true, Some(image)) = (images.len(), s.is_pointwise(), images.clone().next()) {
+        return f(&image[rows.offset()..], tile_of_image(depth, s.pixels_out(), rows));
     }
-    with_scratch("columns", s.depth() * row_len, |columns: &mut [T]| {
-        for (i, image) in x.chunks_exact(s.image_in()).enumerate() {
-            unfold(s, image, columns, row_len, i * s.pixels_out());
+    with_scratch("columns", depth * row_len, |columns: &mut [T]| {
+        for (i, image) in images.enumerate() {
+            unfold(s, rows, image, columns, (row_len, i * rows.pixels()));
         }
-        f(columns, layout)
+        f(columns, Layout::dense(depth, row_len))
     })
 }
 
-/// Calls `f` with the rows `[channels_out, images·pixels_out]` of a group's output-shaped images.
-fn with_rows<T: Real, R>(s: &ConvShape, y: &[T], f: impl FnOnce(&[T], Layout) -> R) -> R {
-    let images = y.len() / s.image_out();
-    let layout = Layout::dense(s.channels_out, images * s.pixels_out());
-    if images == 1 {
-        return f(y, layout);
+/// Calls `f` with the matrix `[channels_out, images·pixels]` of `rows` of output-shaped images.
+fn with_rows<T: Real, R>(
+    s: &ConvShape,
+    rows: Rows,
+    y: &[T],
+    f: impl FnOnce(&[T], Layout) -> R,
+) -> R {
+    if y.len() == s.image_out() {
+        return f(&y[rows.offset()..], tile_of_image(s.channels_out, s.pixels_out(), rows));
     }
-    with_scratch("rows", y.len(), |rows: &mut [T]| {
-        gather_rows(y, rows, s.channels_out, s.pixels_out());
-        f(rows, layout)
+    with_scratch("rows", y.len(), |matrix: &mut [T]| {
+        gather_rows(y, matrix, s.channels_out, s.pixels_out());
+        f(matrix, Layout::dense(s.channels_out, matrix.len() / s.channels_out))
     })
 }
 
-/// `y = w ∗ x`. `x`: `[batch, channels_in, height, width]`, `w`: `[channels_out, channels_in, k, k]`.
-pub fn forward<T: Real>(s: &ConvShape, x: &[T], w: &[T]) -> Vec<T> {
-    let mut y = vec![T::zero(); s.batch * s.image_out()];
+/// Layout of `rows` of an image with `channels` planes, from its first pixel of them on.
+fn tile_of_image(channels: usize, plane: usize, rows: Rows) -> Layout {
+    Layout { cols: rows.pixels(), ..Layout::dense(channels, plane) }
+}
+
+/// Images `range` of a batch of images of `len` elements.
+fn images<T>(
+    batch: &[T],
+    range: Range<usize>,
+    len: usize,
+) -> impl ExactSizeIterator<Item = &[T]> + Clone {
+    batch[range.start * len..range.end * len].chunks_exact(len)
+}
+
+/// The first of several terms overwrites, the others are added.
+fn into(term: usize) -> Into {
+    if term == 0 { Into::Overwrite } else { Into::Accumulate }
+}
+
+/// `y = Σ w ∗ x` over the terms `(x, w)`. `x`: `[batch, channels_in, height, width]`,
+/// `w`: `[channels_out, channels_in, k, k]`.
+pub fn forward<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
     let weights = Layout::dense(s.channels_out, s.depth());
     let group = s.group();
-    y.par_chunks_mut(group * s.image_out()).zip(x.par_chunks(group * s.image_in())).for_each(
-        |(y, x)| {
-            with_columns(s, x, |columns, layout| {
-                let out = Layout::dense(s.channels_out, layout.cols);
-                if y.len() == s.image_out() {
-                    gemm((y, out), (w, weights), (columns, layout), Into::Overwrite);
-                } else {
-                    with_scratch("rows", y.len(), |rows: &mut [T]| {
-                        gemm((rows, out), (w, weights), (columns, layout), Into::Overwrite);
-                        scatter_rows(rows, y, s.channels_out, s.pixels_out());
+    let tiles_of_group = |(index, y): (usize, &mut [MaybeUninit<T>])| {
+        let range = index * group..index * group + y.len() / s.image_out();
+        for rows in s.tiles() {
+            let cols = range.len() * rows.pixels();
+            with_scratch("outputs", s.channels_out * cols, |matrix: &mut [T]| {
+                for (term, (x, w)) in terms.iter().enumerate() {
+                    let inputs = images(x, range.clone(), s.image_in());
+                    with_columns(s, rows, s.channels_in, inputs, |columns, layout| {
+                        let out = Layout::dense(s.channels_out, cols);
+                        gemm((matrix, out), (w, weights), (columns, layout), into(term));
                     });
                 }
+                scatter_rows(s, rows, matrix, y);
             });
-        },
-    );
-    y
+        }
+    };
+    // SAFETY: the chunks cover the output, the tiles of a group cover its images, and `scatter_rows`
+    // writes every channel of a tile.
+    unsafe {
+        written(s.batch * s.image_out(), |y| {
+            y.par_chunks_mut(group * s.image_out()).enumerate().for_each(tiles_of_group);
+        })
+    }
 }
 
-/// Gradient with respect to the input, from `dy` of the output's shape.
-pub fn input_gradient<T: Real>(s: &ConvShape, w: &[T], dy: &[T]) -> Vec<T> {
-    let mut dx = vec![T::zero(); s.batch * s.image_in()];
+/// Gradient with respect to the input, summed over the terms `(w, dy)`, `dy` of the output's shape.
+pub fn input_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
     let weights = Layout::dense(s.channels_out, s.depth()).transposed();
     let group = s.group();
-    dx.par_chunks_mut(group * s.image_in()).zip(dy.par_chunks(group * s.image_out())).for_each(
-        |(dx, dy)| {
-            with_rows(s, dy, |rows, layout| {
-                let out = Layout::dense(s.depth(), layout.cols);
-                if s.is_pointwise() && dx.len() == s.image_in() {
-                    gemm((dx, out), (w, weights), (rows, layout), Into::Overwrite);
-                    return;
+    let tiles_of_group = |(index, dx): (usize, &mut [MaybeUninit<T>])| {
+        let dx = zeroed(dx);
+        let range = index * group..index * group + dx.len() / s.image_in();
+        let outputs = range.start * s.image_out()..range.end * s.image_out();
+        for rows in s.tiles() {
+            let cols = range.len() * rows.pixels();
+            with_scratch("columns", s.depth() * cols, |columns: &mut [T]| {
+                for (term, (w, dy)) in terms.iter().enumerate() {
+                    with_rows(s, rows, &dy[outputs.clone()], |matrix, layout| {
+                        let out = Layout::dense(s.depth(), cols);
+                        gemm((columns, out), (w, weights), (matrix, layout), into(term));
+                    });
                 }
-                with_scratch("columns", s.depth() * layout.cols, |columns: &mut [T]| {
-                    gemm((columns, out), (w, weights), (rows, layout), Into::Overwrite);
-                    for (i, image) in dx.chunks_exact_mut(s.image_in()).enumerate() {
-                        fold(s, columns, image, layout.cols, i * s.pixels_out());
-                    }
-                });
+                for (i, image) in dx.chunks_exact_mut(s.image_in()).enumerate() {
+                    fold(s, rows, columns, image, (cols, i * rows.pixels()));
+                }
             });
-        },
-    );
-    dx
+        }
+    };
+    // SAFETY: the chunks cover the output, and each is filled with zeros first.
+    unsafe {
+        written(s.batch * s.image_in(), |dx| {
+            dx.par_chunks_mut(group * s.image_in()).enumerate().for_each(tiles_of_group);
+        })
+    }
 }
 
-/// Gradient with respect to the weight: the batch is cut into a fixed number of parts, each summed in
-/// order, and the parts' sums are added in order.
-pub fn weight_gradient<T: Real>(s: &ConvShape, x: &[T], dy: &[T]) -> Vec<T> {
+/// Gradient with respect to the weight, summed over the terms `(x, dy)`.
+///
+/// Blocks of input channels and parts of the batch are computed apart, each in the order of its images,
+/// and the parts are added in order.
+pub fn weight_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
     let group = s.group();
-    let groups = s.batch.div_ceil(group);
-    let per_part = groups.div_ceil(WEIGHT_PARTS_MAX) * group;
-    let weights = Layout::dense(s.channels_out, s.depth());
-    let parts: Vec<Vec<T>> = x
-        .par_chunks(per_part * s.image_in())
-        .zip(dy.par_chunks(per_part * s.image_out()))
-        .map(|(x, dy)| {
-            let mut sum = vec![T::zero(); s.channels_out * s.depth()];
-            let mut into = Into::Overwrite;
-            let pairs = x.chunks(group * s.image_in()).zip(dy.chunks(group * s.image_out()));
-            for (x, dy) in pairs {
-                with_columns(s, x, |columns, layout| {
-                    with_rows(s, dy, |rows, rows_layout| {
-                        let columns = (columns, layout.transposed());
-                        gemm((&mut sum, weights), (rows, rows_layout), columns, into);
-                    });
-                });
-                into = Into::Accumulate;
-            }
-            sum
+    let blocks = s.channels_in.div_ceil(WEIGHT_CHANNELS);
+    let parts = (WEIGHT_TASKS / blocks).clamp(1, s.batch.div_ceil(group));
+    let per_part = s.batch.div_ceil(group).div_ceil(parts) * group;
+    let parts = s.batch.div_ceil(per_part);
+    let sums: Vec<Vec<T>> = (0..parts * blocks)
+        .into_par_iter()
+        .map(|task| {
+            let (part, first) = (task / blocks, task % blocks * WEIGHT_CHANNELS);
+            let channels = first..s.channels_in.min(first + WEIGHT_CHANNELS);
+            let range = part * per_part..s.batch.min((part + 1) * per_part);
+            weight_block(s, terms, range, channels)
         })
         .collect();
-    let mut parts = parts.into_iter();
-    let mut total = parts.next().unwrap_or_default();
-    for part in parts {
-        for (to, from) in total.iter_mut().zip(&part) {
-            *to = *to + *from;
+    let positions = s.kernel * s.kernel;
+    let mut total = vec![T::zero(); s.channels_out * s.depth()];
+    total.par_chunks_exact_mut(s.depth()).enumerate().for_each(|(channel, row)| {
+        for part in sums.chunks_exact(blocks) {
+            for (to, from) in row.chunks_mut(WEIGHT_CHANNELS * positions).zip(part) {
+                let from = &from[channel * to.len()..(channel + 1) * to.len()];
+                let channels = to.len() / positions;
+                for (c, to) in to.chunks_exact_mut(positions).enumerate() {
+                    for (to, from) in to.iter_mut().zip(from[c..].iter().step_by(channels)) {
+                        *to = *to + *from;
+                    }
+                }
+            }
+        }
+    });
+    total
+}
+
+/// The weight's gradient from some images and for some input channels:
+/// `[channels_out, kernel, kernel, channels]`.
+///
+/// The images are turned to channels last: then a row of the transposed column matrix is a few copies
+/// of contiguous memory, and `gemm` need not transpose that matrix itself.
+fn weight_block<T: Real>(
+    s: &ConvShape,
+    terms: &[(&[T], &[T])],
+    range: Range<usize>,
+    channels: Range<usize>,
+) -> Vec<T> {
+    let depth = channels.len() * s.kernel * s.kernel;
+    let block = Layout::dense(s.channels_out, depth);
+    let planes = channels.start * s.pixels_in()..channels.end * s.pixels_in();
+    let mut sum = vec![T::zero(); block.rows * block.cols];
+    let mut into = Into::Overwrite;
+    for start in range.clone().step_by(s.group()) {
+        let group = start..range.end.min(start + s.group());
+        for (x, dy) in terms {
+            let inputs = images(x, group.clone(), s.image_in()).map(|x| &x[planes.clone()]);
+            let dy = &dy[group.start * s.image_out()..group.end * s.image_out()];
+            with_channels_last(s, inputs, planes.len(), |x| {
+                for rows in s.tiles() {
+                    let tile = Layout::dense(group.len() * rows.pixels(), depth);
+                    with_scratch("columns", tile.rows * tile.cols, |columns: &mut [T]| {
+                        let images = columns.chunks_exact_mut(rows.pixels() * depth);
+                        for (image, columns) in x.chunks_exact(planes.len()).zip(images) {
+                            unfold_transposed(s, rows, channels.len(), image, columns);
+                        }
+                        with_rows(s, rows, dy, |matrix, layout| {
+                            gemm((&mut sum, block), (matrix, layout), (columns, tile), into);
+                        });
+                    });
+                    into = Into::Accumulate;
+                }
+            });
         }
     }
-    total
+    sum
+}
+
+/// Calls `f` with images of `len` elements turned from `[channels, pixels]` to `[pixels, channels]`.
+fn with_channels_last<'a, T: Real, R>(
+    s: &ConvShape,
+    images: impl ExactSizeIterator<Item = &'a [T]>,
+    len: usize,
+    f: impl FnOnce(&[T]) -> R,
+) -> R {
+    with_scratch("channels last", images.len() * len, |turned: &mut [T]| {
+        for (image, turned) in images.zip(turned.chunks_exact_mut(len)) {
+            transpose(image, turned, s.pixels_in());
+        }
+        f(turned)
+    })
+}
+
+/// `to[j, i] = from[i, j]` for rows of `cols` elements.
+fn transpose<T: Real>(from: &[T], to: &mut [T], cols: usize) {
+    /// Rows at a time, so that a line of the cache is filled before it is evicted.
+    const BLOCK: usize = 16;
+    let rows = from.len() / cols;
+    for first in (0..rows).step_by(BLOCK) {
+        let block = BLOCK.min(rows - first);
+        for (j, to) in to.chunks_exact_mut(rows).enumerate() {
+            for (i, to) in to[first..first + block].iter_mut().enumerate() {
+                *to = from[(first + i) * cols + j];
+            }
+        }
+    }
+}
+
+/// Rows `rows` of an image with its channels last as the transposed column matrix
+/// `[pixels, kernel, kernel, channels]`.
+fn unfold_transposed<T: Real>(
+    s: &ConvShape,
+    rows: Rows,
+    channels: usize,
+    x: &[T],
+    columns: &mut [T],
+) {
+    let line = s.kernel * channels;
+    for (pixel, out) in columns.chunks_exact_mut(s.kernel * line).enumerate() {
+        let (oy, ox) = (rows.start + pixel / rows.width, pixel % rows.width);
+        // Kernel columns that read inside the image.
+        let left = s.padding.saturating_sub(ox * s.stride).min(s.kernel);
+        let right = (s.width + s.padding).saturating_sub(ox * s.stride).min(s.kernel).max(left);
+        for (ky, out) in out.chunks_exact_mut(line).enumerate() {
+            let y = oy * s.stride + ky;
+            if y < s.padding || y >= s.height + s.padding || left == right {
+                out.fill(T::zero());
+                continue;
+            }
+            let start = (y - s.padding) * s.width + ox * s.stride + left - s.padding;
+            let inside = left * channels..right * channels;
+            out[..inside.start].fill(T::zero());
+            out[inside.end..].fill(T::zero());
+            let len = inside.len();
+            out[inside].copy_from_slice(&x[start * channels..start * channels + len]);
+        }
+    }
 }

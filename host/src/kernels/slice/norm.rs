@@ -8,8 +8,11 @@
 //! - its tangent: x̄̇ = ṡ (ĝ − a − x̂ b) + s (ĝ̇ − ȧ − x̂̇ b − x̂ ḃ),
 //!   ĝ̇ = γ̇ ȳ + γ ȳ̇, ȧ = mean ĝ̇, ḃ = mean(ĝ̇ x̂ + ĝ x̂̇); γ̄̇ = Σ (ȳ̇ x̂ + ȳ x̂̇), β̄̇ = Σ ȳ̇
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
+use super::written::written;
 use crate::kernels::Real;
 
 /// Shape of one batch norm.
@@ -62,16 +65,22 @@ impl NormShape {
         arrays: [&[T]; M],
         f: impl Fn(C, [T; M]) -> T + Sync + Send,
     ) -> Vec<T> {
-        let mut out = vec![T::zero(); self.batch * self.image()];
-        out.par_chunks_mut(self.image()).enumerate().for_each(|(n, image)| {
+        assert_eq!(coefficients.len(), self.channels, "coefficients of each channel");
+        let images = |(n, image): (usize, &mut [MaybeUninit<T>])| {
             let planes = image.chunks_exact_mut(self.pixels).zip(coefficients).enumerate();
             for (channel, (plane, coefficient)) in planes {
                 let start = n * self.image() + channel * self.pixels;
                 let inputs = arrays.map(|array| &array[start..start + self.pixels]);
                 fill_plane(plane, inputs, &|inputs| f(*coefficient, inputs));
             }
-        });
-        out
+        };
+        // SAFETY: the images cover the output, the planes of all channels an image, and `fill_plane`
+        // writes a whole plane.
+        unsafe {
+            written(self.batch * self.image(), |out| {
+                out.par_chunks_exact_mut(self.image()).enumerate().for_each(images);
+            })
+        }
     }
 }
 
@@ -80,7 +89,7 @@ const LANES: usize = 8;
 
 /// `f` of the elements at every place of a plane.
 fn fill_plane<T: Real, const M: usize>(
-    plane: &mut [T],
+    plane: &mut [MaybeUninit<T>],
     inputs: [&[T]; M],
     f: &impl Fn([T; M]) -> T,
 ) {
@@ -90,11 +99,11 @@ fn fill_plane<T: Real, const M: usize>(
         // One bounds check a block and not one an element: the loop below becomes vector code.
         let values = sources.map(|(blocks, _)| blocks[index]);
         for (lane, to) in block.iter_mut().enumerate() {
-            *to = f(values.map(|values| values[lane]));
+            to.write(f(values.map(|values| values[lane])));
         }
     }
     for (index, to) in rest.iter_mut().enumerate() {
-        *to = f(sources.map(|(_, rest)| rest[index]));
+        to.write(f(sources.map(|(_, rest)| rest[index])));
     }
 }
 

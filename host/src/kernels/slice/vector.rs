@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::written::written;
 use crate::kernels::Real;
 
 /// Elements of one chunk of a long vector.
@@ -46,19 +47,34 @@ pub fn axpby<T: Real>(a: T, x: &[T], b: T, y: &mut [T]) {
 
 /// `f` of every element.
 pub fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
-    let mut y = vec![T::zero(); x.len()];
-    y.par_chunks_mut(CHUNK)
-        .zip(x.par_chunks(CHUNK))
-        .for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x)));
-    y
+    // SAFETY: the chunks cover the output, and those of `x` are as long.
+    unsafe {
+        written(x.len(), |y| {
+            y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+                for (y, x) in y.iter_mut().zip(x) {
+                    y.write(f(*x));
+                }
+            });
+        })
+    }
 }
 
 /// `f` of every pair of elements.
+///
+/// # Panics
+/// If the slices differ in length.
 pub fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
-    let mut y = vec![T::zero(); a.len()];
-    y.par_chunks_mut(CHUNK)
-        .zip(a.par_chunks(CHUNK))
-        .zip(b.par_chunks(CHUNK))
-        .for_each(|((y, a), b)| y.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = f(*a, *b)));
-    y
+    assert_eq!(a.len(), b.len(), "elements of the operands");
+    // SAFETY: the chunks cover the output, and those of `a` and `b` are as long.
+    unsafe {
+        written(a.len(), |y| {
+            y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(
+                |((y, a), b)| {
+                    for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+                        y.write(f(*a, *b));
+                    }
+                },
+            );
+        })
+    }
 }

@@ -70,7 +70,7 @@ impl<'p> Tape<'p> {
         let padding = kernel / 2;
         let shape =
             ConvShape { batch, channels_in, channels_out, height, width, kernel, stride, padding };
-        let y = conv::forward(&shape, self.value(x), self.part(weight.offset, weight.len()));
+        let y = conv::forward(&shape, &[(self.value(x), self.part(weight.offset, weight.len()))]);
         self.push(Op::Conv { x, shape, weight: weight.offset }, shape.output(), y)
     }
 
@@ -153,10 +153,10 @@ impl<'p> Tape<'p> {
         match &entry.op {
             Op::Input => Vec::new(),
             Op::Conv { x, shape, weight } => {
-                let w_bar = conv::weight_gradient(shape, self.value(*x), &bar);
+                let w_bar = conv::weight_gradient(shape, &[(self.value(*x), &bar)]);
                 let w = self.part(*weight, w_bar.len());
                 parameter(*weight, &w_bar);
-                vec![(*x, conv::input_gradient(shape, w, &bar))]
+                vec![(*x, conv::input_gradient(shape, &[(w, &bar)]))]
             }
             Op::Norm { x, shape, gamma, beta, kept } => {
                 let saved = norm::Saved {
