@@ -27,8 +27,8 @@ impl RecycledCgSettings {
     /// At most `capacity` ≥ 1 directions are kept, two vectors each; a full bank drops the oldest.
     ///
     /// `verify_every` ≥ 1: where the last verified prediction met the tolerances, up to
-    /// `verify_every` − 1 solves in a row take their prediction without a product; 1 verifies every
-    /// solve.
+    /// `verify_every` − 1 solves in a row take their prediction without a product, half as many before
+    /// the first one with a new matrix; 1 verifies every solve.
     ///
     /// # Errors
     /// The setting that is out of its range.
@@ -80,7 +80,9 @@ impl RecycledCgSettings {
 /// *free step*: the next direction p is known without a product, and along it A is nearly the identity,
 /// so `x + σ p` with the step length σ of the direction before leaves the residual
 /// `‖r − σ A p‖ = c ‖r‖`. σ and the contraction c are measured by every product with a residual's
-/// direction; where `CAUTION · c ‖r‖` meets the tolerances, x is extrapolated and reported as
+/// direction, and outlive the matrix that they were measured on, since the next one is much alike; until
+/// the first one, σ is 1 and c is taken for `PRIOR` times what this solve's first product has shown,
+/// `‖r₀ − A p₀‖/‖p₀‖`. Where `CAUTION · c ‖r‖` meets the tolerances, x is extrapolated and reported as
 /// unverified. For ‖H‖/(λ+δ) = 0.3 a free step gains as much as a product does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -95,6 +97,10 @@ pub struct RecycledCg {
     solution_sq: f32,
     alignment: f32,
     rayleigh: Rayleigh,
+    /// (‖r₀ − A p₀‖/‖p₀‖)² of the first direction, once a product has told it.
+    first_sq: Option<f32>,
+    /// Whether it began with nothing kept.
+    fresh: bool,
     products: u16,
 }
 
@@ -134,6 +140,8 @@ enum State {
 struct Step {
     /// Its length.
     alpha: f32,
+    /// ‖p‖².
+    direction_sq: f32,
     /// bᵀp.
     alignment: f32,
     /// pᵀAp; below 0 only where the step is the prediction's.
@@ -142,9 +150,14 @@ struct Step {
     kept: bool,
 }
 
-/// What is expected of a free step is this much worse than what was measured on another direction: the
-/// contraction differs from direction to direction by less (`docs/results/performance.md`).
+/// What is expected of a free step, and of the next prediction, is this much worse than what was measured
+/// on another direction or right-hand side: a contraction differs from direction to direction by less (`docs/results/performance.md`).
 const CAUTION: f32 = 1.5;
+
+/// A residual has more of the steep directions than the right-hand side that it is left of: by this
+/// much is H assumed to be larger on it while no product has measured that. Two to two and a half times
+/// were seen (`docs/decisions/0008-recycling.md`).
+const PRIOR: f32 = 3.0;
 
 /// ‖p₀‖² below this share of ‖b‖²: what is left of b is mostly rounding, and no direction.
 const SPENT: f32 = 1e-6;
@@ -166,6 +179,8 @@ impl RecycledCg {
             solution_sq: 0.0,
             alignment: 0.0,
             rayleigh: Rayleigh::default(),
+            first_sq: None,
+            fresh: memory.count == 0,
             products: 0,
         }
     }
@@ -218,9 +233,12 @@ impl RecycledCg {
                 Request::Combine { bank: Basis, count, b: 1.0, y: Direction }
             }
             State::Prediction => Request::Axpby { a: 1.0, x: Direction, b: 1.0, y: Solution },
-            State::FreeStep => {
-                Request::Axpby { a: self.memory.stride, x: Direction, b: 1.0, y: Solution }
-            }
+            State::FreeStep => Request::Axpby {
+                a: self.memory.free_step.stride,
+                x: Direction,
+                b: 1.0,
+                y: Solution,
+            },
             State::PredictedNorms => {
                 Request::Dots { pairs: Pairs::new([(Solution, Solution), (Direction, Residual)]) }
             }
@@ -336,8 +354,12 @@ impl RecycledCg {
     }
 
     /// Whether this solve has to end with a residual that a product has verified.
+    ///
+    /// A solve that begins with nothing kept is due at half the count: it is the one that tells most, as
+    /// the matrix is new and what it measures is what the next such solve goes by.
     fn is_due(&self) -> bool {
-        self.memory.unverified >= self.settings.verify_every - 1
+        let limit = self.settings.verify_every - 1;
+        self.memory.unverified >= if self.fresh { limit.div_ceil(2) } else { limit }
     }
 
     /// Whether this solve takes its prediction without a product.
@@ -349,7 +371,8 @@ impl RecycledCg {
     fn on_predicted_norms(&mut self, solution_sq: f32, slope: f32) -> State {
         self.solution_sq = solution_sq;
         self.memory.unverified += 1;
-        self.alignment += if self.products == 0 { slope } else { self.memory.stride * slope };
+        self.alignment +=
+            if self.products == 0 { slope } else { self.memory.free_step.stride * slope };
         self.residual_sq = None;
         State::Done(if solution_sq.is_finite() && self.alignment.is_finite() {
             Termination::Unverified
@@ -384,7 +407,7 @@ impl RecycledCg {
         // The root of a subnormal curvature has too few digits to normalise by.
         let kept = curvature >= f32::MIN_POSITIVE && direction_sq > rounding;
         if alpha.is_finite() {
-            State::Solution(Step { alpha, alignment, curvature, kept })
+            State::Solution(Step { alpha, direction_sq, alignment, curvature, kept })
         } else {
             State::Done(Termination::NonFinite)
         }
@@ -421,11 +444,21 @@ impl RecycledCg {
         };
         match before_sq {
             None => {
+                self.first_sq = Some(after_sq(1.0) / step.direction_sq);
                 self.memory.trusted = step.curvature > 0.0
-                    && settings.stop.reached(after_sq(1.0), solution_sq, correction_sq);
+                    && settings.stop.reached(
+                        CAUTION * CAUTION * after_sq(1.0),
+                        solution_sq,
+                        correction_sq,
+                    );
             }
             Some(before_sq) => {
-                self.memory.measure(step.alpha, |stride| after_sq(stride) / before_sq)
+                let remaining = |stride| after_sq(stride) / before_sq;
+                let free_step = self.memory.free_step.measured(step.alpha, remaining);
+                self.memory.free_step = free_step;
+                if self.fresh {
+                    self.memory.fresh_step = free_step;
+                }
             }
         }
         if step.curvature <= 0.0 {
@@ -446,8 +479,11 @@ impl RecycledCg {
 
     /// ‖r‖² after a free step from a residual of `residual_sq`; `None` where none may be taken.
     fn expected_sq(&self, residual_sq: f32) -> Option<f32> {
-        let allowed = self.settings.extrapolates && !self.is_due();
-        let contraction_sq = self.memory.contraction_sq.filter(|_| allowed)?;
+        if !self.settings.extrapolates || self.is_due() {
+            return None;
+        }
+        let assumed = || self.first_sq.map(|first_sq| PRIOR * PRIOR * first_sq);
+        let contraction_sq = self.memory.free_step.contraction_sq.or_else(assumed)?;
         Some(CAUTION * CAUTION * contraction_sq * residual_sq)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::curvature::{HvpArguments, SpectrumArguments};
-use crate::config::{Key, Preset, RunConfig};
+use crate::config::{Key, Kind, Preset, RunConfig};
 use crate::measure::Format;
 
 /// A flag that overrides one key.
@@ -81,6 +81,8 @@ const FLAGS: &[Flag] = &[
     flag(SOLVES, "recycle-capacity", "align.recycle_capacity", "N"),
     flag(SOLVES, "verify-every", "align.verify_every", "N"),
     flag(SOLVES, "curvature", "align.curvature", "NAME"),
+    flag(SOLVES, "recompute", "align.recompute", "BOOL"),
+    flag(&["bench step"], "recompute", "align.recompute", "BOOL"),
     flag(SOLVES, "product-batch", "align.product_batch", "IMAGES"),
     flag(MEASURED, "batch", "align.batch", "IMAGES"),
     flag(&["bench stage", "plan", "verify"], "upper-batch", "align.upper_batch", "IMAGES"),
@@ -366,13 +368,21 @@ pub(super) fn grammar() -> clap::Command {
 /// A command with its flags.
 fn flagged(command: clap::Command, stage: &'static str) -> clap::Command {
     command.args(flags_of(stage).map(|flag| {
-        Arg::new(flag.flag)
+        let own = Arg::new(flag.flag)
             .long(flag.flag)
             .value_name(flag.value)
             .allow_negative_numbers(true)
             .help(help(stage, flag.key))
-            .help_heading("Settings")
+            .help_heading("Settings");
+        match known(flag.key).kind {
+            Kind::Switch => own.num_args(0..=1).require_equals(true).default_missing_value("true"),
+            _ => own,
+        }
     }))
+}
+
+fn known(key: &str) -> &'static Key {
+    Key::find(key).expect("flags override known keys: a test looks up each")
 }
 
 /// Meaning, range and default of a key.
@@ -386,7 +396,7 @@ fn help(command: &str, key: &str) -> String {
         _ => default,
     };
     let value = config.value(key).unwrap_or_default();
-    let known = Key::find(key).expect("flags override known keys: a test looks up each");
+    let known = known(key);
     format!("{}; {} [default: {value}; key: {key}]", known.help, known.kind)
 }
 

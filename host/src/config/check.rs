@@ -99,6 +99,7 @@ fn fits(kind: &Kind, value: &DeValue<'_>) -> bool {
         }
         Kind::Number(interval) => number(value).is_some_and(|x| interval.contains(x)),
         Kind::NumberOrNone(interval) => is_none(value) || fits(&Kind::Number(interval), value),
+        Kind::Switch => value.as_bool().is_some(),
         Kind::Name(names) => value.as_str().is_some_and(|name| names.contains(&name)),
         Kind::Folder => value.as_str().is_some_and(|path| !path.is_empty()),
         Kind::Data(names) => value.as_str().is_some_and(|path| {

@@ -34,6 +34,8 @@ pub enum Kind {
     Number(Interval),
     /// As `Number`, or `"none"`.
     NumberOrNone(Interval),
+    /// `true` or `false`.
+    Switch,
     /// One of some names.
     Name(&'static [&'static str]),
     /// A folder, or `"none"`.
@@ -212,6 +214,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("align.soba_step", Kind::Number(positive(1.0)), "rho: step length of soba"),
     key("align.curvature", Kind::Name(CurvatureName::NAMES), "operator in the linear system"),
+    key(
+        "align.recompute",
+        Kind::Switch,
+        "products compute the first-order cotangents anew: slower, in less memory",
+    ),
     key("align.batch", BATCH, "pretext images of a lower step"),
     key(
         "align.product_batch",
@@ -283,6 +290,7 @@ impl std::fmt::Display for Kind {
             }
             Self::Number(interval) => write!(f, "a number in {interval}"),
             Self::NumberOrNone(interval) => write!(f, "a number in {interval} or \"none\""),
+            Self::Switch => write!(f, "true or false"),
             Self::Name(names) => write!(f, "one of \"{}\"", names.join("\", \"")),
             Self::Folder => write!(f, "a folder or \"none\""),
             Self::Data(names) => write!(f, "a folder or \"{}\"", names.join("\", \"")),

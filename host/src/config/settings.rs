@@ -186,6 +186,8 @@ pub struct AlignSettings {
     pub soba_step: f32,
     /// The operator in A.
     pub curvature: CurvatureName,
+    /// Whether products compute the first-order cotangents anew instead of keeping them.
+    pub recompute: bool,
     /// Pretext images of a lower step.
     pub batch: usize,
     /// Pretext images of the products; `None` = `batch`.

@@ -74,6 +74,8 @@ fn numbers_out_of_range_are_refused_with_line_key_and_range() {
         ("alternations", "99999999999999999999999", "an integer in [1, 1000000]"),
         ("solver", "\"lu\"", SOLVERS),
         ("solver", "3", SOLVERS),
+        ("recompute", "\"yes\"", "true or false"),
+        ("recompute", "1", "true or false"),
         ("product_batch", "1", "an integer in [2, 65536] or \"none\""),
         ("product_batch", "\"all\"", "an integer in [2, 65536] or \"none\""),
     ] {

@@ -8,7 +8,9 @@ use super::{Registers, upload};
 use crate::data::{DataError, Labelled, TwoViews};
 use crate::kernels::Kernels;
 use crate::network::loss::{CrossEntropy, Loss, NtXent};
-use crate::network::{Curvature, Gradients, Linearization, Network, Tower, TowerParameters};
+use crate::network::{
+    Curvature, Gradients, Linearization, Network, Recompute, Tower, TowerParameters,
+};
 
 /// What can fail while a request is performed.
 #[derive(Debug, Error)]
@@ -80,6 +82,9 @@ impl<B: Kernels> Statistics<B> {
     }
 }
 
+/// Parameters, views and loss of a linearisation.
+type Linearized<'n, B> = (TowerParameters<B>, Vec<Tensor<B, 4>>, Box<dyn Loss<B> + 'n>);
+
 /// Registers, networks and batches: what the core's training machines are driven with.
 pub struct Problem<'n, B: Kernels> {
     /// The vectors.
@@ -88,6 +93,8 @@ pub struct Problem<'n, B: Kernels> {
     pub statistics: Statistics<B>,
     /// Vectors of the solver that outlive an alternation: a checkpoint has to hold them.
     pub lasting: Vec<Register>,
+    /// What products compute anew instead of keeping it.
+    pub recompute: Recompute,
     networks: &'n Networks,
     sources: Sources,
     temperature: f64,
@@ -119,6 +126,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
             registers,
             statistics,
             lasting: Vec::new(),
+            recompute: Recompute::default(),
             networks,
             sources,
             temperature,
@@ -153,6 +161,27 @@ impl<'n, B: Kernels> Problem<'n, B> {
     /// Forgets the linearisation, and its memory with it.
     pub fn release(&mut self) {
         self.linearization = None;
+    }
+
+    /// Linearises with the gradient itself, which products do not need: what differentiating the gradient
+    /// once more begins with.
+    ///
+    /// # Errors
+    /// As [`LowerObjective::linearize`].
+    pub fn linearize_with_gradient(&mut self, index: u32) -> Result<(), DriverError> {
+        let (parameters, views, loss) = self.linearized(index)?;
+        let (tower, curvature) = (self.pretext_tower(), self.curvature);
+        self.linearization =
+            Some(Linearization::with_gradient(tower, parameters, views, loss, curvature));
+        Ok(())
+    }
+
+    /// Where and on what the products of batch `index` are.
+    fn linearized(&mut self, index: u32) -> Result<Linearized<'n, B>, DriverError> {
+        let source = self.sources.product.as_ref().ok_or(DriverError::NoBatches("product"))?;
+        let views = self.views(source(index)?);
+        let parameters = self.parameters(Group::LowerBackbone, Group::PretextHead)?;
+        Ok((parameters, views, Box::new(self.loss())))
     }
 
     /// H `direction` on the linearised batch, outside the registers.
@@ -321,13 +350,9 @@ impl<B: Kernels> LowerObjective for Problem<'_, B> {
     }
 
     fn linearize(&mut self, index: u32) -> Result<(), DriverError> {
-        let source = self.sources.product.as_ref().ok_or(DriverError::NoBatches("product"))?;
-        let views = self.views(source(index)?);
-        let parameters = self.parameters(Group::LowerBackbone, Group::PretextHead)?;
-        let loss: Box<dyn Loss<B>> = Box::new(self.loss());
-        let tower = self.pretext_tower();
-        self.linearization =
-            Some(Linearization::new(tower, parameters, views, loss, self.curvature));
+        let (parameters, views, loss) = self.linearized(index)?;
+        let (tower, how) = (self.pretext_tower(), (self.curvature, self.recompute));
+        self.linearization = Some(Linearization::recomputing(tower, parameters, views, loss, how));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::config::RunConfig;
 use crate::data::{LabelledBatches, PretextBatches, streams};
 use crate::driver::{Problem, Sources};
 use crate::kernels::Kernels;
-use crate::stage::align::curvature;
+use crate::stage::align::{curvature, recompute};
 use crate::stage::state::install;
 
 /// The stage's batches, those of `align` itself.
@@ -53,6 +53,7 @@ pub(super) fn problem<'s, B: Kernels>(
     let networks = &started.networks;
     let mut problem =
         Problem::new(networks, device.clone(), sources, temperature, curvature, config.seed);
+    problem.recompute = recompute(&config.align);
     for (group, weights) in [
         (Group::LowerBackbone, &started.backbone),
         (Group::PretextHead, &started.projector),

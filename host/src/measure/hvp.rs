@@ -259,10 +259,10 @@ impl Products {
         let views = views.map(|values| upload_wide::<B, 4>(values, shape, device)).to_vec();
         let loss = NtXent { temperature: job.temperature };
         let curvature = curvature(job.curvature);
-        let at = Linearization::new(tower, parameters, views, Box::new(loss), curvature);
+        let at = Linearization::with_gradient(tower, parameters, views, Box::new(loss), curvature);
         Self {
             loss: at.value(),
-            gradient: read(at.gradient().clone()),
+            gradient: read(at.gradient().expect("made with it").clone()),
             product: read(at.product(&flat(vector))),
         }
     }

@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use bissl_core::{
-    DriveError, Driver, Evaluation, LowerObjective, Register, Reply, Request, Training,
-};
+use bissl_core::{DriveError, Driver, Evaluation, Register, Reply, Request, Training};
 
 use super::memory;
 use crate::driver::{DriverError, Problem};
@@ -155,7 +153,9 @@ impl<'p, 'n, B: Kernels> Observed<'p, 'n, B> {
                 self.products += 1;
                 if self.rebuilds {
                     // Forward, backward, and the derivative of both: nine forward units.
-                    self.problem.linearize(self.linearized).map_err(DriveError::Problem)?;
+                    self.problem
+                        .linearize_with_gradient(self.linearized)
+                        .map_err(DriveError::Problem)?;
                 }
             }
             _ => {}

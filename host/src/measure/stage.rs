@@ -9,24 +9,24 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 use bissl_core::{
-    Alternation, AlternationSettings, Completion, Driver, Event, Group, Machine, Pending, Reply,
+    Alternation, AlternationSettings, Completion, Driver, Event, Machine, Pending, Reply,
     UpperRecord,
 };
 use serde::Serialize;
 
+use super::bilevel::{Batches, batches, problem};
 use super::exact::{SolveError, compare};
 use super::memory;
 use super::observed::{Observed, Seconds, Solved};
 use super::start::{Start, Started};
 use crate::cli::Table;
 use crate::config::{AlignSettings, CurvatureName, RunConfig, SolverName};
-use crate::data::{DataError, TwoViews, streams};
+use crate::data::{DataError, TwoViews};
 use crate::driver::{Problem, Source, Sources};
 use crate::kernels::Kernels;
 use crate::progress::{Progress, Verbosity};
-use crate::stage::align::curvature;
 use crate::stage::images::{labelled_ahead, views_ahead};
-use crate::stage::state::{architecture, install};
+use crate::stage::state::architecture;
 
 /// N_c of the published algorithm.
 const REFERENCE_ITERATIONS: u16 = 5;
@@ -149,6 +149,7 @@ pub(super) fn measure<B: Kernels>(
         solver: SolverName::Layerwise,
         iterations: REFERENCE_ITERATIONS,
         curvature: CurvatureName::Hessian,
+        recompute: false,
         ..align.clone()
     };
     let side = |align: &AlignSettings, rebuilds, compares| {
@@ -223,30 +224,14 @@ fn held(make: impl Fn(u32) -> Result<TwoViews, DataError> + 'static) -> Source<T
 
 impl Side<'_> {
     fn problem<B: Kernels>(&self, alternations: u32, device: &B::Device) -> Result<Problem<'_, B>> {
-        let Started { images, split, networks, .. } = self.started;
         let (config, align) = (self.config, &self.config.align);
-        let pretext =
-            |batch, order, view| images.pretext_batches(batch, config.seed, (order, view));
-        let lower = pretext(align.batch, streams::ALIGN_LOWER_ORDER, streams::ALIGN_LOWER_VIEW)?;
-        let (order, view) = (streams::ALIGN_PRODUCT_ORDER, streams::ALIGN_PRODUCT_VIEW);
-        let product = pretext(align.product_batch(), order, view)?;
-        let domains = (streams::ALIGN_UPPER_ORDER, streams::ALIGN_UPPER_VIEW);
-        let upper =
-            images.labelled_batches(&split.train, align.upper_batch, config.seed, domains)?;
+        let Batches { lower, product, upper } = batches(config, self.started)?;
         let sources = Sources {
             lower: Some(views_ahead(lower, alternations * align.lower_steps)),
             product: Some(held(move |index| product.make(index))),
             upper: Some(labelled_ahead(upper, alternations * align.upper_steps)),
         };
-        let temperature = f64::from(config.simclr.temperature);
-        let curvature = curvature(align.curvature);
-        let mut problem =
-            Problem::new(networks, device.clone(), sources, temperature, curvature, config.seed);
-        install(&mut problem, Group::LowerBackbone, &self.started.backbone)?;
-        install(&mut problem, Group::PretextHead, &self.started.projector)?;
-        install(&mut problem, Group::UpperBackbone, &self.started.upper_backbone)?;
-        install(&mut problem, Group::DownstreamHead, &self.started.head)?;
-        Ok(problem)
+        problem(config, self.started, sources, device)
     }
 
     fn measure<B: Kernels>(

@@ -13,6 +13,7 @@ use crate::driver::upload;
 use crate::kernels::{Kernels, Tensor, profile};
 use crate::network::loss::NtXent;
 use crate::network::{Curvature, Linearization, Network, Tower, TowerParameters};
+use crate::stage::align::recompute;
 use crate::stage::state::{architecture, networks};
 
 /// What `bench step` prints.
@@ -28,6 +29,8 @@ pub struct StepReport {
     pub size: usize,
     /// Threads.
     pub threads: usize,
+    /// Whether products compute the first-order cotangents anew.
+    pub recompute: bool,
     /// Repetitions.
     pub repeats: u32,
     /// Seconds of the forward passes of both views, median.
@@ -168,11 +171,15 @@ pub(super) fn measure<B: Kernels>(
     });
     let (gradients, gradient_bytes) = repeated::<B, _>(repeats, device, gradient);
     let gradient_s = median(&gradients);
-    let products = |curvature| {
+    let linearize = |curvature| {
         let (parameters, views) = (parameters.clone(), views.clone());
+        let how = (curvature, recompute(&config.align));
+        Linearization::recomputing(tower, parameters, views, Box::new(loss), how)
+    };
+    let products = |curvature| {
         let (bytes, (linearization_s, times)) = memory::peak_of(|| {
             let start = Instant::now();
-            let at = Linearization::new(tower, parameters, views, Box::new(loss), curvature);
+            let at = linearize(curvature);
             B::wait(device);
             let linearization_s = start.elapsed().as_secs_f64();
             // Its own peaks would hide that of the linearisation: here only times are taken.
@@ -190,13 +197,9 @@ pub(super) fn measure<B: Kernels>(
     };
     let gradient_profile = profile::<B, _>(device, gradient);
     let hessian_product_profile = {
-        let at = Linearization::new(
-            tower,
-            parameters.clone(),
-            views.clone(),
-            Box::new(loss),
-            Curvature::Hessian,
-        );
+        let at = linearize(Curvature::Hessian);
+        // The first one pays for the memory of the tangents.
+        drop(at.product(&direction));
         profile::<B, _>(device, || at.product(&direction))
     };
     let hessian = products(Curvature::Hessian);
@@ -212,6 +215,7 @@ pub(super) fn measure<B: Kernels>(
         batch,
         size,
         threads: rayon::current_num_threads(),
+        recompute: config.align.recompute,
         repeats,
         forward_s: median(&forward),
         gradient_s,
@@ -229,9 +233,10 @@ pub(super) fn measure<B: Kernels>(
 
 impl fmt::Display for StepReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recompute = if self.recompute { ", cotangents computed anew" } else { "" };
         writeln!(
             f,
-            "{}, {} images of {} px in two views, {} on {} threads, median of {}",
+            "{}, {} images of {} px in two views, {} on {} threads, median of {}{recompute}",
             self.network, self.batch, self.size, self.backend, self.threads, self.repeats
         )?;
         let mut table = Table::new(["", "seconds", "gradients", "memory, gradients"]);

@@ -3,7 +3,7 @@
 use burn_tensor::Tensor;
 
 use super::loss::{Loss, gauss_newton_product, hessian_product, value_and_gradient};
-use super::sequence::{Linearized, Want};
+use super::sequence::{Backward, Bars, Linearized, Want};
 use super::tower::{Tower, TowerParameters, View, accumulate, as_features, as_rows};
 use crate::kernels::Kernels;
 
@@ -16,11 +16,22 @@ pub enum Curvature {
     GaussNewton,
 }
 
+/// What a product with the Hessian computes anew instead of keeping it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recompute {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The first-order cotangents: two convolution passes a layer more, for the memory of one gradient
+    /// less.
+    Cotangents,
+}
+
 /// The values and first-order cotangents of one batch.
 ///
 /// A product then costs the tangent work alone. Memory: the activations of a gradient, for the
-/// Hessian as much again for the cotangents, and during a product as much again for the tangents; of
-/// layers that are piecewise linear only the activations.
+/// Hessian as much again for the cotangents unless they are recomputed, and during a product as much
+/// again for the tangents; of layers that are piecewise linear only the activations.
 pub struct Linearization<'a, B: Kernels> {
     tower: Tower<'a>,
     parameters: TowerParameters<B>,
@@ -28,7 +39,7 @@ pub struct Linearization<'a, B: Kernels> {
     curvature: Curvature,
     views: Vec<LinearizedView<B>>,
     value: f64,
-    gradient: Tensor<B, 1>,
+    gradient: Option<Tensor<B, 1>>,
 }
 
 /// One tensor a layer, by slot.
@@ -36,12 +47,21 @@ type PerLayer<B> = Vec<Option<Tensor<B, 4>>>;
 
 struct LinearizedView<B: Kernels> {
     view: View<B>,
-    backbone_bars: PerLayer<B>,
-    head_bars: PerLayer<B>,
+    bars: FirstOrder<B>,
+}
+
+/// First-order cotangents of one view.
+enum FirstOrder<B: Kernels> {
+    /// Those of every layer.
+    Kept { backbone: PerLayer<B>, head: PerLayer<B> },
+    /// That of the head's output, from which a product makes the others again.
+    Output(Tensor<B, 4>),
+    /// Gauss-Newton has no use for any.
+    Unused,
 }
 
 impl<'a, B: Kernels> Linearization<'a, B> {
-    /// Linearises `loss` at `parameters` on `views`.
+    /// Linearises `loss` at `parameters` on `views`, keeping all that a product can use.
     pub fn new(
         tower: Tower<'a>,
         parameters: TowerParameters<B>,
@@ -49,31 +69,64 @@ impl<'a, B: Kernels> Linearization<'a, B> {
         loss: Box<dyn Loss<B> + 'a>,
         curvature: Curvature,
     ) -> Self {
+        Self::build(tower, parameters, views, loss, (curvature, Recompute::Nothing, false))
+    }
+
+    /// The same, keeping less of what a product can compute again.
+    pub fn recomputing(
+        tower: Tower<'a>,
+        parameters: TowerParameters<B>,
+        views: Vec<Tensor<B, 4>>,
+        loss: Box<dyn Loss<B> + 'a>,
+        (curvature, recompute): (Curvature, Recompute),
+    ) -> Self {
+        Self::build(tower, parameters, views, loss, (curvature, recompute, false))
+    }
+
+    /// The same as [`Linearization::new`], with the gradient that products do not need.
+    pub fn with_gradient(
+        tower: Tower<'a>,
+        parameters: TowerParameters<B>,
+        views: Vec<Tensor<B, 4>>,
+        loss: Box<dyn Loss<B> + 'a>,
+        curvature: Curvature,
+    ) -> Self {
+        Self::build(tower, parameters, views, loss, (curvature, Recompute::Nothing, true))
+    }
+
+    fn build(
+        tower: Tower<'a>,
+        parameters: TowerParameters<B>,
+        views: Vec<Tensor<B, 4>>,
+        loss: Box<dyn Loss<B> + 'a>,
+        (curvature, recompute, with_gradient): (Curvature, Recompute, bool),
+    ) -> Self {
         let views: Vec<_> = views.into_iter().map(|x| tower.view(&parameters, x)).collect();
         let outputs: Vec<_> = views.iter().map(|view| view.output.clone()).collect();
         let (value, bars) = value_and_gradient(loss.as_ref(), &outputs);
-        let layers = curvature == Curvature::Hessian;
+        let keeps = (curvature, recompute) == (Curvature::Hessian, Recompute::Nothing);
+        let want = Want { parameters: with_gradient, input: false, layers: keeps };
         let mut gradient = None;
         let views = views
             .into_iter()
-            .zip(bars)
+            .zip(bars.into_iter().map(as_features))
             .map(|(view, bar)| {
-                let want = Want { parameters: false, input: true, layers };
-                let head =
-                    tower.head.backward(&parameters.head, &view.head, as_features(bar), want);
-                let feature_bar = head.input.expect("asked for");
-                let want = Want { parameters: true, input: false, layers };
-                let backbone = tower.backbone.backward(
-                    &parameters.backbone,
-                    &view.backbone,
-                    feature_bar,
-                    want,
-                );
-                accumulate::<B>(&mut gradient, backbone.parameters);
-                LinearizedView { view, backbone_bars: backbone.y_bars, head_bars: head.y_bars }
+                let mut kept = None;
+                if keeps || with_gradient {
+                    let (head, backbone) =
+                        first_order(tower, &parameters, &view, bar.clone(), want);
+                    accumulate::<B>(&mut gradient, backbone.parameters);
+                    let (backbone, head) = (backbone.y_bars, head.y_bars);
+                    kept = keeps.then_some(FirstOrder::Kept { backbone, head });
+                }
+                let bars = match (kept, curvature) {
+                    (Some(kept), _) => kept,
+                    (None, Curvature::Hessian) => FirstOrder::Output(bar),
+                    (None, Curvature::GaussNewton) => FirstOrder::Unused,
+                };
+                LinearizedView { view, bars }
             })
             .collect();
-        let gradient = gradient.expect("a backbone has parameters and a batch has a view");
         Self { tower, parameters, loss, curvature, views, value, gradient }
     }
 
@@ -82,9 +135,10 @@ impl<'a, B: Kernels> Linearization<'a, B> {
         self.value
     }
 
-    /// Its gradient with respect to the backbone.
-    pub fn gradient(&self) -> &Tensor<B, 1> {
-        &self.gradient
+    /// Its gradient with respect to the backbone; `None` unless it was made
+    /// [with it](Linearization::with_gradient).
+    pub fn gradient(&self) -> Option<&Tensor<B, 1>> {
+        self.gradient.as_ref()
     }
 
     /// Curvature times `direction`, both of the backbone's length; heads do not move.
@@ -139,27 +193,62 @@ impl<'a, B: Kernels> Linearization<'a, B> {
         direction: &Tensor<B, 1>,
     ) -> Option<Tensor<B, 1>> {
         let p = &self.parameters;
-        let at = Linearized { saved: &view.view.head, y_bars: &view.head_bars };
-        let want = Want { parameters: false, input: true, layers: false };
-        let bar = as_features(output_bar_dot);
-        let head = self.tower.head.backward_tangent(&p.head, at, head_dots, None, bar, want);
-        let at = Linearized { saved: &view.view.backbone, y_bars: &view.backbone_bars };
-        let want = Want { parameters: true, input: false, layers: false };
-        let bar = head.input.expect("asked for");
-        self.tower
-            .backbone
-            .backward_tangent(&p.backbone, at, backbone_dots, Some(direction), bar, want)
-            .parameters
+        let Tower { backbone, head } = self.tower;
+        let bar_dot = as_features(output_bar_dot);
+        let below = Want { parameters: false, input: true, layers: false };
+        let bottom = Want { parameters: true, input: false, layers: false };
+        let direction = Some(direction);
+        match &view.bars {
+            FirstOrder::Kept { backbone: backbone_bars, head: head_bars } => {
+                let at = Linearized { saved: &view.view.head, y_bars: head_bars };
+                let above = head.backward_tangent(&p.head, at, head_dots, None, bar_dot, below);
+                let at = Linearized { saved: &view.view.backbone, y_bars: backbone_bars };
+                let bar_dot = above.input.expect("asked for");
+                backbone
+                    .backward_tangent(&p.backbone, at, backbone_dots, direction, bar_dot, bottom)
+                    .parameters
+            }
+            FirstOrder::Output(bar) => {
+                let bars = Bars { value: bar.clone(), tangent: bar_dot };
+                let saved = &view.view.head;
+                let (bars, _) =
+                    head.backward_and_tangent(&p.head, saved, head_dots, None, bars, below);
+                let (bars, saved) = (bars.expect("asked for"), &view.view.backbone);
+                backbone
+                    .backward_and_tangent(
+                        &p.backbone,
+                        saved,
+                        backbone_dots,
+                        direction,
+                        bars,
+                        bottom,
+                    )
+                    .1
+            }
+            FirstOrder::Unused => unreachable!("products with the Hessian have cotangents"),
+        }
     }
 
     fn gauss_newton_term(&self, view: &View<B>, bar: Tensor<B, 2>) -> Option<Tensor<B, 1>> {
-        let p = &self.parameters;
-        let want = Want { parameters: false, input: true, layers: false };
-        let head = self.tower.head.backward(&p.head, &view.head, as_features(bar), want);
         let want = Want { parameters: true, input: false, layers: false };
-        let bar = head.input.expect("asked for");
-        self.tower.backbone.backward(&p.backbone, &view.backbone, bar, want).parameters
+        first_order(self.tower, &self.parameters, view, as_features(bar), want).1.parameters
     }
+}
+
+/// Backward passes of head and backbone from a cotangent of the output; the head's parameters stand
+/// still. `want` is of the backbone.
+fn first_order<B: Kernels>(
+    tower: Tower<'_>,
+    p: &TowerParameters<B>,
+    view: &View<B>,
+    bar: Tensor<B, 4>,
+    want: Want,
+) -> (Backward<B>, Backward<B>) {
+    let of_head = Want { parameters: false, input: true, layers: want.layers };
+    let mut head = tower.head.backward(&p.head, &view.head, bar, of_head);
+    let feature_bar = head.input.take().expect("asked for");
+    let backbone = tower.backbone.backward(&p.backbone, &view.backbone, feature_bar, want);
+    (head, backbone)
 }
 
 impl<B: Kernels> std::fmt::Debug for Linearization<'_, B> {

@@ -24,12 +24,12 @@ pub use batch_norm::{BatchNorm, EPSILON};
 pub use conv::Conv;
 pub use layer::{Cotangents, Direction, Layer, Saved};
 pub use linear::Linear;
-pub use linearization::{Curvature, Linearization};
+pub use linearization::{Curvature, Linearization, Recompute};
 pub use parameters::{Init, ParameterTable, Segment};
 pub use pool::{AveragePool, MaxPool};
 pub use relu::Relu;
 pub use resnet::{
     Architecture, BackboneSettings, Stem, backbone, classifier, mlp_head, output_width,
 };
-pub use sequence::{Backward, Forward, Linearized, Network, Want};
+pub use sequence::{Backward, Bars, Forward, Linearized, Network, Want};
 pub use tower::{Gradients, Tower, TowerParameters};

@@ -86,6 +86,15 @@ pub struct Backward<B: Kernels> {
     pub y_bars: Vec<Option<Tensor<B, 4>>>,
 }
 
+/// A cotangent and its tangent.
+#[derive(Clone, Debug)]
+pub struct Bars<B: Kernels> {
+    /// ȳ.
+    pub value: Tensor<B, 4>,
+    /// ȳ̇.
+    pub tangent: Tensor<B, 4>,
+}
+
 /// Which cotangents a backward pass should give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Want {
@@ -181,7 +190,7 @@ impl Network {
     ) -> Backward<B> {
         let mut out = Cotangents::new(want.parameters, want.input);
         let mut y_bars = want.layers.then(|| vec![None; self.slots]);
-        let input = descend(&self.nodes, y_bar, &mut out, &mut |slot, kind, y_bar, out| {
+        let mut pass = |slot: usize, kind: &Kind, y_bar: Tensor<B, 4>, out: &mut _| {
             let x_bar = kind.layer().backward(p, &saved[slot], &y_bar, out);
             if let Some(y_bars) = &mut y_bars
                 && !kind.is_piecewise_linear()
@@ -189,7 +198,8 @@ impl Network {
                 y_bars[slot] = Some(y_bar);
             }
             x_bar
-        });
+        };
+        let input = descend(&self.nodes, y_bar, &mut out, &mut pass, &|a, b| B::add(a, &b));
         Backward { input, parameters: out.into_flat(), y_bars: y_bars.unwrap_or_default() }
     }
 
@@ -205,7 +215,7 @@ impl Network {
         want: Want,
     ) -> Backward<B> {
         let mut out = Cotangents::new(want.parameters, want.input);
-        let input = descend(&self.nodes, y_bar_dot, &mut out, &mut |slot, kind, y_bar_dot, out| {
+        let mut pass = |slot: usize, kind: &Kind, y_bar_dot: Tensor<B, 4>, out: &mut _| {
             if kind.is_piecewise_linear() {
                 return kind.layer().backward(p, &at.saved[slot], &y_bar_dot, out);
             }
@@ -213,8 +223,45 @@ impl Network {
             let direction = Direction { x_dot: x_dot.as_ref(), p_dot, y_bar_dot: &y_bar_dot };
             let y_bar = at.y_bars[slot].as_ref().expect("the linearisation kept every cotangent");
             kind.layer().backward_tangent(p, &at.saved[slot], direction, y_bar, out)
-        });
+        };
+        let input = descend(&self.nodes, y_bar_dot, &mut out, &mut pass, &|a, b| B::add(a, &b));
         Backward { input, parameters: out.into_flat(), y_bars: Vec::new() }
+    }
+
+    /// [`Network::backward`] from `y_bar` and its tangent side by side, for a linearisation that has not
+    /// kept the layers' cotangents: each lives no longer than the layer above it needs it.
+    ///
+    /// Gives the tangents, and ȳ's x̄ with x̄̇ if the input's are asked for.
+    pub fn backward_and_tangent<B: Kernels>(
+        &self,
+        p: &Tensor<B, 1>,
+        saved: &[Saved<B>],
+        mut x_dots: Vec<Option<Tensor<B, 4>>>,
+        p_dot: Option<&Tensor<B, 1>>,
+        bars: Bars<B>,
+        want: Want,
+    ) -> (Option<Bars<B>>, Option<Tensor<B, 1>>) {
+        let mut out = Cotangents::new(want.parameters, want.input);
+        let mut pass = |slot: usize, kind: &Kind, bars: Bars<B>, out: &mut Cotangents<B>| {
+            let Bars { value: y_bar, tangent: y_bar_dot } = bars;
+            let saved = &saved[slot];
+            let mut first_order = Cotangents::new(false, out.wants_input());
+            let value = kind.layer().backward(p, saved, &y_bar, &mut first_order);
+            let tangent = if kind.is_piecewise_linear() {
+                kind.layer().backward(p, saved, &y_bar_dot, out)
+            } else {
+                let x_dot = x_dots[slot].take();
+                let direction = Direction { x_dot: x_dot.as_ref(), p_dot, y_bar_dot: &y_bar_dot };
+                kind.layer().backward_tangent(p, saved, direction, &y_bar, out)
+            };
+            value.zip(tangent).map(|(value, tangent)| Bars { value, tangent })
+        };
+        let add = |a: Bars<B>, b: Bars<B>| Bars {
+            value: B::add(a.value, &b.value),
+            tangent: B::add(a.tangent, &b.tangent),
+        };
+        let input = descend(&self.nodes, bars, &mut out, &mut pass, &add);
+        (input, out.into_flat())
     }
 
     /// Running statistics after a training step: `0.9 old + 0.1 batch`, the variance unbiased.
@@ -315,13 +362,15 @@ fn tangent<B: Kernels>(
 }
 
 /// Walks the nodes from the output to the input, calling `pass` at every layer; the input's cotangent
-/// of the first layer is computed only if `out` asks for it.
-fn descend<B: Kernels>(
+/// of the first layer is computed only if `out` asks for it. `T` is what goes from layer to layer, added
+/// where branches meet.
+fn descend<B: Kernels, T: Clone>(
     nodes: &[Node],
-    y_bar: Tensor<B, 4>,
+    y_bar: T,
     out: &mut Cotangents<B>,
-    pass: &mut impl FnMut(usize, &Kind, Tensor<B, 4>, &mut Cotangents<B>) -> Option<Tensor<B, 4>>,
-) -> Option<Tensor<B, 4>> {
+    pass: &mut impl FnMut(usize, &Kind, T, &mut Cotangents<B>) -> Option<T>,
+    add: &impl Fn(T, T) -> T,
+) -> Option<T> {
     let wants_input = out.wants_input();
     let mut bar = Some(y_bar);
     for (place, node) in nodes.iter().enumerate().rev() {
@@ -331,9 +380,12 @@ fn descend<B: Kernels>(
             Node::Layer { slot, kind } => pass(*slot, kind, y_bar, out),
             Node::Residual { main, shortcut } => {
                 let wanted = out.wants_input();
-                let through = descend(shortcut, y_bar.clone(), out, pass);
+                let through = descend(shortcut, y_bar.clone(), out, pass, add);
                 out.set_wants_input(wanted);
-                sum(descend(main, y_bar, out, pass), through)
+                match (descend(main, y_bar, out, pass, add), through) {
+                    (Some(main), Some(shortcut)) => Some(add(main, shortcut)),
+                    (main, shortcut) => main.or(shortcut),
+                }
             }
         };
     }

@@ -9,12 +9,12 @@ use super::session::{Course, Resumable, Session, View};
 use super::solves::SolveSummary;
 use super::state::{self, Weights};
 use super::warm_up::{Downstream, Warmed, warm_up};
-use crate::config::{CurvatureName, RunConfig, SolverName};
+use crate::config::{AlignSettings, CurvatureName, RunConfig, SolverName};
 use crate::data::streams;
 use crate::driver::{Problem, Sources};
 use crate::kernels::Kernels;
 use crate::measure::plan::require_memory;
-use crate::network::Curvature;
+use crate::network::{Curvature, Recompute};
 use crate::progress::Verbosity;
 use crate::run::{Origin, RunFolder, read_checkpoint};
 
@@ -64,6 +64,11 @@ pub(crate) fn curvature(name: CurvatureName) -> Curvature {
     }
 }
 
+/// What products compute anew.
+pub(crate) fn recompute(settings: &AlignSettings) -> Recompute {
+    if settings.recompute { Recompute::Cotangents } else { Recompute::Nothing }
+}
+
 /// Alternates lower and upper steps from a pretrained network and a warmed-up head.
 ///
 /// θ_P and θ_D both start at the pretrained parameters; optimiser states are fresh.
@@ -111,6 +116,7 @@ pub(super) fn align<B: Kernels>(
     let temperature = f64::from(config.simclr.temperature);
     let mut problem =
         Problem::<B>::new(networks, device.clone(), sources, temperature, curvature, seed);
+    problem.recompute = recompute(settings);
     state::install(&mut problem, Group::LowerBackbone, &pretrained.backbone)?;
     state::install(&mut problem, Group::PretextHead, &pretrained.projector)?;
     state::install(&mut problem, Group::UpperBackbone, &warmed.backbone)?;

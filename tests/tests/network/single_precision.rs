@@ -27,7 +27,7 @@ fn results<B: Kernels>() -> Results {
     let case = Case::<B>::new(settings, &[128, 64], (8, 16), 0.01, 3);
     let direction = case.direction(4);
     let at = case.linearize(Curvature::Hessian);
-    let (value, gradient) = (at.value(), values(at.gradient()));
+    let (value, gradient) = (at.value(), values(at.gradient().unwrap()));
     let hessian = values(&at.product(&direction));
     drop(at);
     let gauss_newton = values(&case.linearize(Curvature::GaussNewton).product(&direction));

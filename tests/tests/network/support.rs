@@ -123,6 +123,6 @@ impl<B: Kernels> Case<B> {
         curvature: Curvature,
     ) -> Linearization<'a, B> {
         let (parameters, views) = (self.parameters.clone(), self.views.clone());
-        Linearization::new(self.tower(), parameters, views, loss, curvature)
+        Linearization::with_gradient(self.tower(), parameters, views, loss, curvature)
     }
 }

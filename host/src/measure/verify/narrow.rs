@@ -95,11 +95,11 @@ fn found<B: Kernels>(tower: Tower<'_>, point: &Point, loss: NtXent, device: &B::
             TowerParameters { backbone: flat(&point.theta), head: flat(&point.projector) };
         let views =
             point.views.iter().map(|view| upload(view.clone(), point.dims, device)).collect();
-        Linearization::<B>::new(tower, parameters, views, Box::new(loss), curvature)
+        Linearization::<B>::with_gradient(tower, parameters, views, Box::new(loss), curvature)
     };
     let at = linearize(Curvature::Hessian);
     let hessian = read(at.product(&direction));
-    let (loss, gradient) = (at.value(), read(at.gradient().clone()));
+    let (loss, gradient) = (at.value(), read(at.gradient().expect("made with it").clone()));
     drop(at);
     let gauss_newton = read(linearize(Curvature::GaussNewton).product(&direction));
     Found { loss, gradient, hessian, gauss_newton }
