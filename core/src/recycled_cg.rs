@@ -67,7 +67,8 @@ impl RecycledCgSettings {
 /// room for all directions it is conjugate gradients with full orthogonalisation.
 ///
 /// `Residual` holds b on entry and is consumed; `Solution` holds x at the end. One product and two
-/// replies with scalars an iteration, at most four before the first; a prediction alone takes four.
+/// replies with scalars an iteration, at most four before the first, and a third where a free step may
+/// be taken; a prediction alone takes four.
 ///
 /// Departures from the literature: (1) the first direction is the rest of b and not the projected
 /// residual: A is a perturbed identity, so the unit step is nearly exact; (2) a direction with
@@ -80,8 +81,7 @@ impl RecycledCgSettings {
 /// *free step*: the next direction p is known without a product, and along it A is nearly the identity,
 /// so `x + σ p` with the step length σ of the direction before leaves the residual
 /// `‖r − σ A p‖ = c ‖r‖`. σ and the contraction c are measured by every product with a residual's
-/// direction, and outlive the matrix that they were measured on, since the next one is much alike; until
-/// the first one, σ is 1 and c is taken for `PRIOR` times what this solve's first product has shown,
+/// direction; until the first one, σ is 1 and c is taken for `PRIOR` times what this solve's first product has shown,
 /// `‖r₀ − A p₀‖/‖p₀‖`. Where `CAUTION · c ‖r‖` meets the tolerances, x is extrapolated and reported as
 /// unverified. For ‖H‖/(λ+δ) = 0.3 a free step gains as much as a product does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,6 +129,7 @@ enum State {
     Norms(Step),
     NextResidual { free: bool },
     NextDirection { free: bool },
+    FreeNorms,
     FreeStep,
     Done(Termination),
 }
@@ -233,11 +234,15 @@ impl RecycledCg {
                 Request::Combine { bank: Basis, count, b: 1.0, y: Direction }
             }
             State::Prediction => Request::Axpby { a: 1.0, x: Direction, b: 1.0, y: Solution },
-            State::FreeStep => Request::Axpby {
-                a: self.memory.free_step.stride,
-                x: Direction,
-                b: 1.0,
-                y: Solution,
+            State::FreeStep => {
+                Request::Axpby { a: self.memory.stride, x: Direction, b: 1.0, y: Solution }
+            }
+            State::FreeNorms => Request::Dots {
+                pairs: Pairs::new([
+                    (Direction, Direction),
+                    (Direction, Residual),
+                    (Solution, Direction),
+                ]),
             },
             State::PredictedNorms => {
                 Request::Dots { pairs: Pairs::new([(Solution, Solution), (Direction, Residual)]) }
@@ -355,8 +360,8 @@ impl RecycledCg {
 
     /// Whether this solve has to end with a residual that a product has verified.
     ///
-    /// A solve that begins with nothing kept is due at half the count: it is the one that tells most, as
-    /// the matrix is new and what it measures is what the next such solve goes by.
+    /// A solve that begins with nothing kept is due at half the count: the matrix is new to it, so that it
+    /// is the one whose verification tells most.
     fn is_due(&self) -> bool {
         let limit = self.settings.verify_every - 1;
         self.memory.unverified >= if self.fresh { limit.div_ceil(2) } else { limit }
@@ -367,18 +372,43 @@ impl RecycledCg {
         self.memory.trusted && !self.is_due()
     }
 
-    /// After a step without a product: the prediction's, or a free one.
+    /// After the prediction's step.
     fn on_predicted_norms(&mut self, solution_sq: f32, slope: f32) -> State {
-        self.solution_sq = solution_sq;
         self.memory.unverified += 1;
-        self.alignment +=
-            if self.products == 0 { slope } else { self.memory.free_step.stride * slope };
+        self.unverified(solution_sq, self.alignment + slope)
+    }
+
+    /// x has moved without a product: its new ‖x‖² and bᵀx.
+    fn unverified(&mut self, solution_sq: f32, alignment: f32) -> State {
+        self.solution_sq = solution_sq;
+        self.alignment = alignment;
         self.residual_sq = None;
         State::Done(if solution_sq.is_finite() && self.alignment.is_finite() {
             Termination::Unverified
         } else {
             Termination::NonFinite
         })
+    }
+
+    /// Takes ‖p‖², pᵀr and xᵀp of the next direction: whether to step along it without a product.
+    ///
+    /// The correction is that of the x to be: one product along b itself leaves x nearly parallel to b,
+    /// and it is the free step that adds the rest.
+    fn on_free_norms(&mut self, [direction_sq, slope, overlap]: [f32; 3]) -> State {
+        let stride = self.memory.stride;
+        let solution_sq = self.solution_sq + stride * (2.0 * overlap + stride * direction_sq);
+        // bᵀp = pᵀ(r + A x), and p is conjugate to x.
+        let alignment = self.alignment + stride * slope;
+        let correction_sq = correction_sq(self.rhs_sq, self.solution_sq, self.alignment)
+            + stride * (2.0 * (overlap - slope) + stride * direction_sq);
+        if self.meets_tolerance(solution_sq, correction_sq) {
+            self.memory.unverified += 1;
+            self.solution_sq = solution_sq;
+            self.alignment = alignment;
+            State::FreeStep
+        } else {
+            State::Product
+        }
     }
 
     fn on_curvature(&mut self, scalars: [f32; 4]) -> State {
@@ -453,12 +483,7 @@ impl RecycledCg {
                     );
             }
             Some(before_sq) => {
-                let remaining = |stride| after_sq(stride) / before_sq;
-                let free_step = self.memory.free_step.measured(step.alpha, remaining);
-                self.memory.free_step = free_step;
-                if self.fresh {
-                    self.memory.fresh_step = free_step;
-                }
+                self.memory.measure(step.alpha, |stride| after_sq(stride) / before_sq)
             }
         }
         if step.curvature <= 0.0 {
@@ -470,21 +495,26 @@ impl RecycledCg {
         } else {
             scalars.copy_within(4..4 + count, 0);
             negate(scalars, count);
-            let free = self.expected_sq(residual_sq).is_some_and(|expected_sq| {
-                settings.stop.reached(expected_sq, solution_sq, correction_sq)
-            });
-            State::NextResidual { free }
+            // At best: the next direction, about as long as r, changes x by as much again.
+            let stride = self.memory.stride;
+            let correction_sq = 2.0 * (correction_sq + stride * stride * residual_sq);
+            State::NextResidual { free: self.meets_tolerance(solution_sq, correction_sq) }
         }
     }
 
-    /// ‖r‖² after a free step from a residual of `residual_sq`; `None` where none may be taken.
-    fn expected_sq(&self, residual_sq: f32) -> Option<f32> {
+    /// Whether a free step may be taken and is expected to meet the tolerances, ‖x‖² and ‖x − b‖² being
+    /// those after it.
+    fn meets_tolerance(&self, solution_sq: f32, correction_sq: f32) -> bool {
         if !self.settings.extrapolates || self.is_due() {
-            return None;
+            return false;
         }
         let assumed = || self.first_sq.map(|first_sq| PRIOR * PRIOR * first_sq);
-        let contraction_sq = self.memory.free_step.contraction_sq.or_else(assumed)?;
-        Some(CAUTION * CAUTION * contraction_sq * residual_sq)
+        let contraction_sq = self.memory.contraction_sq.or_else(assumed);
+        let (Some(contraction_sq), Some(residual_sq)) = (contraction_sq, self.residual_sq) else {
+            return false;
+        };
+        let expected_sq = CAUTION * CAUTION * contraction_sq * residual_sq;
+        self.settings.stop.reached(expected_sq, solution_sq, correction_sq)
     }
 }
 
@@ -535,6 +565,10 @@ impl Machine for RecycledCg {
                 let [solution_sq, slope] = expect_scalars(reply, scalars)?;
                 self.on_predicted_norms(solution_sq, slope)
             }
+            State::FreeNorms => {
+                let values = expect_scalars(reply, scalars)?;
+                self.on_free_norms(values)
+            }
             State::Curvature => {
                 let values = expect_scalars(reply, scalars)?;
                 self.on_curvature(values)
@@ -560,9 +594,9 @@ impl Machine for RecycledCg {
                     State::FirstDirection | State::Correction if self.trusts() => State::Prediction,
                     State::FirstDirection | State::Correction => State::Product,
                     State::Prediction => State::PredictedNorms,
-                    State::NextDirection { free: true } => State::FreeStep,
+                    State::NextDirection { free: true } => State::FreeNorms,
                     State::NextDirection { free: false } => State::Product,
-                    State::FreeStep => State::PredictedNorms,
+                    State::FreeStep => self.unverified(self.solution_sq, self.alignment),
                     State::Product => State::Curvature,
                     State::Solution(step) => State::Residual(step),
                     State::Residual(step) if !step.kept => State::Norms(step),

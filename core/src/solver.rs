@@ -93,37 +93,12 @@ pub struct SolverMemory {
     pub(crate) trusted: bool,
     /// Solves in a row that ended without a verified residual.
     pub(crate) unverified: u8,
-    /// Of the last residual's direction.
-    pub(crate) free_step: FreeStep,
-    /// Of the last one in a solve that began with nothing kept.
-    pub(crate) fresh_step: FreeStep,
+    /// Step length of the last residual's direction.
+    pub(crate) stride: f32,
+    /// What a step of the stride before it would have left of ‖r‖².
+    pub(crate) contraction_sq: Option<f32>,
     /// Whether the bank has been made ready for solves.
     pub(crate) prepared: bool,
-}
-
-/// What a step without a product is expected to be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub(crate) struct FreeStep {
-    /// Its length: that of an exact step measured before.
-    pub(crate) stride: f32,
-    /// What the stride before it would have left of ‖r‖² there; `None` before anything was measured.
-    pub(crate) contraction_sq: Option<f32>,
-}
-
-impl FreeStep {
-    const UNKNOWN: Self = Self { stride: 1.0, contraction_sq: None };
-
-    /// From the length `alpha` of an exact step, and what a step of any length leaves of ‖r‖².
-    pub(crate) fn measured(self, alpha: f32, remaining: impl Fn(f32) -> f32) -> Self {
-        let contraction_sq = remaining(self.stride);
-        if alpha > 0.0 && contraction_sq.is_finite() && contraction_sq >= 0.0 {
-            Self { stride: alpha, contraction_sq: Some(contraction_sq) }
-        } else {
-            Self { stride: if alpha > 0.0 { alpha } else { 1.0 }, contraction_sq: None }
-        }
-    }
 }
 
 impl Default for SolverMemory {
@@ -143,10 +118,18 @@ impl SolverMemory {
             next: 0,
             trusted: false,
             unverified: 0,
-            free_step: FreeStep::UNKNOWN,
-            fresh_step: FreeStep::UNKNOWN,
+            stride: 1.0,
+            contraction_sq: None,
             prepared: false,
         }
+    }
+
+    /// Takes the length `alpha` of an exact step, and what a step of any length leaves of ‖r‖².
+    pub(crate) fn measure(&mut self, alpha: f32, remaining: impl Fn(f32) -> f32) {
+        let contraction_sq = remaining(self.stride);
+        let usable = contraction_sq.is_finite() && contraction_sq >= 0.0 && alpha > 0.0;
+        self.contraction_sq = usable.then_some(contraction_sq);
+        self.stride = if alpha > 0.0 { alpha } else { 1.0 };
     }
 
     /// A bank that is ready for solves; `None`: its preparation failed, nothing in it is of use.
@@ -158,14 +141,13 @@ impl SolverMemory {
     }
 
     /// What is left of it when A becomes another matrix: all of it for [`Soba`], whose x goes on; for
-    /// [`RecycledCg`] what a free step has been measured to gain while nothing was kept, but no vector.
+    /// [`RecycledCg`] how many solves in a row were unverified, but nothing that they relied on.
     #[must_use]
     pub fn relinearized(self, settings: &SolverSettings) -> Self {
-        let Self { unverified, fresh_step, .. } = self;
         match settings {
             SolverSettings::Soba(_) => self,
             SolverSettings::RecycledCg(_) => {
-                Self { unverified, fresh_step, free_step: fresh_step, ..Self::default() }
+                Self { unverified: self.unverified, ..Self::default() }
             }
             _ => Self::default(),
         }

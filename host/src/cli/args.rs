@@ -181,7 +181,7 @@ enum BenchAction {
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         alternations: u32,
         /// Steps of pretraining before them, where --from gives no weights.
-        #[arg(long, value_name = "N", default_value_t = 100)]
+        #[arg(long, value_name = "N", default_value_t = 600)]
         pretrain_steps: u32,
         /// Compare the published algorithm's solves with exact ones, too; takes as long again.
         #[arg(long)]
@@ -244,8 +244,8 @@ pub(super) struct Settings {
     /// TOML file of settings that override the preset's (`bissl config show default`).
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Base of the settings: default, demo or bench [default: demo for demo, bench for bench; the
-    /// settings of --from where that is given; else default].
+    /// Base of the settings: default, demo, bench or bench-stage [default: demo for demo, bench for bench
+    /// step, bench-stage for bench stage; the settings of --from where that is given; else default].
     #[arg(long, value_name = "NAME")]
     pub(super) preset: Option<String>,
     /// Override any key: --set align.lower.clip=5. May be repeated; wins over everything else.
@@ -387,12 +387,14 @@ fn known(key: &str) -> &'static Key {
 
 /// Meaning, range and default of a key.
 fn help(command: &str, key: &str) -> String {
-    static PRESETS: LazyLock<[RunConfig; 3]> =
-        LazyLock::new(|| [Preset::Default, Preset::Demo, Preset::Bench].map(Preset::config));
-    let [default, demo, bench] = &*PRESETS;
+    static PRESETS: LazyLock<[RunConfig; 4]> = LazyLock::new(|| {
+        [Preset::Default, Preset::Demo, Preset::Bench, Preset::BenchStage].map(Preset::config)
+    });
+    let [default, demo, bench, bench_stage] = &*PRESETS;
     let config = match command {
         "demo" => demo,
-        "bench stage" | "bench step" => bench,
+        "bench stage" => bench_stage,
+        "bench step" => bench,
         _ => default,
     };
     let value = config.value(key).unwrap_or_default();

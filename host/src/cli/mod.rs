@@ -262,7 +262,8 @@ fn base(invocation: &Invocation) -> anyhow::Result<Layers> {
     }
     Ok(Layers::preset(match invocation.stage {
         StageName::Demo => Preset::Demo,
-        StageName::BenchStage | StageName::BenchStep => Preset::Bench,
+        StageName::BenchStage => Preset::BenchStage,
+        StageName::BenchStep => Preset::Bench,
         _ => Preset::Default,
     }))
 }

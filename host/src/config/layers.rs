@@ -21,13 +21,15 @@ pub enum Preset {
     Default,
     /// What `bissl demo` runs.
     Demo,
-    /// What `bissl bench` measures.
+    /// What `bissl bench step` measures.
     Bench,
+    /// What `bissl bench stage` measures.
+    BenchStage,
 }
 
 impl Preset {
     /// Every name.
-    pub const NAMES: &[&str] = &["default", "demo", "bench"];
+    pub const NAMES: &[&str] = &["default", "demo", "bench", "bench-stage"];
 
     /// The preset called `name`; `tiny` is another name of `demo`.
     ///
@@ -38,6 +40,7 @@ impl Preset {
             "default" => Ok(Self::Default),
             "demo" | "tiny" => Ok(Self::Demo),
             "bench" => Ok(Self::Bench),
+            "bench-stage" => Ok(Self::BenchStage),
             _ => Err(ConfigError::Preset { name: name.to_owned() }),
         }
     }
@@ -78,10 +81,15 @@ impl Layers {
             .expect("augmentation settings are plain tables of numbers");
         let mut texts =
             vec![("default", include_str!("presets/default.toml")), ("augment", &augment)];
+        let bench = ("bench", include_str!("presets/bench.toml"));
         match preset {
             Preset::Default => {}
             Preset::Demo => texts.push(("demo", include_str!("presets/demo.toml"))),
-            Preset::Bench => texts.push(("bench", include_str!("presets/bench.toml"))),
+            Preset::Bench => texts.push(bench),
+            Preset::BenchStage => {
+                let stage = ("bench-stage", include_str!("presets/bench-stage.toml"));
+                texts.extend([bench, stage]);
+            }
         }
         let source = |(name, text): (&'static str, &str)| Source {
             origin: Origin::Preset(name),

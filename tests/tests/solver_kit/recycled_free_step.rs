@@ -117,32 +117,24 @@ fn the_first_solve_takes_a_free_step_only_where_the_matrix_is_nearly_the_identit
     }
 }
 
-/// What was measured on one matrix serves on the next, which is much alike: no vector is kept.
+/// The count of unverified solves goes on when the matrix changes, so that short alternations are
+/// verified, too: with k above their length, the first solve of every second one.
 #[test]
-fn what_a_free_step_gains_outlives_the_linearisation() {
-    let settings = extrapolating(0.1, 16);
-    let (mut carried, mut fresh, mut taken, mut beyond) = (0, 0, 0, 0);
-    for seed in 0..12 {
-        let mut before = Series::new(&curved(seed, 60, 0.15), settings);
-        for b in drifting(7, 60, 8, 0.3) {
-            before.solve(&b);
+fn a_new_matrix_begins_with_a_verified_solve_at_half_the_count() {
+    let settings = extrapolating(0.2, 16);
+    let mut series = Series::new(&curved(1, 60, 0.02), settings);
+    let mut verified = Vec::new();
+    for (k, b) in drifting(8, 60, 32, 0.3).iter().enumerate() {
+        if k % 8 == 0 {
+            series.memory = series.memory.relinearized(&SolverSettings::RecycledCg(settings));
+            assert_eq!(series.memory.count(), 0);
         }
-        let memory = before.memory.relinearized(&SolverSettings::RecycledCg(settings));
-        assert_eq!(memory.count(), 0);
-        let next = curved(seed + 100, 60, 0.15);
-        let mut with = Series::new(&next, settings);
-        with.memory = memory;
-        let mut without = Series::new(&next, settings);
-        for b in drifting(8, 60, 8, 0.3) {
-            let solved = with.solve(&b);
-            carried += solved.solve.report.products;
-            fresh += without.solve(&b).solve.report.products;
-            taken += u32::from(is_free(&solved));
-            beyond += u32::from(missed(&solved) > 0.1);
+        if series.solve(b).solve.report.termination != Termination::Unverified {
+            verified.push(k);
         }
     }
-    assert!(carried + 6 <= fresh, "{carried} products against {fresh}");
-    assert!(beyond * 20 <= taken, "{beyond} of {taken} beyond the tolerance");
+    let firsts: Vec<_> = verified.iter().filter(|k| *k % 8 == 0).collect();
+    assert_eq!(firsts, [&8, &24], "of four alternations of eight solves");
 }
 
 #[test]
