@@ -26,9 +26,9 @@ pub struct RecycledCgSettings {
 impl RecycledCgSettings {
     /// At most `capacity` ≥ 1 directions are kept, two vectors each; a full bank drops the oldest.
     ///
-    /// `verify_every` ≥ 1: where the last verified prediction met the tolerances, up to
-    /// `verify_every` − 1 solves in a row take their prediction without a product, half as many before
-    /// the first one with a new matrix; 1 verifies every solve.
+    /// `verify_every` ≥ 1: where the last verified prediction was well within the tolerances, the next
+    /// solves take theirs without a product. Of `verify_every` solves in a row at least one is verified;
+    /// the first with a new matrix is, where half of them were not; 1 verifies every solve.
     ///
     /// # Errors
     /// The setting that is out of its range.
@@ -43,11 +43,17 @@ impl RecycledCgSettings {
 
     /// The same, ending where one more step *without* its product is expected to meet the tolerances.
     ///
-    /// The step and what it gains are those that products have measured on earlier directions. Of
+    /// The step and what it gains are those that products have measured on earlier directions, or, before
+    /// the first, what this solve's own product lets expect. Of
     /// `verify_every` solves in a row at least one ends with a residual that a product has verified.
     #[must_use]
     pub fn extrapolating(self) -> Self {
         Self { extrapolates: true, ..self }
+    }
+
+    /// Whether it takes free steps.
+    pub fn extrapolates(&self) -> bool {
+        self.extrapolates
     }
 
     /// Directions that are kept at most.
@@ -101,6 +107,8 @@ pub struct RecycledCg {
     first_sq: Option<f32>,
     /// Whether it began with nothing kept.
     fresh: bool,
+    /// Whether a direction was dropped since it began: further ones are not conjugate to x.
+    dropped: bool,
     products: u16,
 }
 
@@ -152,13 +160,14 @@ struct Step {
 }
 
 /// What is expected of a free step, and of the next prediction, is this much worse than what was measured
-/// on another direction or right-hand side: a contraction differs from direction to direction by less (`docs/results/performance.md`).
+/// on another direction or right-hand side (`docs/decisions/0008-recycling.md`). A projection that holds
+/// all of b is exempt: its residual was not measured on another one.
 const CAUTION: f32 = 1.5;
 
 /// A residual has more of the steep directions than the right-hand side that it is left of: by this
 /// much is H assumed to be larger on it while no product has measured that. Two to two and a half times
 /// were seen (`docs/decisions/0008-recycling.md`).
-const PRIOR: f32 = 3.0;
+const PRIOR: f32 = 2.5;
 
 /// ‖p₀‖² below this share of ‖b‖²: what is left of b is mostly rounding, and no direction.
 const SPENT: f32 = 1e-6;
@@ -182,6 +191,7 @@ impl RecycledCg {
             rayleigh: Rayleigh::default(),
             first_sq: None,
             fresh: memory.count == 0,
+            dropped: false,
             products: 0,
         }
     }
@@ -448,6 +458,8 @@ impl RecycledCg {
         let capacity = self.settings.capacity;
         if self.memory.count < capacity {
             self.memory.count += 1;
+        } else {
+            self.dropped = true;
         }
         self.memory.next = if self.slot() + 1 < capacity { self.slot() + 1 } else { 0 };
         State::Norms(step)
@@ -495,20 +507,21 @@ impl RecycledCg {
         } else {
             scalars.copy_within(4..4 + count, 0);
             negate(scalars, count);
-            // At best: the next direction, about as long as r, changes x by as much again.
+            // Before the next direction is known: it is about as long as r.
             let stride = self.memory.stride;
             let correction_sq = 2.0 * (correction_sq + stride * stride * residual_sq);
             State::NextResidual { free: self.meets_tolerance(solution_sq, correction_sq) }
         }
     }
 
-    /// Whether a free step may be taken and is expected to meet the tolerances, ‖x‖² and ‖x − b‖² being
-    /// those after it.
+    /// Whether a free step may be taken and is expected to meet the tolerances at an x of this ‖x‖² and
+    /// ‖x − b‖².
     fn meets_tolerance(&self, solution_sq: f32, correction_sq: f32) -> bool {
-        if !self.settings.extrapolates || self.is_due() {
+        if !self.settings.extrapolates || self.dropped || self.is_due() {
             return false;
         }
-        let assumed = || self.first_sq.map(|first_sq| PRIOR * PRIOR * first_sq);
+        let first_sq = self.first_sq.filter(|first_sq| *first_sq >= 0.0);
+        let assumed = || first_sq.map(|first_sq| PRIOR * PRIOR * first_sq);
         let contraction_sq = self.memory.contraction_sq.or_else(assumed);
         let (Some(contraction_sq), Some(residual_sq)) = (contraction_sq, self.residual_sq) else {
             return false;

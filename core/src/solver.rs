@@ -95,7 +95,8 @@ pub struct SolverMemory {
     pub(crate) unverified: u8,
     /// Step length of the last residual's direction.
     pub(crate) stride: f32,
-    /// What a step of the stride before it would have left of ‖r‖².
+    /// What a step of the stride before it would have left of ‖r‖²: infinite where that was of no use,
+    /// `None` before the first.
     pub(crate) contraction_sq: Option<f32>,
     /// Whether the bank has been made ready for solves.
     pub(crate) prepared: bool,
@@ -128,7 +129,7 @@ impl SolverMemory {
     pub(crate) fn measure(&mut self, alpha: f32, remaining: impl Fn(f32) -> f32) {
         let contraction_sq = remaining(self.stride);
         let usable = contraction_sq.is_finite() && contraction_sq >= 0.0 && alpha > 0.0;
-        self.contraction_sq = usable.then_some(contraction_sq);
+        self.contraction_sq = Some(if usable { contraction_sq } else { f32::INFINITY });
         self.stride = if alpha > 0.0 { alpha } else { 1.0 };
     }
 

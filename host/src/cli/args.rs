@@ -49,6 +49,7 @@ const NETWORK: &[&str] = &["demo", "pretrain", "bench stage", "bench step", "pla
 const FRESH: &[&str] = &["demo", "pretrain"];
 const BILEVEL: &[&str] = &["demo", "align", "plan"];
 const SOLVES: &[&str] = &["demo", "align", "bench stage", "plan", "verify"];
+const PRODUCTS: &[&str] = &["demo", "align", "bench stage", "bench step", "plan", "verify"];
 const MEASURED: &[&str] = &["bench stage", "bench step", "plan", "verify"];
 
 /// Every such flag. `--batch` and its like mean the command's own stage.
@@ -81,8 +82,7 @@ const FLAGS: &[Flag] = &[
     flag(SOLVES, "recycle-capacity", "align.recycle_capacity", "N"),
     flag(SOLVES, "verify-every", "align.verify_every", "N"),
     flag(SOLVES, "curvature", "align.curvature", "NAME"),
-    flag(SOLVES, "recompute", "align.recompute", "BOOL"),
-    flag(&["bench step"], "recompute", "align.recompute", "BOOL"),
+    flag(PRODUCTS, "recompute", "align.recompute", "BOOL"),
     flag(SOLVES, "product-batch", "align.product_batch", "IMAGES"),
     flag(MEASURED, "batch", "align.batch", "IMAGES"),
     flag(&["bench stage", "plan", "verify"], "upper-batch", "align.upper_batch", "IMAGES"),

@@ -25,6 +25,18 @@ fn refusal(line: &str) -> (u8, String) {
 }
 
 #[test]
+fn a_switch_is_on_by_its_name_alone() {
+    for (flag, on) in [("", false), ("--recompute", true), ("--recompute=false", false)] {
+        for command in ["bench step", "bench stage"] {
+            assert_eq!(config(&format!("bissl {command} {flag} --quiet")).align.recompute, on);
+        }
+    }
+    let (code, text) = refusal("bissl bench step --recompute=yes");
+    assert_eq!(code, 2);
+    assert!(text.contains("--recompute") && text.contains("true or false"), "{text}");
+}
+
+#[test]
 fn the_grammar_is_consistent_and_every_flag_has_help() {
     args::grammar().debug_assert();
     for command in args::grammar().get_subcommands() {

@@ -204,7 +204,8 @@ pub const KEYS: &[Key] = &[
     key(
         "align.verify_every",
         Kind::Integer { min: 1, max: 255 },
-        "recycled-cg: of so many extrapolated solves one is verified by a product; 1 = every one",
+        "recycled-cg: of so many solves in a row one is verified by a product, and an alternation's \
+         first after half as many; 1 = every one",
     ),
     key("align.nystrom_rank", Kind::Integer { min: 1, max: 255 }, "k: sketches of nystrom"),
     key(

@@ -20,7 +20,7 @@ fn with_flag(key: &str, value: &str) -> Result<RunConfig, ConfigError> {
 
 #[test]
 fn presets_resolve_and_survive_their_own_text() {
-    for preset in [Preset::Default, Preset::Demo, Preset::Bench] {
+    for preset in Preset::NAMES.iter().map(|name| Preset::named(name).unwrap()) {
         let config = preset.config();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
@@ -243,7 +243,7 @@ fn differences_name_the_key_and_leave_out_what_changes_no_result() {
 
 #[test]
 fn settings_in_range_are_settings_of_the_core() {
-    for preset in [Preset::Default, Preset::Demo, Preset::Bench] {
+    for preset in Preset::NAMES.iter().map(|name| Preset::named(name).unwrap()) {
         let config = preset.config();
         assert_eq!(config.pretrain.descent(7).unwrap().steps(), 7 * config.pretrain.epochs);
         assert_eq!(config.warm_up.descent(7).unwrap().steps(), 7 * config.warm_up.epochs);

@@ -7,9 +7,10 @@ use thiserror::Error;
 use super::{Registers, upload};
 use crate::data::{DataError, Labelled, TwoViews};
 use crate::kernels::Kernels;
-use crate::network::loss::{CrossEntropy, Loss, NtXent};
+use crate::network::loss::{CrossEntropy, NtXent};
 use crate::network::{
-    Curvature, Gradients, Linearization, Network, Recompute, Tower, TowerParameters,
+    Curvature, Gradients, Linearization, LinearizationSettings, Network, Recompute, Tower,
+    TowerParameters,
 };
 
 /// What can fail while a request is performed.
@@ -81,9 +82,6 @@ impl<B: Kernels> Statistics<B> {
         }
     }
 }
-
-/// Parameters, views and loss of a linearisation.
-type Linearized<'n, B> = (TowerParameters<B>, Vec<Tensor<B, 4>>, Box<dyn Loss<B> + 'n>);
 
 /// Registers, networks and batches: what the core's training machines are driven with.
 pub struct Problem<'n, B: Kernels> {
@@ -169,19 +167,18 @@ impl<'n, B: Kernels> Problem<'n, B> {
     /// # Errors
     /// As [`LowerObjective::linearize`].
     pub fn linearize_with_gradient(&mut self, index: u32) -> Result<(), DriverError> {
-        let (parameters, views, loss) = self.linearized(index)?;
-        let (tower, curvature) = (self.pretext_tower(), self.curvature);
-        self.linearization =
-            Some(Linearization::with_gradient(tower, parameters, views, loss, curvature));
-        Ok(())
+        self.linearize_for(index, true)
     }
 
-    /// Where and on what the products of batch `index` are.
-    fn linearized(&mut self, index: u32) -> Result<Linearized<'n, B>, DriverError> {
+    fn linearize_for(&mut self, index: u32, with_gradient: bool) -> Result<(), DriverError> {
         let source = self.sources.product.as_ref().ok_or(DriverError::NoBatches("product"))?;
         let views = self.views(source(index)?);
         let parameters = self.parameters(Group::LowerBackbone, Group::PretextHead)?;
-        Ok((parameters, views, Box::new(self.loss())))
+        let (tower, loss) = (self.pretext_tower(), Box::new(self.loss()));
+        let (curvature, recompute) = (self.curvature, self.recompute);
+        let settings = LinearizationSettings { curvature, recompute, with_gradient };
+        self.linearization = Some(Linearization::new(tower, parameters, views, loss, settings));
+        Ok(())
     }
 
     /// H `direction` on the linearised batch, outside the registers.
@@ -350,10 +347,7 @@ impl<B: Kernels> LowerObjective for Problem<'_, B> {
     }
 
     fn linearize(&mut self, index: u32) -> Result<(), DriverError> {
-        let (parameters, views, loss) = self.linearized(index)?;
-        let (tower, how) = (self.pretext_tower(), (self.curvature, self.recompute));
-        self.linearization = Some(Linearization::recomputing(tower, parameters, views, loss, how));
-        Ok(())
+        self.linearize_for(index, false)
     }
 
     fn product(&mut self, src: Register, dst: Register) -> Result<(), DriverError> {

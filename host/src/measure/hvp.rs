@@ -16,7 +16,9 @@ use crate::config::{BackendName, ConfigError, CurvatureName};
 use crate::driver::upload_wide;
 use crate::kernels::{Kernels, read};
 use crate::network::loss::NtXent;
-use crate::network::{Linearization, ParameterTable, Tower, TowerParameters};
+use crate::network::{
+    Linearization, LinearizationSettings, ParameterTable, Tower, TowerParameters,
+};
 use crate::run::{
     Precision, RealTensor, RealTensors, RunError, read_real_tensors, write_real_tensors,
 };
@@ -259,7 +261,8 @@ impl Products {
         let views = views.map(|values| upload_wide::<B, 4>(values, shape, device)).to_vec();
         let loss = NtXent { temperature: job.temperature };
         let curvature = curvature(job.curvature);
-        let at = Linearization::with_gradient(tower, parameters, views, Box::new(loss), curvature);
+        let settings = LinearizationSettings { with_gradient: true, ..curvature.into() };
+        let at = Linearization::new(tower, parameters, views, Box::new(loss), settings);
         Self {
             loss: at.value(),
             gradient: read(at.gradient().expect("made with it").clone()),

@@ -12,7 +12,9 @@ use crate::config::RunConfig;
 use crate::driver::upload;
 use crate::kernels::{Kernels, Tensor, profile};
 use crate::network::loss::NtXent;
-use crate::network::{Curvature, Linearization, Network, Tower, TowerParameters};
+use crate::network::{
+    Curvature, Linearization, LinearizationSettings, Network, Tower, TowerParameters,
+};
 use crate::stage::align::recompute;
 use crate::stage::state::{architecture, networks};
 
@@ -173,8 +175,9 @@ pub(super) fn measure<B: Kernels>(
     let gradient_s = median(&gradients);
     let linearize = |curvature| {
         let (parameters, views) = (parameters.clone(), views.clone());
-        let how = (curvature, recompute(&config.align));
-        Linearization::recomputing(tower, parameters, views, Box::new(loss), how)
+        let recompute = recompute(&config.align);
+        let settings = LinearizationSettings { curvature, recompute, with_gradient: false };
+        Linearization::new(tower, parameters, views, Box::new(loss), settings)
     };
     let products = |curvature| {
         let (bytes, (linearization_s, times)) = memory::peak_of(|| {

@@ -27,6 +27,23 @@ pub enum Recompute {
     Cotangents,
 }
 
+/// What a linearisation is for; a [`Curvature`] alone keeps all that its products can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearizationSettings {
+    /// The operator of the products.
+    pub curvature: Curvature,
+    /// What they compute anew.
+    pub recompute: Recompute,
+    /// Whether the gradient, which products do not need, is computed as well.
+    pub with_gradient: bool,
+}
+
+impl From<Curvature> for LinearizationSettings {
+    fn from(curvature: Curvature) -> Self {
+        Self { curvature, recompute: Recompute::Nothing, with_gradient: false }
+    }
+}
+
 /// The values and first-order cotangents of one batch.
 ///
 /// A product then costs the tangent work alone. Memory: the activations of a gradient, for the
@@ -61,46 +78,15 @@ enum FirstOrder<B: Kernels> {
 }
 
 impl<'a, B: Kernels> Linearization<'a, B> {
-    /// Linearises `loss` at `parameters` on `views`, keeping all that a product can use.
+    /// Linearises `loss` at `parameters` on `views`.
     pub fn new(
         tower: Tower<'a>,
         parameters: TowerParameters<B>,
         views: Vec<Tensor<B, 4>>,
         loss: Box<dyn Loss<B> + 'a>,
-        curvature: Curvature,
+        settings: impl Into<LinearizationSettings>,
     ) -> Self {
-        Self::build(tower, parameters, views, loss, (curvature, Recompute::Nothing, false))
-    }
-
-    /// The same, keeping less of what a product can compute again.
-    pub fn recomputing(
-        tower: Tower<'a>,
-        parameters: TowerParameters<B>,
-        views: Vec<Tensor<B, 4>>,
-        loss: Box<dyn Loss<B> + 'a>,
-        (curvature, recompute): (Curvature, Recompute),
-    ) -> Self {
-        Self::build(tower, parameters, views, loss, (curvature, recompute, false))
-    }
-
-    /// The same as [`Linearization::new`], with the gradient that products do not need.
-    pub fn with_gradient(
-        tower: Tower<'a>,
-        parameters: TowerParameters<B>,
-        views: Vec<Tensor<B, 4>>,
-        loss: Box<dyn Loss<B> + 'a>,
-        curvature: Curvature,
-    ) -> Self {
-        Self::build(tower, parameters, views, loss, (curvature, Recompute::Nothing, true))
-    }
-
-    fn build(
-        tower: Tower<'a>,
-        parameters: TowerParameters<B>,
-        views: Vec<Tensor<B, 4>>,
-        loss: Box<dyn Loss<B> + 'a>,
-        (curvature, recompute, with_gradient): (Curvature, Recompute, bool),
-    ) -> Self {
+        let LinearizationSettings { curvature, recompute, with_gradient } = settings.into();
         let views: Vec<_> = views.into_iter().map(|x| tower.view(&parameters, x)).collect();
         let outputs: Vec<_> = views.iter().map(|view| view.output.clone()).collect();
         let (value, bars) = value_and_gradient(loss.as_ref(), &outputs);
@@ -135,8 +121,7 @@ impl<'a, B: Kernels> Linearization<'a, B> {
         self.value
     }
 
-    /// Its gradient with respect to the backbone; `None` unless it was made
-    /// [with it](Linearization::with_gradient).
+    /// Its gradient with respect to the backbone, if it was asked for.
     pub fn gradient(&self) -> Option<&Tensor<B, 1>> {
         self.gradient.as_ref()
     }

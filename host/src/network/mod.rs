@@ -24,7 +24,7 @@ pub use batch_norm::{BatchNorm, EPSILON};
 pub use conv::Conv;
 pub use layer::{Cotangents, Direction, Layer, Saved};
 pub use linear::Linear;
-pub use linearization::{Curvature, Linearization, Recompute};
+pub use linearization::{Curvature, Linearization, LinearizationSettings, Recompute};
 pub use parameters::{Init, ParameterTable, Segment};
 pub use pool::{AveragePool, MaxPool};
 pub use relu::Relu;

@@ -1,6 +1,7 @@
 //! The convolution kernels against seven nested loops, at any stride and padding.
 
 use bissl::kernels::{ConvShape, Kernels};
+use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
 use crate::support::{dot, error, norm, random, tensor, values};
@@ -78,6 +79,25 @@ pub(crate) fn shapes() -> Vec<ConvShape> {
             }
         }
     }
+    // More channels than a block of the weight's gradient, a row longer than a tile of columns, and an
+    // image of several tiles.
+    let wide = |batch, channels_in, (height, width), stride| ConvShape {
+        batch,
+        channels_in,
+        channels_out: 3,
+        height,
+        width,
+        kernel: 3,
+        stride,
+        padding: 1,
+    };
+    shapes.extend([
+        wide(5, 65, (3, 4), 1),
+        wide(2, 130, (4, 3), 2),
+        wide(1, 2, (3, 300), 1),
+        wide(2, 2, (5, 301), 2),
+        wide(3, 2, (40, 17), 1),
+    ]);
     shapes
 }
 
@@ -116,6 +136,30 @@ fn convolution_is_its_definition_and_its_gradients_are_the_adjoints() {
         let size = norm(&values(&y_bar)) * norm(&moved);
         assert!((x_bar - pairing).abs() <= 10.0 * tolerance * size, "{s:?}: input");
         assert!((w_bar - pairing).abs() <= 10.0 * tolerance * size, "{s:?}: weight");
+    }
+}
+
+#[test]
+fn a_sum_of_terms_is_the_sum_of_its_terms() {
+    let tolerance = precision::<B>().equal;
+    for s in shapes().into_iter().filter(|s| s.kernel == 3) {
+        let x =
+            [1, 2].map(|seed| random::<B, 4>(seed, [s.batch, s.channels_in, s.height, s.width]));
+        let w = [3, 4]
+            .map(|seed| random::<B, 4>(seed, [s.channels_out, s.channels_in, s.kernel, s.kernel]));
+        let y_bar = [5, 6].map(|seed| random::<B, 4>(seed, s.output()));
+        type Pass = fn(&ConvShape, &[(&Tensor<B, 4>, &Tensor<B, 4>)]) -> Tensor<B, 4>;
+        let passes: [(&str, Pass, [_; 2]); 3] = [
+            ("output", B::conv, [(&x[0], &w[0]), (&x[1], &w[1])]),
+            ("input", B::conv_input, [(&w[0], &y_bar[0]), (&w[1], &y_bar[1])]),
+            ("weight", B::conv_weight, [(&x[0], &y_bar[0]), (&x[1], &y_bar[1])]),
+        ];
+        for (name, pass, terms) in passes {
+            let apart = terms.map(|term| values(&pass(&s, &[term])));
+            let expected: Vec<f64> = apart[0].iter().zip(&apart[1]).map(|(a, b)| a + b).collect();
+            let found = error(&values(&pass(&s, &terms)), &expected);
+            assert!(found <= tolerance, "{s:?}: {name}: {found:e}");
+        }
     }
 }
 

@@ -106,19 +106,20 @@ fn gauss_newton_is_the_hessian_of_a_model_linear_in_its_parameters() {
 
 #[test]
 fn recomputed_cotangents_and_a_missing_gradient_change_no_bit() {
-    use bissl::network::Recompute;
     use bissl::network::loss::NtXent;
+    use bissl::network::{LinearizationSettings, Recompute};
     for (seed, case) in cases() {
         let v = case.direction(seed + 3);
         for curvature in BOTH {
             let expected = case.linearize(curvature);
             for recompute in [Recompute::Nothing, Recompute::Cotangents] {
-                let at = Linearization::recomputing(
+                let settings = LinearizationSettings { curvature, recompute, with_gradient: false };
+                let at = Linearization::new(
                     case.tower(),
                     case.parameters.clone(),
                     case.views.clone(),
                     Box::new(NtXent { temperature: crate::support::TEMPERATURE }),
-                    (curvature, recompute),
+                    settings,
                 );
                 assert!(at.gradient().is_none());
                 assert_eq!(at.value(), expected.value(), "{curvature:?}, seed {seed}");

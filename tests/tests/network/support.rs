@@ -123,6 +123,7 @@ impl<B: Kernels> Case<B> {
         curvature: Curvature,
     ) -> Linearization<'a, B> {
         let (parameters, views) = (self.parameters.clone(), self.views.clone());
-        Linearization::with_gradient(self.tower(), parameters, views, loss, curvature)
+        let settings = LinearizationSettings { with_gradient: true, ..curvature.into() };
+        Linearization::new(self.tower(), parameters, views, loss, settings)
     }
 }

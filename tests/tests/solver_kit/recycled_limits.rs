@@ -1,6 +1,6 @@
 //! `recycled-cg` where it is short of room, of curvature, of directions, or of finite numbers.
 
-use bissl_core::{Bank, Register, Termination};
+use bissl_core::{Bank, CgSettings, RecycledCgSettings, Register, Termination};
 
 use crate::laws;
 use crate::matrix::{Matrix, add, distance, dot, draws, gaussian, norm, scale};
@@ -52,6 +52,28 @@ fn the_alignment_counts_what_was_dropped() {
             }
         }
     }
+}
+
+/// Once a direction was dropped the next one is not conjugate to x, and without a product nothing says by
+/// how much: no step along it is taken.
+#[test]
+fn after_a_direction_was_dropped_no_step_is_free() {
+    let stop = CgSettings::new(0.0, 9).unwrap().with_correction_tolerance(0.2).unwrap();
+    let mut free = 0;
+    for seed in 0..8 {
+        for (top, capacity) in [(0.2, 1), (0.5, 1), (0.5, 2), (2.0, 3)] {
+            let settings = RecycledCgSettings::new(stop, capacity, 9).unwrap().extrapolating();
+            let mut series = Series::new(&curved(seed, 20, top), settings);
+            for b in drifting(seed, 20, 8, 0.5) {
+                let solved = series.solve(&b);
+                laws::report_describes_alignment(&solved.system, &solved.solve).unwrap();
+                let report = &solved.solve.report;
+                let unverified = report.termination == Termination::Unverified;
+                free += u32::from(unverified && report.products > 0);
+            }
+        }
+    }
+    assert!(free > 0, "no step was free before anything was dropped either");
 }
 
 /// One direction of memory is all that conjugate gradients need.

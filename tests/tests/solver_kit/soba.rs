@@ -186,7 +186,7 @@ fn a_solve_that_is_not_finite_drops_what_was_kept() {
 }
 
 #[test]
-fn only_its_vector_outlives_a_linearisation() {
+fn only_its_memory_outlives_a_linearisation() {
     let soba = SolverSettings::Soba(SobaSettings::new(0.5).unwrap());
     let stop = CgSettings::new(0.0, 2).unwrap();
     let recycled = SolverSettings::RecycledCg(RecycledCgSettings::new(stop, 3, 1).unwrap());
@@ -198,6 +198,7 @@ fn only_its_vector_outlives_a_linearisation() {
         let kept = solver.memory().relinearized(&settings);
         assert_eq!(kept.count(), count);
         assert_eq!(kept == solver.memory(), count > 0);
+        assert_eq!(kept == SolverMemory::default(), count == 0);
     }
 }
 

@@ -20,6 +20,9 @@ use crate::kernels::{ConvShape, Real};
 
 /// Columns of a tile, within the limits of whole rows and whole images.
 const COLUMNS: usize = 256;
+/// Groups of images that a batch is cut into at least, where it has as many: a small batch of small images
+/// would otherwise be the work of one thread.
+const GROUPS_MIN: usize = 4;
 /// Tasks that the weight gradient is cut into, whatever the number of threads: blocks of input channels,
 /// and only then parts of the batch, each of which needs a sum of its own.
 const WEIGHT_TASKS: usize = 8;
@@ -67,7 +70,8 @@ impl ConvShape {
 
     /// Images of a tile.
     fn group(&self) -> usize {
-        COLUMNS.div_ceil(self.pixels_out()).min(self.batch).max(1)
+        let shared = self.batch.div_ceil(GROUPS_MIN);
+        COLUMNS.div_ceil(self.pixels_out()).min(shared).max(1)
     }
 
     /// Output rows of the tiles that an image is cut into.
@@ -307,6 +311,7 @@ fn with_rows<T: Real, R>(
     if y.len() == s.image_out() {
         return f(&y[rows.offset()..], tile_of_image(s.channels_out, s.pixels_out(), rows));
     }
+    debug_assert_eq!(rows.pixels(), s.pixels_out(), "several images make one tile");
     with_scratch("rows", y.len(), |matrix: &mut [T]| {
         gather_rows(y, matrix, s.channels_out, s.pixels_out());
         f(matrix, Layout::dense(s.channels_out, matrix.len() / s.channels_out))
@@ -334,7 +339,11 @@ fn into(term: usize) -> Into {
 
 /// `y = Σ w ∗ x` over the terms `(x, w)`. `x`: `[batch, channels_in, height, width]`,
 /// `w`: `[channels_out, channels_in, k, k]`.
+///
+/// # Panics
+/// Without a term.
 pub fn forward<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
+    assert!(!terms.is_empty(), "a sum has a term");
     let weights = Layout::dense(s.channels_out, s.depth());
     let group = s.group();
     let tiles_of_group = |(index, y): (usize, &mut [MaybeUninit<T>])| {
@@ -363,7 +372,11 @@ pub fn forward<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
 }
 
 /// Gradient with respect to the input, summed over the terms `(w, dy)`, `dy` of the output's shape.
+///
+/// # Panics
+/// Without a term.
 pub fn input_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
+    assert!(!terms.is_empty(), "a sum has a term");
     let weights = Layout::dense(s.channels_out, s.depth()).transposed();
     let group = s.group();
     let tiles_of_group = |(index, dx): (usize, &mut [MaybeUninit<T>])| {
@@ -397,7 +410,11 @@ pub fn input_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> 
 ///
 /// Blocks of input channels and parts of the batch are computed apart, each in the order of its images,
 /// and the parts are added in order.
+///
+/// # Panics
+/// Without a term.
 pub fn weight_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
+    assert!(!terms.is_empty(), "a sum has a term");
     let group = s.group();
     let blocks = s.channels_in.div_ceil(WEIGHT_CHANNELS);
     let parts = (WEIGHT_TASKS / blocks).clamp(1, s.batch.div_ceil(group));

@@ -9,7 +9,9 @@ use crate::config::RunConfig;
 use crate::driver::upload;
 use crate::kernels::{Kernels, read};
 use crate::network::loss::NtXent;
-use crate::network::{Curvature, Linearization, Network, Stem, Tower, TowerParameters};
+use crate::network::{
+    Curvature, Linearization, LinearizationSettings, Network, Stem, Tower, TowerParameters,
+};
 use crate::stage::state::networks;
 
 /// Channels of the first stage; the configuration allows no fewer.
@@ -90,12 +92,13 @@ struct Found {
 fn found<B: Kernels>(tower: Tower<'_>, point: &Point, loss: NtXent, device: &B::Device) -> Found {
     let flat = |values: &[f32]| upload::<B, 1>(values.to_vec(), [values.len()], device);
     let direction = flat(&point.direction);
-    let linearize = |curvature| {
+    let linearize = |curvature: Curvature| {
         let parameters =
             TowerParameters { backbone: flat(&point.theta), head: flat(&point.projector) };
         let views =
             point.views.iter().map(|view| upload(view.clone(), point.dims, device)).collect();
-        Linearization::<B>::with_gradient(tower, parameters, views, Box::new(loss), curvature)
+        let settings = LinearizationSettings { with_gradient: true, ..curvature.into() };
+        Linearization::<B>::new(tower, parameters, views, Box::new(loss), settings)
     };
     let at = linearize(Curvature::Hessian);
     let hessian = read(at.product(&direction));

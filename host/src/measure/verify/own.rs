@@ -52,6 +52,8 @@ pub(super) fn reduced(config: &RunConfig, checks: &mut Checks) -> RunConfig {
     let gradients = align.mfac_gradients().min(align.lower_steps as usize);
     align.mfac_gradients = Some(gradients);
     align.alternations = 1;
+    // The last solve has to tell a residual.
+    align.verify_every = 1;
     (align.lower.warm_up_steps, align.upper.warm_up_steps) = (0, 0);
     // The request of the direct gradient is where x is looked at.
     if align.direct_weight == 0.0 {
