@@ -164,10 +164,10 @@ struct Step {
 /// all of b is exempt: its residual was not measured on another one.
 const CAUTION: f32 = 1.5;
 
-/// A residual has more of the steep directions than the right-hand side that it is left of: by this
-/// much is H assumed to be larger on it while no product has measured that. Two to two and a half times
-/// were seen (`docs/decisions/0008-recycling.md`).
-const PRIOR: f32 = 2.5;
+/// A residual has more of the steep directions than the right-hand side that it is left of: by this much,
+/// times `CAUTION`, is H assumed to be larger on it while no product has measured that. 2.2 to 2.4 were
+/// seen (`docs/decisions/0008-recycling.md`).
+const PRIOR: f32 = 2.0;
 
 /// ‖p₀‖² below this share of ‖b‖²: what is left of b is mostly rounding, and no direction.
 const SPENT: f32 = 1e-6;

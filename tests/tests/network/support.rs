@@ -3,8 +3,8 @@
 use bissl::kernels::{Kernels, Real};
 use bissl::network::loss::{Loss, NtXent};
 use bissl::network::{
-    BackboneSettings, Curvature, Linearization, Network, Tower, TowerParameters, backbone,
-    mlp_head, output_width,
+    BackboneSettings, Curvature, Linearization, LinearizationSettings, Network, Tower,
+    TowerParameters, backbone, mlp_head, output_width,
 };
 use bissl_core::Stream;
 use burn_backend::TensorData;
