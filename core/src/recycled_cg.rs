@@ -44,8 +44,8 @@ impl RecycledCgSettings {
     /// The same, ending where one more step *without* its product is expected to meet the tolerances.
     ///
     /// The step and what it gains are those that products have measured on earlier directions, or, before
-    /// the first, what this solve's own product lets expect. Of
-    /// `verify_every` solves in a row at least one ends with a residual that a product has verified.
+    /// the first, what this solve's own product lets expect. Of `verify_every` solves in a row at least
+    /// one ends with a residual that a product has verified.
     #[must_use]
     pub fn extrapolating(self) -> Self {
         Self { extrapolates: true, ..self }
@@ -87,9 +87,9 @@ impl RecycledCgSettings {
 /// *free step*: the next direction p is known without a product, and along it A is nearly the identity,
 /// so `x + σ p` with the step length σ of the direction before leaves the residual
 /// `‖r − σ A p‖ = c ‖r‖`. σ and the contraction c are measured by every product with a residual's
-/// direction; until the first one, σ is 1 and c is taken for `PRIOR` times what this solve's first product has shown,
-/// `‖r₀ − A p₀‖/‖p₀‖`. Where `CAUTION · c ‖r‖` meets the tolerances, x is extrapolated and reported as
-/// unverified. For ‖H‖/(λ+δ) = 0.3 a free step gains as much as a product does.
+/// direction; until the first one, σ is 1 and c is taken for `PRIOR` times what this solve's first product
+/// has shown, `‖r₀ − A p₀‖/‖p₀‖`. Where `CAUTION · c ‖r‖` meets the tolerances, x is extrapolated and
+/// reported as unverified. For ‖H‖/(λ+δ) = 0.3 a free step gains as much as a product does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -165,9 +165,9 @@ struct Step {
 const CAUTION: f32 = 1.5;
 
 /// A residual has more of the steep directions than the right-hand side that it is left of: by this much,
-/// times `CAUTION`, is H assumed to be larger on it while no product has measured that. 2.2 to 2.4 were
-/// seen (`docs/decisions/0008-recycling.md`).
-const PRIOR: f32 = 2.0;
+/// times `CAUTION`, is H assumed to be larger on it while no product has measured that
+/// (`docs/decisions/0008-recycling.md`).
+const PRIOR: f32 = 2.5;
 
 /// ‖p₀‖² below this share of ‖b‖²: what is left of b is mostly rounding, and no direction.
 const SPENT: f32 = 1e-6;
