@@ -323,6 +323,10 @@ names! {
         ResnetSmall = "resnet-small",
         /// He et al. (2016).
         Resnet18 = "resnet18",
+        /// The same, deeper.
+        Resnet34 = "resnet34",
+        /// Of bottleneck blocks, strided in the 3×3 convolution.
+        Resnet50 = "resnet50",
     }
 }
 

@@ -99,6 +99,19 @@ fn first_stage(
     Ok((hints.width.unwrap_or(width), hints.stem.unwrap_or(stem)))
 }
 
+/// The family that the names of a backbone's tensors tell.
+fn by_names(backbone: &RealTensors) -> Architecture {
+    if !backbone.keys().any(|name| name.starts_with("layer4.")) {
+        Architecture::ResnetSmall
+    } else if backbone.contains_key("layer1.0.conv3.weight") {
+        Architecture::Resnet50
+    } else if backbone.contains_key("layer1.2.conv1.weight") {
+        Architecture::Resnet34
+    } else {
+        Architecture::Resnet18
+    }
+}
+
 /// The projector's widths: the rows of its linear layers, every third of a `Sequential`.
 fn projector_widths(path: &Path, projector: &RealTensors) -> Result<Vec<usize>, RunError> {
     let mut widths = Vec::new();
@@ -171,10 +184,8 @@ impl State {
         let (backbone, mut projector) = divide(path, tensors)?;
         projector.retain(|name, _| !is_beside(name));
         let (width, stem) = first_stage(path, &backbone, hints)?;
-        let deep = backbone.keys().any(|name| name.starts_with("layer4."));
-        let by_depth = if deep { Architecture::Resnet18 } else { Architecture::ResnetSmall };
         let network = NetworkSettings {
-            architecture: hints.architecture.unwrap_or(by_depth),
+            architecture: hints.architecture.unwrap_or_else(|| by_names(&backbone)),
             width,
             stem,
             projector: projector_widths(path, &projector)?,

@@ -10,6 +10,7 @@ pub mod layer;
 pub mod loss;
 
 mod batch_norm;
+mod block;
 mod conv;
 mod linear;
 mod linearization;

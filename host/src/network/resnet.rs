@@ -2,6 +2,7 @@
 
 use super::Init;
 use super::batch_norm::BatchNorm;
+use super::block::Block;
 use super::conv::Conv;
 use super::linear::Linear;
 use super::pool::{AveragePool, MaxPool};
@@ -15,6 +16,10 @@ pub enum Architecture {
     ResNetSmall,
     /// Four stages of two basic blocks, widths w, 2w, 4w, 8w; w = 64 is ResNet-18.
     ResNet18,
+    /// The same stages of 3, 4, 6 and 3 basic blocks; w = 64 is ResNet-34.
+    ResNet34,
+    /// The same numbers of bottleneck blocks, widths 4w, 8w, 16w, 32w; w = 64 is ResNet-50.
+    ResNet50,
 }
 
 /// What stands before the first stage.
@@ -33,7 +38,7 @@ pub enum Stem {
 pub struct BackboneSettings {
     /// Stages and blocks.
     pub architecture: Architecture,
-    /// Channels of the first stage, at least 1.
+    /// Channels of the stem and of the first stage's 3×3 convolutions, at least 1.
     pub width: usize,
     /// What stands before it.
     pub stem: Stem,
@@ -44,13 +49,22 @@ impl Architecture {
         match self {
             Self::ResNetSmall => &[1, 1, 1],
             Self::ResNet18 => &[2, 2, 2, 2],
+            Self::ResNet34 | Self::ResNet50 => &[3, 4, 6, 3],
+        }
+    }
+
+    fn block(self) -> Block {
+        match self {
+            Self::ResNetSmall | Self::ResNet18 | Self::ResNet34 => Block::Basic,
+            Self::ResNet50 => Block::Bottleneck,
         }
     }
 }
 
 /// Features of a backbone's output.
 pub fn output_width(settings: BackboneSettings) -> usize {
-    settings.width << (settings.architecture.blocks().len() - 1)
+    let BackboneSettings { architecture, width, stem: _ } = settings;
+    (width << (architecture.blocks().len() - 1)) * architecture.block().expansion()
 }
 
 /// The backbone: `[batch, 3, h, w]` to `[batch, features, 1, 1]`.
@@ -58,16 +72,16 @@ pub fn output_width(settings: BackboneSettings) -> usize {
 /// Every block's last γ starts at 0, so that the network starts as a shallow one (Goyal et al. 2017).
 pub fn backbone(settings: BackboneSettings) -> Network {
     let BackboneSettings { architecture, width, stem } = settings;
+    let kind = architecture.block();
     Network::build(|builder| {
         let mut nodes = builder.stem(stem, width);
         let mut channels = width;
         for (stage, blocks) in architecture.blocks().iter().enumerate() {
             for block in 0..*blocks {
                 let stride = if block == 0 && stage > 0 { 2 } else { 1 };
-                let out = width << stage;
                 let name = format!("layer{}.{block}", stage + 1);
-                nodes.extend(builder.basic_block(&name, channels, out, stride));
-                channels = out;
+                nodes.extend(builder.block(kind, &name, channels, width << stage, stride));
+                channels = (width << stage) * kind.expansion();
             }
         }
         nodes.push(builder.layer(Kind::AveragePool(AveragePool)));
@@ -106,12 +120,19 @@ pub fn classifier(features: usize, classes: usize) -> Network {
 }
 
 impl Builder<'_> {
-    fn conv(&mut self, name: &str, from: usize, to: usize, kernel: usize, stride: usize) -> Node {
+    pub(super) fn conv(
+        &mut self,
+        name: &str,
+        from: usize,
+        to: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> Node {
         let conv = Conv::new(self.parameters, name, (from, to), kernel, stride);
         self.layer(Kind::Conv(conv))
     }
 
-    fn norm(&mut self, name: &str, channels: usize, gamma: Init) -> Node {
+    pub(super) fn norm(&mut self, name: &str, channels: usize, gamma: Init) -> Node {
         let norm = BatchNorm::new(self.parameters, self.statistics, name, channels, gamma);
         self.layer(Kind::BatchNorm(norm))
     }
@@ -132,21 +153,5 @@ impl Builder<'_> {
             nodes.push(self.layer(Kind::MaxPool(pool)));
         }
         nodes
-    }
-
-    fn basic_block(&mut self, name: &str, from: usize, to: usize, stride: usize) -> [Node; 2] {
-        let main = vec![
-            self.conv(&format!("{name}.conv1"), from, to, 3, stride),
-            self.norm(&format!("{name}.bn1"), to, Init::One),
-            self.layer(Kind::Relu(Relu)),
-            self.conv(&format!("{name}.conv2"), to, to, 3, 1),
-            self.norm(&format!("{name}.bn2"), to, Init::Zero),
-        ];
-        let mut shortcut = Vec::new();
-        if stride != 1 || from != to {
-            shortcut.push(self.conv(&format!("{name}.downsample.0"), from, to, 1, stride));
-            shortcut.push(self.norm(&format!("{name}.downsample.1"), to, Init::One));
-        }
-        [Node::Residual { main, shortcut }, self.layer(Kind::Relu(Relu))]
     }
 }

@@ -39,6 +39,8 @@ pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
         architecture: match config.network.architecture {
             config::Architecture::ResnetSmall => Architecture::ResNetSmall,
             config::Architecture::Resnet18 => Architecture::ResNet18,
+            config::Architecture::Resnet34 => Architecture::ResNet34,
+            config::Architecture::Resnet50 => Architecture::ResNet50,
         },
         width: config.network.width,
         stem: match config.network.stem {

@@ -124,15 +124,22 @@ impl<B: Kernels> Weights<'_, B> {
         let stages = match settings.architecture {
             Architecture::ResNetSmall => vec![1, 1, 1],
             Architecture::ResNet18 => vec![2, 2, 2, 2],
+            Architecture::ResNet34 | Architecture::ResNet50 => vec![3, 4, 6, 3],
         };
+        let bottleneck = settings.architecture == Architecture::ResNet50;
         for (stage, blocks) in stages.into_iter().enumerate() {
             for block in 0..blocks {
                 let name = format!("layer{}.{block}", stage + 1);
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                let y = self.conv(&format!("{name}.conv1"), x.clone(), stride);
+                let (first, second) = if bottleneck { (1, stride) } else { (stride, 1) };
+                let y = self.conv(&format!("{name}.conv1"), x.clone(), first);
                 let y = self.batch_norm(&format!("{name}.bn1"), y).relu();
-                let y = self.conv(&format!("{name}.conv2"), y, 1);
-                let y = self.batch_norm(&format!("{name}.bn2"), y);
+                let y = self.conv(&format!("{name}.conv2"), y, second);
+                let mut y = self.batch_norm(&format!("{name}.bn2"), y);
+                if bottleneck {
+                    y = self.conv(&format!("{name}.conv3"), y.relu(), 1);
+                    y = self.batch_norm(&format!("{name}.bn3"), y);
+                }
                 let down = format!("{name}.downsample");
                 if self.find(&format!("{down}.0.weight")).is_some() {
                     x = self.conv(&format!("{down}.0"), x, stride);

@@ -114,18 +114,26 @@ fn normalized(tape: &mut Tape<'_>, table: &ParameterTable, x: Var, name: &str) -
     tape.norm(x, &part("weight"), &part("bias"))
 }
 
+/// A basic or a bottleneck block: its first 3×3 convolution is the strided one.
 fn residual(tape: &mut Tape<'_>, table: &ParameterTable, x: Var, name: &str, stride: usize) -> Var {
-    let weight = |part: &str| named(table, &format!("{name}.{part}.weight"));
-    let mut main = tape.conv(x, &weight("conv1"), stride);
-    main = normalized(tape, table, main, &format!("{name}.bn1"));
-    main = tape.relu(main);
-    main = tape.conv(main, &weight("conv2"), 1);
-    main = normalized(tape, table, main, &format!("{name}.bn2"));
-    let shortcut = if find(table, &format!("{name}.downsample.0.weight")).is_some() {
-        let projected = tape.conv(x, &weight("downsample.0"), stride);
-        normalized(tape, table, projected, &format!("{name}.downsample.1"))
-    } else {
-        x
+    let weight = |part: &str| find(table, &format!("{name}.{part}.weight"));
+    let mut main = x;
+    let mut left = stride;
+    for number in 1.. {
+        let Some(conv) = weight(&format!("conv{number}")) else { break };
+        if number > 1 {
+            main = tape.relu(main);
+        }
+        let own = if conv.shape[2] == 3 { std::mem::replace(&mut left, 1) } else { 1 };
+        main = tape.conv(main, conv, own);
+        main = normalized(tape, table, main, &format!("{name}.bn{number}"));
+    }
+    let shortcut = match weight("downsample.0") {
+        Some(conv) => {
+            let projected = tape.conv(x, conv, stride);
+            normalized(tape, table, projected, &format!("{name}.downsample.1"))
+        }
+        None => x,
     };
     let sum = tape.add(main, shortcut);
     tape.relu(sum)
