@@ -6,6 +6,7 @@ use toml::de::{DeTable, DeValue};
 use super::layers::Places;
 use super::schema::{AUGMENT, Interval, OPTIMIZERS};
 use super::{ConfigError, CurvatureName, KEYS, Key, Kind, RunConfig, SolverName};
+use crate::data::Format;
 
 /// Refuses unknown keys, wrong types and values out of range.
 pub(super) fn keys(tree: &DeTable<'_>, places: &Places<'_>) -> Result<(), ConfigError> {
@@ -201,6 +202,17 @@ pub(super) fn relations(
         let (place, found) = (places.place(span), value.to_string());
         Err(ConfigError::Invalid { place, key: key.to_owned(), found, expected })
     };
+    for (section, path, format) in [
+        ("pretext", &config.data.pretext.path, config.data.pretext.format),
+        ("downstream", &config.data.downstream.path, config.data.downstream.format),
+    ] {
+        if path.starts_with("embedded:") && format != Format::Auto {
+            let key = format!("data.{section}.format");
+            let place = places.place(find(tree, &key).map_or(0..0, Spanned::span));
+            let (found, expected) = (format.to_string(), format!("auto, as {path} has its own"));
+            return Err(ConfigError::Invalid { place, key, found, expected });
+        }
+    }
     let (pretrain, align) = (&config.pretrain, &config.align);
     at_most(
         "pretrain.warm_up_epochs",

@@ -32,6 +32,16 @@ impl Number for f32 {
     }
 }
 
+impl Number for f64 {
+    fn from_i64(value: i64) -> Option<Self> {
+        Some(value as f64)
+    }
+
+    fn from_f64(value: f64) -> Option<Self> {
+        Some(value)
+    }
+}
+
 pub(crate) fn serialize<N: Number, S: Serializer>(
     value: &Option<N>,
     serializer: S,

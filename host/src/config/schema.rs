@@ -1,6 +1,7 @@
 //! Every key of a configuration: its type, its range and what it means.
 
 use super::settings::{Architecture, BackendName, Choice, CurvatureName, SolverName, Stem};
+use crate::data::Format;
 
 /// One key.
 #[derive(Clone, Copy, Debug)]
@@ -118,19 +119,42 @@ pub const KEYS: &[Key] = &[
     key("from", Kind::Folder, "run or checkpoint to start from; \"none\" = initial weights"),
     key("backend", Kind::Name(BackendName::NAMES), "what computes"),
     key("threads", Kind::Integer { min: 0, max: 4096 }, "CPU threads; 0 = one for each core"),
-    key("data.pretext.path", Kind::Data(EMBEDDED), "unlabelled images"),
+    key(
+        "data.pretext.path",
+        Kind::Data(EMBEDDED),
+        "unlabelled images, or a data set's training images",
+    ),
+    key(
+        "data.pretext.format",
+        Kind::Name(Format::NAMES),
+        "what lies there; auto = told from the files",
+    ),
     key(
         "data.pretext.bad_image_limit",
         SHARE,
         "share of unreadable images left out before it is an error",
     ),
-    key("data.downstream.path", Kind::Data(EMBEDDED), "one folder a class"),
+    key(
+        "data.downstream.path",
+        Kind::Data(EMBEDDED),
+        "labelled images: one folder a class, or a data set",
+    ),
+    key(
+        "data.downstream.format",
+        Kind::Name(Format::NAMES),
+        "what lies there; auto = told from the files",
+    ),
     key(
         "data.downstream.labels_per_class",
         Kind::IntegerOrNone { min: 1, max: 1_000_000_000 },
         "training images kept of each class; \"none\" = all",
     ),
     key("data.downstream.validation_per_class", COUNT, "images of each class to choose the epoch"),
+    key(
+        "data.downstream.validation_share",
+        Kind::NumberOrNone(FRACTION),
+        "share of each class's training images to choose the epoch; \"none\" = validation_per_class",
+    ),
     key(
         "data.downstream.bad_image_limit",
         SHARE,

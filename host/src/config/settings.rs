@@ -7,7 +7,7 @@ use bissl_core::Optimizer;
 use serde::{Deserialize, Serialize};
 
 use super::optional;
-use crate::data::AugmentSettings;
+use crate::data::{AugmentSettings, Format};
 
 /// Everything that a run depends on; stored as `config.toml` in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,8 +61,10 @@ pub struct DataSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretextSettings {
-    /// A folder of images, `embedded:twemoji` or `embedded:noto-emoji`.
+    /// A folder of images or a data set, `embedded:twemoji` or `embedded:noto-emoji`.
     pub path: String,
+    /// What lies there.
+    pub format: Format,
     /// Share of unreadable images that are left out, with a warning, before it is an error.
     pub bad_image_limit: f32,
 }
@@ -71,13 +73,20 @@ pub struct PretextSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DownstreamSettings {
-    /// A folder with one folder of images a class, `embedded:twemoji` or `embedded:noto-emoji`.
+    /// A folder with one folder of images a class or a data set, `embedded:twemoji` or
+    /// `embedded:noto-emoji`.
     pub path: String,
+    /// What lies there.
+    pub format: Format,
     /// Training images kept of each class; `None` keeps all.
     #[serde(with = "optional")]
     pub labels_per_class: Option<usize>,
     /// Images of each class held out to choose the epoch of fine-tuning.
     pub validation_per_class: usize,
+    /// The same as a share of the class's training images, in `[0, 1)`; `None` = as many as
+    /// `validation_per_class` says.
+    #[serde(with = "optional")]
+    pub validation_share: Option<f64>,
     /// Share of unreadable images that are left out, with a warning, before it is an error.
     pub bad_image_limit: f32,
 }

@@ -1,14 +1,18 @@
-//! A list of images with optional labels, from a folder or embedded in the program.
+//! A list of images with optional labels, from a folder, from the files of a known data set, or embedded
+//! in the program.
 
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::RgbImage;
 use rayon::prelude::*;
 
 use super::folder::{self, Listed};
+use super::label::{Label, LabelSet, Targets, Task};
+use super::raw::RawImages;
 use super::{DataError, ImageSettings, Pack, decode_image};
 
 /// Whether folder names are labels.
@@ -46,7 +50,7 @@ impl Embedded {
     }
 }
 
-/// The part of a split that an item was given in by its folder.
+/// The part of a split that an item was given in, by its folder or by the files of its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// `train`.
@@ -57,17 +61,39 @@ pub enum Part {
     Test,
 }
 
+impl Part {
+    /// The part that folders and split files call `name`.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "train" => Some(Self::Train),
+            "validation" | "valid" | "val" => Some(Self::Validation),
+            "test" => Some(Self::Test),
+            _ => None,
+        }
+    }
+}
+
+/// What an item is stored as.
 #[derive(Clone, Debug)]
-enum Source {
-    File(PathBuf),
-    Embedded { name: String, bytes: &'static [u8] },
+pub enum Stored<'a> {
+    /// The bytes of a JPEG or PNG file.
+    Encoded(Cow<'a, [u8]>),
+    /// Pixels: the format does not compress.
+    Pixels(RgbImage),
 }
 
 #[derive(Clone, Debug)]
-struct Item {
-    source: Source,
-    label: Option<u32>,
-    part: Option<Part>,
+pub(crate) enum Source {
+    File(PathBuf),
+    Embedded { name: String, bytes: &'static [u8] },
+    Raw { images: Arc<RawImages>, index: u32 },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) source: Source,
+    pub(crate) label: Label,
+    pub(crate) part: Option<Part>,
 }
 
 /// Where decoded pixels come from.
@@ -130,7 +156,7 @@ impl Dataset {
                 ),
                 bytes: entry.bytes,
             },
-            label: Some(u32::from(entry.class)),
+            label: Label::Class(u32::from(entry.class)),
             part: None,
         });
         let items = items.collect();
@@ -151,15 +177,15 @@ impl Dataset {
             Labels::Ignore => (Vec::new(), folder::list_unlabelled(path)?),
             Labels::FromFolders => folder::list_labelled(path)?,
         };
-        let items = files.into_iter().map(|Listed { path, label, part }| Item {
-            source: Source::File(path),
-            label,
-            part,
-        });
+        let items = files.into_iter().map(Item::from);
         Self::new(path.display().to_string(), items.collect(), classes)
     }
 
-    fn new(name: String, items: Vec<Item>, classes: Vec<String>) -> Result<Self, DataError> {
+    pub(crate) fn new(
+        name: String,
+        items: Vec<Item>,
+        classes: Vec<String>,
+    ) -> Result<Self, DataError> {
         if items.is_empty() {
             return Err(DataError::NoImages { name });
         }
@@ -183,13 +209,17 @@ impl Dataset {
         // Pixels are kept until they turn out to be too many; whether they do depends on their sum alone.
         let kept_bytes = AtomicU64::new(0);
         let decode = |item: &Item| {
+            if let Source::Raw { images, .. } = &item.source {
+                // Nothing to decode, and a copy in memory would save nothing.
+                return Ok((images.dimensions(), None));
+            }
             let image = item.decode(&settings)?;
             let bytes = image.as_raw().len() as u64;
             let so_far = kept_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
             Ok((image.dimensions(), (so_far <= settings.cache_bytes_max).then_some(image)))
         };
         let decoded: Vec<Result<_, DataError>> = self.items.par_iter().map(decode).collect();
-        let keep = kept_bytes.into_inner() <= settings.cache_bytes_max;
+        let fits = kept_bytes.into_inner() <= settings.cache_bytes_max;
 
         let total = self.len();
         let Self { name, items: unchecked, classes, .. } = self;
@@ -211,6 +241,7 @@ impl Dataset {
             }
         }
         report.within_limit(&name)?;
+        let keep = fits && images.len() == items.len();
         let pixels = if keep { Pixels::Cached(images) } else { Pixels::OnDemand };
         let set = Self { name, items, classes, settings, pixels, sizes };
         set.require_items_in_every_class()?;
@@ -221,8 +252,12 @@ impl Dataset {
         if self.items.is_empty() {
             return Err(DataError::NoImages { name: self.name.clone() });
         }
+        if self.task() == Task::MultiLabel {
+            // A class that no image shows is learnt to be absent.
+            return Ok(());
+        }
         for (label, class) in (0u32..).zip(&self.classes) {
-            if !self.items.iter().any(|item| item.label == Some(label)) {
+            if !self.items.iter().any(|item| item.label == Label::Class(label)) {
                 let path = PathBuf::from(&self.name);
                 return Err(DataError::EmptyClass { path, class: class.clone() });
             }
@@ -261,26 +296,65 @@ impl Dataset {
         (0..self.len()).collect()
     }
 
-    /// Label of an item `< len()`; `None` in an unlabelled set.
+    /// What the labels are; of a set in which only some images are labelled, what those have.
+    pub fn task(&self) -> Task {
+        let labelled = self.items.iter().find(|item| item.label != Label::Unlabelled);
+        match labelled.map(|item| &item.label) {
+            None | Some(Label::Unlabelled) => Task::Unlabelled,
+            Some(Label::Class(_)) => Task::SingleLabel,
+            Some(Label::Set(_)) => Task::MultiLabel,
+        }
+    }
+
+    /// Label of an item `< len()`; `None` of an unlabelled image, and of one with a set of labels.
     pub fn label(&self, item: u32) -> Option<u32> {
-        self.items[item as usize].label
+        match self.items[item as usize].label {
+            Label::Class(class) => Some(class),
+            Label::Unlabelled | Label::Set(_) => None,
+        }
+    }
+
+    /// The classes that an item `< len()` shows: one where there is one label, none of an unlabelled image.
+    pub fn present(&self, item: u32) -> &[u32] {
+        self.items[item as usize].label.present()
     }
 
     /// Labels of items `< len()`.
     ///
     /// # Errors
-    /// [`DataError::Unlabelled`] in a set without labels.
+    /// [`DataError::Unlabelled`] in a set without labels, [`DataError::MultiLabel`] in one with several
+    /// an image.
     pub fn labels(&self, items: &[u32]) -> Result<Vec<u32>, DataError> {
-        let labels: Option<Vec<u32>> = items.iter().map(|&item| self.label(item)).collect();
-        labels.ok_or_else(|| DataError::Unlabelled { name: self.name.clone() })
+        match self.targets(items)? {
+            Targets::Classes(labels) => Ok(labels),
+            Targets::Sets(_) => Err(DataError::MultiLabel { name: self.name.clone() }),
+        }
     }
 
-    /// The part that an item's folder names, if the set came split.
+    /// Labels of items `< len()`, one or a set each.
+    ///
+    /// # Errors
+    /// [`DataError::Unlabelled`] if one of them has none.
+    pub fn targets(&self, items: &[u32]) -> Result<Targets, DataError> {
+        let unlabelled = || DataError::Unlabelled { name: self.name.clone() };
+        if self.task() == Task::MultiLabel {
+            let set = |&item: &u32| match &self.items[item as usize].label {
+                Label::Set(set) => Some(LabelSet::clone(set)),
+                Label::Unlabelled | Label::Class(_) => None,
+            };
+            let sets: Option<Vec<LabelSet>> = items.iter().map(set).collect();
+            return sets.map(Targets::Sets).ok_or_else(unlabelled);
+        }
+        let labels: Option<Vec<u32>> = items.iter().map(|&item| self.label(item)).collect();
+        labels.map(Targets::Classes).ok_or_else(unlabelled)
+    }
+
+    /// The part that an item was given in, if the set came split.
     pub fn part(&self, item: u32) -> Option<Part> {
         self.items[item as usize].part
     }
 
-    /// File path or embedded name of an item `< len()`.
+    /// File path, embedded name, or file and number, of an item `< len()`.
     pub fn item_name(&self, item: u32) -> Cow<'_, str> {
         self.items[item as usize].name()
     }
@@ -296,9 +370,29 @@ impl Dataset {
         }
     }
 
+    /// An item `< len()` as it is stored.
+    ///
+    /// # Errors
+    /// [`DataError::BadImage`] for a file that cannot be read or is larger than allowed.
+    pub fn stored(&self, item: u32) -> Result<Stored<'_>, DataError> {
+        let item = &self.items[item as usize];
+        match &item.source {
+            Source::Raw { images, index } => Ok(Stored::Pixels(images.image(*index))),
+            Source::File(_) | Source::Embedded { .. } => {
+                item.bytes(&self.settings).map(Stored::Encoded)
+            }
+        }
+    }
+
     /// Whether decoded images are kept in memory.
     pub fn is_cached(&self) -> bool {
         matches!(self.pixels, Pixels::Cached(_))
+    }
+}
+
+impl From<Listed> for Item {
+    fn from(Listed { path, label, part }: Listed) -> Self {
+        Self { source: Source::File(path), label: label.into(), part }
     }
 }
 
@@ -307,6 +401,7 @@ impl Item {
         match &self.source {
             Source::File(path) => path.to_string_lossy(),
             Source::Embedded { name, .. } => Cow::Borrowed(name),
+            Source::Raw { images, index } => Cow::Owned(images.name(*index)),
         }
     }
 
@@ -314,6 +409,7 @@ impl Item {
         let path = match &self.source {
             Source::Embedded { bytes, .. } => return Ok(Cow::Borrowed(bytes)),
             Source::File(path) => path,
+            Source::Raw { .. } => unreachable!("pixels are not read as a file"),
         };
         let unreadable = |error: std::io::Error| DataError::bad_image(&self.name(), error);
         let length = fs::metadata(path).map_err(unreadable)?.len();
@@ -326,6 +422,9 @@ impl Item {
     }
 
     fn decode(&self, settings: &ImageSettings) -> Result<RgbImage, DataError> {
+        if let Source::Raw { images, index } = &self.source {
+            return Ok(images.image(*index));
+        }
         decode_image(&self.name(), &self.bytes(settings)?, settings)
     }
 }

@@ -21,7 +21,7 @@ pub struct Description {
     pub split: bool,
 }
 
-/// Images of one class.
+/// Images of one class, or that show it among others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassCount {
     /// The class.
@@ -48,8 +48,8 @@ impl Dataset {
         };
         let mut classes: Vec<ClassCount> = self.classes().iter().map(row).collect();
         let mut count = |items: &[u32], field: fn(&mut ClassCount) -> &mut u32| {
-            for label in items.iter().filter_map(|&item| self.label(item)) {
-                *field(&mut classes[label as usize]) += 1;
+            for &class in items.iter().flat_map(|&item| self.present(item)) {
+                *field(&mut classes[class as usize]) += 1;
             }
         };
         count(&self.all_items(), |row| &mut row.images);

@@ -21,6 +21,41 @@ pub enum DataError {
         /// The operating system's words.
         reason: String,
     },
+    /// A file that a data set of its format has is not there, or is no file.
+    #[error("{path:?}: no such file, expected {what}")]
+    MissingFile {
+        /// The file.
+        path: PathBuf,
+        /// What is in it.
+        what: &'static str,
+    },
+    /// A file of a data set that is not what its format says.
+    #[error("{path:?}: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// Nothing that is a data set, or not the one that was asked for.
+    #[error("{path:?}: {reason}")]
+    UnknownFormat {
+        /// The folder as given.
+        path: PathBuf,
+        /// What was looked for.
+        reason: String,
+    },
+    /// More than one data set, of which one has to be chosen.
+    #[error(
+        "{path:?}: found {}, expected one data set: give its own folder, or set `format`",
+        found.join(" and ")
+    )]
+    AmbiguousFormat {
+        /// The folder as given.
+        path: PathBuf,
+        /// The data sets and where they lie.
+        found: Vec<String>,
+    },
     /// A whole data set without a single image.
     #[error("{name}: contains no images, expected at least one JPEG or PNG file")]
     NoImages {
@@ -75,9 +110,15 @@ pub enum DataError {
         /// The data set.
         name: String,
     },
-    /// No test folder, and every labelled image asked for training: nothing is left to test on.
+    /// One label asked of a data set whose images have sets of them.
+    #[error("{name}: its images have any number of labels, expected exactly one each")]
+    MultiLabel {
+        /// The data set.
+        name: String,
+    },
+    /// No test part, and every labelled image asked for training: nothing is left to test on.
     #[error(
-        "{name}: has no `test` folder, so `labels_per_class` must be given; the rest is the test set"
+        "{name}: has no `test` part, so `labels_per_class` must be given; the rest is the test set"
     )]
     NothingToTest {
         /// The data set.
@@ -131,6 +172,11 @@ impl DataError {
     /// `Unreadable` from the operating system's error.
     pub(crate) fn unreadable(path: impl Into<PathBuf>, error: &std::io::Error) -> Self {
         Self::Unreadable { path: path.into(), reason: error.to_string() }
+    }
+
+    /// `Damaged` with anything that can be printed as its reason.
+    pub(crate) fn damaged(path: impl Into<PathBuf>, reason: impl ToString) -> Self {
+        Self::Damaged { path: path.into(), reason: reason.to_string() }
     }
 
     /// `BadImage` with anything that can be printed as its reason.

@@ -28,22 +28,32 @@ pub(crate) fn list_unlabelled(root: &Path) -> Result<Vec<Listed>, DataError> {
 ///
 /// The second layout is meant where there is a folder `train` and no folder that is not a part.
 pub(crate) fn list_labelled(root: &Path) -> Result<(Vec<String>, Vec<Listed>), DataError> {
-    require_folder(root)?;
-    let folders = sub_folders(root)?;
-    let parts: Option<Vec<Part>> = folders.iter().map(|path| part_named(path)).collect();
-    let parts = parts.filter(|parts| parts.contains(&Part::Train));
-    let roots: Vec<(PathBuf, Option<Part>)> = match parts {
-        Some(parts) => folders.into_iter().zip(parts.into_iter().map(Some)).collect(),
+    let roots: Vec<(PathBuf, Option<Part>)> = match parts(root)? {
+        Some(parts) => parts.into_iter().map(|(path, part)| (path, Some(part))).collect(),
         None => vec![(root.to_path_buf(), None)],
     };
+    list_classes(root, &roots, |_| true)
+}
+
+/// The same of given folders of classes, one of them without part or the training part, and of those
+/// classes that `takes` wants.
+pub(crate) fn list_classes(
+    root: &Path,
+    roots: &[(PathBuf, Option<Part>)],
+    takes: impl Fn(&str) -> bool,
+) -> Result<(Vec<String>, Vec<Listed>), DataError> {
     let classes_of = roots.iter().find(|(_, part)| part.is_none_or(|part| part == Part::Train));
     let classes_of = classes_of.map_or(root, |(path, _)| path.as_path());
-    let classes = class_names(classes_of)?;
+    let classes: Vec<String> =
+        class_names(classes_of)?.into_iter().filter(|class| takes(class)).collect();
 
     let mut files = Vec::new();
-    for (folder, part) in &roots {
+    for (folder, part) in roots {
         for class in sub_folders(folder)? {
             let name = class_name(&class)?;
+            if !takes(name) {
+                continue;
+            }
             let label = classes.iter().position(|known| known == name).ok_or_else(|| {
                 DataError::UnknownClass { path: class.clone(), class: name.into() }
             })?;
@@ -63,6 +73,15 @@ pub(crate) fn list_labelled(root: &Path) -> Result<(Vec<String>, Vec<Listed>), D
     Ok((classes, files))
 }
 
+/// The split folders of `root` where it has a folder `train` and no folder that is not a part.
+pub(crate) fn parts(root: &Path) -> Result<Option<Vec<(PathBuf, Part)>>, DataError> {
+    require_folder(root)?;
+    let folders = sub_folders(root)?;
+    let parts: Option<Vec<Part>> = folders.iter().map(|path| part_named(path)).collect();
+    let parts = parts.filter(|parts| parts.contains(&Part::Train));
+    Ok(parts.map(|parts| folders.into_iter().zip(parts).collect()))
+}
+
 fn class_names(folder: &Path) -> Result<Vec<String>, DataError> {
     let folders = sub_folders(folder)?;
     if folders.is_empty() {
@@ -78,15 +97,10 @@ fn class_name(path: &Path) -> Result<&str, DataError> {
 }
 
 fn part_named(path: &Path) -> Option<Part> {
-    match path.file_name()?.to_str()? {
-        "train" => Some(Part::Train),
-        "validation" | "valid" | "val" => Some(Part::Validation),
-        "test" => Some(Part::Test),
-        _ => None,
-    }
+    Part::named(path.file_name()?.to_str()?)
 }
 
-fn require_folder(path: &Path) -> Result<(), DataError> {
+pub(crate) fn require_folder(path: &Path) -> Result<(), DataError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => Err(DataError::MissingFolder { path: path.to_path_buf() }),
@@ -111,7 +125,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(paths)
 }
 
-fn sub_folders(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(crate) fn sub_folders(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(entries(folder)?.into_iter().filter(|path| path.is_dir()).collect())
 }
 

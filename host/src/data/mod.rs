@@ -1,6 +1,7 @@
 //! Images in: data sets, splits, augmentation, and batches made ahead of the device.
 //!
-//! A [`Dataset`] lists images of a folder or of an embedded pack and is checked once, so that a broken
+//! A [`Dataset`] lists images of a folder, of a data set in one of the known [formats](Format) or of an
+//! embedded pack, and is checked once, so that a broken
 //! file is met before training and not in it. [`Split`] divides a labelled one. [`Augmentation`] turns an
 //! image and random draws into a normalised view; [`PretextBatches`] and [`LabelledBatches`] are pure
 //! functions of a step number, and [`Prefetch`] evaluates any such function ahead of its use.
@@ -17,8 +18,11 @@ mod decode;
 mod describe;
 mod error;
 mod folder;
+mod formats;
+mod label;
 mod pack;
 mod prefetch;
+mod raw;
 mod settings;
 mod split;
 pub mod streams;
@@ -27,11 +31,13 @@ pub use augment::{Augmentation, View};
 pub use batches::{
     EvaluationChunk, Labelled, LabelledBatches, PretextBatches, TwoViews, evaluation_images,
 };
-pub use dataset::{BadImageReport, Dataset, Embedded, Labels, Part, SizeRange};
+pub use dataset::{BadImageReport, Dataset, Embedded, Labels, Part, SizeRange, Stored};
 pub use decode::{ImageSettings, decode_image};
 pub use describe::{ClassCount, Description};
 pub use error::DataError;
+pub use formats::{Corpus, Format};
+pub use label::{LabelSet, Presence, Targets, Task};
 pub use pack::{Pack, PackEntry};
 pub use prefetch::Prefetch;
 pub use settings::AugmentSettings;
-pub use split::{Split, SplitSettings};
+pub use split::{Split, SplitSettings, Validation};

@@ -3,18 +3,48 @@
 use bissl_core::{Permutation, Stream};
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, Dataset, Part, streams};
+use super::{DataError, Dataset, Part, Task, streams};
 
 /// How a labelled set is divided, the same in every class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// A set with several labels an image has no classes to divide by: its images are divided as one class,
+/// with the numbers multiplied by the number of classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SplitSettings {
     /// Labelled training images of each class, at least 1; all of them where absent, which a set
-    /// without a `test` folder does not allow.
+    /// without a test part does not allow.
     pub labels_per_class: Option<u32>,
-    /// Validation images of each class, taken from the training images; where the set has a
-    /// `validation` folder, its images are used instead.
-    pub validation_per_class: u32,
+    /// How many images are for validation; where the set has a validation part, its images are used
+    /// instead.
+    pub validation: Validation,
+}
+
+/// How many images of each class, of those in no given test part, are for validation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Validation {
+    /// This many.
+    PerClass(u32),
+    /// This share of them, in `[0, 1)`, rounded down.
+    Share(f64),
+}
+
+impl Default for Validation {
+    fn default() -> Self {
+        Self::PerClass(0)
+    }
+}
+
+impl Validation {
+    /// Images out of `count`.
+    fn of(self, count: usize, strata: u32) -> u32 {
+        match self {
+            Self::PerClass(images) => images.saturating_mul(strata),
+            // A share such as 0.29 is a little less in binary: 29 of 100 must not become 28.
+            Self::Share(share) => libm::floor(share * count as f64 + 1e-6) as u32,
+        }
+    }
 }
 
 /// A division of a labelled data set; item indices in ascending order, no item twice.
@@ -31,35 +61,35 @@ pub struct Split {
 impl Split {
     /// Divides every class alike, at random.
     ///
-    /// A given `test` folder is the test set; otherwise it is all that training and validation leave.
+    /// A given test part is the test set; otherwise it is all that training and validation leave.
     /// The draws of a class depend on `seed` and the class alone. Validation items do not change with
     /// `labels_per_class`, and fewer labels are a subset of more.
     ///
     /// # Errors
     /// An unlabelled set; a class too small for what is asked; no rest to test on.
     pub fn draw(set: &Dataset, settings: &SplitSettings, seed: u64) -> Result<Self, DataError> {
-        if set.classes().is_empty() {
+        if set.task() == Task::Unlabelled {
             return Err(DataError::Unlabelled { name: set.name().into() });
         }
         if settings.labels_per_class == Some(0) {
             return Err(bissl_core::ConfigError::Zero { name: "labels_per_class" }.into());
         }
         let has = |part| (0..set.len()).any(|item| set.part(item) == Some(part));
-        let class_settings = ClassSettings {
-            labels: settings.labels_per_class,
-            validation: if has(Part::Validation) {
-                None
-            } else {
-                Some(settings.validation_per_class)
-            },
-            test_is_given: has(Part::Test),
-        };
-        if settings.labels_per_class.is_none() && !class_settings.test_is_given {
+        let test_is_given = has(Part::Test);
+        if settings.labels_per_class.is_none() && !test_is_given {
             return Err(DataError::NothingToTest { name: set.name().into() });
         }
+        let strata = Stratum::of(set);
+        let scale = if set.task() == Task::MultiLabel { set.classes().len() as u32 } else { 1 };
+        let stratum_settings = StratumSettings {
+            labels: settings.labels_per_class.map(|labels| labels.saturating_mul(scale)),
+            validation: (!has(Part::Validation)).then_some(settings.validation),
+            scale,
+            test_is_given,
+        };
         let mut split = Self { train: Vec::new(), validation: Vec::new(), test: Vec::new() };
-        for (label, items) in (0u32..).zip(items_by_class(set)) {
-            split.draw_class(set, label, &items, &class_settings, seed)?;
+        for stratum in &strata {
+            split.draw_stratum(set, stratum, &stratum_settings, seed)?;
         }
         for items in [&mut split.train, &mut split.validation, &mut split.test] {
             items.sort_unstable();
@@ -67,14 +97,14 @@ impl Split {
         Ok(split)
     }
 
-    fn draw_class(
+    fn draw_stratum(
         &mut self,
         set: &Dataset,
-        label: u32,
-        items: &[u32],
-        settings: &ClassSettings,
+        stratum: &Stratum<'_>,
+        settings: &StratumSettings,
         seed: u64,
     ) -> Result<(), DataError> {
+        let Stratum { index, name, items } = stratum;
         let given = |part| items.iter().copied().filter(move |&item| set.part(item) == Some(part));
         let require = |purpose, found: usize, needed: u32| {
             if found >= needed as usize {
@@ -82,7 +112,7 @@ impl Split {
             }
             Err(DataError::TooFewInClass {
                 name: set.name().into(),
-                class: set.classes()[label as usize].clone(),
+                class: (*name).into(),
                 purpose,
                 found: found as u32,
                 needed,
@@ -94,7 +124,7 @@ impl Split {
             .filter(|&item| matches!(set.part(item), None | Some(Part::Train)))
             .collect();
 
-        let drawn = settings.validation.unwrap_or(0);
+        let drawn = settings.validation.map_or(0, |v| v.of(pool.len(), settings.scale));
         let rest = u32::from(!settings.test_is_given);
         let needed = settings.labels.unwrap_or(1).saturating_add(drawn).saturating_add(rest);
         let purpose = match (drawn > 0, settings.test_is_given) {
@@ -105,11 +135,11 @@ impl Split {
         };
         require(purpose, pool.len(), needed)?;
 
-        let mut pool = shuffled(pool, Stream::new(seed, streams::SPLIT), label);
+        let mut pool = shuffled(pool, Stream::new(seed, streams::SPLIT), *index);
         let mut unused = pool.split_off(drawn as usize);
         self.validation.append(&mut pool);
         unused.sort_unstable();
-        let mut train = shuffled(unused, Stream::new(seed, streams::LABELS), label);
+        let mut train = shuffled(unused, Stream::new(seed, streams::LABELS), *index);
         let leftover =
             settings.labels.map_or(Vec::new(), |labels| train.split_off(labels as usize));
         self.train.append(&mut train);
@@ -128,23 +158,41 @@ impl Split {
     }
 }
 
-/// What is taken from each class.
-struct ClassSettings {
+/// What is taken from each stratum.
+struct StratumSettings {
     labels: Option<u32>,
-    /// `None` where the set has a validation folder.
-    validation: Option<u32>,
+    /// `None` where the set has a validation part.
+    validation: Option<Validation>,
+    /// How many classes a stratum stands for.
+    scale: u32,
     test_is_given: bool,
 }
 
-/// Items of each class, in ascending order.
-fn items_by_class(set: &Dataset) -> Vec<Vec<u32>> {
-    let mut by_class = vec![Vec::new(); set.classes().len()];
-    for item in 0..set.len() {
-        if let Some(label) = set.label(item) {
-            by_class[label as usize].push(item);
+/// Items that are divided among themselves.
+struct Stratum<'a> {
+    /// Of its draws.
+    index: u32,
+    /// The class, for messages.
+    name: &'a str,
+    /// In ascending order.
+    items: Vec<u32>,
+}
+
+impl<'a> Stratum<'a> {
+    /// One for each class; all labelled items where they have several.
+    fn of(set: &'a Dataset) -> Vec<Self> {
+        if set.task() == Task::MultiLabel {
+            return vec![Self { index: 0, name: "(all)", items: set.all_items() }];
         }
+        let stratum = |(index, name): (u32, &'a String)| Self { index, name, items: Vec::new() };
+        let mut strata: Vec<Self> = (0u32..).zip(set.classes()).map(stratum).collect();
+        for item in 0..set.len() {
+            if let Some(label) = set.label(item) {
+                strata[label as usize].items.push(item);
+            }
+        }
+        strata
     }
-    by_class
 }
 
 fn shuffled(items: Vec<u32>, stream: Stream, class: u32) -> Vec<u32> {

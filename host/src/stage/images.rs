@@ -8,8 +8,9 @@ use bissl_core::Stream;
 
 use crate::config::RunConfig;
 use crate::data::{
-    Augmentation, BadImageReport, DataError, Dataset, Embedded, ImageSettings, Labelled,
-    LabelledBatches, Labels, Prefetch, PretextBatches, Split, SplitSettings, TwoViews,
+    Augmentation, BadImageReport, Corpus, DataError, Dataset, Embedded, Format, ImageSettings,
+    Labelled, LabelledBatches, Prefetch, PretextBatches, Split, SplitSettings, TwoViews,
+    Validation,
 };
 use crate::driver::Source;
 
@@ -44,14 +45,16 @@ impl Images {
         let pretext = (needs != Needs::Downstream)
             .then(|| {
                 let settings = &config.data.pretext;
-                open(&settings.path, settings.bad_image_limit, Labels::Ignore, &mut warnings)
+                let place = (settings.path.as_str(), settings.format);
+                open(place, settings.bad_image_limit, Corpus::Pretext, &mut warnings)
                     .context("data.pretext")
             })
             .transpose()?;
         let downstream = (needs != Needs::Pretext)
             .then(|| {
                 let settings = &config.data.downstream;
-                open(&settings.path, settings.bad_image_limit, Labels::FromFolders, &mut warnings)
+                let place = (settings.path.as_str(), settings.format);
+                open(place, settings.bad_image_limit, Corpus::Downstream, &mut warnings)
                     .context("data.downstream")
             })
             .transpose()?;
@@ -78,9 +81,13 @@ impl Images {
 
     /// Divides D^D by the configuration and a seed.
     pub(crate) fn split(&self, config: &RunConfig, seed: u64) -> Result<Split> {
+        let downstream = &config.data.downstream;
         let settings = SplitSettings {
-            labels_per_class: config.data.downstream.labels_per_class.map(|n| n as u32),
-            validation_per_class: config.data.downstream.validation_per_class as u32,
+            labels_per_class: downstream.labels_per_class.map(|n| n as u32),
+            validation: match downstream.validation_share {
+                Some(share) => Validation::Share(share),
+                None => Validation::PerClass(downstream.validation_per_class as u32),
+            },
         };
         Split::draw(self.downstream(), &settings, seed).context("data.downstream")
     }
@@ -133,15 +140,15 @@ pub(crate) fn labelled_ahead(batches: LabelledBatches, steps: u32) -> Source<Lab
 }
 
 fn open(
-    path: &str,
+    (path, format): (&str, Format),
     bad_image_limit: f32,
-    labels: Labels,
+    corpus: Corpus,
     warnings: &mut Vec<String>,
 ) -> Result<Arc<Dataset>> {
     let set = match path.strip_prefix("embedded:") {
         Some("twemoji") => Dataset::embedded(Embedded::Twemoji),
         Some("noto-emoji") => Dataset::embedded(Embedded::NotoEmoji),
-        _ => Dataset::folder(Path::new(path), labels),
+        _ => Dataset::open(Path::new(path), format, corpus),
     }?;
     let settings = ImageSettings { bad_image_limit, ..ImageSettings::default() };
     let (set, report) = set.checked(&settings)?;

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use bissl::data::{DataError, Dataset, Embedded, Labels, Split, SplitSettings};
+use bissl::data::{DataError, Dataset, Embedded, Labels, Split, SplitSettings, Validation};
 
 use crate::support::{put, put_classes};
 
 fn few(labels: u32, validation: u32) -> SplitSettings {
-    SplitSettings { labels_per_class: Some(labels), validation_per_class: validation }
+    let validation = Validation::PerClass(validation);
+    SplitSettings { labels_per_class: Some(labels), validation }
 }
 
 fn listed(root: &Path) -> Dataset {
@@ -66,7 +67,7 @@ fn validation_comes_from_training_where_only_a_test_part_is_given() {
     put_classes(&root.path().join("train"), &[("a", 9), ("b", 7)]);
     put_classes(&root.path().join("test"), &[("a", 4), ("b", 1)]);
     let set = listed(root.path());
-    let settings = SplitSettings { labels_per_class: None, validation_per_class: 2 };
+    let settings = SplitSettings { labels_per_class: None, validation: Validation::PerClass(2) };
     let split = Split::draw(&set, &settings, 1).unwrap();
     assert_eq!([split.train.len(), split.validation.len(), split.test.len()], [12, 4, 5]);
     let printed = set.describe(Some(&split)).to_string();
