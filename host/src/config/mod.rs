@@ -28,6 +28,6 @@ pub use schema::{KEYS, Key, Kind};
 pub use settings::{
     AlignSettings, Architecture, BackendName, CheckpointSettings, Choice, CurvatureName,
     DataSettings, DemoSettings, DownstreamSettings, EvaluateSettings, FinetuneSettings,
-    ImageSettings, LevelSettings, NetworkSettings, PretextSettings, PretrainSettings, RunConfig,
-    SimclrSettings, SolverName, Stem, WarmUpSettings,
+    ImageSettings, LevelSettings, Metric, MultiLabelLoss, NetworkSettings, PretextSettings,
+    PretrainSettings, RunConfig, SimclrSettings, SolverName, Stem, TaskSettings, WarmUpSettings,
 };

@@ -1,6 +1,8 @@
 //! Every key of a configuration: its type, its range and what it means.
 
-use super::settings::{Architecture, BackendName, Choice, CurvatureName, SolverName, Stem};
+use super::settings::{
+    Architecture, BackendName, Choice, CurvatureName, Metric, MultiLabelLoss, SolverName, Stem,
+};
 use crate::data::Format;
 
 /// One key.
@@ -271,6 +273,16 @@ pub const KEYS: &[Key] = &[
         "finetune.choice",
         Kind::Name(Choice::NAMES),
         "which epoch is the result: best on validation",
+    ),
+    key(
+        "downstream.multi_label_loss",
+        Kind::Name(MultiLabelLoss::NAMES),
+        "loss of images with several labels; softmax is the reference's",
+    ),
+    key(
+        "evaluate.metric",
+        Kind::Name(Metric::NAMES),
+        "what chooses the epoch; auto = top-1, or map-11 of images with several labels",
     ),
     key("evaluate.knn_neighbours", Kind::Integer { min: 1, max: 10_000 }, "k of the vote"),
     key("evaluate.probe_epochs", EPOCHS, "linear probe on frozen features"),

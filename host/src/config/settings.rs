@@ -39,7 +39,9 @@ pub struct RunConfig {
     pub align: AlignSettings,
     /// Fine-tuning on the downstream task.
     pub finetune: FinetuneSettings,
-    /// Linear probe and nearest neighbours.
+    /// The downstream task.
+    pub downstream: TaskSettings,
+    /// Metric, linear probe and nearest neighbours.
     pub evaluate: EvaluateSettings,
     /// When checkpoints are written and how many stay.
     pub checkpoint: CheckpointSettings,
@@ -254,10 +256,20 @@ pub struct FinetuneSettings {
     pub choice: Choice,
 }
 
+/// `[downstream]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskSettings {
+    /// The loss of images with several labels, wherever the head is trained on them.
+    pub multi_label_loss: MultiLabelLoss,
+}
+
 /// `[evaluate]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluateSettings {
+    /// What chooses the epoch of fine-tuning, and what probe and neighbours are judged by.
+    pub metric: Metric,
     /// k of the nearest-neighbour vote.
     pub knn_neighbours: usize,
     /// Epochs of the linear probe.
@@ -384,9 +396,35 @@ names! {
 }
 
 names! {
+    /// The loss of images with any number of labels.
+    MultiLabelLoss {
+        /// Binary cross entropy of every class.
+        Binary = "binary",
+        /// Softmax cross entropy against all classes that an image shows, as in the reference.
+        Softmax = "softmax",
+    }
+}
+
+names! {
+    /// What a classifier is judged by.
+    Metric {
+        /// `Top1`, or `Map11` where images have several labels.
+        Auto = "auto",
+        /// Share of images whose class has the largest score.
+        Top1 = "top-1",
+        /// Share of images whose class is among the five with the largest scores.
+        Top5 = "top-5",
+        /// Mean of the classes' own accuracies.
+        MeanPerClass = "mean-per-class",
+        /// Mean over the classes of the 11-point average precision of VOC 2007.
+        Map11 = "map-11",
+    }
+}
+
+names! {
     /// Which epoch's weights fine-tuning returns.
     Choice {
-        /// The epoch with the best accuracy on the validation images.
+        /// The epoch with the best metric on the validation images.
         Best = "best",
         /// The last epoch.
         Last = "last",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bissl_core::{BatchOrder, ConfigError, Stream};
 use rayon::prelude::*;
 
-use super::{Augmentation, DataError, Dataset, View};
+use super::{Augmentation, DataError, Dataset, Targets, View};
 
 /// Two augmented views of the same images.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,8 +25,8 @@ pub struct TwoViews {
 pub struct Labelled {
     /// `[batch, 3, size, size]`, normalised.
     pub images: Vec<f32>,
-    /// Class index per image.
-    pub labels: Vec<u32>,
+    /// What each image is labelled with.
+    pub labels: Targets,
     /// Images.
     pub batch: u32,
     /// Side in pixels.
@@ -38,7 +38,7 @@ pub struct Labelled {
 pub struct EvaluationChunk {
     /// `[batch, 3, size, size]`, normalised.
     pub images: Vec<f32>,
-    /// Item index per image; [`Dataset::labels`] gives their labels.
+    /// Item index per image; [`Dataset::targets`] gives their labels.
     pub items: Vec<u32>,
     /// Images.
     pub batch: u32,
@@ -167,7 +167,7 @@ impl LabelledBatches {
         views: Stream,
         augmentation: Augmentation,
     ) -> Result<Self, DataError> {
-        dataset.labels(&items)?;
+        dataset.targets(&items)?;
         let steps = Steps::new(dataset, items, batch, order, views, augmentation)?;
         Ok(Self { steps })
     }
@@ -197,7 +197,7 @@ impl LabelledBatches {
             },
         )?;
         let items: Vec<u32> = (0..*batch as usize).map(|i| self.steps.item(step, i)).collect();
-        let labels = dataset.labels(&items)?;
+        let labels = dataset.targets(&items)?;
         Ok(Labelled { images, labels, batch: *batch, size: augmentation.size() })
     }
 }

@@ -95,6 +95,14 @@ impl Targets {
         self.len() == 0
     }
 
+    /// The classes that item `item < len()` shows.
+    pub fn present(&self, item: usize) -> &[u32] {
+        match self {
+            Self::Classes(classes) => std::slice::from_ref(&classes[item]),
+            Self::Sets(sets) => &sets[item].present,
+        }
+    }
+
     /// Whether item `item < len()` shows `class`.
     pub fn presence(&self, item: usize, class: u32) -> Presence {
         let found = |is: bool| if is { Presence::Present } else { Presence::Absent };

@@ -1,8 +1,10 @@
 //! The core's machines meet Burn's tensors: registers as flat vectors, objectives as towers.
 
+mod downstream;
 mod problem;
 mod registers;
 
+pub use downstream::downstream_loss;
 pub use problem::{DriverError, Networks, Problem, Source, Sources, Statistics};
 pub use registers::Registers;
 

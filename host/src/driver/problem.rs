@@ -4,10 +4,11 @@ use bissl_core::{Bank, Evaluation, Group, LowerObjective, Register, RegisterFile
 use burn_tensor::Tensor;
 use thiserror::Error;
 
-use super::{Registers, upload};
-use crate::data::{DataError, Labelled, TwoViews};
+use super::{Registers, downstream_loss, upload};
+use crate::data::{DataError, Labelled, Targets, TwoViews};
 use crate::kernels::Kernels;
-use crate::network::loss::{CrossEntropy, NtXent};
+use crate::network::loss::NtXent;
+use crate::network::multi_label::MultiLabel;
 use crate::network::{
     Curvature, Gradients, Linearization, LinearizationSettings, Network, Recompute, Tower,
     TowerParameters,
@@ -39,6 +40,14 @@ pub struct Networks {
     pub projector: Network,
     /// The downstream classifier.
     pub classifier: Network,
+}
+
+impl Networks {
+    /// Classes of the downstream task.
+    pub fn classes(&self) -> usize {
+        // The classifier is one linear layer: its weight's rows.
+        self.classifier.parameters().segments()[0].shape[0]
+    }
 }
 
 /// Makes batch number `step` of one kind.
@@ -93,13 +102,15 @@ pub struct Problem<'n, B: Kernels> {
     pub lasting: Vec<Register>,
     /// What products compute anew instead of keeping it.
     pub recompute: Recompute,
+    /// The downstream loss where images have sets of labels.
+    pub multi_label: MultiLabel,
     networks: &'n Networks,
     sources: Sources,
     temperature: f64,
     curvature: Curvature,
     seed: u64,
     linearization: Option<Linearization<'n, B>>,
-    upper_batch: Option<(u32, Tensor<B, 4>, Vec<u32>)>,
+    upper_batch: Option<(u32, Tensor<B, 4>, Targets)>,
 }
 
 impl<'n, B: Kernels> Problem<'n, B> {
@@ -125,6 +136,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
             statistics,
             lasting: Vec::new(),
             recompute: Recompute::default(),
+            multi_label: MultiLabel::default(),
             networks,
             sources,
             temperature,
@@ -232,7 +244,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
     }
 
     /// Batch `index` of the upper level; asked for twice in a hypergradient, made once.
-    fn upper_batch(&mut self, index: u32) -> Result<(Tensor<B, 4>, Vec<u32>), DriverError> {
+    fn upper_batch(&mut self, index: u32) -> Result<(Tensor<B, 4>, Targets), DriverError> {
         if let Some((kept, images, labels)) = &self.upper_batch
             && *kept == index
         {
@@ -371,8 +383,10 @@ impl<B: Kernels> UpperObjective for Problem<'_, B> {
             Evaluation::Lower | Evaluation::UpperAtUpper => Group::UpperBackbone,
         };
         let parameters = self.parameters(group, Group::DownstreamHead)?;
-        let (tower, loss) = (self.downstream_tower(), CrossEntropy { labels });
-        let gradients = tower.gradients(&parameters, vec![images], &loss, backbone.is_some());
+        let tower = self.downstream_tower();
+        let loss = downstream_loss(&labels, self.networks.classes(), self.multi_label);
+        let views = vec![images];
+        let gradients = tower.gradients(&parameters, views, loss.as_ref(), backbone.is_some());
         // g_P runs θ_P in training mode, too, but its statistics are those of the pretext data.
         if group == Group::UpperBackbone {
             let running = self.statistics.upper_backbone.clone();

@@ -9,7 +9,7 @@ use crate::data::{LabelledBatches, PretextBatches, streams};
 use crate::driver::{Problem, Sources};
 use crate::kernels::Kernels;
 use crate::stage::align::{curvature, recompute};
-use crate::stage::state::install;
+use crate::stage::state::{install, multi_label};
 
 /// The stage's batches, those of `align` itself.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ pub(super) fn problem<'s, B: Kernels>(
     let mut problem =
         Problem::new(networks, device.clone(), sources, temperature, curvature, config.seed);
     problem.recompute = recompute(&config.align);
+    problem.multi_label = multi_label(config);
     for (group, weights) in [
         (Group::LowerBackbone, &started.backbone),
         (Group::PretextHead, &started.projector),

@@ -8,6 +8,7 @@
 pub mod dual;
 pub mod layer;
 pub mod loss;
+pub mod multi_label;
 
 mod batch_norm;
 mod block;

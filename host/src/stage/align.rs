@@ -117,6 +117,7 @@ pub(super) fn align<B: Kernels>(
     let mut problem =
         Problem::<B>::new(networks, device.clone(), sources, temperature, curvature, seed);
     problem.recompute = recompute(settings);
+    problem.multi_label = state::multi_label(config);
     state::install(&mut problem, Group::LowerBackbone, &pretrained.backbone)?;
     state::install(&mut problem, Group::PretextHead, &pretrained.projector)?;
     state::install(&mut problem, Group::UpperBackbone, &warmed.backbone)?;

@@ -5,9 +5,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::align::align;
-use super::evaluate::{Evaluation, Labels, accuracy, features, frozen, nearest};
+use super::evaluate::{Evaluation, Labels, features, frozen, metric_of, nearest, scores};
 use super::finetune::finetune;
 use super::images::{Images, Needs};
+use super::metric;
 use super::pretrain::pretrain;
 use super::records::{Record, Solve};
 use super::session::{Session, View};
@@ -15,7 +16,7 @@ use super::solves::SolveSummary;
 use super::state::{self, Weights};
 use super::warm_up::{Downstream, warm_up};
 use crate::cli::Table;
-use crate::config::RunConfig;
+use crate::config::{Metric, RunConfig};
 use crate::data::{Dataset, Split};
 use crate::kernels::Kernels;
 use crate::progress::duration;
@@ -41,6 +42,7 @@ pub(super) fn demo<B: Kernels>(
     let begin = Instant::now();
     let images = Images::load(&config, Needs::Both)?;
     images.warn();
+    metric::chosen(config.evaluate.metric, images.downstream().task())?;
     let networks = state::networks(&config, images.downstream().classes().len());
     let mut session = Session::open(folder, &config, view)?;
     let mut methods = [method(BASELINE), method(ALIGNED)];
@@ -71,7 +73,7 @@ pub(super) fn demo<B: Kernels>(
     }
     record(&mut session, &methods)?;
     let summary = summary(&config, &images, &networks, &seconds, begin);
-    print_table(&methods, &summary);
+    print_table(&methods, &summary, session.metric);
     let stage_of_first_seed = format!("s{}-", config.seed);
     let metrics = session.folder.path().join("metrics.jsonl");
     print!("{}", SolveSummary::read(&metrics, &format!("{stage_of_first_seed}align"))?);
@@ -106,8 +108,8 @@ fn method(name: &str) -> Method {
 /// again, and would write them twice anywhere else.
 fn record(session: &mut Session, methods: &[Method; 2]) -> Result<()> {
     for (method, path) in methods.iter().zip(["baseline", "aligned"]) {
-        let measures =
-            [("test_accuracy", &method.accuracy), ("knn", &method.knn), ("probe", &method.probe)];
+        let test = metric::result_name(session.metric);
+        let measures = [(test, &method.accuracy), ("knn", &method.knn), ("probe", &method.probe)];
         for (name, values) in measures {
             for (seed, value) in method.seeds.iter().zip(values) {
                 session.result(&format!("s{seed}-finetune-{path}"), name, *value)?;
@@ -155,7 +157,8 @@ fn compare<B: Kernels>(
     let mut path = |name: &str, backbone: Weights| -> Result<PathResult> {
         let stage = stage(&format!("finetune-{name}"));
         let tuned = finetune::<B>(session, &stage, task, &backbone, device)?;
-        let accuracy = accuracy::<B>(labels, &tuned.backbone, &tuned.head, &split.test)?;
+        let scores = scores::<B>(labels, &tuned.backbone, &tuned.head, &split.test)?;
+        let accuracy = metric_of(labels, session.metric, &scores, &split.test)?;
         let (knn, probe) = frozen::<B>(labels, config, &backbone, &split.train, &split.test)?;
         Ok(PathResult { backbone, accuracy, knn, probe })
     };
@@ -189,7 +192,8 @@ fn grid<B: Kernels>(
             .iter()
             .map(|position| {
                 let item = split.train[*position];
-                let same_class = set.label(item) == set.label(query);
+                let shows = |class| set.present(query).contains(class);
+                let same_class = set.present(item).iter().any(shows);
                 Ok(Neighbour { picture: picture(set, item)?, same_class })
             })
             .collect()
@@ -198,7 +202,7 @@ fn grid<B: Kernels>(
         .iter()
         .enumerate()
         .map(|(row, query)| {
-            let class = set.label(*query).map_or("", |label| &set.classes()[label as usize]);
+            let class = set.present(*query).first().map_or("", |&c| &set.classes()[c as usize]);
             Ok(NeighbourRow {
                 query: picture(set, *query)?,
                 class: class.to_owned(),
@@ -212,7 +216,7 @@ fn grid<B: Kernels>(
 /// The first item of every class, in the order of the classes.
 fn one_of_each_class(set: &Dataset, items: &[u32]) -> Vec<u32> {
     (0..set.classes().len() as u32)
-        .filter_map(|class| items.iter().copied().find(|item| set.label(*item) == Some(class)))
+        .filter_map(|class| items.iter().copied().find(|item| set.present(*item).contains(&class)))
         .take(QUERIES)
         .collect()
 }
@@ -283,7 +287,7 @@ fn peak_memory() -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
-fn print_table(methods: &[Method; 2], summary: &[(String, String)]) {
+fn print_table(methods: &[Method; 2], summary: &[(String, String)], metric: Metric) {
     for (label, value) in summary {
         println!("{label:<36}{value}");
     }
@@ -295,7 +299,9 @@ fn print_table(methods: &[Method; 2], summary: &[(String, String)]) {
         Some(Sample { mean, .. }) => format!("{:.1}", 100.0 * mean),
         None => "–".to_owned(),
     };
-    let mut table = Table::new(["held-out accuracy, %", "fine-tuned", "probe", "k-NN", "seeds"]);
+    let accuracy = if metric == Metric::Top1 { "accuracy" } else { metric::words(metric) };
+    let held_out = format!("held-out {accuracy}, %");
+    let mut table = Table::new([held_out.as_str(), "fine-tuned", "probe", "k-NN", "seeds"]);
     for method in methods {
         let seeds: Vec<_> = method.accuracy.iter().map(|a| format!("{:.1}", 100.0 * a)).collect();
         table.row([

@@ -5,12 +5,13 @@ use bissl_core::Group;
 use rayon::prelude::*;
 
 use super::images::{Images, Needs};
-use super::probe::probe_accuracy;
+use super::metric::{self, Scores};
+use super::probe::probe_scores;
 use super::session::View;
 use super::state::{self, Weights};
 use crate::cli::Table;
-use crate::config::RunConfig;
-use crate::data::evaluation_images;
+use crate::config::{Metric, RunConfig};
+use crate::data::{Targets, evaluation_images};
 use crate::driver::{Networks, download, upload};
 use crate::kernels::{Kernels, Tensor};
 use crate::run::{NamedTensor, Origin, read_checkpoint};
@@ -41,13 +42,13 @@ pub struct Evaluation {
     pub features: Vec<f32>,
     /// Features of an item.
     pub width: usize,
-    /// Class of every item.
-    pub labels: Vec<u32>,
+    /// What every item is labelled with.
+    pub labels: Targets,
 }
 
 impl Evaluation {
-    fn rows(&self) -> impl IndexedParallelIterator<Item = (&[f32], &u32)> {
-        self.features.par_chunks(self.width).zip(&self.labels)
+    fn rows(&self) -> impl IndexedParallelIterator<Item = &[f32]> {
+        self.features.par_chunks(self.width)
     }
 
     /// The features divided by their norm; a zero row stays zero.
@@ -71,6 +72,7 @@ pub(super) fn command<B: Kernels>(
 ) -> Result<()> {
     let images = Images::load(config, Needs::Downstream)?;
     images.warn();
+    let chosen = metric::chosen(config.evaluate.metric, images.downstream().task())?;
     let networks = state::networks(config, images.downstream().classes().len());
     let path = from.checkpoint_path()?;
     let architecture = state::architecture(config);
@@ -79,17 +81,20 @@ pub(super) fn command<B: Kernels>(
     let seed = state::seed(&checkpoint).with_context(|| path.display().to_string())?;
     let split = images.split(config, seed)?;
     let (backbone, head) =
-        measured(&networks, &checkpoint.tensors).with_context(|| path.display().to_string())?;
+        judged(&networks, &checkpoint.tensors).with_context(|| path.display().to_string())?;
     let labels = Labels::<B> { images: &images, networks: &networks, device: &device };
-    let mut table = Table::new(["measure", "accuracy"]);
+    let mut table = Table::new(["measure", "value"]);
     if let Some(head) = head {
-        let accuracy = accuracy::<B>(labels, &backbone, &head, &split.test)?;
-        table.row(["held-out top-1".to_owned(), format!("{accuracy:.4}")]);
+        let scores = scores::<B>(labels, &backbone, &head, &split.test)?;
+        for (metric, value) in measured(labels, chosen, &scores, &split.test)? {
+            table.row([format!("held-out {}", metric::words(metric)), format!("{value:.4}")]);
+        }
     }
     let (knn, probe) = frozen::<B>(labels, config, &backbone, &split.train, &split.test)?;
-    table.row(["linear probe".to_owned(), format!("{probe:.4}")]);
-    let neighbours = format!("{} nearest neighbours", config.evaluate.knn_neighbours);
-    table.row([neighbours, format!("{knn:.4}")]);
+    let by = metric::words(chosen);
+    table.row([format!("linear probe, {by}"), format!("{probe:.4}")]);
+    let neighbours = config.evaluate.knn_neighbours;
+    table.row([format!("{neighbours} nearest neighbours, {by}"), format!("{knn:.4}")]);
     if view.interrupt.requested() {
         return Err(super::session::Interrupted.into());
     }
@@ -99,7 +104,7 @@ pub(super) fn command<B: Kernels>(
 }
 
 /// The backbone that a checkpoint is about, and its head if it has been fine-tuned.
-fn measured(networks: &Networks, tensors: &[NamedTensor]) -> Result<(Weights, Option<Weights>)> {
+fn judged(networks: &Networks, tensors: &[NamedTensor]) -> Result<(Weights, Option<Weights>)> {
     if let Some(backbone) = state::group_weights(Group::LowerBackbone, networks, tensors)? {
         return Ok((backbone, None));
     }
@@ -116,7 +121,7 @@ fn measured(networks: &Networks, tensors: &[NamedTensor]) -> Result<(Weights, Op
     }
 }
 
-/// k-nearest-neighbour and linear-probe accuracy of a frozen backbone.
+/// k nearest neighbours and linear probe of a frozen backbone, by the chosen metric.
 pub(super) fn frozen<B: Kernels>(
     labels: Labels<'_, B>,
     config: &RunConfig,
@@ -124,11 +129,14 @@ pub(super) fn frozen<B: Kernels>(
     train: &[u32],
     test: &[u32],
 ) -> Result<(f64, f64)> {
+    let chosen = metric::chosen(config.evaluate.metric, labels.images.downstream().task())?;
     let train = features::<B>(labels, backbone, train)?;
-    let test = features::<B>(labels, backbone, test)?;
-    let probe = probe_accuracy::<B>(labels, config, &train, &test)?;
-    let knn = knn_accuracy(&train.normalized(), &test.normalized(), config.evaluate.knn_neighbours);
-    Ok((knn, probe))
+    let queries = features::<B>(labels, backbone, test)?;
+    let probe = probe_scores::<B>(labels, config, &train, &queries)?;
+    let classes = labels.networks.classes();
+    let neighbours = config.evaluate.knn_neighbours;
+    let knn = knn_scores(&train.normalized(), &queries.normalized(), neighbours, classes);
+    Ok((metric_of(labels, chosen, &knn, test)?, metric_of(labels, chosen, &probe, test)?))
 }
 
 fn tensor<B: Kernels>(values: &[f32], device: &B::Device) -> Tensor<B, 1> {
@@ -165,44 +173,59 @@ pub(super) fn features<B: Kernels>(
         width = y.dims()[1];
         values.extend(download(&y));
     })?;
-    let labels = labels.images.downstream().labels(items)?;
+    let labels = labels.images.downstream().targets(items)?;
     Ok(Evaluation { features: values, width, labels })
 }
 
-/// Share of items whose class has the largest logit; of equal logits the first counts.
-pub(super) fn accuracy<B: Kernels>(
+/// The head's scores of items.
+pub(super) fn scores<B: Kernels>(
     labels: Labels<'_, B>,
     backbone: &Weights,
     head: &Weights,
     items: &[u32],
-) -> Result<f64> {
+) -> Result<Scores> {
     let head_parameters = tensor::<B>(&head.parameters, labels.device);
     // The classifier has no batch norm, and so no statistics.
     let none = Tensor::zeros([1], labels.device);
-    let mut predicted = Vec::with_capacity(items.len());
+    let classes = labels.networks.classes();
+    let mut values = Vec::with_capacity(items.len() * classes);
     each_chunk::<B>(labels, backbone, items, |features| {
         let logits = labels.networks.classifier.evaluate(&head_parameters, &none, features);
-        let classes = logits.dims()[1];
-        predicted.extend(download(&logits).chunks(classes).map(argmax));
+        values.extend(download(&logits));
     })?;
-    let truth = labels.images.downstream().labels(items)?;
-    Ok(share_equal(&predicted, &truth))
+    Ok(Scores { values, classes })
 }
 
-/// Position of the largest value; of equal ones the first.
-pub(super) fn argmax(values: &[f32]) -> u32 {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
-        }
+/// The value of a metric on items.
+pub(super) fn metric_of<B: Kernels>(
+    labels: Labels<'_, B>,
+    metric: Metric,
+    scores: &Scores,
+    items: &[u32],
+) -> Result<f64> {
+    let targets = labels.images.downstream().targets(items)?;
+    match metric::value(metric, scores, &targets) {
+        Some(value) => Ok(value),
+        None => bail!(
+            "{metric} of {} images is undefined: a score is not a number, or no image shows a class",
+            items.len()
+        ),
     }
-    best as u32
 }
 
-/// Share of places where two lists agree.
-pub(super) fn share_equal(a: &[u32], b: &[u32]) -> f64 {
-    a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / a.len().max(1) as f64
+/// Every metric that fits the labels, the chosen one among them.
+pub(super) fn measured<B: Kernels>(
+    labels: Labels<'_, B>,
+    chosen: Metric,
+    scores: &Scores,
+    items: &[u32],
+) -> Result<Vec<(Metric, f64)>> {
+    let task = labels.images.downstream().task();
+    let metrics = metric::reported(chosen, task, scores.classes);
+    metrics
+        .into_iter()
+        .map(|metric| Ok((metric, metric_of(labels, metric, scores, items)?)))
+        .collect()
 }
 
 /// Positions of the `k` rows of `bank` most similar to `query` by inner product, most similar first;
@@ -215,21 +238,22 @@ pub(super) fn nearest(bank: &Evaluation, query: &[f32], k: usize) -> Vec<usize> 
     order.into_iter().take(k).map(|(_, index)| index).collect()
 }
 
-/// Accuracy of a vote of the `k` nearest neighbours in `bank`, weighted by exp(similarity/0.07)
-/// (Wu et al. 2018). Rows of both must be normalised.
-pub fn knn_accuracy(bank: &Evaluation, queries: &Evaluation, k: usize) -> f64 {
+/// Votes of the `k` nearest neighbours in `bank` for the classes that they show, weighted by
+/// exp(similarity/0.07) (Wu et al. 2018). Rows of both must be normalised.
+pub fn knn_scores(bank: &Evaluation, queries: &Evaluation, k: usize, classes: usize) -> Scores {
     const TEMPERATURE: f64 = 0.07;
-    let classes = bank.labels.iter().max().map_or(0, |max| *max as usize + 1);
-    let vote = |query: &[f32]| -> u32 {
+    let vote = |query: &[f32]| -> Vec<f32> {
         let mut votes = vec![0.0f32; classes];
         for index in nearest(bank, query, k) {
             let row = &bank.features[index * bank.width..(index + 1) * bank.width];
             let similarity: f32 = row.iter().zip(query).map(|(a, b)| a * b).sum();
             let weight = ((f64::from(similarity) - 1.0) / TEMPERATURE).exp();
-            votes[bank.labels[index] as usize] += weight as f32;
+            for &class in bank.labels.present(index) {
+                votes[class as usize] += weight as f32;
+            }
         }
-        argmax(&votes)
+        votes
     };
-    let predicted: Vec<u32> = queries.rows().map(|(query, _)| vote(query)).collect();
-    share_equal(&predicted, &queries.labels)
+    let votes: Vec<Vec<f32>> = queries.rows().map(vote).collect();
+    Scores { values: votes.concat(), classes }
 }

@@ -3,12 +3,14 @@
 use anyhow::{Context, Result, bail};
 use bissl_core::{Descent, Group};
 
-use super::evaluate::{Labels, accuracy};
+use super::evaluate::{Labels, measured, metric_of, scores};
 use super::images::{Images, Needs, labelled_ahead};
+use super::metric;
 use super::pretrain::{Draw, initial};
 use super::session::{Course, Session, View};
 use super::state::{self, Weights};
 use super::warm_up::Downstream;
+use crate::cli::Table;
 use crate::config::{Choice, RunConfig};
 use crate::data::streams;
 use crate::driver::{Problem, Sources};
@@ -21,7 +23,7 @@ use crate::run::{Origin, RunFolder, read_checkpoint};
 pub(super) struct Finetuned {
     pub(super) backbone: Weights,
     pub(super) head: Weights,
-    /// Accuracy on the validation images, where there are any.
+    /// The metric on the validation images, where there are any.
     pub(super) validation: Option<f64>,
 }
 
@@ -35,6 +37,8 @@ pub(super) fn command<B: Kernels>(
 ) -> Result<()> {
     let images = Images::load(&config, Needs::Downstream)?;
     images.warn();
+    // Before anything is computed that it could not judge.
+    metric::chosen(config.evaluate.metric, images.downstream().task())?;
     let split = images.split(&config, config.seed)?;
     let networks = state::networks(&config, images.downstream().classes().len());
     let path = from.checkpoint_path()?;
@@ -56,12 +60,17 @@ pub(super) fn command<B: Kernels>(
         Downstream { config: &config, seed, images: &images, split: &split, networks: &networks };
     let tuned = finetune::<B>(&mut session, "finetune", task, &weights, &device)?;
     let labels = Labels { images: &images, networks: &networks, device: &device };
-    let test = accuracy::<B>(labels, &tuned.backbone, &tuned.head, &split.test)?;
-    session.result("finetune", "test_accuracy", test)?;
+    let mut table = Table::new(["measure", "value"]);
     if let Some(validation) = tuned.validation {
-        println!("validation accuracy  {validation:.4}");
+        let measure = format!("validation {}", metric::words(session.metric));
+        table.row([measure, format!("{validation:.4}")]);
     }
-    println!("test accuracy        {test:.4}");
+    let scores = scores::<B>(labels, &tuned.backbone, &tuned.head, &split.test)?;
+    for (metric, value) in measured(labels, session.metric, &scores, &split.test)? {
+        session.result("finetune", metric::result_name(metric), value)?;
+        table.row([format!("test {}", metric::words(metric)), format!("{value:.4}")]);
+    }
+    print!("{table}");
     println!("fine-tuned network: {}", session.folder.path().display());
     Ok(())
 }
@@ -75,6 +84,8 @@ pub(super) fn finetune<B: Kernels>(
     device: &B::Device,
 ) -> Result<Finetuned> {
     let Downstream { config, seed, images, split, networks } = task;
+    session.metric = metric::chosen(config.evaluate.metric, images.downstream().task())?;
+    let chosen = session.metric;
     let settings = &config.finetune;
     let domains = (streams::DOWNSTREAM_ORDER, streams::DOWNSTREAM_VIEW);
     let batches = images.labelled_batches(&split.train, settings.batch, seed, domains)?;
@@ -85,6 +96,7 @@ pub(super) fn finetune<B: Kernels>(
     let temperature = f64::from(config.simclr.temperature);
     let mut problem =
         Problem::<B>::new(networks, device.clone(), sources, temperature, Curvature::Hessian, seed);
+    problem.multi_label = state::multi_label(config);
     let head = &networks.classifier;
     let head = initial(head.parameters(), head.statistics(), seed, Draw::FinetuneHead);
     state::install(&mut problem, Group::UpperBackbone, start)?;
@@ -97,7 +109,8 @@ pub(super) fn finetune<B: Kernels>(
         }
         let backbone = state::extract(problem, Group::UpperBackbone)?;
         let head = state::extract(problem, Group::DownstreamHead)?;
-        accuracy::<B>(labels, &backbone, &head, &split.validation).map(Some)
+        let scores = scores::<B>(labels, &backbone, &head, &split.validation)?;
+        metric_of(labels, chosen, &scores, &split.validation).map(Some)
     };
     let chooses = settings.choice == Choice::Best && !split.validation.is_empty();
     let steps = u64::from(descent.steps());

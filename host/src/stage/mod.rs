@@ -8,6 +8,7 @@ mod demo;
 mod evaluate;
 mod finetune;
 pub(crate) mod images;
+mod metric;
 pub(crate) mod pretrain;
 mod probe;
 mod records;
@@ -24,8 +25,9 @@ use crate::config::RunConfig;
 use crate::kernels::Kernels;
 use crate::run::Outcome;
 
-pub use evaluate::{Evaluation, knn_accuracy};
+pub use evaluate::{Evaluation, knn_scores};
 pub use images::Images;
+pub use metric::{Scores, value as metric_value};
 pub use records::Record;
 
 /// Runs a job to its end or to its interruption.

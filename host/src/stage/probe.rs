@@ -3,24 +3,26 @@
 use anyhow::Result;
 use bissl_core::Schedule;
 
-use super::evaluate::{Evaluation, Labels, argmax, share_equal};
+use super::evaluate::{Evaluation, Labels};
+use super::metric::Scores;
 use super::pretrain::{Draw, initial};
+use super::state;
 use crate::config::RunConfig;
-use crate::driver::{download, upload};
+use crate::driver::{download, downstream_loss, upload};
 use crate::kernels::{Kernels, Tensor, Transpose};
-use crate::network::loss::{CrossEntropy, value_and_gradient};
+use crate::network::loss::value_and_gradient;
 
 const MOMENTUM: f64 = 0.9;
 
-/// Test accuracy of a linear classifier that was trained on the training features.
+/// Test scores of a linear classifier that was trained on the training features.
 ///
 /// Features are standardised by the training set; full batches, momentum, cosine rate.
-pub(super) fn probe_accuracy<B: Kernels>(
+pub(super) fn probe_scores<B: Kernels>(
     labels: Labels<'_, B>,
     config: &RunConfig,
     train: &Evaluation,
     test: &Evaluation,
-) -> Result<f64> {
+) -> Result<Scores> {
     let (mean, scale) = standardisation(train);
     let inputs = |set: &Evaluation| -> Tensor<B, 2> {
         let mut values = set.features.clone();
@@ -44,12 +46,12 @@ pub(super) fn probe_accuracy<B: Kernels>(
         let weight = weight.clone().reshape([classes, train.width]);
         B::matmul(x, &weight, Transpose::Right) + bias.clone().reshape([1, classes])
     };
-    let loss = CrossEntropy { labels: train.labels.clone() };
+    let loss = downstream_loss::<B>(&train.labels, classes, state::multi_label(config));
     let epochs = config.evaluate.probe_epochs;
     let schedule = Schedule::new(config.evaluate.probe_learning_rate, 0, epochs, 0.0)?;
     for epoch in 0..epochs {
         let outputs = [logits(&x, &weight, &bias)];
-        let (_, bars) = value_and_gradient::<B>(&loss, &outputs);
+        let (_, bars) = value_and_gradient::<B>(loss.as_ref(), &outputs);
         let weight_bar = B::matmul(&bars[0], &x, Transpose::Left).reshape([split]);
         let bias_bar = B::sum_rows(&bars[0]);
         let rate = -f64::from(schedule.rate(epoch));
@@ -58,9 +60,8 @@ pub(super) fn probe_accuracy<B: Kernels>(
         weight = B::axpby(rate, &weight_momentum, 1.0, weight);
         bias = B::axpby(rate, &bias_momentum, 1.0, bias);
     }
-    let logits = download(&logits(&inputs(test), &weight, &bias));
-    let predicted: Vec<u32> = logits.chunks(classes).map(argmax).collect();
-    Ok(share_equal(&predicted, &test.labels))
+    let values = download(&logits(&inputs(test), &weight, &bias));
+    Ok(Scores { values, classes })
 }
 
 /// Mean and 1/deviation of every feature; 1 where a feature is constant.

@@ -3,6 +3,8 @@
 use bissl_core::{Event, Report, StepRecord, Termination, UpperRecord};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Metric;
+
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -48,8 +50,11 @@ pub enum Record {
         stage: String,
         /// Epochs done.
         epoch: u32,
-        /// Top-1, in `[0, 1]`.
+        /// By the metric, in `[0, 1]`.
         accuracy: f64,
+        /// What chooses the epoch.
+        #[serde(default = "top_1")]
+        metric: Metric,
     },
     /// A measured result.
     Result {
@@ -60,6 +65,11 @@ pub enum Record {
         /// Its value.
         value: f64,
     },
+}
+
+/// The metric of lines that name none.
+fn top_1() -> Metric {
+    Metric::Top1
 }
 
 /// What is known about one linear solve.

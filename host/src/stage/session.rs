@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::records::Record;
 use super::state::{self, Weights};
-use crate::config::RunConfig;
+use crate::config::{Metric, RunConfig};
 use crate::driver::Problem;
 use crate::kernels::Kernels;
 use crate::progress::{Interrupt, Progress, Verbosity};
@@ -59,6 +59,8 @@ pub(super) struct Interrupted;
 pub(super) struct Session {
     pub(super) folder: RunFolder,
     pub(super) view: View,
+    /// What validation measures.
+    pub(super) metric: Metric,
     checkpoints: Checkpoints,
     metrics: MetricsWriter,
     architecture: String,
@@ -111,6 +113,7 @@ impl Session {
         Ok(Self {
             folder,
             view,
+            metric: Metric::Top1,
             checkpoints,
             metrics,
             architecture: state::architecture(config),
@@ -233,7 +236,8 @@ impl Session {
         accuracy: f64,
     ) -> Result<()> {
         let (epoch, stage) = (state.done as u32, stage.to_owned());
-        self.metrics.append(&Record::Validation { stage, epoch, accuracy })?;
+        let metric = self.metric;
+        self.metrics.append(&Record::Validation { stage, epoch, accuracy, metric })?;
         if state.best.is_none_or(|best| accuracy > best.accuracy) {
             state.best = Some(Best { accuracy, step: state.done });
             let networks = problem.networks();

@@ -6,6 +6,7 @@ use bissl_core::{Bank, Group, Register};
 use crate::config::RunConfig;
 use crate::driver::{Networks, Problem, download, upload};
 use crate::kernels::Kernels;
+use crate::network::multi_label::MultiLabel;
 use crate::network::{
     Architecture, BackboneSettings, ParameterTable, Stem, backbone, classifier, mlp_head,
     output_width,
@@ -54,6 +55,14 @@ pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
         backbone: backbone(settings),
         projector: mlp_head(features, &config.network.projector),
         classifier: classifier(features, classes),
+    }
+}
+
+/// The loss of images with several labels.
+pub(crate) fn multi_label(config: &RunConfig) -> MultiLabel {
+    match config.downstream.multi_label_loss {
+        config::MultiLabelLoss::Binary => MultiLabel::Binary,
+        config::MultiLabelLoss::Softmax => MultiLabel::Softmax,
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) fn warm_up<B: Kernels>(
     let temperature = f64::from(config.simclr.temperature);
     let mut problem =
         Problem::<B>::new(networks, device.clone(), sources, temperature, Curvature::Hessian, seed);
+    problem.multi_label = state::multi_label(config);
     let head = &networks.classifier;
     let head = initial(head.parameters(), head.statistics(), seed, Draw::AlignHead);
     state::install(&mut problem, Group::UpperBackbone, pretrained)?;

@@ -5,6 +5,7 @@
 mod binary;
 mod hvp;
 mod interruption;
+mod multi_label;
 mod refusals;
 mod spectrum;
 mod verify_plan;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bissl::data::{
     AugmentSettings, Augmentation, DataError, Dataset, ImageSettings, LabelledBatches, Labels,
-    PretextBatches, evaluation_images, streams,
+    PretextBatches, Targets, evaluation_images, streams,
 };
 use bissl_core::Stream;
 
@@ -27,6 +27,12 @@ fn labelled(set: &Arc<Dataset>, items: Vec<u32>, batch: u32) -> Result<LabelledB
     let order = Stream::new(SEED, streams::DOWNSTREAM_ORDER);
     let views = Stream::new(SEED, streams::DOWNSTREAM_VIEW);
     LabelledBatches::new(Arc::clone(set), items, batch, order, views, augmentation())
+}
+
+/// Labels of a set that has one an image.
+fn classes(targets: Targets) -> Vec<u32> {
+    let Targets::Classes(classes) = targets else { panic!("sets of labels") };
+    classes
 }
 
 #[test]
@@ -116,7 +122,7 @@ fn an_epoch_shows_every_item_once_and_rows_of_both_views_agree() {
     let items = set.all_items();
     let training = LabelledBatches::new(set, items, 6, order, views, still).unwrap();
     let batch = training.make(7).unwrap();
-    for (red, label) in red(&batch.images).into_iter().zip(batch.labels) {
+    for (red, label) in red(&batch.images).into_iter().zip(classes(batch.labels)) {
         assert_eq!(red / 20 % 3, label);
     }
 }
@@ -128,7 +134,7 @@ fn few_items_make_a_small_batch_and_none_is_refused() {
     assert_eq!((training.batch(), training.batches_per_epoch()), (3, 1));
     let batch = training.make(0).unwrap();
     assert_eq!((batch.batch, batch.labels.len(), batch.images.len()), (3, 3, 3 * 3 * 1024));
-    let mut labels = batch.labels;
+    let mut labels = classes(batch.labels);
     labels.sort_unstable();
     assert_eq!(labels, set.labels(&[3, 900, 1200]).unwrap());
     assert!(matches!(labelled(&set, Vec::new(), 64), Err(DataError::Config(_))));

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use bissl::data::{DataError, Dataset, Embedded, Labels, Split, SplitSettings, Validation};
+use bissl::data::{
+    Corpus, DataError, Dataset, Embedded, Format, Labels, Split, SplitSettings, Validation,
+};
 
-use crate::support::{put, put_classes};
+use crate::support::{png, put, put_classes};
 
 fn few(labels: u32, validation: u32) -> SplitSettings {
     let validation = Validation::PerClass(validation);
@@ -125,5 +127,48 @@ fn what_cannot_be_split_is_refused() {
 fn unknown_keys_are_refused() {
     let parse = serde_json::from_str::<SplitSettings>;
     assert_eq!(parse(r#"{"labels_per_class": 20}"#).unwrap(), few(20, 0));
+    assert_eq!(
+        parse(r#"{"validation": {"per_class": 5}}"#).unwrap().validation,
+        few(1, 5).validation
+    );
     assert!(parse(r#"{"labels": 20}"#).is_err());
+}
+
+#[test]
+fn a_share_is_rounded_down_in_every_class() {
+    let root = tempfile::tempdir().unwrap();
+    put_classes(&root.path().join("train"), &[("a", 100), ("b", 29), ("c", 4)]);
+    put_classes(&root.path().join("test"), &[("a", 1), ("b", 1), ("c", 1)]);
+    let set = listed(root.path());
+    let counts = |share| {
+        let validation = Validation::Share(share);
+        let settings = SplitSettings { labels_per_class: None, validation };
+        let split = Split::draw(&set, &settings, 3).unwrap();
+        assert_eq!(split.train.len() + split.validation.len(), 133);
+        [0, 1, 2].map(|class| count(&set, &split.validation, class))
+    };
+    assert_eq!(counts(0.2), [20, 5, 0]);
+    // 0.29 of 100 is a little less than 29 in binary.
+    assert_eq!(counts(0.29), [29, 8, 1]);
+    assert_eq!(counts(0.0), [0, 0, 0]);
+}
+
+#[test]
+fn a_set_with_several_labels_an_image_is_divided_as_a_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let mut table = "path\tlabels\n".to_owned();
+    for i in 0..30u8 {
+        put(root.path(), &format!("{i}.png"), &png(i));
+        table += &format!("{i}.png\t{}\n", ["cat", "dog", "cat|dog"][usize::from(i % 3)]);
+    }
+    put(root.path(), "split.tsv", table.as_bytes());
+    let set = Dataset::open(root.path(), Format::Auto, Corpus::Downstream).unwrap();
+    // Two classes: twice the numbers.
+    let split = Split::draw(&set, &few(5, 3), 1).unwrap();
+    assert_eq!([split.train.len(), split.validation.len(), split.test.len()], [10, 6, 14]);
+    let mut all = [split.train.as_slice(), &split.validation, &split.test].concat();
+    all.sort_unstable();
+    assert_eq!(all, set.all_items());
+    assert_eq!(split, Split::draw(&set, &few(5, 3), 1).unwrap());
+    assert!(matches!(Split::draw(&set, &few(20, 0), 1), Err(DataError::TooFewInClass { .. })));
 }

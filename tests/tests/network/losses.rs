@@ -22,7 +22,7 @@ fn second_difference() -> f64 {
     precision::<B>().difference.max(1e-6)
 }
 
-fn rows(flat: &[f64]) -> Rows {
+pub(crate) fn rows(flat: &[f64]) -> Rows {
     flat.chunks_exact(SHAPE.1).map(<[f64]>::to_vec).collect()
 }
 
@@ -58,12 +58,12 @@ fn cross_entropy(flat: &[f64], labels: &[u32]) -> f64 {
 }
 
 /// The halves of a flat vector as two views.
-fn views(flat: &[f64]) -> Vec<Tensor<B, 2>> {
+pub(crate) fn views(flat: &[f64]) -> Vec<Tensor<B, 2>> {
     let shape = [SHAPE.0 / 2, SHAPE.1];
     flat.chunks_exact(flat.len() / 2).map(|half| tensor(half, shape)).collect()
 }
 
-fn joined(parts: &[Tensor<B, 2>]) -> Vec<f64> {
+pub(crate) fn joined(parts: &[Tensor<B, 2>]) -> Vec<f64> {
     parts.iter().flat_map(values).collect()
 }
 
@@ -84,7 +84,7 @@ fn gradient(f: impl Fn(&[f64]) -> f64, at: &[f64]) -> Vec<f64> {
 }
 
 /// The point at which everything is compared: away from zero rows.
-fn point() -> Vec<f64> {
+pub(crate) fn point() -> Vec<f64> {
     noise(3, SHAPE.0 * SHAPE.1)
 }
 
@@ -93,7 +93,7 @@ fn labels() -> Vec<u32> {
 }
 
 /// Value, gradient and Hessian of `loss` against differences of `reference`.
-fn agrees(loss: &dyn Loss<B>, reference: impl Fn(&[f64]) -> f64) {
+pub(crate) fn agrees(loss: &dyn Loss<B>, reference: impl Fn(&[f64]) -> f64) {
     let tolerance = precision::<B>();
     let at = point();
     let (found, gradients) = value_and_gradient(loss, &views(&at));
@@ -150,7 +150,7 @@ fn dense_gauss_newton(inner: impl Fn(&[f64]) -> Rows, skip_diagonal: bool) -> Ro
     total
 }
 
-fn gauss_newton_matrix(loss: &dyn Loss<B>) -> Rows {
+pub(crate) fn gauss_newton_matrix(loss: &dyn Loss<B>) -> Rows {
     let at = point();
     dense(at.len(), |unit| joined(&gauss_newton_product(loss, &views(&at), &views(unit))))
 }

@@ -9,6 +9,7 @@ mod evaluation;
 mod hvp;
 mod layers;
 mod losses;
+mod multi_label;
 mod oracle;
 mod support;
 mod transfers;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use bissl::data::{Labelled, TwoViews};
+use bissl::data::{Labelled, Targets, TwoViews};
 use bissl::driver::{Networks, Problem, Sources};
 use bissl::network::{
     Architecture, BackboneSettings, Curvature, Stem, backbone, classifier, mlp_head, output_width,
@@ -41,6 +41,7 @@ fn sources() -> Sources {
     };
     let labelled = |step: u32| {
         let labels = (0..BATCH).map(|i| (i + step) % CLASSES as u32).collect();
+        let labels = Targets::Classes(labels);
         Ok(Labelled { images: noise(5, step), labels, batch: BATCH, size: SIZE })
     };
     Sources {
