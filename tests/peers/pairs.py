@@ -17,15 +17,16 @@ from pathlib import Path
 
 from meter import Result, write
 
-PUBLISHED = Path(__file__).with_name("published.py")
+HERE = Path(__file__).parent
 
 RATIOS = {
     "stage": ["alternation_s", "reference_alternation_s=alternation_s"],
+    "data": ["images_per_s", "decode_s", "crop_s", "colour_s", "blur_s"],
     "step": ["gradient_s", "forward_s", "hessian_product_over_gradient=product_rebuilt_over_gradient"],
 }
 """Compared by default, for each `bissl bench` command: OURS=THEIRS, or one name for both."""
 
-SAME = ("network", "size", "batch", "upper_batch", "threads", "steps", "damping", "proximity")
+SAME = ("network", "images", "views", "size", "batch", "upper_batch", "threads", "steps", "damping", "proximity")
 """What both must have in common, where both tell it."""
 
 
@@ -86,7 +87,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/bissl", help="the bissl program")
     parser.add_argument("--bench", required=True, metavar="ARGUMENTS", help="of `bissl bench`, in one string")
-    parser.add_argument("--peer", required=True, metavar="ARGUMENTS", help="of published.py, in one string")
+    parser.add_argument("--peer", required=True, metavar="ARGUMENTS", help="of published.py, or data and those of data.py, in one string")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument(
         "--ratio", action="append", metavar="OURS[=THEIRS]", help="figures to compare; may be given repeatedly"
@@ -110,7 +111,8 @@ def main() -> None:
     """Runs the pairs and prints each ratio, its median and its range."""
     arguments = parse()
     bench = with_json([arguments.binary, "bench", *arguments.bench])
-    peer = with_json([sys.executable, str(PUBLISHED), *arguments.peer])
+    script, *rest = arguments.peer if arguments.peer[0] == "data" else ["published", *arguments.peer]
+    peer = with_json([sys.executable, str(HERE / f"{script}.py"), *rest])
     names = arguments.ratio or RATIOS.get(arguments.bench[0], ["alternation_s"])
     ratios: dict[str, list[float]] = {name: [] for name in names}
     pairs = []

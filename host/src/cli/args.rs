@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::curvature::{HvpArguments, SpectrumArguments};
+use super::data::BenchDataArguments;
 use crate::config::{Key, Kind, Preset, RunConfig};
 use crate::measure::Format;
 
@@ -201,6 +202,8 @@ enum BenchAction {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Decoding and the paper's pretext augmentation of a folder's images: images a second.
+    Data(BenchDataArguments),
 }
 
 /// How results are printed.
@@ -263,6 +266,7 @@ pub(super) enum Parsed {
     ShowPreset(String),
     Stage(Invocation),
     Measure(Invocation, Measure, Format),
+    BenchData(BenchDataArguments),
     Hvp(HvpArguments),
     Spectrum(Invocation, SpectrumArguments),
 }
@@ -437,6 +441,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
                 let invocation = Invocation::new(StageName::BenchStep, arguments, own);
                 Parsed::Measure(invocation, Measure::Step { repeats }, output.format())
             }
+            BenchAction::Data(arguments) => Parsed::BenchData(arguments),
         },
         Commands::Plan { budget, measured, pretrain_steps, output, settings } => {
             let arguments = RunArguments { out: None, resume: false, settings };

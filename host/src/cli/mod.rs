@@ -9,6 +9,7 @@
 
 mod args;
 mod curvature;
+mod data;
 mod inspect;
 mod table;
 #[cfg(test)]
@@ -134,6 +135,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
             print(&measured.text)?;
             measured.verdict?;
         }
+        Parsed::BenchData(arguments) => print(&crate::measure::data(&arguments.job())?)?,
         Parsed::Hvp(arguments) => print(&crate::measure::hvp(arguments.job())?)?,
         Parsed::Spectrum(invocation, arguments) => return spectrum(&invocation, arguments),
     }

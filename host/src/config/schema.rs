@@ -163,6 +163,11 @@ pub const KEYS: &[Key] = &[
         "share of unreadable images left out before it is an error",
     ),
     key("image.size", Kind::Integer { min: 8, max: 512 }, "side of the network's input, pixels"),
+    key(
+        "image.pixels_max",
+        Kind::Integer { min: 1, max: 268_435_456 },
+        "most pixels of an image file; a larger one counts as broken",
+    ),
     key("network.architecture", Kind::Name(Architecture::NAMES), "family of the backbone"),
     key("network.width", Kind::Integer { min: 8, max: 512 }, "channels of the first stage"),
     key(

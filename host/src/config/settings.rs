@@ -99,6 +99,8 @@ pub struct DownstreamSettings {
 pub struct ImageSettings {
     /// Side of the square that the network sees, pixels.
     pub size: usize,
+    /// Most pixels of an image file; a larger one counts as broken.
+    pub pixels_max: u64,
 }
 
 /// `[network]`.

@@ -17,6 +17,19 @@ pub enum View {
     B,
 }
 
+/// The parts of a pretext view's work, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Cut, scaled, mirrored, to planes of values.
+    Crop,
+    /// Jitter and grey.
+    Colour,
+    /// Blur and solarisation.
+    Blur,
+    /// Mean and deviation.
+    Normalise,
+}
+
 /// The recipes at one image size, with settings that were checked.
 ///
 /// Every recipe writes `[3, size, size]` values, red plane first, normalised by ImageNet's mean and
@@ -54,15 +67,29 @@ impl Augmentation {
     /// One pretext view: random crop, flip, colour jitter, grey, blur, solarisation.
     ///
     /// `out` has [`image_len`](Self::image_len) values.
-    pub fn pretext(&self, image: &RgbImage, view: View, mut draws: Draws, out: &mut [f32]) {
+    pub fn pretext(&self, image: &RgbImage, view: View, draws: Draws, out: &mut [f32]) {
+        self.pretext_timed(image, view, draws, out, |_| {});
+    }
+
+    /// The same; `ended` is told when each part of the work has been done.
+    pub(crate) fn pretext_timed(
+        &self,
+        image: &RgbImage,
+        view: View,
+        mut draws: Draws,
+        out: &mut [f32],
+        mut ended: impl FnMut(Work),
+    ) {
         let settings = &self.settings;
         self.random_crop(image, &mut draws, out);
+        ended(Work::Crop);
         if draws.chance(settings.jitter) {
             self.jitter(&mut draws, out);
         }
         if draws.chance(settings.grey) {
             colour::grey(out);
         }
+        ended(Work::Colour);
         let (blur_chance, solarise_chance) = match view {
             View::A => (settings.blur_a, 0.0),
             View::B => (settings.blur_b, settings.solarise_b),
@@ -75,7 +102,9 @@ impl Augmentation {
         if draws.chance(solarise_chance) {
             colour::solarise(out);
         }
+        ended(Work::Blur);
         colour::normalise(out);
+        ended(Work::Normalise);
     }
 
     /// A labelled training image: random crop and flip.
@@ -141,14 +170,16 @@ enum Mirror {
 
 /// Interleaved bytes to planes of values in `[0, 1]`.
 fn write_planes(image: &RgbImage, mirror: Mirror, out: &mut [f32]) {
-    let width = image.width() as usize;
-    let pixels = out.len() / 3;
     assert_eq!(image.as_raw().len(), out.len(), "the image has the recipe's size");
-    for (i, pixel) in image.pixels().enumerate() {
-        let (row, column) = (i / width, i % width);
-        let column = if mirror == Mirror::Yes { width - 1 - column } else { column };
-        for channel in 0..3 {
-            out[channel * pixels + row * width + column] = f32::from(pixel[channel]) / 255.0;
+    let width = image.width() as usize;
+    for (channel, plane) in out.chunks_exact_mut(image.as_raw().len() / 3).enumerate() {
+        let rows = image.as_raw().chunks_exact(3 * width).zip(plane.chunks_exact_mut(width));
+        for (pixels, row) in rows {
+            let values = pixels.chunks_exact(3).map(|pixel| f32::from(pixel[channel]) / 255.0);
+            match mirror {
+                Mirror::No => row.iter_mut().zip(values).for_each(|(to, value)| *to = value),
+                Mirror::Yes => row.iter_mut().rev().zip(values).for_each(|(to, value)| *to = value),
+            }
         }
     }
 }

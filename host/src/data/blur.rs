@@ -19,34 +19,46 @@ pub(crate) fn kernel(length: u32, sigma: f32) -> Vec<f32> {
 
 /// Convolves each `size` × `size` plane with the kernel along rows, then along columns.
 ///
-/// Borders are mirrored without repeating the outermost pixel; half the kernel is less than `size`.
+/// Borders are mirrored without repeating the outermost pixel; half the kernel is less than `size`. Every
+/// value is a sum over the kernel from its first weight to its last; the loops over pixels are inside, so
+/// that a vector holds neighbours.
 pub(crate) fn blur(image: &mut [f32], size: u32, kernel: &[f32]) {
     let size = size as usize;
     let half = kernel.len() / 2;
     assert!(half < size, "a kernel of {} pixels does not fit {size}", kernel.len());
-    let mut padded = vec![0.0; size + 2 * half];
+    let mut row_padded = vec![0.0; size + 2 * half];
+    let mut padded = vec![0.0; (size + 2 * half) * size];
     for plane in image.chunks_exact_mut(size * size) {
-        for row in 0..size {
-            blur_line(plane, row * size, 1, kernel, &mut padded);
+        // Rows go into the middle of the padded plane, whose borders then mirror them.
+        for (row, out) in plane.chunks_exact(size).zip(padded[half * size..].chunks_exact_mut(size))
+        {
+            row_padded[half..half + size].copy_from_slice(row);
+            for i in 0..half {
+                row_padded[i] = row[half - i];
+                row_padded[half + size + i] = row[size - 2 - i];
+            }
+            out.fill(0.0);
+            for (&weight, values) in kernel.iter().zip(row_padded.windows(size)) {
+                add_weighted(out, weight, values);
+            }
         }
-        for column in 0..size {
-            blur_line(plane, column, size, kernel, &mut padded);
+        for i in 0..half {
+            let (above, below) = (2 * half - i, half + size - 2 - i);
+            padded.copy_within(above * size..(above + 1) * size, i * size);
+            padded.copy_within(below * size..(below + 1) * size, (half + size + i) * size);
+        }
+        for (y, out) in plane.chunks_exact_mut(size).enumerate() {
+            out.fill(0.0);
+            for (&weight, row) in kernel.iter().zip(padded[y * size..].chunks_exact(size)) {
+                add_weighted(out, weight, row);
+            }
         }
     }
 }
 
-/// One row or column in place; `padded` is scratch of the line's length and two half kernels.
-fn blur_line(plane: &mut [f32], start: usize, stride: usize, kernel: &[f32], padded: &mut [f32]) {
-    let half = kernel.len() / 2;
-    let length = padded.len() - 2 * half;
-    for (i, value) in padded.iter_mut().enumerate() {
-        let position = i.abs_diff(half);
-        let mirrored = if position < length { position } else { 2 * (length - 1) - position };
-        *value = plane[start + mirrored * stride];
-    }
-    for (i, window) in padded.windows(kernel.len()).enumerate() {
-        let sum = window.iter().zip(kernel).fold(0.0, |sum, (value, weight)| sum + value * weight);
-        plane[start + i * stride] = sum;
+fn add_weighted(sum: &mut [f32], weight: f32, values: &[f32]) {
+    for (sum, value) in sum.iter_mut().zip(values) {
+        *sum += value * weight;
     }
 }
 
@@ -108,5 +120,33 @@ mod tests {
         let mut image: Vec<f32> = (0..3 * 16).map(|i| if i % 4 == 1 { 1.0 } else { 0.0 }).collect();
         blur(&mut image, 4, &kernel);
         assert_eq!(image[..4], [0.5, 0.5, 0.25, 0.0]);
+    }
+
+    /// The definition, pixel by pixel: what the loops must give bit for bit.
+    #[test]
+    fn every_value_is_the_sum_over_its_mirrored_neighbours() {
+        let mirrored = |position: usize, shift: usize, half: usize, size: usize| {
+            let from = (position + shift).abs_diff(half);
+            if from < size { from } else { 2 * (size - 1) - from }
+        };
+        for (size, length) in [(8usize, 3usize), (9, 9), (13, 23)] {
+            let kernel = kernel(length as u32, 1.1);
+            let mut draws = bissl_core::Stream::new(1, 1).at(size as u64);
+            let image: Vec<f32> = (0..3 * size * size).map(|_| draws.uniform()).collect();
+            let along = |image: &[f32], step: usize| -> Vec<f32> {
+                (0..image.len())
+                    .map(|i| {
+                        let position = i / step % size;
+                        kernel.iter().enumerate().fold(0.0, |sum, (shift, weight)| {
+                            let from = mirrored(position, shift, length / 2, size);
+                            sum + image[i - position * step + from * step] * weight
+                        })
+                    })
+                    .collect()
+            };
+            let mut blurred = image.clone();
+            blur(&mut blurred, size as u32, &kernel);
+            assert_eq!(blurred, along(&along(&image, 1), size), "{size}, {length}");
+        }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn saturation(image: &mut [f32], factor: f32) {
 pub(crate) fn hue(image: &mut [f32], shift: f32) {
     for_each_pixel(image, |pixel| {
         let [hue, saturation, value] = to_hsv(pixel);
-        from_hsv([fraction(hue + shift), saturation, value])
+        from_hsv([turn(hue + shift), saturation, value])
     });
 }
 
@@ -76,11 +76,18 @@ fn blend(value: f32, towards: f32, factor: f32) -> f32 {
     (factor * value + (1.0 - factor) * towards).clamp(0.0, 1.0)
 }
 
-/// Part after the point, in `[0, 1]`, of negative numbers too.
-fn fraction(value: f32) -> f32 {
-    value - libm::floorf(value)
+/// The same place of the colour circle in `[0, 1]`, of a `hue` in `[−1, 2)` turns.
+fn turn(hue: f32) -> f32 {
+    hue + choose(hue < 0.0, 1.0, choose(hue >= 1.0, -1.0, 0.0))
 }
 
+/// One of two values that are both there: no branch, so that loops over pixels become vectors.
+#[inline(always)]
+fn choose(condition: bool, then: f32, otherwise: f32) -> f32 {
+    if condition { then } else { otherwise }
+}
+
+#[inline(always)]
 fn for_each_pixel(image: &mut [f32], mut operation: impl FnMut([f32; 3]) -> [f32; 3]) {
     let pixels = image.len() / 3;
     let (red, rest) = image.split_at_mut(pixels);
@@ -91,37 +98,41 @@ fn for_each_pixel(image: &mut [f32], mut operation: impl FnMut([f32; 3]) -> [f32
 }
 
 /// Hue in turns, saturation, value; hue is 0 where there is none (Smith 1978).
+#[inline(always)]
 fn to_hsv([red, green, blue]: [f32; 3]) -> [f32; 3] {
-    let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
+    let larger = |a: f32, b: f32| choose(a > b, a, b);
+    let smaller = |a: f32, b: f32| choose(a < b, a, b);
+    let (most, least) = (larger(larger(red, green), blue), smaller(smaller(red, green), blue));
     let range = most - least;
-    if range == 0.0 {
-        return [0.0, 0.0, most];
-    }
-    let sixths = if most == red {
-        (green - blue) / range
-    } else if most == green {
-        2.0 + (blue - red) / range
-    } else {
-        4.0 + (red - green) / range
-    };
-    [fraction(sixths / 6.0), range / most, most]
+    // Grey has no hue: the quotients are 0 ÷ 0 and chosen by nobody.
+    let (is_grey, is_red, is_green) = (range == 0.0, most == red, most == green);
+    let difference = choose(is_red, green - blue, choose(is_green, blue - red, red - green));
+    let sixths = choose(is_red, 0.0, choose(is_green, 2.0, 4.0)) + difference / range;
+    [choose(is_grey, 0.0, turn(sixths / 6.0)), choose(is_grey, 0.0, range / most), most]
 }
 
+#[inline(always)]
 fn from_hsv([hue, saturation, value]: [f32; 3]) -> [f32; 3] {
-    let sector = libm::floorf(hue * 6.0);
-    let within = hue * 6.0 - sector;
+    let sixths = hue * 6.0;
+    let above = |bound: f32| choose(sixths >= bound, 1.0, 0.0);
+    // Rounded down, of 0 to 6.
+    let sector = above(1.0) + above(2.0) + above(3.0) + above(4.0) + above(5.0) + above(6.0);
+    let within = sixths - sector;
     let low = value * (1.0 - saturation);
     let falling = value * (1.0 - saturation * within);
     let rising = value * (1.0 - saturation * (1.0 - within));
     // A hue that rounded to a full turn is sector 6, the same as 0.
-    match sector as u32 % 6 {
-        0 => [value, rising, low],
-        1 => [falling, value, low],
-        2 => [low, value, rising],
-        3 => [low, falling, value],
-        4 => [rising, low, value],
-        _ => [value, low, falling],
-    }
+    let by_sector = |values: [f32; 6]| {
+        let [zero, one, two, three, four, five] = values;
+        let upper = choose(sector == 4.0, four, choose(sector == 5.0, five, zero));
+        let middle = choose(sector == 2.0, two, choose(sector == 3.0, three, upper));
+        choose(sector == 1.0, one, middle)
+    };
+    [
+        by_sector([value, falling, low, low, rising, value]),
+        by_sector([rising, value, value, falling, low, low]),
+        by_sector([low, low, rising, value, value, falling]),
+    ]
 }
 
 #[cfg(test)]
@@ -221,5 +232,48 @@ mod tests {
         normalise(&mut white);
         // (1 − mean) / deviation by hand: 0.515/0.229, 0.544/0.224, 0.594/0.225.
         assert_close(&white, &[2.248_908_3, 2.428_571_4, 2.64]);
+    }
+
+    /// Hue, saturation and value by cases, as textbooks have it: what the choices must give bit for bit.
+    #[test]
+    fn turning_the_hue_is_the_definition_by_cases() {
+        let by_cases = |[red, green, blue]: [f32; 3], shift: f32| {
+            let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
+            let range = most - least;
+            let fraction = |value: f32| value - value.floor();
+            let (hue, saturation) = if range == 0.0 {
+                (0.0, 0.0)
+            } else if most == red {
+                (fraction((green - blue) / range / 6.0), range / most)
+            } else if most == green {
+                (fraction((2.0 + (blue - red) / range) / 6.0), range / most)
+            } else {
+                (fraction((4.0 + (red - green) / range) / 6.0), range / most)
+            };
+            let sixths = fraction(hue + shift) * 6.0;
+            let within = sixths - sixths.floor();
+            let low = most * (1.0 - saturation);
+            let falling = most * (1.0 - saturation * within);
+            let rising = most * (1.0 - saturation * (1.0 - within));
+            match sixths.floor() as u32 % 6 {
+                0 => [most, rising, low],
+                1 => [falling, most, low],
+                2 => [low, most, rising],
+                3 => [low, falling, most],
+                4 => [rising, low, most],
+                _ => [most, low, falling],
+            }
+        };
+        let mut draws = Stream::new(4, 0).at(0);
+        // Few levels, so that equal channels and the ends of the range are met.
+        let mut level = |levels: u32| draws.below(levels) as f32 / (levels - 1) as f32;
+        for round in 0..20_000 {
+            let levels = [3, 9, 256, 65_536][round % 4];
+            let pixel = [level(levels), level(levels), level(levels)];
+            let shift = level(101) - 0.5;
+            let mut turned = pixel;
+            hue(&mut turned, shift);
+            assert_eq!(turned, by_cases(pixel, shift), "{pixel:?} by {shift}");
+        }
     }
 }

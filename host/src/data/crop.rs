@@ -1,10 +1,10 @@
 //! Which part of an image is seen, and its scaling.
 
 use bissl_core::Draws;
-use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use image::{RgbImage, imageops};
+use image::RgbImage;
 
 /// A rectangle of whole pixels within an image, not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,35 +72,35 @@ fn between([low, high]: [f64; 2], uniform: f32) -> f64 {
 
 /// A part of an image scaled to `width` × `height`: bicubic (a = −½), widened when shrinking, as Pillow's.
 ///
-/// The part is cut out first: pixels beyond it have no influence. 8-bit fixed-point arithmetic that rounds
-/// and clamps between columns and rows, as Pillow's does between rows and columns.
+/// Pixels beyond the part have no influence. 8-bit fixed-point arithmetic that rounds and clamps between
+/// columns and rows, as Pillow's does between rows and columns.
 pub(crate) fn cut_and_scale(
     image: &RgbImage,
     part: CropBox,
     (width, height): (u32, u32),
 ) -> RgbImage {
-    let cut = imageops::crop_imm(image, part.left, part.top, part.width, part.height).to_image();
-    if cut.dimensions() == (width, height) {
-        return cut;
-    }
     let mut scaled = RgbImage::new(width, height);
-    scale(&mut Resizer::new(), &cut, &mut scaled);
+    scale(&mut Resizer::new(), image, part, &mut scaled);
     scaled
 }
 
-/// Scales a whole image to the size of another.
+/// Scales a part of an image to the size of another; where that is its own size, it is copied.
 ///
-/// Through the resizer's typed entrance: the other one compiles every pixel format into this crate.
-fn scale(resizer: &mut Resizer, source: &RgbImage, scaled: &mut RgbImage) {
+/// Through the resizer's typed entrance: the other one compiles every pixel format into this crate. The
+/// part is a view of its own. The resizer's own `crop` would let pixels beyond it shine in.
+fn scale(resizer: &mut Resizer, source: &RgbImage, part: CropBox, scaled: &mut RgbImage) {
     let (width, height) = source.dimensions();
     let source = TypedImageRef::<U8x3>::from_buffer(width, height, source.as_raw())
         .expect("an RGB image has three bytes per pixel");
+    let CropBox { left, top, width, height } = part;
+    let part = TypedCroppedImage::new(source, left, top, width, height)
+        .expect("a part lies within its image");
     let (width, height) = scaled.dimensions();
     let mut scaled =
         TypedImage::<U8x3>::from_buffer(width, height, scaled.as_flat_samples_mut().samples)
             .expect("an RGB image has three bytes per pixel");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-    resizer.resize_typed(&source, &mut scaled, &options).expect("no crop is asked for");
+    resizer.resize_typed(&part, &mut scaled, &options).expect("no further crop is asked for");
 }
 
 /// The centre that evaluation sees: shorter side to 109⁄96 of `size`, then the middle square.
@@ -132,7 +132,7 @@ fn evaluation_side(size: u32) -> u32 {
 mod tests {
     use super::*;
     use bissl_core::Stream;
-    use image::Rgb;
+    use image::{Rgb, imageops};
 
     fn pattern(width: u32, height: u32) -> RgbImage {
         RgbImage::from_fn(width, height, |x, y| {
@@ -189,7 +189,7 @@ mod tests {
             let mut resizer = Resizer::new();
             // SAFETY: no extension at all is supported by every processor.
             unsafe { resizer.set_cpu_extensions(fast_image_resize::CpuExtensions::None) };
-            scale(&mut resizer, &image, &mut plain);
+            scale(&mut resizer, &image, CropBox::whole((73, 51)), &mut plain);
             let ours = cut_and_scale(&image, CropBox::whole((73, 51)), size);
             assert_eq!(ours, plain, "{size:?}");
         }

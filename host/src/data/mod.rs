@@ -27,6 +27,7 @@ mod settings;
 mod split;
 pub mod streams;
 
+pub(crate) use augment::Work;
 pub use augment::{Augmentation, View};
 pub use batches::{
     EvaluationChunk, Labelled, LabelledBatches, PretextBatches, TwoViews, evaluation_images,

@@ -5,6 +5,7 @@
 //! are driven by a loop that looks at every request.
 
 mod bilevel;
+mod data;
 mod exact;
 mod hvp;
 mod lanczos;
@@ -29,6 +30,7 @@ use crate::kernels::Kernels;
 use crate::progress::Verbosity;
 use crate::run::Origin;
 
+pub use data::{DataJob, DataReport, data};
 pub use hvp::{HvpJob, HvpReport, hvp};
 pub use memory::CountingAllocator;
 pub use spectrum::{CheckpointSpectrum, Eigenvalue, SpectrumJob, SpectrumReport, Which, spectrum};

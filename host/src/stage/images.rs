@@ -42,19 +42,21 @@ impl Images {
     /// Opens and checks the sets of a configuration.
     pub(crate) fn load(config: &RunConfig, needs: Needs) -> Result<Self> {
         let mut warnings = Vec::new();
+        let images = ImageSettings { pixels_max: config.image.pixels_max, ..Default::default() };
         let pretext = (needs != Needs::Downstream)
             .then(|| {
                 let settings = &config.data.pretext;
+                let images = ImageSettings { bad_image_limit: settings.bad_image_limit, ..images };
                 let place = (settings.path.as_str(), settings.format);
-                open(place, settings.bad_image_limit, Corpus::Pretext, &mut warnings)
-                    .context("data.pretext")
+                open(place, &images, Corpus::Pretext, &mut warnings).context("data.pretext")
             })
             .transpose()?;
         let downstream = (needs != Needs::Pretext)
             .then(|| {
                 let settings = &config.data.downstream;
+                let images = ImageSettings { bad_image_limit: settings.bad_image_limit, ..images };
                 let place = (settings.path.as_str(), settings.format);
-                open(place, settings.bad_image_limit, Corpus::Downstream, &mut warnings)
+                open(place, &images, Corpus::Downstream, &mut warnings)
                     .context("data.downstream")
             })
             .transpose()?;
@@ -141,7 +143,7 @@ pub(crate) fn labelled_ahead(batches: LabelledBatches, steps: u32) -> Source<Lab
 
 fn open(
     (path, format): (&str, Format),
-    bad_image_limit: f32,
+    settings: &ImageSettings,
     corpus: Corpus,
     warnings: &mut Vec<String>,
 ) -> Result<Arc<Dataset>> {
@@ -150,8 +152,7 @@ fn open(
         Some("noto-emoji") => Dataset::embedded(Embedded::NotoEmoji),
         _ => Dataset::open(Path::new(path), format, corpus),
     }?;
-    let settings = ImageSettings { bad_image_limit, ..ImageSettings::default() };
-    let (set, report) = set.checked(&settings)?;
+    let (set, report) = set.checked(settings)?;
     warnings.extend(warning(path, &report));
     Ok(Arc::new(set))
 }
