@@ -1,5 +1,6 @@
 //! The words of the command line, as typed: nothing here is checked beyond its shape.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::curvature::{HvpArguments, SpectrumArguments};
-use super::data::BenchDataArguments;
+use super::data::{BenchDataArguments, CheckArguments};
 use crate::config::{Key, Kind, Preset, RunConfig};
 use crate::measure::Format;
 
@@ -53,7 +54,8 @@ const SOLVES: &[&str] = &["demo", "align", "bench stage", "plan", "verify"];
 const PRODUCTS: &[&str] = &["demo", "align", "bench stage", "bench step", "plan", "verify"];
 const MEASURED: &[&str] = &["bench stage", "bench step", "plan", "verify"];
 
-/// Every such flag. `--batch` and its like mean the command's own stage.
+/// Every such flag. `--batch` and its like mean the command's own stage; one that stands twice for a
+/// command sets two keys.
 const FLAGS: &[Flag] = &[
     flag(STAGES, "seed", "seed", "N"),
     flag(STAGES, "backend", "backend", "NAME"),
@@ -61,6 +63,8 @@ const FLAGS: &[Flag] = &[
     flag(STARTED, "from", "from", "RUN"),
     flag(PRETEXT, "pretext", "data.pretext.path", "DATA"),
     flag(LABELLED, "downstream", "data.downstream.path", "DATA"),
+    flag(PRETEXT, "on-bad-image", "data.pretext.on_bad_image", "NAME"),
+    flag(LABELLED, "on-bad-image", "data.downstream.on_bad_image", "NAME"),
     flag(LABELLED, "labels-per-class", "data.downstream.labels_per_class", "N"),
     flag(NETWORK, "image-size", "image.size", "PIXELS"),
     flag(NETWORK, "architecture", "network.architecture", "NAME"),
@@ -161,6 +165,11 @@ enum Commands {
     Hvp(HvpArguments),
     /// Largest and smallest eigenvalues of the pretext loss's curvature along a run's checkpoints.
     Spectrum(SpectrumArguments),
+    /// Looks at data sets.
+    Data {
+        #[command(subcommand)]
+        action: DataAction,
+    },
     /// Prints what a run, a checkpoint or a .safetensors file holds.
     Inspect {
         /// Folder of a run or of a checkpoint, or a .safetensors file.
@@ -171,6 +180,14 @@ enum Commands {
         #[command(subcommand)]
         action: ConfigAction,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum DataAction {
+    /// Decodes every image and says what was found: classes, parts, sizes, broken files, duplicates.
+    ///
+    /// Exit code 1 where images are broken or the same picture is in more than one part.
+    Check(CheckArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -267,6 +284,7 @@ pub(super) enum Parsed {
     Stage(Invocation),
     Measure(Invocation, Measure, Format),
     BenchData(BenchDataArguments),
+    CheckData(CheckArguments),
     Hvp(HvpArguments),
     Spectrum(Invocation, SpectrumArguments),
 }
@@ -371,7 +389,8 @@ pub(super) fn grammar() -> clap::Command {
 
 /// A command with its flags.
 fn flagged(command: clap::Command, stage: &'static str) -> clap::Command {
-    command.args(flags_of(stage).map(|flag| {
+    let mut named = HashSet::new();
+    command.args(flags_of(stage).filter(|flag| named.insert(flag.flag)).map(|flag| {
         let own = Arg::new(flag.flag)
             .long(flag.flag)
             .value_name(flag.value)
@@ -463,6 +482,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
             invocation.overrides.push(("--run".to_owned(), "from", run));
             Parsed::Spectrum(invocation, arguments)
         }
+        Commands::Data { action: DataAction::Check(arguments) } => Parsed::CheckData(arguments),
         Commands::Inspect { path } => Parsed::Inspect(path),
         Commands::Config { action: ConfigAction::Show { preset } } => Parsed::ShowPreset(preset),
     })

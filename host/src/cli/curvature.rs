@@ -12,7 +12,7 @@ use crate::measure::{HvpJob, NetworkHints, Which};
 use crate::run::Precision;
 
 /// A parser of a closed set of names.
-fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+pub(super) fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {

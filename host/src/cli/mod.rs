@@ -27,6 +27,7 @@ pub use table::Table;
 
 use crate::backend::BackendError;
 use crate::config::{ConfigError, Layers, Preset, RunConfig};
+use crate::data::DataError;
 use crate::measure::{Format, MeasureJob, Measured, Measurement, SpectrumJob};
 use crate::progress::{INTERRUPTED, Interrupt, Progress, Verbosity};
 use crate::run::{Checkpoint, Checkpoints, Origin, Outcome, RunError, RunFolder};
@@ -136,6 +137,11 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
             measured.verdict?;
         }
         Parsed::BenchData(arguments) => print(&crate::measure::data(&arguments.job())?)?,
+        Parsed::CheckData(arguments) => {
+            let (text, verdict) = data::check(&arguments)?;
+            print(&text)?;
+            verdict?;
+        }
         Parsed::Hvp(arguments) => print(&crate::measure::hvp(arguments.job())?)?,
         Parsed::Spectrum(invocation, arguments) => return spectrum(&invocation, arguments),
     }
@@ -334,6 +340,14 @@ fn code(error: &anyhow::Error) -> u8 {
         cause.is::<ConfigError>()
             || cause.is::<bissl_core::ConfigError>()
             || matches!(cause.downcast_ref(), Some(BackendError::NotBuilt { .. }))
+            || matches!(
+                cause.downcast_ref(),
+                Some(
+                    DataError::MissingFolder { .. }
+                        | DataError::UnknownFormat { .. }
+                        | DataError::AmbiguousFormat { .. }
+                )
+            )
             || matches!(
                 cause.downcast_ref(),
                 Some(

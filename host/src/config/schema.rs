@@ -3,7 +3,7 @@
 use super::settings::{
     Architecture, BackendName, Choice, CurvatureName, Metric, MultiLabelLoss, SolverName, Stem,
 };
-use crate::data::Format;
+use crate::data::{Format, OnBadImage};
 
 /// One key.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +132,11 @@ pub const KEYS: &[Key] = &[
         "what lies there; auto = told from the files",
     ),
     key(
+        "data.pretext.on_bad_image",
+        Kind::Name(OnBadImage::NAMES),
+        "unreadable images: stop at the first, leave out, or leave out and list in the run's folder",
+    ),
+    key(
         "data.pretext.bad_image_limit",
         SHARE,
         "share of unreadable images left out before it is an error",
@@ -156,6 +161,11 @@ pub const KEYS: &[Key] = &[
         "data.downstream.validation_share",
         Kind::NumberOrNone(FRACTION),
         "share of each class's training images to choose the epoch; \"none\" = validation_per_class",
+    ),
+    key(
+        "data.downstream.on_bad_image",
+        Kind::Name(OnBadImage::NAMES),
+        "unreadable images: stop at the first, leave out, or leave out and list in the run's folder",
     ),
     key(
         "data.downstream.bad_image_limit",

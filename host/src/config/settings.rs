@@ -7,7 +7,7 @@ use bissl_core::Optimizer;
 use serde::{Deserialize, Serialize};
 
 use super::optional;
-use crate::data::{AugmentSettings, Format};
+use crate::data::{AugmentSettings, Format, OnBadImage};
 
 /// Everything that a run depends on; stored as `config.toml` in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,8 @@ pub struct PretextSettings {
     pub path: String,
     /// What lies there.
     pub format: Format,
+    /// What is done about unreadable images.
+    pub on_bad_image: OnBadImage,
     /// Share of unreadable images that are left out, with a warning, before it is an error.
     pub bad_image_limit: f32,
 }
@@ -89,6 +91,8 @@ pub struct DownstreamSettings {
     /// `validation_per_class` says.
     #[serde(with = "optional")]
     pub validation_share: Option<f64>,
+    /// What is done about unreadable images.
+    pub on_bad_image: OnBadImage,
     /// Share of unreadable images that are left out, with a warning, before it is an error.
     pub bad_image_limit: f32,
 }

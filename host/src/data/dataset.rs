@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::RgbImage;
-use rayon::prelude::*;
 
+use super::bad_images::{self, BadImageReport};
 use super::folder::{self, Listed};
 use super::label::{Label, LabelSet, Targets, Task};
 use super::raw::RawImages;
@@ -128,17 +128,6 @@ pub struct SizeRange {
     pub height: (u32, u32),
 }
 
-/// What [`Dataset::checked`] left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadImageReport {
-    /// Images looked at.
-    pub items: u32,
-    /// How many were allowed to be broken.
-    pub allowed: u32,
-    /// `name: reason` of each broken image, in the data set's order.
-    pub bad: Vec<String>,
-}
-
 impl Dataset {
     /// One of the sets that come with the program, with its labels.
     ///
@@ -202,7 +191,7 @@ impl Dataset {
     /// order do not depend on the number of threads.
     ///
     /// # Errors
-    /// A setting out of range; more broken images than `bad_image_limit` allows; nothing left, as a
+    /// A setting out of range; the first broken image, where `on_bad_image` says so; more of them than `bad_image_limit` allows; nothing left, as a
     /// whole or of a class.
     pub fn checked(self, settings: &ImageSettings) -> Result<(Self, BadImageReport), DataError> {
         let settings = settings.checked()?;
@@ -218,7 +207,7 @@ impl Dataset {
             let so_far = kept_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
             Ok((image.dimensions(), (so_far <= settings.cache_bytes_max).then_some(image)))
         };
-        let decoded: Vec<Result<_, DataError>> = self.items.par_iter().map(decode).collect();
+        let decoded = bad_images::each(&self.items, settings.on_bad_image, decode)?;
         let fits = kept_bytes.into_inner() <= settings.cache_bytes_max;
 
         let total = self.len();
@@ -237,7 +226,7 @@ impl Dataset {
                     images.extend(image);
                     sizes = Some(SizeRange::including(sizes, size));
                 }
-                Err(error) => report.bad.push(error.to_string()),
+                Err(error) => report.bad.push(error.into()),
             }
         }
         report.within_limit(&name)?;
@@ -438,33 +427,5 @@ impl SizeRange {
                 Self { width: widen(range.width, width), height: widen(range.height, height) }
             }
         }
-    }
-}
-
-impl BadImageReport {
-    fn within_limit(&self, name: &str) -> Result<(), DataError> {
-        if self.bad.len() <= self.allowed as usize {
-            return Ok(());
-        }
-        Err(DataError::TooManyBadImages {
-            name: name.into(),
-            found: self.bad.len() as u32,
-            items: self.items,
-            allowed: self.allowed,
-            first: self.bad.iter().take(3).cloned().collect(),
-        })
-    }
-}
-
-impl std::fmt::Display for BadImageReport {
-    /// One line, with the first few names where there are broken images.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.bad.is_empty() {
-            return write!(f, "all {} images are readable", self.items);
-        }
-        let (bad, items, allowed) = (self.bad.len(), self.items, self.allowed);
-        write!(f, "{bad} of {items} images are broken and left out (at most {allowed} allowed): ")?;
-        write!(f, "{}", self.bad.iter().take(3).cloned().collect::<Vec<_>>().join("; "))?;
-        if bad > 3 { write!(f, "; …") } else { Ok(()) }
     }
 }

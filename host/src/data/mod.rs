@@ -9,8 +9,10 @@
 //! Everything here gives the same bytes for the same seed, whatever the number of threads.
 
 mod augment;
+mod bad_images;
 mod batches;
 mod blur;
+mod check;
 mod colour;
 mod crop;
 mod dataset;
@@ -29,10 +31,12 @@ pub mod streams;
 
 pub(crate) use augment::Work;
 pub use augment::{Augmentation, View};
+pub use bad_images::{BadImage, BadImageReport, OnBadImage};
 pub use batches::{
     EvaluationChunk, Labelled, LabelledBatches, PretextBatches, TwoViews, evaluation_images,
 };
-pub use dataset::{BadImageReport, Dataset, Embedded, Labels, Part, SizeRange, Stored};
+pub use check::{CheckFailed, CheckReport, ClassImages, Range, Same, check};
+pub use dataset::{Dataset, Embedded, Labels, Part, SizeRange, Stored};
 pub use decode::{ImageSettings, decode_image};
 pub use describe::{ClassCount, Description};
 pub use error::DataError;

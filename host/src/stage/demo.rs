@@ -45,6 +45,7 @@ pub(super) fn demo<B: Kernels>(
     metric::chosen(config.evaluate.metric, images.downstream().task())?;
     let networks = state::networks(&config, images.downstream().classes().len());
     let mut session = Session::open(folder, &config, view)?;
+    images.write_quarantine(session.folder.path())?;
     let mut methods = [method(BASELINE), method(ALIGNED)];
     let mut neighbours = Vec::new();
     let mut seconds = Vec::new();

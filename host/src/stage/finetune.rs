@@ -55,6 +55,7 @@ pub(super) fn command<B: Kernels>(
         );
     };
     let mut session = Session::open(folder, &config, view)?;
+    images.write_quarantine(session.folder.path())?;
     let seed = config.seed;
     let task =
         Downstream { config: &config, seed, images: &images, split: &split, networks: &networks };

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bissl_core::Stream;
+use serde::Serialize;
 
 use crate::config::RunConfig;
 use crate::data::{
-    Augmentation, BadImageReport, Corpus, DataError, Dataset, Embedded, Format, ImageSettings,
-    Labelled, LabelledBatches, Prefetch, PretextBatches, Split, SplitSettings, TwoViews,
-    Validation,
+    Augmentation, BadImage, BadImageReport, Corpus, DataError, Dataset, Embedded, Format,
+    ImageSettings, Labelled, LabelledBatches, OnBadImage, Prefetch, PretextBatches, Split,
+    SplitSettings, TwoViews, Validation,
 };
 use crate::driver::Source;
+use crate::run::write_atomic;
 
 /// Batches that wait ready while the device computes.
 const PREFETCH_DEPTH: u32 = 2;
@@ -28,6 +30,18 @@ pub struct Images {
     pub augmentation: Augmentation,
     /// Broken images that were left out, by data set.
     pub warnings: Vec<String>,
+    /// Broken images of the sets that quarantine theirs.
+    quarantined: Vec<Quarantined>,
+}
+
+/// One line of the list of a run's quarantined images.
+#[derive(Clone, Debug, Serialize)]
+struct Quarantined {
+    /// The section of the configuration that names the set.
+    set: &'static str,
+    /// File path, embedded name, or file and number.
+    path: String,
+    reason: String,
 }
 
 /// Which sets a command needs.
@@ -41,27 +55,48 @@ pub(crate) enum Needs {
 impl Images {
     /// Opens and checks the sets of a configuration.
     pub(crate) fn load(config: &RunConfig, needs: Needs) -> Result<Self> {
-        let mut warnings = Vec::new();
+        let mut left_out = LeftOut::default();
         let images = ImageSettings { pixels_max: config.image.pixels_max, ..Default::default() };
         let pretext = (needs != Needs::Downstream)
             .then(|| {
-                let settings = &config.data.pretext;
-                let images = ImageSettings { bad_image_limit: settings.bad_image_limit, ..images };
-                let place = (settings.path.as_str(), settings.format);
-                open(place, &images, Corpus::Pretext, &mut warnings).context("data.pretext")
+                let (settings, set) = (&config.data.pretext, "data.pretext");
+                let (on_bad_image, bad_image_limit) =
+                    (settings.on_bad_image, settings.bad_image_limit);
+                let images = ImageSettings { on_bad_image, bad_image_limit, ..images };
+                let place = (settings.path.as_str(), settings.format, Corpus::Pretext);
+                open(set, place, &images, &mut left_out).context(set)
             })
             .transpose()?;
         let downstream = (needs != Needs::Pretext)
             .then(|| {
-                let settings = &config.data.downstream;
-                let images = ImageSettings { bad_image_limit: settings.bad_image_limit, ..images };
-                let place = (settings.path.as_str(), settings.format);
-                open(place, &images, Corpus::Downstream, &mut warnings)
-                    .context("data.downstream")
+                let (settings, set) = (&config.data.downstream, "data.downstream");
+                let (on_bad_image, bad_image_limit) =
+                    (settings.on_bad_image, settings.bad_image_limit);
+                let images = ImageSettings { on_bad_image, bad_image_limit, ..images };
+                let place = (settings.path.as_str(), settings.format, Corpus::Downstream);
+                open(set, place, &images, &mut left_out).context(set)
             })
             .transpose()?;
         let augmentation = Augmentation::new(config.image.size as u32, config.augment)?;
-        Ok(Self { pretext, downstream, augmentation, warnings })
+        let LeftOut { warnings, quarantined } = left_out;
+        Ok(Self { pretext, downstream, augmentation, warnings, quarantined })
+    }
+
+    /// Lists the broken images of the sets that quarantine theirs in the folder of the run, one JSON object
+    /// a line. The images themselves stay where they are; without any there is no file.
+    pub(crate) fn write_quarantine(&self, run: &Path) -> Result<()> {
+        if self.quarantined.is_empty() {
+            return Ok(());
+        }
+        let mut lines = String::new();
+        for image in &self.quarantined {
+            lines += &serde_json::to_string(image)?;
+            lines.push('\n');
+        }
+        let path = run.join("quarantine.jsonl");
+        write_atomic(&path, lines.as_bytes())?;
+        eprintln!("the broken images are listed in {}; they stay where they are", path.display());
+        Ok(())
     }
 
     /// Says on the standard error stream which images were left out.
@@ -141,11 +176,18 @@ pub(crate) fn labelled_ahead(batches: LabelledBatches, steps: u32) -> Source<Lab
     ahead(move |step| batches.make(step), steps)
 }
 
+/// What is said about the images that were left out.
+#[derive(Debug, Default)]
+struct LeftOut {
+    warnings: Vec<String>,
+    quarantined: Vec<Quarantined>,
+}
+
 fn open(
-    (path, format): (&str, Format),
+    section: &'static str,
+    (path, format, corpus): (&str, Format, Corpus),
     settings: &ImageSettings,
-    corpus: Corpus,
-    warnings: &mut Vec<String>,
+    left_out: &mut LeftOut,
 ) -> Result<Arc<Dataset>> {
     let set = match path.strip_prefix("embedded:") {
         Some("twemoji") => Dataset::embedded(Embedded::Twemoji),
@@ -153,7 +195,16 @@ fn open(
         _ => Dataset::open(Path::new(path), format, corpus),
     }?;
     let (set, report) = set.checked(settings)?;
-    warnings.extend(warning(path, &report));
+    left_out.warnings.extend(warning(path, &report));
+    if settings.on_bad_image == OnBadImage::Quarantine {
+        left_out.quarantined.extend(
+            report.bad.into_iter().map(|BadImage { name, reason }| Quarantined {
+                set: section,
+                path: name,
+                reason,
+            }),
+        );
+    }
     Ok(Arc::new(set))
 }
 

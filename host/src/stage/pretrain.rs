@@ -55,6 +55,7 @@ pub(super) fn command<B: Kernels>(
     images.warn();
     let networks = state::networks(&config, 1);
     let mut session = Session::open(folder, &config, view)?;
+    images.write_quarantine(session.folder.path())?;
     pretrain::<B>(&mut session, "pretrain", &config, config.seed, &images, &networks, &device)?;
     println!("pretrained backbone: {}", session.folder.path().display());
     Ok(())

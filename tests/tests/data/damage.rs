@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use bissl::data::{DataError, Dataset, ImageSettings, Labels};
+use bissl::data::{DataError, Dataset, ImageSettings, Labels, OnBadImage};
 use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageFormat, RgbaImage};
 
 use crate::support::{encode, names, picture, png, put, put_classes};
@@ -70,7 +70,8 @@ fn broken_images_are_left_out_and_reported_in_order() {
     assert_eq!(set.len(), 31);
     let (set, report) = set.checked(&ImageSettings::default()).unwrap();
     assert_eq!((report.items, report.allowed, report.bad.len()), (31, 15, 8));
-    for (line, (name, _, reason)) in report.bad.iter().zip(damaged()) {
+    for (bad, (name, _, reason)) in report.bad.iter().zip(damaged()) {
+        let line = bad.to_string();
         assert!(line.contains(name) && line.contains(reason), "{name}: {line}");
     }
     assert_eq!(set.len(), 23);
@@ -108,6 +109,21 @@ fn a_limit_of_zero_tolerates_nothing() {
     assert!(set.clone().checked(&ImageSettings::default()).is_ok());
     let strict = ImageSettings { bad_image_limit: 0.0, ..ImageSettings::default() };
     assert!(matches!(set.checked(&strict), Err(DataError::TooManyBadImages { found: 1, .. })));
+}
+
+#[test]
+fn the_first_broken_image_ends_it_where_that_is_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    put_classes(root.path(), &[("a", 20), ("b", 3)]);
+    put(root.path(), "b/000.png", b"broken");
+    put(root.path(), "a/007.png", b"broken");
+    let set = Dataset::folder(root.path(), Labels::FromFolders).unwrap();
+    let strict = ImageSettings { on_bad_image: OnBadImage::Error, ..ImageSettings::default() };
+    let refused = set.clone().checked(&strict).unwrap_err();
+    let DataError::BadImage { name, reason } = &refused else { panic!("{refused}") };
+    assert!(name.ends_with("007.png") && reason.contains("found neither"), "{refused}");
+    let listing = ImageSettings { on_bad_image: OnBadImage::Quarantine, ..strict };
+    assert_eq!(set.checked(&listing).unwrap().1.bad.len(), 2);
 }
 
 #[test]

@@ -71,3 +71,19 @@ fn is_whole(bytes: &[u8]) -> bool {
     }
     false
 }
+
+/// The number of colour components that the frame's header states.
+pub(super) fn components(bytes: &[u8]) -> Option<u8> {
+    let mut position = 2;
+    while let Some(&[0xFF, marker, high, low]) = bytes.get(position..position + 4) {
+        match marker {
+            0xFF => position += 1,
+            // Tables and reserved markers among those of frames.
+            0xC0..=0xCF if ![0xC4, 0xC8, 0xCC].contains(&marker) => {
+                return bytes.get(position + 9).copied();
+            }
+            _ => position += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
+    None
+}

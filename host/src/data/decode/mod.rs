@@ -12,7 +12,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use serde::{Deserialize, Serialize};
 
-use super::DataError;
+use super::{DataError, OnBadImage};
 
 /// How images are read: limits on one image, on the broken ones, and on the memory of all.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct ImageSettings {
     pub pixels_max: u64,
     /// Most bytes one image may take encoded, or decoded as its file stores it; more counts as broken.
     pub image_bytes_max: u64,
+    /// What is done about broken images.
+    pub on_bad_image: OnBadImage,
     /// Share of a data set's images, in `[0, 1]`, that may be broken. They are left out, with a
     /// warning. Unless it is 0, 16 broken images are always tolerated in a set of at least 32.
     pub bad_image_limit: f32,
@@ -37,6 +39,7 @@ impl Default for ImageSettings {
             side_max: 16_384,
             pixels_max: 100_000_000,
             image_bytes_max: 512 << 20,
+            on_bad_image: OnBadImage::default(),
             bad_image_limit: 0.01,
             cache_bytes_max: 1 << 30,
         }
@@ -109,6 +112,29 @@ pub(crate) fn format_of(head: &[u8]) -> Option<ImageFormat> {
         Some(ImageFormat::Png)
     } else {
         None
+    }
+}
+
+/// What an image that decodes is stored as, in words: `JPEG, colour`.
+pub(super) fn kind_of(bytes: &[u8]) -> &'static str {
+    match format_of(bytes) {
+        Some(ImageFormat::Jpeg) => match jpeg::components(bytes) {
+            Some(1) => "JPEG, grey",
+            Some(4) => "JPEG, CMYK",
+            _ => "JPEG, colour",
+        },
+        // Bit depth and colour type stand at fixed places.
+        _ => match bytes.get(24..26) {
+            Some([16, 0]) => "PNG, grey, 16 bit",
+            Some([16, 4]) => "PNG, grey and alpha, 16 bit",
+            Some([16, 2]) => "PNG, colour, 16 bit",
+            Some([16, 6]) => "PNG, colour and alpha, 16 bit",
+            Some([_, 0]) => "PNG, grey",
+            Some([_, 3]) => "PNG, palette",
+            Some([_, 4]) => "PNG, grey and alpha",
+            Some([_, 6]) => "PNG, colour and alpha",
+            _ => "PNG, colour",
+        },
     }
 }
 

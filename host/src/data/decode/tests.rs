@@ -238,7 +238,8 @@ fn palettes_of_every_depth_become_rgb() {
 
 #[test]
 fn sixteen_bit_colours_and_alpha_are_read() {
-    let deep = ImageBuffer::<Rgb<u16>, _>::from_raw(1, 1, vec![0x8080, 0x0101, 0xFFFF]).unwrap();
+    let deep = ImageBuffer::<Rgb<u16>, _>::from_raw(1, 1, vec![0x8080, 0x00FF, 0xFFFF]).unwrap();
+    // 255 of 65535 is 0.99 of 255: rounded, not cut off.
     assert_eq!(decode(&png(deep)).unwrap().as_raw(), &[128, 1, 255]);
     let deep = ImageBuffer::<image::LumaA<u16>, _>::from_raw(2, 1, vec![0x4040, 0xFFFF, 0, 0]);
     assert_eq!(decode(&png(deep.unwrap())).unwrap().as_raw(), &[64, 64, 64, 255, 255, 255]);
