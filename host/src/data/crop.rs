@@ -180,6 +180,17 @@ mod tests {
         assert!(scaled.pixels().all(|p| *p == Rgb([9, 99, 199])));
     }
 
+    #[test]
+    fn a_part_is_scaled_as_if_it_had_been_cut_out() {
+        let image = pattern(73, 51);
+        for (left, top, width, height) in [(0, 0, 40, 51), (3, 7, 64, 44), (72, 50, 1, 1)] {
+            let part = CropBox { left, top, width, height };
+            let cut = imageops::crop_imm(&image, left, top, width, height).to_image();
+            let expected = cut_and_scale(&cut, CropBox::whole((width, height)), (32, 19));
+            assert_eq!(cut_and_scale(&image, part, (32, 19)), expected, "{part:?}");
+        }
+    }
+
     /// Vector instructions must not change a result: runs are compared between processors.
     #[test]
     fn scaling_is_the_same_without_vector_instructions() {
