@@ -191,8 +191,8 @@ impl Dataset {
     /// order do not depend on the number of threads.
     ///
     /// # Errors
-    /// A setting out of range; the first broken image, where `on_bad_image` says so; more of them than `bad_image_limit` allows; nothing left, as a
-    /// whole or of a class.
+    /// A setting out of range; the first broken image, where `on_bad_image` says so; more of them than
+    /// `bad_image_limit` allows; nothing left, as a whole or of a class.
     pub fn checked(self, settings: &ImageSettings) -> Result<(Self, BadImageReport), DataError> {
         let settings = settings.checked()?;
         // Pixels are kept until they turn out to be too many; whether they do depends on their sum alone.
