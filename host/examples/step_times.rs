@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use bissl::kernels::Kernels;
-use bissl::network::loss::NtXent;
+use bissl::network::pretext::NtXent;
 use bissl::network::{
     Architecture, BackboneSettings, Curvature, Linearization, Network, Stem, Tower,
     TowerParameters, backbone, mlp_head, output_width,

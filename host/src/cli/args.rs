@@ -70,6 +70,7 @@ const FLAGS: &[Flag] = &[
     flag(NETWORK, "architecture", "network.architecture", "NAME"),
     flag(NETWORK, "width", "network.width", "CHANNELS"),
     flag(NETWORK, "stem", "network.stem", "NAME"),
+    flag(NETWORK, "method", "pretext.method", "NAME"),
     flag(FRESH, "temperature", "simclr.temperature", "X"),
     flag(FRESH, "epochs", "pretrain.epochs", "N"),
     flag(FRESH, "batch", "pretrain.batch", "IMAGES"),
@@ -120,7 +121,7 @@ struct Arguments {
 enum Commands {
     /// The whole pipeline on embedded images, with and without the bilevel stage, in minutes.
     Demo(RunArguments),
-    /// Trains a backbone on unlabelled images (SimCLR).
+    /// Trains a backbone on unlabelled images: SimCLR, BYOL or VICReg.
     Pretrain(RunArguments),
     /// Warms up a head, then aligns a pretrained backbone with the task: the bilevel stage.
     Align(RunArguments),

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 
 use super::args::{Output, Settings};
-use crate::config::{Architecture, BackendName, CurvatureName, Stem};
+use crate::config::{Architecture, BackendName, CurvatureName, MethodName, Stem};
 use crate::measure::{HvpJob, NetworkHints, Which};
 use crate::run::Precision;
 
@@ -38,8 +38,8 @@ fn temperature(text: &str) -> Result<f64, String> {
 /// The arguments of `hvp`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct HvpArguments {
-    /// Parameters of backbone and projector: torchvision's names, and `projector.0.weight` and so on;
-    /// or weights.safetensors of a run's checkpoint.
+    /// Parameters of backbone and projector: torchvision's names, and `projector.0.weight` and so on,
+    /// of BYOL also `predictor.0.weight` and so on; or weights.safetensors of a run's checkpoint.
     #[arg(long, value_name = "FILE")]
     backbone: PathBuf,
     /// Two views of a batch, `view_a` and `view_b`: [batch, 3, height, width], normalised pixels.
@@ -51,15 +51,19 @@ pub(super) struct HvpArguments {
     /// File to write: `loss`, `gradient.NAME`, `product.NAME`; replaced if it exists.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The pretext loss.
-    #[arg(long, value_name = "NAME", default_value = "simclr", value_parser = ["simclr"])]
-    objective: String,
+    /// The pretext loss; VICReg with its paper's coefficients.
+    #[arg(long, value_name = "NAME", default_value = "simclr", value_parser = named::<MethodName>(MethodName::NAMES))]
+    objective: MethodName,
+    /// The target network of BYOL: parameters of its backbone and projector, named as in --backbone; or
+    /// weights.safetensors of a run's checkpoint.
+    #[arg(long, value_name = "FILE")]
+    target: Option<PathBuf>,
     /// The operator: hessian (exact) or gauss-newton (positive semi-definite).
     #[arg(long, value_name = "NAME", default_value = "hessian", value_parser = named::<CurvatureName>(CurvatureName::NAMES))]
     curvature: CurvatureName,
-    /// Temperature of NT-Xent.
-    #[arg(long, value_name = "X", default_value = "0.5", allow_negative_numbers = true, value_parser = temperature)]
-    temperature: f64,
+    /// Temperature of NT-Xent, with simclr [default: 0.5].
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = temperature)]
+    temperature: Option<f64>,
     /// Numbers to compute and write in; f64 needs a build with `--features ndarray`.
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision())]
     precision: Precision,
@@ -83,10 +87,10 @@ pub(super) struct HvpArguments {
 impl HvpArguments {
     /// The job that they describe.
     pub(super) fn job(self) -> HvpJob {
-        // One objective so far: its name says nothing more.
-        let Self { backbone, views, vector, out, objective: _, curvature, temperature, .. } = self;
+        let Self { backbone, target, views, vector, out, objective, .. } = self;
         HvpJob {
             backbone,
+            target,
             views,
             vector,
             out,
@@ -95,8 +99,9 @@ impl HvpArguments {
                 width: self.width.map(usize::from),
                 stem: self.stem,
             },
-            temperature,
-            curvature,
+            objective,
+            temperature: self.temperature,
+            curvature: self.curvature,
             precision: self.precision,
             backend: self.backend,
             format: self.output.format(),

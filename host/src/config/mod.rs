@@ -26,8 +26,9 @@ pub use layers::{Layers, Preset};
 pub use render::first_difference;
 pub use schema::{KEYS, Key, Kind};
 pub use settings::{
-    AlignSettings, Architecture, BackendName, CheckpointSettings, Choice, CurvatureName,
-    DataSettings, DemoSettings, DownstreamSettings, EvaluateSettings, FinetuneSettings,
-    ImageSettings, LevelSettings, Metric, MultiLabelLoss, NetworkSettings, PretextSettings,
-    PretrainSettings, RunConfig, SimclrSettings, SolverName, Stem, TaskSettings, WarmUpSettings,
+    AlignSettings, Architecture, BackendName, ByolSettings, CheckpointSettings, Choice,
+    CurvatureName, DataSettings, DemoSettings, DownstreamSettings, EvaluateSettings,
+    FinetuneSettings, ImageSettings, LevelSettings, MethodName, MethodSettings, Metric,
+    MultiLabelLoss, NetworkSettings, PretextSettings, PretrainSettings, RunConfig, SimclrSettings,
+    SolverName, Stem, TaskSettings, VicregSettings, WarmUpSettings,
 };

@@ -1,7 +1,8 @@
 //! Every key of a configuration: its type, its range and what it means.
 
 use super::settings::{
-    Architecture, BackendName, Choice, CurvatureName, Metric, MultiLabelLoss, SolverName, Stem,
+    Architecture, BackendName, Choice, CurvatureName, MethodName, Metric, MultiLabelLoss, SolverName,
+    Stem,
 };
 use crate::data::{Format, OnBadImage};
 
@@ -87,6 +88,8 @@ const EPOCHS: Kind = Kind::Integer { min: 1, max: 100_000 };
 const STEPS: Kind = Kind::Integer { min: 1, max: 1_000_000 };
 const COUNT: Kind = Kind::Integer { min: 0, max: 1_000_000_000 };
 const BATCH: Kind = Kind::Integer { min: 2, max: 65_536 };
+
+const WEIGHT: Kind = Kind::Number(non_negative(1e6));
 
 const EMBEDDED: &[&str] = &["embedded:twemoji", "embedded:noto-emoji"];
 
@@ -191,10 +194,30 @@ pub const KEYS: &[Key] = &[
         "widths of the projector: hidden layers, then output",
     ),
     key(
+        "pretext.method",
+        Kind::Name(MethodName::NAMES),
+        "pretext loss; its section holds the rest",
+    ),
+    key(
         "simclr.temperature",
         Kind::Number(Interval { min: 0.01, max: 10.0, min_allowed: true, max_allowed: true }),
         "temperature of NT-Xent",
     ),
+    key("byol.decay", SHARE, "share of the old in the target network's moving average"),
+    key(
+        "byol.predictor",
+        Kind::Widths { min: 2, max: 16_384 },
+        "widths of the predictor's hidden layers; its output is as wide as the projector's",
+    ),
+    key("vicreg.invariance", WEIGHT, "weight of the distance of the views"),
+    key("vicreg.variance", WEIGHT, "weight of the hinges on standard deviations"),
+    key("vicreg.covariance", WEIGHT, "weight of the squared covariances"),
+    key(
+        "vicreg.deviation",
+        Kind::Number(positive(1e6)),
+        "gamma: standard deviation that a feature should have",
+    ),
+    key("vicreg.epsilon", Kind::Number(positive(1.0)), "added to a variance under its root"),
     key("pretrain.epochs", EPOCHS, "passes over the pretext images"),
     key("pretrain.batch", BATCH, "images a step, two views each"),
     key("pretrain.learning_rate", RATE, "peak rate"),

@@ -29,8 +29,14 @@ pub struct RunConfig {
     pub augment: AugmentSettings,
     /// Backbone and projector.
     pub network: NetworkSettings,
-    /// The pretext loss.
+    /// Which L^P.
+    pub pretext: MethodSettings,
+    /// What SimCLR needs.
     pub simclr: SimclrSettings,
+    /// What BYOL needs.
+    pub byol: ByolSettings,
+    /// What VICReg needs.
+    pub vicreg: VicregSettings,
     /// Self-supervised pretraining.
     pub pretrain: PretrainSettings,
     /// Training of the downstream head on the frozen backbone, before the bilevel stage.
@@ -121,12 +127,46 @@ pub struct NetworkSettings {
     pub projector: Vec<usize>,
 }
 
+/// `[pretext]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MethodSettings {
+    /// The pretext method.
+    pub method: MethodName,
+}
+
 /// `[simclr]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimclrSettings {
     /// τ of NT-Xent, dimensionless.
     pub temperature: f32,
+}
+
+/// `[byol]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ByolSettings {
+    /// Share of the old parameters in the target network's moving average.
+    pub decay: f32,
+    /// Widths of the predictor's hidden layers; its output is as wide as the projector's.
+    pub predictor: Vec<usize>,
+}
+
+/// `[vicreg]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VicregSettings {
+    /// Weight of the distance of the views.
+    pub invariance: f32,
+    /// Weight of the hinges on standard deviations.
+    pub variance: f32,
+    /// Weight of the squared covariances.
+    pub covariance: f32,
+    /// γ: standard deviation that a feature should have.
+    pub deviation: f32,
+    /// ε: added to a variance under its root.
+    pub epsilon: f32,
 }
 
 /// `[pretrain]`.
@@ -354,6 +394,18 @@ names! {
         Resnet34 = "resnet34",
         /// Of bottleneck blocks, strided in the 3×3 convolution.
         Resnet50 = "resnet50",
+    }
+}
+
+names! {
+    /// The pretext method.
+    MethodName {
+        /// Contrastive (Chen et al. 2020).
+        Simclr = "simclr",
+        /// A target network to predict (Grill et al. 2020).
+        Byol = "byol",
+        /// Variance, invariance, covariance (Bardes et al. 2022).
+        Vicreg = "vicreg",
     }
 }
 

@@ -3,10 +3,12 @@
 mod downstream;
 mod problem;
 mod registers;
+mod target;
 
 pub use downstream::downstream_loss;
 pub use problem::{DriverError, Networks, Problem, Source, Sources, Statistics};
 pub use registers::Registers;
+pub use target::Target;
 
 use burn_backend::TensorData;
 use burn_tensor::Tensor;

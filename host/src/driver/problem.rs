@@ -4,11 +4,12 @@ use bissl_core::{Bank, Evaluation, Group, LowerObjective, Register, RegisterFile
 use burn_tensor::Tensor;
 use thiserror::Error;
 
-use super::{Registers, downstream_loss, upload};
+use super::{Registers, Target, downstream_loss, upload};
 use crate::data::{DataError, Labelled, Targets, TwoViews};
 use crate::kernels::Kernels;
-use crate::network::loss::NtXent;
+use crate::network::loss::Loss;
 use crate::network::multi_label::MultiLabel;
+use crate::network::pretext::Pretext;
 use crate::network::{
     Curvature, Gradients, Linearization, LinearizationSettings, Network, Recompute, Tower,
     TowerParameters,
@@ -36,8 +37,10 @@ pub enum DriverError {
 pub struct Networks {
     /// The backbone of both levels.
     pub backbone: Network,
-    /// SimCLR's projector.
-    pub projector: Network,
+    /// φ_P's: the projector, and what the pretext method puts behind it.
+    pub pretext_head: Network,
+    /// The target network's projector, where the pretext method has a target network.
+    pub target_head: Option<Network>,
     /// The downstream classifier.
     pub classifier: Network,
 }
@@ -47,6 +50,16 @@ impl Networks {
     pub fn classes(&self) -> usize {
         // The classifier is one linear layer: its weight's rows.
         self.classifier.parameters().segments()[0].shape[0]
+    }
+
+    /// Backbone and pretext head.
+    pub fn pretext_tower(&self) -> Tower<'_> {
+        Tower { backbone: &self.backbone, head: &self.pretext_head }
+    }
+
+    /// The target network, where the pretext method has one.
+    pub fn target_tower(&self) -> Option<Tower<'_>> {
+        self.target_head.as_ref().map(|head| Tower { backbone: &self.backbone, head })
     }
 }
 
@@ -71,8 +84,8 @@ pub struct Statistics<B: Kernels> {
     pub lower_backbone: Tensor<B, 1>,
     /// Of θ_D.
     pub upper_backbone: Tensor<B, 1>,
-    /// Of the projector.
-    pub projector: Tensor<B, 1>,
+    /// Of the pretext head.
+    pub pretext_head: Tensor<B, 1>,
 }
 
 impl<B: Kernels> Statistics<B> {
@@ -87,7 +100,7 @@ impl<B: Kernels> Statistics<B> {
         Self {
             lower_backbone: initial(&networks.backbone),
             upper_backbone: initial(&networks.backbone),
-            projector: initial(&networks.projector),
+            pretext_head: initial(&networks.pretext_head),
         }
     }
 }
@@ -106,7 +119,8 @@ pub struct Problem<'n, B: Kernels> {
     pub multi_label: MultiLabel,
     networks: &'n Networks,
     sources: Sources,
-    temperature: f64,
+    pretext: Pretext,
+    target: Option<Target<B>>,
     curvature: Curvature,
     seed: u64,
     linearization: Option<Linearization<'n, B>>,
@@ -114,12 +128,12 @@ pub struct Problem<'n, B: Kernels> {
 }
 
 impl<'n, B: Kernels> Problem<'n, B> {
-    /// A problem with unwritten registers and initial statistics.
+    /// A problem with unwritten registers and initial statistics; `networks` are those of `pretext`.
     pub fn new(
         networks: &'n Networks,
         device: B::Device,
         sources: Sources,
-        temperature: f64,
+        pretext: Pretext,
         curvature: Curvature,
         seed: u64,
     ) -> Self {
@@ -127,7 +141,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
         let registers = Registers::new(
             device,
             networks.backbone.parameters(),
-            networks.projector.parameters(),
+            networks.pretext_head.parameters(),
             networks.classifier.parameters(),
             seed,
         );
@@ -139,7 +153,8 @@ impl<'n, B: Kernels> Problem<'n, B> {
             multi_label: MultiLabel::default(),
             networks,
             sources,
-            temperature,
+            pretext,
+            target: None,
             curvature,
             seed,
             linearization: None,
@@ -186,7 +201,12 @@ impl<'n, B: Kernels> Problem<'n, B> {
         let source = self.sources.product.as_ref().ok_or(DriverError::NoBatches("product"))?;
         let views = self.views(source(index)?);
         let parameters = self.parameters(Group::LowerBackbone, Group::PretextHead)?;
-        let (tower, loss) = (self.pretext_tower(), Box::new(self.loss()));
+        let tower = self.networks.pretext_tower();
+        let target = self.target_at(&parameters);
+        let target = target.map(|(tower, target)| (tower, target.parameters.clone()));
+        // The target's outputs enter the loss here, and no product computes them again.
+        let beside = target.as_ref().map(|(tower, parameters)| (*tower, parameters));
+        let loss = self.pretext.loss_beside(beside, &views);
         let (curvature, recompute) = (self.curvature, self.recompute);
         let settings = LinearizationSettings { curvature, recompute, with_gradient };
         self.linearization = Some(Linearization::new(tower, parameters, views, loss, settings));
@@ -207,18 +227,51 @@ impl<'n, B: Kernels> Problem<'n, B> {
         Registers::new(
             self.registers.device().clone(),
             self.networks.backbone.parameters(),
-            self.networks.projector.parameters(),
+            self.networks.pretext_head.parameters(),
             self.networks.classifier.parameters(),
             self.seed,
         )
     }
 
-    fn loss(&self) -> NtXent {
-        NtXent { temperature: self.temperature }
+    /// The target network as the last lower step leaves it; `None` before it is first needed, and with a
+    /// pretext method that has none.
+    ///
+    /// # Errors
+    /// None of its own: the registers of θ_P and φ_P are there in every problem.
+    pub fn target(&mut self) -> Result<Option<&Target<B>>, DriverError> {
+        if self.target.is_some() {
+            let online = self.parameters(Group::LowerBackbone, Group::PretextHead)?;
+            self.target_at(&online);
+        }
+        Ok(self.target.as_ref())
     }
 
-    fn pretext_tower(&self) -> Tower<'n> {
-        Tower { backbone: &self.networks.backbone, head: &self.networks.projector }
+    /// Goes on with a stored target network. Without one the first lower step or linearisation copies the
+    /// online network.
+    pub fn set_target(&mut self, target: Target<B>) {
+        self.target = Some(target);
+    }
+
+    /// The target network beside an online one that has taken its last step: a copy at first, then the
+    /// moving average. It follows when it is next looked at, not within the step, whose update the driver
+    /// sees as vector operations like any other.
+    fn target_at(&mut self, online: &TowerParameters<B>) -> Option<(Tower<'n>, &mut Target<B>)> {
+        let tower = self.networks.target_tower()?;
+        let decay = self.pretext.target_decay()?;
+        let copied = || Target::copied(tower, online, &self.statistics);
+        let target = self.target.get_or_insert_with(copied);
+        target.follow(tower, online, decay);
+        Some((tower, target))
+    }
+
+    /// The loss of a lower step, which moves the target network's running statistics.
+    fn step_loss(
+        &mut self,
+        online: &TowerParameters<B>,
+        views: &[Tensor<B, 4>],
+    ) -> Box<dyn Loss<B>> {
+        let targets = self.target_at(online).map(|(tower, target)| target.step(tower, views));
+        self.pretext.loss(targets.unwrap_or_default())
     }
 
     fn downstream_tower(&self) -> Tower<'n> {
@@ -349,12 +402,14 @@ impl<B: Kernels> LowerObjective for Problem<'_, B> {
         let source = self.sources.lower.as_ref().ok_or(DriverError::NoBatches("pretext"))?;
         let views = self.views(source(index)?);
         let parameters = self.parameters(Group::LowerBackbone, Group::PretextHead)?;
-        let tower = self.pretext_tower();
-        let gradients = tower.gradients(&parameters, views, &self.loss(), backbone.is_some());
-        let running = (self.statistics.lower_backbone.clone(), self.statistics.projector.clone());
-        let (lower_backbone, projector) = gradients.updated_statistics(tower, running);
+        let tower = self.networks.pretext_tower();
+        let loss = self.step_loss(&parameters, &views);
+        let gradients = tower.gradients(&parameters, views, loss.as_ref(), backbone.is_some());
+        let running =
+            (self.statistics.lower_backbone.clone(), self.statistics.pretext_head.clone());
+        let (lower_backbone, pretext_head) = gradients.updated_statistics(tower, running);
         self.statistics.lower_backbone = lower_backbone;
-        self.statistics.projector = projector;
+        self.statistics.pretext_head = pretext_head;
         self.store(gradients, backbone, head)
     }
 

@@ -9,7 +9,7 @@ use crate::data::{LabelledBatches, PretextBatches, streams};
 use crate::driver::{Problem, Sources};
 use crate::kernels::Kernels;
 use crate::stage::align::{curvature, recompute};
-use crate::stage::state::{install, multi_label};
+use crate::stage::state::{install, multi_label, pretext};
 
 /// The stage's batches, those of `align` itself.
 #[derive(Debug)]
@@ -48,16 +48,15 @@ pub(super) fn problem<'s, B: Kernels>(
     sources: Sources,
     device: &B::Device,
 ) -> Result<Problem<'s, B>> {
-    let temperature = f64::from(config.simclr.temperature);
     let curvature = curvature(config.align.curvature);
     let networks = &started.networks;
     let mut problem =
-        Problem::new(networks, device.clone(), sources, temperature, curvature, config.seed);
+        Problem::new(networks, device.clone(), sources, pretext(config), curvature, config.seed);
     problem.recompute = recompute(&config.align);
     problem.multi_label = multi_label(config);
     for (group, weights) in [
         (Group::LowerBackbone, &started.backbone),
-        (Group::PretextHead, &started.projector),
+        (Group::PretextHead, &started.pretext_head),
         (Group::UpperBackbone, &started.upper_backbone),
         (Group::DownstreamHead, &started.head),
     ] {

@@ -12,13 +12,11 @@ use serde::Serialize;
 use super::weights::{NetworkHints, State};
 use super::{Format, print};
 use crate::backend::{Task, available, dispatch};
-use crate::config::{BackendName, ConfigError, CurvatureName};
+use crate::config::{BackendName, ConfigError, CurvatureName, MethodName};
 use crate::driver::upload_wide;
 use crate::kernels::{Kernels, read};
-use crate::network::loss::NtXent;
-use crate::network::{
-    Linearization, LinearizationSettings, ParameterTable, Tower, TowerParameters,
-};
+use crate::network::pretext::Pretext;
+use crate::network::{Linearization, LinearizationSettings, ParameterTable, TowerParameters};
 use crate::run::{
     Precision, RealTensor, RealTensors, RunError, read_real_tensors, write_real_tensors,
 };
@@ -27,8 +25,10 @@ use crate::stage::align::curvature;
 /// What `hvp` is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HvpJob {
-    /// File of the backbone's and the projector's parameters.
+    /// File of the backbone's and the pretext head's parameters.
     pub backbone: PathBuf,
+    /// File of the target network's, where the method has one: backbone and projector.
+    pub target: Option<PathBuf>,
     /// File with `view_a` and `view_b`, `[batch, 3, height, width]`, normalised pixels.
     pub views: PathBuf,
     /// File with one tensor for each parameter of the backbone.
@@ -37,8 +37,10 @@ pub struct HvpJob {
     pub out: PathBuf,
     /// What the file of the backbone does not tell.
     pub hints: NetworkHints,
-    /// τ of NT-Xent, above 0.
-    pub temperature: f64,
+    /// Which pretext loss.
+    pub objective: MethodName,
+    /// τ of NT-Xent, above 0; `None`: the default preset's.
+    pub temperature: Option<f64>,
     /// Which product.
     pub curvature: CurvatureName,
     /// In which numbers is computed and written; f64 needs the backend `ndarray`.
@@ -161,8 +163,9 @@ fn check_out(job: &HvpJob) -> Result<(), ConfigError> {
     if out.is_dir() {
         return refuse("found a folder, expected the name of a file".to_owned());
     }
-    for (flag, input) in
-        [("--backbone", &job.backbone), ("--views", &job.views), ("--vector", &job.vector)]
+    let inputs =
+        [("--backbone", &job.backbone), ("--views", &job.views), ("--vector", &job.vector)];
+    for (flag, input) in inputs.into_iter().chain(job.target.iter().map(|file| ("--target", file)))
     {
         if let (Ok(ours), Ok(theirs)) = (out.canonicalize(), input.canonicalize())
             && ours == theirs
@@ -173,12 +176,42 @@ fn check_out(job: &HvpJob) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Refuses what the objective has no use for, and the absence of what it needs.
+fn check_objective(job: &HvpJob) -> Result<(), ConfigError> {
+    let message = match (job.objective, &job.target) {
+        (MethodName::Byol, None) => {
+            "expected --target FILE with the target network's backbone and projector".to_owned()
+        }
+        (MethodName::Simclr | MethodName::Vicreg, Some(file)) => {
+            format!("found --target {}, expected none: it has no target network", file.display())
+        }
+        (MethodName::Byol | MethodName::Vicreg, _) if job.temperature.is_some() => {
+            "found --temperature, expected none: it is of simclr alone".to_owned()
+        }
+        _ => return Ok(()),
+    };
+    Err(ConfigError::Section { place: format!("--objective {}", job.objective), message })
+}
+
+/// The loss with its settings, in words.
+fn objective(pretext: &Pretext, method: MethodName) -> String {
+    match pretext {
+        Pretext::Simclr(loss) => format!("{method}, temperature {}", loss.temperature),
+        Pretext::Byol(_) => method.to_string(),
+        Pretext::Vicreg(loss) => format!(
+            "{method}, invariance {} variance {} covariance {}",
+            loss.invariance, loss.variance, loss.covariance
+        ),
+    }
+}
+
 /// Computes, writes the file, and returns what is to be printed.
 ///
 /// # Errors
 /// The backend is not there; a file cannot be read, does not fit or cannot be written; loss, gradient or
 /// product is not finite.
 pub fn hvp(job: HvpJob) -> Result<String> {
+    check_objective(&job)?;
     check_out(&job)?;
     let name = backend(&job)?;
     let format = job.format;
@@ -198,15 +231,20 @@ impl Task for Compute {
 
     fn run<B: Kernels>(self, device: B::Device) -> Result<HvpReport> {
         let Self { job, backend } = self;
-        let state = State::read(&job.backbone, job.hints)?;
+        let mut state = State::read(&job.backbone, job.hints, job.objective)?;
+        if let (Pretext::Simclr(loss), Some(temperature)) = (&mut state.pretext, job.temperature) {
+            loss.temperature = temperature;
+        }
+        let target = job.target.as_ref().map(|path| state.read_target(path)).transpose()?;
         let views = Views::read(&job.views)?;
         let vector = state.read_direction(&job.vector)?;
         if vector.iter().all(|value| *value == 0.0) {
             let reason = "every element is 0, expected a direction";
             return Err(RunError::unfit(&job.vector, reason).into());
         }
+        let shape = views.shape;
         let Products { loss, gradient, product } =
-            Products::compute::<B>(&state, views.values, views.shape, &vector, &job, &device);
+            Products::compute::<B>(&state, target, views, &vector, job.curvature, &device);
         for (what, values) in
             [("loss", &[loss][..]), ("gradient", &gradient), ("product", &product)]
         {
@@ -220,10 +258,10 @@ impl Task for Compute {
         insert(&mut tensors, "gradient", table, &gradient);
         insert(&mut tensors, "product", table, &product);
         write_real_tensors(&job.out, &tensors, job.precision)?;
-        let [batch, _, height, width] = views.shape;
+        let [batch, _, height, width] = shape;
         Ok(HvpReport {
             network: state.name,
-            objective: format!("simclr, temperature {}", job.temperature),
+            objective: objective(&state.pretext, job.objective),
             curvature: job.curvature.name().to_owned(),
             precision: job.precision.name().to_owned(),
             backend: backend.name().to_owned(),
@@ -248,21 +286,25 @@ struct Products {
 impl Products {
     fn compute<B: Kernels>(
         state: &State,
-        views: [Vec<f64>; 2],
-        shape: [usize; 4],
+        target: Option<(Vec<f64>, Vec<f64>)>,
+        Views { shape, values }: Views,
         vector: &[f64],
-        job: &HvpJob,
+        name: CurvatureName,
         device: &B::Device,
     ) -> Self {
         let flat = |values: &[f64]| upload_wide::<B, 1>(values.to_vec(), [values.len()], device);
-        let tower = Tower { backbone: &state.networks.backbone, head: &state.networks.projector };
-        let parameters =
-            TowerParameters { backbone: flat(&state.backbone), head: flat(&state.projector) };
-        let views = views.map(|values| upload_wide::<B, 4>(values, shape, device)).to_vec();
-        let loss = NtXent { temperature: job.temperature };
-        let curvature = curvature(job.curvature);
-        let settings = LinearizationSettings { with_gradient: true, ..curvature.into() };
-        let at = Linearization::new(tower, parameters, views, Box::new(loss), settings);
+        let both = |backbone: &[f64], head: &[f64]| TowerParameters {
+            backbone: flat(backbone),
+            head: flat(head),
+        };
+        let views = values.map(|values| upload_wide::<B, 4>(values, shape, device)).to_vec();
+        let target = target.map(|(backbone, head)| both(&backbone, &head));
+        let beside = state.networks.target_tower().zip(target.as_ref());
+        let loss = state.pretext.loss_beside(beside, &views);
+        let settings = LinearizationSettings { with_gradient: true, ..curvature(name).into() };
+        let (tower, parameters) =
+            (state.networks.pretext_tower(), both(&state.backbone, &state.head));
+        let at = Linearization::new(tower, parameters, views, loss, settings);
         Self {
             loss: at.value(),
             gradient: read(at.gradient().expect("made with it").clone()),

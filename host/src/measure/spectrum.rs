@@ -21,14 +21,15 @@ use crate::config::{CurvatureName, RunConfig};
 use crate::data::{TwoViews, streams};
 use crate::driver::{Networks, upload};
 use crate::kernels::{Kernels, Real, Tensor};
-use crate::network::loss::NtXent;
-use crate::network::{Linearization, Tower, TowerParameters};
+use crate::network::{Linearization, TowerParameters};
 use crate::progress::{Interrupt, Progress, Verbosity};
 use crate::report::{Chart, Series};
 use crate::run::{Checkpoint, NamedTensor, Origin, read_checkpoint, write_atomic};
 use crate::stage::align::curvature;
 use crate::stage::images::{Images, Needs};
-use crate::stage::state::{Weights, architecture, group_weights, networks};
+use crate::stage::state::{
+    Weights, architecture, group_weights, networks, pretext, target_weights,
+};
 
 /// Which checkpoints of a run are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +149,9 @@ struct Pretext {
     stage: String,
     step: u64,
     backbone: Weights,
-    projector: Weights,
+    head: Weights,
+    /// Backbone and projector of the target network, where the method has one.
+    target: Option<(Weights, Weights)>,
 }
 
 impl Pretext {
@@ -160,12 +163,15 @@ impl Pretext {
             group_weights(group, networks, tensors).with_context(|| path.display().to_string())
         };
         let backbone = part(Group::LowerBackbone, &tensors)?;
-        let projector = part(Group::PretextHead, &tensors)?;
+        let head = part(Group::PretextHead, &tensors)?;
+        let target =
+            target_weights(networks, &tensors).with_context(|| path.display().to_string())?;
         let (stage, step) = (manifest.stage, manifest.step);
-        Ok(match (backbone, projector) {
-            (Some(backbone), Some(projector)) => Some(Self { stage, step, backbone, projector }),
-            _ => None,
-        })
+        let (Some(backbone), Some(head)) = (backbone, head) else { return Ok(None) };
+        if networks.target_head.is_some() && target.is_none() {
+            bail!("{}: found no target network, expected one beside θ_P", path.display());
+        }
+        Ok(Some(Self { stage, step, backbone, head, target }))
     }
 }
 
@@ -262,7 +268,7 @@ impl SpectrumJob {
     fn ends<B: Kernels>(
         &self,
         networks: &Networks,
-        pretext: &Pretext,
+        at: &Pretext,
         views: &TwoViews,
         progress: &mut Progress,
         device: &B::Device,
@@ -271,17 +277,20 @@ impl SpectrumJob {
         let side = views.size as usize;
         let shape = [views.batch as usize, 3, side, side];
         let views = [&views.a, &views.b].map(|x| upload::<B, 4>(x.clone(), shape, device)).to_vec();
-        let loss = NtXent { temperature: f64::from(self.config.simclr.temperature) };
-        let tower = Tower { backbone: &networks.backbone, head: &networks.projector };
-        let parameters = TowerParameters {
-            backbone: flat(&pretext.backbone.parameters),
-            head: flat(&pretext.projector.parameters),
+        let both = |backbone: &Weights, head: &Weights| TowerParameters {
+            backbone: flat(&backbone.parameters),
+            head: flat(&head.parameters),
         };
+        let tower = networks.pretext_tower();
+        let parameters = both(&at.backbone, &at.head);
+        let target = at.target.as_ref().map(|(backbone, head)| both(backbone, head));
+        let loss =
+            pretext(&self.config).loss_beside(networks.target_tower().zip(target.as_ref()), &views);
         let curvature = curvature(self.curvature);
-        let at = Linearization::new(tower, parameters, views, Box::new(loss), curvature);
-        let loss = at.value();
-        let operator = Block { at };
-        let whose = || format!("stage {}, step {}", pretext.stage, pretext.step);
+        let linearization = Linearization::new(tower, parameters, views, loss, curvature);
+        let loss = linearization.value();
+        let operator = Block { at: linearization };
+        let whose = || format!("stage {}, step {}", at.stage, at.step);
         let stream = Stream::new(self.config.seed, streams::SPECTRUM);
         let length = networks.backbone.parameters().len();
         let start: Vec<f32> = (0..length).map(|i| stream.at(i as u64).normal()).collect();
@@ -301,8 +310,8 @@ impl SpectrumJob {
         let ritz = lanczos.ritz();
         let count = self.eigenvalues;
         Ok(Some(CheckpointSpectrum {
-            stage: pretext.stage.clone(),
-            step: pretext.step,
+            stage: at.stage.clone(),
+            step: at.step,
             loss,
             products,
             largest: ritz.iter().rev().take(count).copied().map(Eigenvalue::from).collect(),

@@ -16,7 +16,9 @@ use crate::progress::{Progress, Verbosity};
 use crate::run::{Origin, read_checkpoint};
 use crate::stage::images::{Images, Needs, labelled_ahead, views_ahead};
 use crate::stage::pretrain::{Draw, initial};
-use crate::stage::state::{Weights, architecture, extract, group_weights, install, networks};
+use crate::stage::state::{
+    Weights, architecture, extract, group_weights, install, networks, pretext,
+};
 
 /// Steps of the head's warm-up: enough for gradients that are not those of a random head.
 const WARM_UP_STEPS: u32 = 50;
@@ -34,7 +36,7 @@ pub(super) struct Started {
     pub(super) split: Split,
     pub(super) networks: Arc<Networks>,
     pub(super) backbone: Weights,
-    pub(super) projector: Weights,
+    pub(super) pretext_head: Weights,
     pub(super) upper_backbone: Weights,
     pub(super) head: Weights,
 }
@@ -54,13 +56,13 @@ impl Start {
         images.warn();
         let split = images.split(config, config.seed)?;
         let networks = Arc::new(networks(config, images.downstream().classes().len()));
-        let (backbone, projector) = match &self.from {
+        let (backbone, pretext_head) = match &self.from {
             Some(origin) => stored(origin, config, &networks)?,
             None => self.pretrain::<B>(config, &images, &networks, verbosity, device)?,
         };
         let (upper_backbone, head) =
             warm_up::<B>(config, &images, &split, &networks, &backbone, verbosity, device)?;
-        Ok(Started { images, split, networks, backbone, projector, upper_backbone, head })
+        Ok(Started { images, split, networks, backbone, pretext_head, upper_backbone, head })
     }
 
     fn pretrain<B: Kernels>(
@@ -74,7 +76,7 @@ impl Start {
         let mut problem = empty::<B>(config, networks, device);
         for (group, network, draw) in [
             (Group::LowerBackbone, &networks.backbone, Draw::Backbone),
-            (Group::PretextHead, &networks.projector, Draw::Projector),
+            (Group::PretextHead, &networks.pretext_head, Draw::PretextHead),
         ] {
             let weights = initial(network.parameters(), network.statistics(), config.seed, draw);
             install(&mut problem, group, &weights)?;
@@ -103,9 +105,8 @@ fn empty<'n, B: Kernels>(
     networks: &'n Networks,
     device: &B::Device,
 ) -> Problem<'n, B> {
-    let temperature = f64::from(config.simclr.temperature);
     let (device, sources) = (device.clone(), Sources::default());
-    Problem::new(networks, device, sources, temperature, Curvature::Hessian, config.seed)
+    Problem::new(networks, device, sources, pretext(config), Curvature::Hessian, config.seed)
 }
 
 fn stored(origin: &Origin, config: &RunConfig, networks: &Networks) -> Result<(Weights, Weights)> {
@@ -116,7 +117,7 @@ fn stored(origin: &Origin, config: &RunConfig, networks: &Networks) -> Result<(W
             .with_context(|| path.display().to_string())
     };
     match (part(Group::LowerBackbone)?, part(Group::PretextHead)?) {
-        (Some(backbone), Some(projector)) => Ok((backbone, projector)),
+        (Some(backbone), Some(head)) => Ok((backbone, head)),
         _ => bail!(
             "{}: expected the checkpoint of a pretrained or aligned run, found stage {}",
             path.display(),

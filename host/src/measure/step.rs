@@ -11,12 +11,9 @@ use crate::cli::Table;
 use crate::config::RunConfig;
 use crate::driver::upload;
 use crate::kernels::{Kernels, Tensor, profile};
-use crate::network::loss::NtXent;
-use crate::network::{
-    Curvature, Linearization, LinearizationSettings, Network, Tower, TowerParameters,
-};
+use crate::network::{Curvature, Linearization, LinearizationSettings, Network, TowerParameters};
 use crate::stage::align::recompute;
-use crate::stage::state::{architecture, networks};
+use crate::stage::state::{architecture, networks, pretext};
 
 /// What `bench step` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -154,17 +151,22 @@ pub(super) fn measure<B: Kernels>(
     device: &B::Device,
 ) -> StepReport {
     let networks = networks(config, 10);
-    let tower = Tower { backbone: &networks.backbone, head: &networks.projector };
+    let (tower, pretext) = (networks.pretext_tower(), pretext(config));
     let parameters = TowerParameters {
         backbone: initial::<B>(&networks.backbone, 1, device),
-        head: initial::<B>(&networks.projector, 2, device),
+        head: initial::<B>(&networks.pretext_head, 2, device),
     };
     let (batch, size) = (config.align.batch, config.image.size);
     let views = [3, 4].map(|domain| noise::<B, 4>(domain, [batch, 3, size, size], device)).to_vec();
-    let loss = NtXent { temperature: f64::from(config.simclr.temperature) };
+    // As at the start of a stage: a copy of the online network.
+    let target = networks.target_tower().map(|tower| (tower, parameters.first(tower)));
+    let beside = || target.as_ref().map(|(tower, parameters)| (*tower, parameters));
     let direction = noise::<B, 1>(5, [networks.backbone.parameters().len()], device);
 
-    let gradient = || tower.gradients(&parameters, views.clone(), &loss, true);
+    let gradient = || {
+        let loss = pretext.loss_beside(beside(), &views);
+        tower.gradients(&parameters, views.clone(), loss.as_ref(), true)
+    };
     // The first step pays for threads and, on a device, for compiling kernels.
     drop(gradient());
     let (forward, _) = repeated::<B, _>(repeats, device, || {
@@ -177,7 +179,8 @@ pub(super) fn measure<B: Kernels>(
         let (parameters, views) = (parameters.clone(), views.clone());
         let recompute = recompute(&config.align);
         let settings = LinearizationSettings { curvature, recompute, with_gradient: false };
-        Linearization::new(tower, parameters, views, Box::new(loss), settings)
+        let loss = pretext.loss_beside(beside(), &views);
+        Linearization::new(tower, parameters, views, loss, settings)
     };
     let products = |curvature| {
         let (bytes, (linearization_s, times)) = memory::peak_of(|| {

@@ -1,16 +1,18 @@
-//! A backbone and a projector out of a file of named tensors: which network it is, and its parameters.
+//! A backbone and a pretext head out of a file of named tensors: which network it is, and its parameters.
 //!
 //! Names of the backbone are torchvision's, with or without the prefix `backbone.`; those of the
 //! projector are its place in torch's `Sequential(Linear, BatchNorm1d, ReLU, …, Linear)` behind
-//! `projector.`. The checkpoints of our own runs say `lower_backbone.` and `pretext_head.`.
+//! `projector.`, of BYOL's predictor the same behind `predictor.`. The checkpoints of our own runs say
+//! `lower_backbone.` and `pretext_head.`, of the target network `target_backbone.` and `target_projector.`.
 
 use std::path::Path;
 
-use crate::config::{Architecture, NetworkSettings, Preset, RunConfig, Stem};
+use crate::config::{Architecture, MethodName, NetworkSettings, Preset, RunConfig, Stem};
 use crate::driver::Networks;
 use crate::network::ParameterTable;
+use crate::network::pretext::Pretext;
 use crate::run::{RealTensor, RealTensors, RunError, read_real_tensors};
-use crate::stage::state::{architecture, networks};
+use crate::stage::state::{architecture, networks, pretext};
 
 /// What is said about a network beside its file; `None`: its tensors tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,11 +34,32 @@ pub(super) struct State {
     pub(super) name: String,
     /// The backbone's parameters, flat.
     pub(super) backbone: Vec<f64>,
-    /// The projector's parameters, flat.
-    pub(super) projector: Vec<f64>,
+    /// The pretext head's parameters, flat.
+    pub(super) head: Vec<f64>,
+    /// The pretext method with its settings.
+    pub(super) pretext: Pretext,
 }
 
 const BACKBONE: [&str; 2] = ["backbone.", "lower_backbone."];
+
+/// Which of the networks in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Online,
+    Target,
+}
+
+impl Which {
+    /// What the names of backbone and head begin with in our own checkpoints.
+    fn own_prefixes(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Online => ("lower_backbone.", "pretext_head."),
+            Self::Target => ("target_backbone.", "target_projector."),
+        }
+    }
+}
+
+const PREDICTOR: &str = "predictor.";
 
 /// Whether a tensor of a backbone's file is no parameter of a backbone: running statistics are not read
 /// in training mode, and a classifier's layer is another head.
@@ -45,17 +68,34 @@ fn is_beside(name: &str) -> bool {
     statistics.iter().any(|end| name.ends_with(end)) || name.starts_with("fc.")
 }
 
-/// `tensors` in two: those of a backbone and those of a projector, without their prefixes.
-fn divide(path: &Path, tensors: RealTensors) -> Result<(RealTensors, RealTensors), RunError> {
-    let is_ours = tensors.keys().any(|name| name.starts_with("lower_backbone."));
-    let projector_prefix = if is_ours { "pretext_head." } else { "projector." };
-    let (mut backbone, mut projector) = (RealTensors::new(), RealTensors::new());
+/// `tensors` in two: those of a backbone and those of a pretext head, without their prefixes but that of
+/// the predictor.
+fn divide(
+    path: &Path,
+    tensors: RealTensors,
+    which: Which,
+) -> Result<(RealTensors, RealTensors), RunError> {
+    let (own_backbone, own_head) = which.own_prefixes();
+    let is_ours = tensors.keys().any(|name| name.starts_with(own_backbone));
+    let head_prefix = if is_ours { own_head } else { "projector." };
+    let (mut backbone, mut head) = (RealTensors::new(), RealTensors::new());
     for (name, tensor) in tensors {
-        if let Some(own) = name.strip_prefix(projector_prefix) {
-            projector.insert(own.to_owned(), tensor);
+        if let Some(own) = name.strip_prefix(head_prefix) {
+            head.insert(own.to_owned(), tensor);
             continue;
         }
-        let stripped = BACKBONE.iter().find_map(|prefix| name.strip_prefix(prefix));
+        if !is_ours && name.starts_with(PREDICTOR) {
+            // A target network has none, and a file may hold the online one's beside it.
+            if which == Which::Online {
+                head.insert(name, tensor);
+            }
+            continue;
+        }
+        let stripped = if is_ours {
+            name.strip_prefix(own_backbone)
+        } else {
+            BACKBONE.iter().find_map(|prefix| name.strip_prefix(prefix))
+        };
         // Our checkpoints hold more than these two: momenta, the upper level.
         let own = match stripped {
             None if is_ours => continue,
@@ -67,7 +107,8 @@ fn divide(path: &Path, tensors: RealTensors) -> Result<(RealTensors, RealTensors
             return Err(RunError::unfit(path, reason));
         }
     }
-    Ok((backbone, projector))
+    head.retain(|name, _| !is_beside(name));
+    Ok((backbone, head))
 }
 
 /// The width and the stem that the first convolution tells.
@@ -112,36 +153,47 @@ fn by_names(backbone: &RealTensors) -> Architecture {
     }
 }
 
-/// The projector's widths: the rows of its linear layers, every third of a `Sequential`.
-fn projector_widths(path: &Path, projector: &RealTensors) -> Result<Vec<usize>, RunError> {
+/// Widths of the projector (`prefix` empty) or the predictor: the rows of its linear layers, every third
+/// of a `Sequential`.
+fn widths(path: &Path, head: &RealTensors, prefix: &str) -> Result<Vec<usize>, RunError> {
+    let part = if prefix.is_empty() { "projector." } else { prefix };
     let mut widths = Vec::new();
-    while let Some(tensor) = projector.get(&format!("{}.weight", 3 * widths.len())) {
+    while let Some(tensor) = head.get(&format!("{prefix}{}.weight", 3 * widths.len())) {
+        let name = 3 * widths.len();
         let [rows, columns] = tensor.shape[..] else {
-            let name = 3 * widths.len();
             let reason = format!(
-                "tensor projector.{name}.weight has shape {:?}, expected a matrix",
+                "tensor {part}{name}.weight has shape {:?}, expected a matrix",
                 tensor.shape
             );
             return Err(RunError::unfit(path, reason));
         };
         if rows == 0 || columns == 0 {
-            let reason = format!("projector.{}.weight is empty", 3 * widths.len());
-            return Err(RunError::unfit(path, reason));
+            return Err(RunError::unfit(path, format!("{part}{name}.weight is empty")));
         }
         widths.push(rows);
     }
     if widths.is_empty() {
-        let reason = "tensor projector.0.weight is missing, expected the first linear layer of a \
-                      projector beside the backbone";
+        let reason = format!(
+            "tensor {part}0.weight is missing, expected the first linear layer of a {} beside the \
+             backbone",
+            part.trim_end_matches('.')
+        );
         return Err(RunError::unfit(path, reason));
     }
     Ok(widths)
 }
 
-/// The values of `table`'s tensors, flat. Each must be there, and nothing else.
+/// Name of a head's tensor as the file says it.
+fn head_name(name: &str) -> String {
+    if name.starts_with(PREDICTOR) { name.to_owned() } else { format!("projector.{name}") }
+}
+
+/// The values of `table`'s tensors, flat. Each must be there, and nothing else; `said` is how the file
+/// says a name.
 fn flat(
     path: &Path,
-    (prefix, table): (&str, &ParameterTable),
+    table: &ParameterTable,
+    said: impl Fn(&str) -> String,
     network: &str,
     tensors: &RealTensors,
 ) -> Result<Vec<f64>, RunError> {
@@ -150,13 +202,15 @@ fn flat(
         let (name, expected) = (&segment.name, &segment.shape);
         let Some(tensor) = tensors.get(name) else {
             let reason = format!(
-                "tensor {prefix}{name} is missing, expected shape {expected:?} for {network}"
+                "tensor {} is missing, expected shape {expected:?} for {network}",
+                said(name)
             );
             return Err(RunError::unfit(path, reason));
         };
         if tensor.shape != *expected {
             let reason = format!(
-                "tensor {prefix}{name} has shape {:?}, expected {expected:?} for {network}",
+                "tensor {} has shape {:?}, expected {expected:?} for {network}",
+                said(name),
                 tensor.shape
             );
             return Err(RunError::unfit(path, reason));
@@ -166,7 +220,8 @@ fn flat(
     let is_known = |name: &&String| table.segments().iter().any(|known| known.name == **name);
     if let Some(name) = tensors.keys().find(|name| !is_known(name)) {
         let reason = format!(
-            "tensor {prefix}{name} is unknown, expected the {} parameters of {network}",
+            "tensor {} is unknown, expected the {} parameters of {network}",
+            said(name),
             table.segments().len()
         );
         return Err(RunError::unfit(path, reason));
@@ -174,30 +229,58 @@ fn flat(
     Ok(values)
 }
 
+/// No counter of batches: it is no real number.
+fn read(path: &Path) -> Result<RealTensors, RunError> {
+    read_real_tensors(path, |name| !name.ends_with(".num_batches_tracked"))
+}
+
 impl State {
-    /// Reads the backbone and the projector in `path`.
+    /// Reads the backbone and the pretext head of `method` in `path`; settings of the method that the file
+    /// does not tell are the default preset's.
     ///
     /// # Errors
     /// The file cannot be read; a tensor is missing, unknown or of another shape.
-    pub(super) fn read(path: &Path, hints: NetworkHints) -> Result<Self, RunError> {
-        let tensors = read_real_tensors(path, |name| !name.ends_with(".num_batches_tracked"))?;
-        let (backbone, mut projector) = divide(path, tensors)?;
-        projector.retain(|name, _| !is_beside(name));
+    pub(super) fn read(
+        path: &Path,
+        hints: NetworkHints,
+        method: MethodName,
+    ) -> Result<Self, RunError> {
+        let (backbone, head) = divide(path, read(path)?, Which::Online)?;
         let (width, stem) = first_stage(path, &backbone, hints)?;
         let network = NetworkSettings {
             architecture: hints.architecture.unwrap_or_else(|| by_names(&backbone)),
             width,
             stem,
-            projector: projector_widths(path, &projector)?,
+            projector: widths(path, &head, "")?,
         };
-        let config = RunConfig { network, ..Preset::Default.config() };
+        let mut config = RunConfig { network, ..Preset::Default.config() };
+        config.pretext.method = method;
+        if method == MethodName::Byol {
+            config.byol.predictor = widths(path, &head, PREDICTOR)?;
+            // The last one is the output's: as wide as the projector's, or a tensor does not fit below.
+            config.byol.predictor.pop();
+        }
         let (networks, name) = (networks(&config, 1), architecture(&config));
-        let values = |part, network: &crate::network::Network, tensors| {
-            flat(path, (part, network.parameters()), &name, tensors)
-        };
-        let backbone = values("", &networks.backbone, &backbone)?;
-        let projector = values("projector.", &networks.projector, &projector)?;
-        Ok(Self { networks, name, backbone, projector })
+        let table = networks.backbone.parameters();
+        let backbone = flat(path, table, str::to_owned, &name, &backbone)?;
+        let table = networks.pretext_head.parameters();
+        let head = flat(path, table, head_name, &name, &head)?;
+        Ok(Self { networks, name, backbone, head, pretext: pretext(&config) })
+    }
+
+    /// Reads the target network in `path`, of this state's shapes: flat parameters of backbone and
+    /// projector.
+    ///
+    /// # Errors
+    /// As [`State::read`].
+    pub(super) fn read_target(&self, path: &Path) -> Result<(Vec<f64>, Vec<f64>), RunError> {
+        let (backbone, head) = divide(path, read(path)?, Which::Target)?;
+        let tower =
+            self.networks.target_tower().expect("asked for of a method with a target network");
+        Ok((
+            flat(path, tower.backbone.parameters(), str::to_owned, &self.name, &backbone)?,
+            flat(path, tower.head.parameters(), head_name, &self.name, &head)?,
+        ))
     }
 
     /// Reads a direction in the backbone's parameters: one tensor for each, by name.
@@ -212,6 +295,6 @@ impl State {
                 (own.unwrap_or(&name).to_owned(), tensor)
             })
             .collect();
-        flat(path, ("", self.networks.backbone.parameters()), &self.name, &tensors)
+        flat(path, self.networks.backbone.parameters(), str::to_owned, &self.name, &tensors)
     }
 }

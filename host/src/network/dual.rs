@@ -27,6 +27,28 @@ impl<B: Backend, const D: usize> Dual<B, D> {
     pub fn scale(self, factor: f64) -> Self {
         Self { value: self.value * factor, tangent: self.tangent.map(|t| t * factor) }
     }
+
+    /// A linear map of value and tangent.
+    #[must_use]
+    pub fn map<const E: usize>(self, f: impl Fn(Tensor<B, D>) -> Tensor<B, E>) -> Dual<B, E> {
+        Dual { value: f(self.value), tangent: self.tangent.map(f) }
+    }
+
+    /// `self + other`.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let tangent = match (self.tangent, other.tangent) {
+            (Some(x), Some(y)) => Some(x + y),
+            (x, y) => x.or(y),
+        };
+        Self { value: self.value + other.value, tangent }
+    }
+
+    /// `self − other`.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        self.plus(other.map(Tensor::neg))
+    }
 }
 
 impl<B: Backend> Dual<B, 2> {
@@ -67,6 +89,30 @@ impl<B: Backend> Dual<B, 2> {
         });
         let transposed = self.value.clone().transpose();
         Self { value: self.value.matmul(transposed), tangent }
+    }
+
+    /// Unbiased covariance of the columns, `[columns, columns]`: xᵀx/(rows − 1) of the centred rows.
+    ///
+    /// Of a single row 0: nothing varies.
+    #[must_use]
+    pub fn covariance(self) -> Self {
+        let [rows, _] = self.value.dims();
+        let (mean, share) = (1.0 / rows as f64, 1.0 / rows.saturating_sub(1).max(1) as f64);
+        let centred = self.map(|x| x.clone() - x.sum_dim(0) * mean);
+        let transposed = centred.value.clone().transpose();
+        let tangent = centred.tangent.map(|t| {
+            let half = transposed.clone().matmul(t);
+            half.clone() + half.transpose()
+        });
+        Self { value: transposed.matmul(centred.value), tangent }.scale(share)
+    }
+
+    /// Sum of the squared entries, row by row and then over the rows.
+    #[must_use]
+    pub fn square_sum(self) -> Dual<B, 1> {
+        let sum = |x: Tensor<B, 2>| x.sum_dim(1).sum();
+        let tangent = self.tangent.map(|t| sum(self.value.clone() * t) * 2.0);
+        Dual { value: sum(self.value.clone() * self.value), tangent }
     }
 
     /// The matrix without its diagonal: those entries get a probability of exactly 0 in a softmax.

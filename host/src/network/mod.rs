@@ -9,6 +9,7 @@ pub mod dual;
 pub mod layer;
 pub mod loss;
 pub mod multi_label;
+pub mod pretext;
 
 mod batch_norm;
 mod block;
@@ -32,6 +33,7 @@ pub use pool::{AveragePool, MaxPool};
 pub use relu::Relu;
 pub use resnet::{
     Architecture, BackboneSettings, Stem, backbone, classifier, mlp_head, output_width,
+    predicting_head,
 };
 pub use sequence::{Backward, Bars, Forward, Linearized, Network, Want};
 pub use tower::{Gradients, Tower, TowerParameters};

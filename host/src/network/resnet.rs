@@ -93,20 +93,16 @@ pub fn backbone(settings: BackboneSettings) -> Network {
 ///
 /// `widths`: hidden widths, then the output's; at least one.
 pub fn mlp_head(features: usize, widths: &[usize]) -> Network {
+    Network::build(|builder| builder.mlp("", features, widths))
+}
+
+/// A projector as [`mlp_head`] with a predictor of the same kind behind it, whose names begin with
+/// `predictor.`; the projector's parameters and statistics are the first of either vector.
+pub fn predicting_head(features: usize, projector: &[usize], predictor: &[usize]) -> Network {
     Network::build(|builder| {
-        let mut nodes = Vec::new();
-        let mut from = features;
-        for (index, to) in widths.iter().copied().enumerate() {
-            let hidden = index + 1 < widths.len();
-            let name = format!("{}", 3 * index);
-            let linear = Linear::new(builder.parameters, &name, from, to, hidden);
-            nodes.push(builder.layer(Kind::Linear(linear)));
-            if hidden {
-                nodes.push(builder.norm(&format!("{}", 3 * index + 1), to, Init::One));
-                nodes.push(builder.layer(Kind::Relu(Relu)));
-            }
-            from = to;
-        }
+        let mut nodes = builder.mlp("", features, projector);
+        let from = projector.last().copied().unwrap_or(features);
+        nodes.extend(builder.mlp("predictor.", from, predictor));
         nodes
     })
 }
@@ -135,6 +131,24 @@ impl Builder<'_> {
     pub(super) fn norm(&mut self, name: &str, channels: usize, gamma: Init) -> Node {
         let norm = BatchNorm::new(self.parameters, self.statistics, name, channels, gamma);
         self.layer(Kind::BatchNorm(norm))
+    }
+
+    /// Hidden layers Linear with bias, batch norm, ReLU; last Linear without bias.
+    fn mlp(&mut self, prefix: &str, features: usize, widths: &[usize]) -> Vec<Node> {
+        let mut nodes = Vec::new();
+        let mut from = features;
+        for (index, to) in widths.iter().copied().enumerate() {
+            let hidden = index + 1 < widths.len();
+            let name = format!("{prefix}{}", 3 * index);
+            let linear = Linear::new(self.parameters, &name, from, to, hidden);
+            nodes.push(self.layer(Kind::Linear(linear)));
+            if hidden {
+                nodes.push(self.norm(&format!("{prefix}{}", 3 * index + 1), to, Init::One));
+                nodes.push(self.layer(Kind::Relu(Relu)));
+            }
+            from = to;
+        }
+        nodes
     }
 
     fn stem(&mut self, stem: Stem, width: usize) -> Vec<Node> {

@@ -25,6 +25,15 @@ pub struct TowerParameters<B: Kernels> {
     pub head: Tensor<B, 1>,
 }
 
+impl<B: Kernels> TowerParameters<B> {
+    /// Those of a tower on the same backbone whose head is the first part of this one's.
+    #[must_use]
+    pub fn first(&self, tower: Tower<'_>) -> Self {
+        let len = tower.head.parameters().len();
+        Self { backbone: self.backbone.clone(), head: self.head.clone().slice(0..len) }
+    }
+}
+
 /// One view's forward pass.
 #[derive(Clone, Debug)]
 pub(super) struct View<B: Kernels> {
@@ -50,13 +59,9 @@ impl<B: Kernels> Gradients<B> {
     pub fn updated_statistics(
         &self,
         tower: Tower<'_>,
-        (mut backbone, mut head): (Tensor<B, 1>, Tensor<B, 1>),
+        running: (Tensor<B, 1>, Tensor<B, 1>),
     ) -> (Tensor<B, 1>, Tensor<B, 1>) {
-        for view in &self.views {
-            backbone = tower.backbone.updated_statistics(backbone, &view.backbone);
-            head = tower.head.updated_statistics(head, &view.head);
-        }
-        (backbone, head)
+        self.views.iter().fold(running, |running, view| tower.updated(running, view))
     }
 }
 
@@ -85,6 +90,41 @@ impl Tower<'_> {
         let features = self.backbone.forward(&p.backbone, x);
         let output = self.head.forward(&p.head, features.y);
         View { backbone: features.saved, head: output.saved, output: as_rows(output.y) }
+    }
+
+    /// Outputs in training mode, `[batch, feature]` for each view, and nothing of what a backward pass needs.
+    pub fn outputs<B: Kernels>(
+        &self,
+        p: &TowerParameters<B>,
+        views: &[Tensor<B, 4>],
+    ) -> Vec<Tensor<B, 2>> {
+        views.iter().map(|x| self.view(p, x.clone()).output).collect()
+    }
+
+    /// [`Tower::outputs`] with the running statistics of backbone and head after them, view after view.
+    pub fn outputs_and_statistics<B: Kernels>(
+        &self,
+        p: &TowerParameters<B>,
+        views: &[Tensor<B, 4>],
+        mut running: (Tensor<B, 1>, Tensor<B, 1>),
+    ) -> (Vec<Tensor<B, 2>>, (Tensor<B, 1>, Tensor<B, 1>)) {
+        let mut outputs = Vec::with_capacity(views.len());
+        for x in views {
+            let view = self.view(p, x.clone());
+            running = self.updated(running, &view);
+            outputs.push(view.output);
+        }
+        (outputs, running)
+    }
+
+    /// Running statistics of backbone and head after one more view.
+    fn updated<B: Kernels>(
+        &self,
+        (backbone, head): (Tensor<B, 1>, Tensor<B, 1>),
+        view: &View<B>,
+    ) -> (Tensor<B, 1>, Tensor<B, 1>) {
+        let backbone = self.backbone.updated_statistics(backbone, &view.backbone);
+        (backbone, self.head.updated_statistics(head, &view.head))
     }
 
     /// Loss and gradients in training mode; `views`: `[batch, 3, height, width]` each.

@@ -37,7 +37,7 @@ pub(super) fn command<B: Kernels>(
     let part = |group| state::group_weights(group, &networks, &checkpoint.tensors);
     let read = || Ok::<_, anyhow::Error>((part(Group::LowerBackbone)?, part(Group::PretextHead)?));
     let pretrained = match read().with_context(|| path.display().to_string())? {
-        (Some(backbone), Some(projector)) => Pretrained { backbone, projector },
+        (Some(backbone), Some(head)) => Pretrained { backbone, head },
         _ => bail!(
             "{}: expected the checkpoint of a pretrained or aligned run, found stage {}",
             path.display(),
@@ -72,7 +72,8 @@ pub(crate) fn recompute(settings: &AlignSettings) -> Recompute {
 
 /// Alternates lower and upper steps from a pretrained network and a warmed-up head.
 ///
-/// θ_P and θ_D both start at the pretrained parameters; optimiser states are fresh.
+/// θ_P and θ_D both start at the pretrained parameters; optimiser states are fresh, and a target network
+/// is a copy of θ_P and φ_P again.
 pub(super) fn align<B: Kernels>(
     session: &mut Session,
     stage: &str,
@@ -114,13 +115,13 @@ pub(super) fn align<B: Kernels>(
     if session.view.verbosity == Verbosity::Progress {
         eprintln!("{need}");
     }
-    let temperature = f64::from(config.simclr.temperature);
+    let pretext = state::pretext(config);
     let mut problem =
-        Problem::<B>::new(networks, device.clone(), sources, temperature, curvature, seed);
+        Problem::<B>::new(networks, device.clone(), sources, pretext, curvature, seed);
     problem.recompute = recompute(settings);
     problem.multi_label = state::multi_label(config);
     state::install(&mut problem, Group::LowerBackbone, &pretrained.backbone)?;
-    state::install(&mut problem, Group::PretextHead, &pretrained.projector)?;
+    state::install(&mut problem, Group::PretextHead, &pretrained.head)?;
     state::install(&mut problem, Group::UpperBackbone, &warmed.backbone)?;
     state::install(&mut problem, Group::DownstreamHead, &warmed.head)?;
     let steps = u64::from(lower_total) + u64::from(upper_total);

@@ -78,7 +78,8 @@ pub(super) fn demo<B: Kernels>(
     let stage_of_first_seed = format!("s{}-", config.seed);
     let metrics = session.folder.path().join("metrics.jsonl");
     print!("{}", SolveSummary::read(&metrics, &format!("{stage_of_first_seed}align"))?);
-    let (curves, solves) = telemetry(&session, &stage_of_first_seed)?;
+    let pretext_label = state::pretext(&config).loss_label();
+    let (curves, solves) = telemetry(&session, &stage_of_first_seed, pretext_label)?;
     let report = Report {
         title: "bissl demo: pretraining, alignment, fine-tuning".to_owned(),
         command: std::env::args().collect::<Vec<_>>().join(" "),
@@ -330,8 +331,13 @@ fn print_table(methods: &[Method; 2], summary: &[(String, String)], metric: Metr
     }
 }
 
-/// Loss curves and solves of the stages whose names begin with `prefix`, from the metrics.
-fn telemetry(session: &Session, prefix: &str) -> Result<(Vec<Chart>, Vec<report::Solve>)> {
+/// Loss curves and solves of the stages whose names begin with `prefix`, from the metrics; L^P on an axis
+/// of that label.
+fn telemetry(
+    session: &Session,
+    prefix: &str,
+    pretext_label: &str,
+) -> Result<(Vec<Chart>, Vec<report::Solve>)> {
     let path = session.folder.path().join("metrics.jsonl");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -379,8 +385,8 @@ fn telemetry(session: &Session, prefix: &str) -> Result<(Vec<Chart>, Vec<report:
         log_y: false,
     };
     let charts = vec![
-        chart("Pretraining", "step", "NT-Xent, nats", vec![series("pretext loss", pretrain)]),
-        chart("Lower level", "lower step", "NT-Xent, nats", vec![series("pretext loss", lower)]),
+        chart("Pretraining", "step", pretext_label, vec![series("pretext loss", pretrain)]),
+        chart("Lower level", "lower step", pretext_label, vec![series("pretext loss", lower)]),
         chart(
             "Upper level",
             "upper step",

@@ -1,4 +1,4 @@
-//! Self-supervised pretraining: SimCLR on D^P.
+//! Self-supervised pretraining on D^P.
 
 use anyhow::Result;
 use bissl_core::{Descent, Group, Stream};
@@ -17,14 +17,14 @@ use crate::run::RunFolder;
 #[derive(Clone, Debug)]
 pub(super) struct Pretrained {
     pub(super) backbone: Weights,
-    pub(super) projector: Weights,
+    pub(super) head: Weights,
 }
 
 /// Which stretch of the initial-weights stream a network draws from, so that no two share draws.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Draw {
     Backbone,
-    Projector,
+    PretextHead,
     /// The head of the warm-up.
     AlignHead,
     /// The fresh head of fine-tuning.
@@ -77,13 +77,13 @@ pub(super) fn pretrain<B: Kernels>(
     let descent = settings.descent(batches.batches_per_epoch())?;
     let sources =
         Sources { lower: Some(views_ahead(batches, descent.steps())), ..Sources::default() };
-    let temperature = f64::from(config.simclr.temperature);
+    let pretext = state::pretext(config);
     let mut problem =
-        Problem::<B>::new(networks, device.clone(), sources, temperature, Curvature::Hessian, seed);
-    let (backbone, projector) = (&networks.backbone, &networks.projector);
+        Problem::<B>::new(networks, device.clone(), sources, pretext, Curvature::Hessian, seed);
+    let (backbone, head) = (&networks.backbone, &networks.pretext_head);
     for (group, network, draw) in [
         (Group::LowerBackbone, backbone, Draw::Backbone),
-        (Group::PretextHead, projector, Draw::Projector),
+        (Group::PretextHead, head, Draw::PretextHead),
     ] {
         let weights = initial(network.parameters(), network.statistics(), seed, draw);
         state::install(&mut problem, group, &weights)?;
@@ -92,6 +92,6 @@ pub(super) fn pretrain<B: Kernels>(
     session.train(stage, &mut problem, Descent::new(descent), Course::steps(steps), None)?;
     Ok(Pretrained {
         backbone: state::extract(&mut problem, Group::LowerBackbone)?,
-        projector: state::extract(&mut problem, Group::PretextHead)?,
+        head: state::extract(&mut problem, Group::PretextHead)?,
     })
 }

@@ -3,12 +3,13 @@
 use anyhow::{Result, bail};
 use bissl_core::{Bank, Group, Register};
 
-use crate::config::RunConfig;
-use crate::driver::{Networks, Problem, download, upload};
+use crate::config::{MethodName, RunConfig};
+use crate::driver::{Networks, Problem, Target, download, upload};
 use crate::kernels::Kernels;
 use crate::network::multi_label::MultiLabel;
+use crate::network::pretext::{Byol, NtXent, Pretext, Vicreg};
 use crate::network::{
-    Architecture, BackboneSettings, ParameterTable, Stem, backbone, classifier, mlp_head,
+    Architecture, BackboneSettings, ParameterTable, Stem, TowerParameters, backbone, classifier,
     output_width,
 };
 use crate::run::{Checkpoint, NamedTensor};
@@ -30,6 +31,9 @@ const GROUPS: [(Group, &str); 4] = [
     (Group::DownstreamHead, "downstream_head"),
 ];
 
+const TARGET_BACKBONE: &str = "target_backbone";
+const TARGET_HEAD: &str = "target_projector";
+
 fn name(group: Group) -> &'static str {
     GROUPS.iter().find(|(g, _)| *g == group).expect("all groups listed").1
 }
@@ -50,10 +54,12 @@ pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
             config::Stem::Imagenet => Stem::ImageNet,
         },
     };
-    let features = output_width(settings);
+    let (features, projector) = (output_width(settings), &config.network.projector);
+    let pretext = pretext(config);
     Networks {
         backbone: backbone(settings),
-        projector: mlp_head(features, &config.network.projector),
+        pretext_head: pretext.head(features, projector),
+        target_head: pretext.target_head(features, projector),
         classifier: classifier(features, classes),
     }
 }
@@ -63,6 +69,26 @@ pub(crate) fn multi_label(config: &RunConfig) -> MultiLabel {
     match config.downstream.multi_label_loss {
         config::MultiLabelLoss::Binary => MultiLabel::Binary,
         config::MultiLabelLoss::Softmax => MultiLabel::Softmax,
+    }
+}
+
+/// The pretext method of a configuration.
+pub(crate) fn pretext(config: &RunConfig) -> Pretext {
+    let RunConfig { simclr, byol, vicreg, .. } = config;
+    match config.pretext.method {
+        MethodName::Simclr => {
+            Pretext::Simclr(NtXent { temperature: f64::from(simclr.temperature) })
+        }
+        MethodName::Byol => {
+            Pretext::Byol(Byol { decay: f64::from(byol.decay), predictor: byol.predictor.clone() })
+        }
+        MethodName::Vicreg => Pretext::Vicreg(Vicreg {
+            invariance: f64::from(vicreg.invariance),
+            variance: f64::from(vicreg.variance),
+            covariance: f64::from(vicreg.covariance),
+            deviation: f64::from(vicreg.deviation),
+            epsilon: f64::from(vicreg.epsilon),
+        }),
     }
 }
 
@@ -94,8 +120,12 @@ pub(crate) fn require_same_labels(
 /// The networks in words: equal only where weights are interchangeable.
 pub(crate) fn architecture(config: &RunConfig) -> String {
     let network = &config.network;
+    let predictor = match pretext(config) {
+        Pretext::Byol(Byol { predictor, .. }) => format!(" predictor {predictor:?}"),
+        Pretext::Simclr(_) | Pretext::Vicreg(_) => String::new(),
+    };
     format!(
-        "{} width {} stem {} projector {:?}",
+        "{} width {} stem {} projector {:?}{predictor}",
         network.architecture, network.width, network.stem, network.projector
     )
 }
@@ -104,7 +134,7 @@ pub(crate) fn architecture(config: &RunConfig) -> String {
 fn network(networks: &Networks, group: Group) -> &network::Network {
     match group {
         Group::LowerBackbone | Group::UpperBackbone => &networks.backbone,
-        Group::PretextHead => &networks.projector,
+        Group::PretextHead => &networks.pretext_head,
         Group::DownstreamHead => &networks.classifier,
     }
 }
@@ -121,7 +151,7 @@ pub(crate) fn install<B: Kernels>(
     match group {
         Group::LowerBackbone => problem.statistics.lower_backbone = statistics(),
         Group::UpperBackbone => problem.statistics.upper_backbone = statistics(),
-        Group::PretextHead => problem.statistics.projector = statistics(),
+        Group::PretextHead => problem.statistics.pretext_head = statistics(),
         Group::DownstreamHead => {}
     }
     Ok(())
@@ -132,7 +162,7 @@ pub(crate) fn extract<B: Kernels>(problem: &mut Problem<'_, B>, group: Group) ->
     let statistics = match group {
         Group::LowerBackbone => download(&problem.statistics.lower_backbone),
         Group::UpperBackbone => download(&problem.statistics.upper_backbone),
-        Group::PretextHead => download(&problem.statistics.projector),
+        Group::PretextHead => download(&problem.statistics.pretext_head),
         Group::DownstreamHead => Vec::new(),
     };
     Ok(Weights { parameters: problem.registers.read(Register::Parameter(group))?, statistics })
@@ -158,6 +188,16 @@ pub(crate) fn tensors<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Vec<Na
                 tensors.push(NamedTensor { name, shape: vec![values.len()], values });
             }
         }
+    }
+    if let (Some(tower), Some(target)) = (networks.target_tower(), problem.target()?) {
+        let of = |parameters, statistics| Weights {
+            parameters: download(parameters),
+            statistics: download(statistics),
+        };
+        let backbone = of(&target.parameters.backbone, &target.statistics.0);
+        tensors.extend(named(TARGET_BACKBONE, tower.backbone, &backbone));
+        let head = of(&target.parameters.head, &target.statistics.1);
+        tensors.extend(named(TARGET_HEAD, tower.head, &head));
     }
     for register in problem.lasting.clone() {
         if problem.registers.is_set(register) {
@@ -201,6 +241,17 @@ pub(crate) fn restore<B: Kernels>(
                 problem.registers.write(register, tensor.values.clone())?;
             }
         }
+    }
+    if let Some((backbone, head)) = target_weights(networks, tensors)? {
+        let device = problem.registers.device().clone();
+        let flat = |values: Vec<f32>| {
+            let len = values.len();
+            upload::<B, 1>(values, [len], &device)
+        };
+        let parameters =
+            TowerParameters { backbone: flat(backbone.parameters), head: flat(head.parameters) };
+        let statistics = (flat(backbone.statistics), flat(head.statistics));
+        problem.set_target(Target::new(parameters, statistics));
     }
     for register in problem.lasting.clone() {
         let name = lasting_name(register);
@@ -259,6 +310,16 @@ pub(crate) fn weights(
     };
     let (parameters, statistics) = (flat(network.parameters())?, flat(network.statistics())?);
     Ok(Some(Weights { parameters, statistics }))
+}
+
+/// Backbone and projector of the target network among tensors; `None` where there is none.
+pub(crate) fn target_weights(
+    networks: &Networks,
+    tensors: &[NamedTensor],
+) -> Result<Option<(Weights, Weights)>> {
+    let Some(tower) = networks.target_tower() else { return Ok(None) };
+    let backbone = weights(TARGET_BACKBONE, tower.backbone, tensors)?;
+    Ok(backbone.zip(weights(TARGET_HEAD, tower.head, tensors)?))
 }
 
 /// A group's weights among tensors.

@@ -50,9 +50,9 @@ pub(super) fn warm_up<B: Kernels>(
     let descent = settings.descent(batches.batches_per_epoch())?;
     let sources =
         Sources { upper: Some(labelled_ahead(batches, descent.steps())), ..Sources::default() };
-    let temperature = f64::from(config.simclr.temperature);
+    let pretext = state::pretext(config);
     let mut problem =
-        Problem::<B>::new(networks, device.clone(), sources, temperature, Curvature::Hessian, seed);
+        Problem::<B>::new(networks, device.clone(), sources, pretext, Curvature::Hessian, seed);
     problem.multi_label = state::multi_label(config);
     let head = &networks.classifier;
     let head = initial(head.parameters(), head.statistics(), seed, Draw::AlignHead);

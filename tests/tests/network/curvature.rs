@@ -106,7 +106,7 @@ fn gauss_newton_is_the_hessian_of_a_model_linear_in_its_parameters() {
 
 #[test]
 fn recomputed_cotangents_and_a_missing_gradient_change_no_bit() {
-    use bissl::network::loss::NtXent;
+    use bissl::network::pretext::NtXent;
     use bissl::network::{LinearizationSettings, Recompute};
     for (seed, case) in cases() {
         let v = case.direction(seed + 3);
@@ -132,7 +132,7 @@ fn recomputed_cotangents_and_a_missing_gradient_change_no_bit() {
 
 #[test]
 fn value_and_gradient_are_the_training_step_s() {
-    use bissl::network::loss::NtXent;
+    use bissl::network::pretext::NtXent;
     for (seed, case) in cases() {
         for curvature in BOTH {
             let at = case.linearize(curvature);

@@ -5,7 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bissl::kernels::Kernels;
-use bissl::network::loss::{NtXent, gauss_newton_product, hessian_product, value_and_gradient};
+use bissl::network::loss::{gauss_newton_product, hessian_product, value_and_gradient};
+use bissl::network::pretext::NtXent;
 use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
 use burn_tensor::Tensor;
 

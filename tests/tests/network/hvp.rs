@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bissl::config::CurvatureName;
+use bissl::config::{CurvatureName, MethodName};
 use bissl::measure::{Format, HvpJob, NetworkHints, hvp};
 use bissl::network::{Architecture, BackboneSettings, Curvature, ParameterTable, Stem};
 use bissl::run::{Precision, RealTensor, RealTensors, read_real_tensors, write_real_tensors};
@@ -71,11 +71,13 @@ fn run(
     let stem = (stem == Stem::SmallStrided).then_some(bissl::config::Stem::SmallStrided);
     let job = HvpJob {
         backbone: path("w"),
+        target: None,
         views: path("x"),
         vector: path("v"),
         out: path("out"),
         hints: NetworkHints { stem, ..NetworkHints::default() },
-        temperature: TEMPERATURE,
+        objective: MethodName::Simclr,
+        temperature: Some(TEMPERATURE),
         curvature,
         precision: kind(),
         backend: None,

@@ -2,8 +2,9 @@
 
 use bissl::network::dual::Dual;
 use bissl::network::loss::{
-    CrossEntropy, Loss, NtXent, gauss_newton_product, hessian_product, value, value_and_gradient,
+    CrossEntropy, Loss, gauss_newton_product, hessian_product, value, value_and_gradient,
 };
+use bissl::network::pretext::NtXent;
 use burn_autodiff::Autodiff;
 use burn_tensor::Tensor;
 

@@ -1,7 +1,8 @@
 //! Random tensors and comparisons.
 
 use bissl::kernels::{Kernels, Real};
-use bissl::network::loss::{Loss, NtXent};
+use bissl::network::loss::Loss;
+use bissl::network::pretext::NtXent;
 use bissl::network::{
     BackboneSettings, Curvature, Linearization, LinearizationSettings, Network, Tower,
     TowerParameters, backbone, mlp_head, output_width,

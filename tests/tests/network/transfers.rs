@@ -1,7 +1,7 @@
 //! What a computation reads back from its device.
 
 use bissl::kernels::transfers;
-use bissl::network::loss::NtXent;
+use bissl::network::pretext::NtXent;
 use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
 
 use crate::backend::B;

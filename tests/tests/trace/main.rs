@@ -4,6 +4,7 @@ use std::io::Write;
 
 use bissl::data::{Labelled, Targets, TwoViews};
 use bissl::driver::{Networks, Problem, Sources};
+use bissl::network::pretext::{NtXent, Pretext};
 use bissl::network::{
     Architecture, BackboneSettings, Curvature, Stem, backbone, classifier, mlp_head, output_width,
 };
@@ -80,16 +81,18 @@ fn record(out: &mut impl Write) -> (u64, Completion) {
     let features = output_width(settings);
     let networks = Networks {
         backbone: backbone(settings),
-        projector: mlp_head(features, &[8, 8]),
+        pretext_head: mlp_head(features, &[8, 8]),
+        target_head: None,
         classifier: classifier(features, CLASSES),
     };
     let curvature = Curvature::Hessian;
     let device = Default::default();
-    let mut problem = Problem::<B>::new(&networks, device, sources(), 0.5, curvature, 1);
+    let pretext = Pretext::Simclr(NtXent { temperature: 0.5 });
+    let mut problem = Problem::<B>::new(&networks, device, sources(), pretext, curvature, 1);
     let groups = [
         (Group::LowerBackbone, &networks.backbone),
         (Group::UpperBackbone, &networks.backbone),
-        (Group::PretextHead, &networks.projector),
+        (Group::PretextHead, &networks.pretext_head),
         (Group::DownstreamHead, &networks.classifier),
     ];
     for (group, network) in groups {

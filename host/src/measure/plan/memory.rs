@@ -130,6 +130,8 @@ pub fn require_memory(config: &RunConfig, parameters: usize) -> anyhow::Result<S
 pub struct MemoryReport {
     /// θ_P, φ_P, θ_D, φ_D.
     pub parameters: u64,
+    /// The target network's average of θ_P and the projector, with its running statistics; 0 without one.
+    pub target: u64,
     /// Momenta, and second moments of AdamW.
     pub momenta: u64,
     /// Work vectors of the machines: four of the backbone's length, three of the heads'.
@@ -158,20 +160,25 @@ impl MemoryReport {
     ) -> Result<Self, bissl_core::ConfigError> {
         let len = |network: &crate::network::Network| network.parameters().len() as u64;
         let backbone = len(&networks.backbone);
-        let (projector, classifier) = (len(&networks.projector), len(&networks.classifier));
+        let (pretext_head, classifier) = (len(&networks.pretext_head), len(&networks.classifier));
+        let target = networks.target_tower().map_or(0, |tower| {
+            let both = [tower.backbone, tower.head];
+            both.map(|part| len(part) + part.statistics().len() as u64).iter().sum()
+        });
         let moments = |optimizer| match optimizer {
             Optimizer::Adamw { .. } => 2,
             Optimizer::Sgd { .. } | Optimizer::Lars { .. } => 1,
         };
-        let (lower, upper) = (backbone + projector, backbone + classifier);
+        let (lower, upper) = (backbone + pretext_head, backbone + classifier);
         let bytes = element(config);
         let align = &config.align;
         let momenta =
             moments(align.lower.optimizer) * lower + moments(align.upper.optimizer) * upper;
         Ok(Self {
             parameters: bytes * (lower + upper),
+            target: bytes * target,
             momenta: bytes * momenta,
-            work: bytes * (4 * backbone + projector + 2 * classifier),
+            work: bytes * (4 * backbone + pretext_head + 2 * classifier),
             solver: solver_memory(config, backbone as usize)?,
             activations: None,
             linearization: None,
@@ -203,6 +210,28 @@ mod tests {
         assert_eq!(solver_memory(&config, 1000).unwrap(), 5 * 1000 * 8);
         config.align.solver = SolverName::Identity;
         assert_eq!(solver_memory(&config, 1000).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_target_network_is_counted_where_the_method_has_one() {
+        let of = |method: &str| {
+            let layers = crate::config::Layers::preset(Preset::Demo);
+            let config = layers.flag("--method", "pretext.method", method).resolve().unwrap();
+            let networks = crate::stage::state::networks(&config, 10);
+            let memory = MemoryReport::computed(&config, &networks).unwrap();
+            (memory.target, memory.parameters, networks)
+        };
+        let (target, parameters, networks) = of("byol");
+        let lengths = |network: &crate::network::Network| {
+            (network.parameters().len() + network.statistics().len()) as u64
+        };
+        let projector = crate::network::mlp_head(64, &[128, 128]);
+        assert_eq!(target, 4 * (lengths(&networks.backbone) + lengths(&projector)));
+        for method in ["simclr", "vicreg"] {
+            let (target, of_method, _) = of(method);
+            assert_eq!(target, 0, "{method}");
+            assert!(of_method < parameters, "the predictor is one of φ_P's parts");
+        }
     }
 
     #[test]

@@ -313,6 +313,9 @@ impl PlanReport {
             table.row([name.to_owned(), size]);
         };
         row("parameters", Some(memory.parameters));
+        if memory.target > 0 {
+            row("target network", Some(memory.target));
+        }
         row("momenta", Some(memory.momenta));
         row("work vectors", Some(memory.work));
         row("solver, at most", Some(memory.solver));

@@ -7,6 +7,7 @@
 mod closed;
 mod dense;
 mod forms;
+mod losses;
 mod narrow;
 mod operator;
 mod own;

@@ -3,20 +3,21 @@
 use bissl_core::Stream;
 
 use super::dense::{add, dot, norm, relative, scale, wide};
-use super::twin::{Batch, Twin, probabilities};
+use super::losses::{quadratic_form, targets};
+use super::twin::{Batch, Twin};
 use super::{Check, Checks};
 use crate::config::RunConfig;
-use crate::driver::upload;
+use crate::driver::{Networks, upload};
 use crate::kernels::{Kernels, read};
-use crate::network::loss::NtXent;
+use crate::network::pretext::Pretext;
 use crate::network::{
-    Curvature, Linearization, LinearizationSettings, Network, Stem, Tower, TowerParameters,
+    Curvature, Linearization, LinearizationSettings, Network, Stem, TowerParameters,
 };
-use crate::stage::state::networks;
+use crate::stage::state::{networks, pretext};
 
 /// Channels of the first stage; the configuration allows no fewer.
 const WIDTH: usize = 8;
-const PROJECTOR_WIDTH: usize = 32;
+const HEAD_WIDTH: usize = 32;
 const IMAGES: usize = 6;
 /// Noise on the initial parameters, so that no γ stays at 0 and no branch is silent.
 const PERTURBATION: f32 = 0.1;
@@ -37,8 +38,8 @@ const DOUBLE: f64 = 1e-6;
 fn narrowed(config: &RunConfig) -> RunConfig {
     let mut narrow = config.clone();
     narrow.network.width = WIDTH.min(config.network.width);
-    for width in &mut narrow.network.projector {
-        *width = PROJECTOR_WIDTH.min(*width);
+    for width in narrow.network.projector.iter_mut().chain(&mut narrow.byol.predictor) {
+        *width = HEAD_WIDTH.min(*width);
     }
     narrow
 }
@@ -75,7 +76,9 @@ fn perturbed(network: &Network, seed: u64, domain: u16) -> Vec<f32> {
 /// The same numbers for both sides.
 struct Point {
     theta: Vec<f32>,
-    projector: Vec<f32>,
+    head: Vec<f32>,
+    /// θ and head of the target network, where there is one; not a copy, or it would predict itself.
+    target: Option<(Vec<f32>, Vec<f32>)>,
     views: [Vec<f32>; 2],
     direction: Vec<f32>,
     dims: [usize; 4],
@@ -89,16 +92,24 @@ struct Found {
     gauss_newton: Vec<f64>,
 }
 
-fn found<B: Kernels>(tower: Tower<'_>, point: &Point, loss: NtXent, device: &B::Device) -> Found {
+fn found<B: Kernels>(
+    networks: &Networks,
+    point: &Point,
+    pretext: &Pretext,
+    device: &B::Device,
+) -> Found {
     let flat = |values: &[f32]| upload::<B, 1>(values.to_vec(), [values.len()], device);
+    let both =
+        |theta: &[f32], head: &[f32]| TowerParameters { backbone: flat(theta), head: flat(head) };
     let direction = flat(&point.direction);
     let linearize = |curvature: Curvature| {
-        let parameters =
-            TowerParameters { backbone: flat(&point.theta), head: flat(&point.projector) };
-        let views =
+        let views: Vec<_> =
             point.views.iter().map(|view| upload(view.clone(), point.dims, device)).collect();
+        let target = point.target.as_ref().map(|(theta, head)| both(theta, head));
+        let loss = pretext.loss_beside(networks.target_tower().zip(target.as_ref()), &views);
         let settings = LinearizationSettings { with_gradient: true, ..curvature.into() };
-        Linearization::<B>::new(tower, parameters, views, Box::new(loss), settings)
+        let (tower, parameters) = (networks.pretext_tower(), both(&point.theta, &point.head));
+        Linearization::<B>::new(tower, parameters, views, loss, settings)
     };
     let at = linearize(Curvature::Hessian);
     let hessian = read(at.product(&direction));
@@ -106,19 +117,6 @@ fn found<B: Kernels>(tower: Tower<'_>, point: &Point, loss: NtXent, device: &B::
     drop(at);
     let gauss_newton = read(linearize(Curvature::GaussNewton).product(&direction));
     Found { loss, gradient, hessian, gauss_newton }
-}
-
-/// vᵀ G v of Gauss-Newton from the tangent of the logits: the mean over the anchors of the variance of
-/// their tangents under the softmax.
-fn quadratic_form(logits: &[f64], tangents: &[f64], rows: usize) -> f64 {
-    let anchor = |i: usize| {
-        let shares = probabilities(logits, rows, i);
-        let tangents = &tangents[i * rows..(i + 1) * rows];
-        let mean = dot(&shares, tangents);
-        let spread = |(share, tangent): (&f64, &f64)| share * (tangent - mean) * (tangent - mean);
-        shares.iter().zip(tangents).map(spread).sum::<f64>()
-    };
-    (0..rows).map(anchor).sum::<f64>() / rows as f64
 }
 
 /// Compares loss, gradient and both products.
@@ -131,31 +129,40 @@ pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: 
     let seed = config.seed;
     let point = Point {
         theta: perturbed(&networks.backbone, seed, 1),
-        projector: perturbed(&networks.projector, seed, 3),
+        head: perturbed(&networks.pretext_head, seed, 3),
+        target: networks
+            .target_tower()
+            .map(|tower| (perturbed(tower.backbone, seed, 20), perturbed(tower.head, seed, 22))),
         views: [5, 6].map(|domain| noise(seed, domain, pixels)),
         direction: noise(seed, 7, networks.backbone.parameters().len()),
         dims,
     };
+    let pretext = pretext(&narrow);
     checks.note(format!(
-        "narrow network: {} width {}, projector {:?}, {IMAGES} images of {side} px of noise in two \
+        "narrow network: {}, {} width {}, projector {:?}, {IMAGES} images of {side} px of noise in two \
          views, beside the same in f64",
-        narrow.network.architecture, narrow.network.width, narrow.network.projector
+        narrow.pretext.method,
+        narrow.network.architecture,
+        narrow.network.width,
+        narrow.network.projector
     ));
-    let temperature = f64::from(config.simclr.temperature);
-    let tower = Tower { backbone: &networks.backbone, head: &networks.projector };
-    let found = found::<B>(tower, &point, NtXent { temperature }, device);
+    let found = found::<B>(&networks, &point, &pretext, device);
 
     let twin = Twin {
         backbone: networks.backbone.parameters(),
-        projector: networks.projector.parameters(),
+        head: networks.pretext_head.parameters(),
         stem: stem(config),
-        temperature,
+        pretext: &pretext,
     };
-    let batch = Batch {
-        views: [wide(&point.views[0]), wide(&point.views[1])],
-        dims,
-        projector: wide(&point.projector),
-    };
+    let views = [wide(&point.views[0]), wide(&point.views[1])];
+    let batch = Batch { views, dims, head: wide(&point.head), targets: Vec::new() };
+    let predicted = networks.target_head.as_ref().zip(point.target.as_ref());
+    let predicted = predicted.map(|(head, (theta, parameters))| {
+        let target = Twin { head: head.parameters(), ..twin };
+        let batch = Batch { head: wide(parameters), ..batch.clone() };
+        targets(&target.outputs(&wide(theta), &batch), 2 * IMAGES)
+    });
+    let batch = Batch { targets: predicted.unwrap_or_default(), ..batch };
     let (theta, direction) = (wide(&point.theta), wide(&point.direction));
     let step = STEP * norm(&theta) / norm(&direction);
     let at = twin.evaluate(&theta, &batch);
@@ -179,8 +186,9 @@ pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: 
     let expected = slope(&above.gradient, &below.gradient);
     let name = "hessian product, differences of the gradient";
     add_check(name, relative(&found.hessian, &expected), SINGLE);
-    let expected = quadratic_form(&at.logits, &slope(&above.logits, &below.logits), 2 * IMAGES);
+    let tangents = slope(&above.inner, &below.inner);
+    let expected = quadratic_form(&pretext, &at.inner, &tangents, 2 * IMAGES);
     let form = dot(&found.gauss_newton, &direction);
-    let name = "gauss-newton form, differences of the logits";
+    let name = "gauss-newton form, differences of the inner variables";
     add_check(name, (form - expected).abs() / expected.abs(), SINGLE);
 }

@@ -7,9 +7,9 @@ use super::dense::{add, dot, norm, relative, scale, wide};
 /// Hashes of everything that a product must leave alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint {
-    /// Parameters and momenta of all groups.
+    /// Parameters and momenta of all groups, and the target network's parameters.
     pub(super) parameters: u64,
-    /// Running means and variances of all batch norms.
+    /// Running means and variances of all batch norms, the target network's too.
     pub(super) statistics: u64,
     /// What the random streams give next: the coming batches.
     pub(super) streams: u64,

@@ -123,8 +123,14 @@ impl<B: Kernels> Surveyed for Own<'_, '_, B> {
             }
         }
         let running = &self.problem.statistics;
-        let statistics = [&running.lower_backbone, &running.upper_backbone, &running.projector]
-            .map(|statistics| download(statistics));
+        let mut statistics =
+            [&running.lower_backbone, &running.upper_backbone, &running.pretext_head]
+                .map(|statistics| download(statistics))
+                .to_vec();
+        if let Some(target) = self.problem.target()? {
+            vectors.extend([&target.parameters.backbone, &target.parameters.head].map(download));
+            statistics.extend([&target.statistics.0, &target.statistics.1].map(download));
+        }
         let next = STEPS;
         let TwoViews { a, b, .. } = self.batches.lower.make(next)?;
         let product = self.batches.product.make(1)?;

@@ -1,0 +1,69 @@
+//! A target network: a moving average of the online one that no gradient goes through.
+
+use burn_tensor::Tensor;
+
+use super::Statistics;
+use crate::kernels::Kernels;
+use crate::network::{Tower, TowerParameters};
+
+/// Parameters and running statistics of a target network.
+///
+/// It runs in training mode, by the statistics of its own batches; the running ones are kept, and nothing
+/// is computed by them.
+#[derive(Clone, Debug)]
+pub struct Target<B: Kernels> {
+    /// θ and the projector's part of φ_P, averaged.
+    pub parameters: TowerParameters<B>,
+    /// Running statistics of backbone and projector.
+    pub statistics: (Tensor<B, 1>, Tensor<B, 1>),
+    /// Whether a lower step has begun that the average has not followed yet.
+    behind: bool,
+}
+
+/// The first elements of a flat vector.
+fn first<B: Kernels>(flat: &Tensor<B, 1>, len: usize) -> Tensor<B, 1> {
+    flat.clone().slice(0..len)
+}
+
+impl<B: Kernels> Target<B> {
+    /// A target network that has followed every step.
+    pub fn new(parameters: TowerParameters<B>, statistics: (Tensor<B, 1>, Tensor<B, 1>)) -> Self {
+        Self { parameters, statistics, behind: false }
+    }
+
+    /// A copy of the online network: of its head the projector, which comes first.
+    pub(super) fn copied(
+        tower: Tower<'_>,
+        online: &TowerParameters<B>,
+        running: &Statistics<B>,
+    ) -> Self {
+        let statistics = tower.head.statistics().len();
+        Self::new(
+            online.first(tower),
+            (running.lower_backbone.clone(), first(&running.pretext_head, statistics)),
+        )
+    }
+
+    /// The target's outputs in a lower step, which moves its running statistics; its parameters follow when
+    /// the step is over.
+    pub(super) fn step(&mut self, tower: Tower<'_>, views: &[Tensor<B, 4>]) -> Vec<Tensor<B, 2>> {
+        let running = self.statistics.clone();
+        let (outputs, statistics) = tower.outputs_and_statistics(&self.parameters, views, running);
+        self.statistics = statistics;
+        self.behind = true;
+        outputs
+    }
+
+    /// Moves towards the online network, once for each step: ξ ← decay ξ + (1 − decay) θ.
+    pub(super) fn follow(&mut self, tower: Tower<'_>, online: &TowerParameters<B>, decay: f64) {
+        if !std::mem::take(&mut self.behind) {
+            return;
+        }
+        let online = online.first(tower);
+        let average = |old: &Tensor<B, 1>, new| B::axpby(1.0 - decay, new, decay, old.clone());
+        self.parameters = TowerParameters {
+            backbone: average(&self.parameters.backbone, &online.backbone),
+            head: average(&self.parameters.head, &online.head),
+        };
+    }
+}
