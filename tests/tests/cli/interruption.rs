@@ -52,6 +52,15 @@ fn demo(out: &Path) -> Vec<String> {
     words
 }
 
+/// The same with BYOL, whose target network has to survive as well.
+fn demo_of_byol(out: &Path) -> Vec<String> {
+    let mut words = demo(out);
+    words.extend(["--method", "byol", "--set", "byol.predictor=[16]"].map(str::to_owned));
+    // So that a target network that lags by one step is another one.
+    words.extend(["--set", "byol.decay=0.9"].map(str::to_owned));
+    words
+}
+
 /// The same command, to be continued.
 fn resumed(command: &[String], out: &Path) -> Vec<String> {
     let words = [&command[0], "--resume", "--out", out.to_str().unwrap()];
@@ -131,6 +140,11 @@ fn pretraining_killed_at_random_moments_ends_with_the_same_bits() {
 #[test]
 fn a_demo_killed_at_random_moments_ends_with_the_same_bits() {
     survives_kills(demo);
+}
+
+#[test]
+fn a_demo_of_byol_killed_at_random_moments_ends_with_the_same_bits() {
+    survives_kills(demo_of_byol);
 }
 
 #[test]

@@ -65,6 +65,30 @@ fn verify_passes_on_a_right_program_and_names_every_part() {
 }
 
 #[test]
+fn verify_passes_with_every_pretext_method_and_curvature() {
+    for method in ["byol", "vicreg"] {
+        for curvature in ["hessian", "gauss-newton"] {
+            let more =
+                ["--method", method, "--set", "byol.predictor=[16]", "--curvature", curvature];
+            let report = object("verify", &more);
+            assert_eq!(report["failed"], 0, "{method}, {curvature}: {report:#}");
+            let notes = report["notes"].to_string();
+            assert!(notes.contains(&format!("narrow network: {method}")), "{notes}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_counts_the_target_network() {
+    let target = |method: &str| {
+        let more = ["--method", method, "--set", "byol.predictor=[16]", "--measured", "1"];
+        number(&object("plan", &more)["memory"]["target"])
+    };
+    assert!(target("byol") > 0.0);
+    assert_eq!(target("vicreg"), 0.0);
+}
+
+#[test]
 fn verify_checks_the_configured_solver_and_says_what_it_left_out() {
     let ended = tiny("verify", &["--solver", "soba", "--curvature", "gauss-newton"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -13,7 +13,7 @@ use crate::eigen::{Rows, asymmetry, dense, eigenvalues};
 use crate::support::{dot, error, noise, tensor, values};
 
 /// Rows and columns of the example: two views of four images.
-const SHAPE: (usize, usize) = (8, 4);
+pub(crate) const SHAPE: (usize, usize) = (8, 4);
 
 /// Step of second differences in f64: the error is about step² + 1e-16/step².
 const STEP: f64 = 1e-4;
@@ -69,7 +69,7 @@ pub(crate) fn joined(parts: &[Tensor<B, 2>]) -> Vec<f64> {
 }
 
 /// Central differences of a scalar function, coordinate by coordinate.
-fn gradient(f: impl Fn(&[f64]) -> f64, at: &[f64]) -> Vec<f64> {
+pub(crate) fn gradient(f: impl Fn(&[f64]) -> f64, at: &[f64]) -> Vec<f64> {
     let difference = |i: usize| {
         let moved = |step: f64| {
             let mut x = at.to_vec();

@@ -11,7 +11,9 @@ mod layers;
 mod losses;
 mod multi_label;
 mod oracle;
+mod pretext;
 mod support;
+mod target;
 mod transfers;
 mod whole;
 
