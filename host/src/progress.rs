@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Whether a person asked to stop (Ctrl-C, SIGTERM). Clones share the answer.
+/// Whether a person asked to stop (Ctrl-C, SIGTERM), or for a checkpoint (SIGUSR1). Clones share the answer.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     requested: Arc<AtomicBool>,
+    checkpoint: Arc<AtomicBool>,
 }
 
 /// Exit code after an interruption, as shells report SIGINT.
@@ -30,12 +31,23 @@ impl Interrupt {
             }
             eprintln!("\nstopping after this step; once more to stop at once");
         })?;
+        #[cfg(unix)]
+        signal_hook::flag::register(
+            signal_hook::consts::SIGUSR1,
+            Arc::clone(&interrupt.checkpoint),
+        )
+        .map_err(ctrlc::Error::System)?;
         Ok(interrupt)
     }
 
     /// Asks to stop, as Ctrl-C does.
     pub fn request(&self) {
         self.requested.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a checkpoint was asked for since the last time that this was asked.
+    pub fn take_checkpoint_request(&self) -> bool {
+        self.checkpoint.swap(false, Ordering::SeqCst)
     }
 
     /// Whether to stop.

@@ -10,6 +10,7 @@ use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcom
 
 use super::curvature::{HvpArguments, SpectrumArguments};
 use super::data::{BenchDataArguments, CheckArguments};
+use super::runs::Best;
 use crate::config::{Key, Kind, Preset, RunConfig};
 use crate::measure::Format;
 
@@ -176,6 +177,17 @@ enum Commands {
         /// Folder of a run or of a checkpoint, or a .safetensors file.
         path: PathBuf,
     },
+    /// Lists runs, compares them, picks the best.
+    #[command(args_conflicts_with_subcommands = true)]
+    Runs {
+        /// Folder that holds runs, up to three folders deep.
+        #[arg(default_value = "runs")]
+        folder: PathBuf,
+        #[command(flatten)]
+        output: Output,
+        #[command(subcommand)]
+        action: Option<RunsAction>,
+    },
     /// Prints configurations.
     Config {
         #[command(subcommand)]
@@ -247,6 +259,31 @@ enum ConfigAction {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum RunsAction {
+    /// Prints the settings in which runs differ, and their metrics side by side.
+    Compare {
+        /// Folders of runs.
+        #[arg(required = true, num_args = 2..)]
+        runs: Vec<PathBuf>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Prints the path of the run with the best metric.
+    Best {
+        /// Folder that holds runs, up to three folders deep.
+        folder: PathBuf,
+        /// STAGE/NAME, or NAME where one stage has it: validation, test_accuracy, probe, knn, loss.
+        #[arg(long, value_name = "NAME")]
+        metric: String,
+        /// The lowest is the best, as of a loss.
+        #[arg(long)]
+        lowest: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
 #[derive(Debug, Args)]
 struct RunArguments {
     /// Folder of the run; must be absent or empty [default: runs/COMMAND].
@@ -282,6 +319,9 @@ pub(super) struct Settings {
 pub(super) enum Parsed {
     Inspect(PathBuf),
     ShowPreset(String),
+    ListRuns(PathBuf, Format),
+    CompareRuns(Vec<PathBuf>, Format),
+    BestRun { folder: PathBuf, metric: String, which: Best, format: Format },
     Stage(Invocation),
     Measure(Invocation, Measure, Format),
     BenchData(BenchDataArguments),
@@ -485,6 +525,16 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
         }
         Commands::Data { action: DataAction::Check(arguments) } => Parsed::CheckData(arguments),
         Commands::Inspect { path } => Parsed::Inspect(path),
+        Commands::Runs { folder, output, action } => match action {
+            None => Parsed::ListRuns(folder, output.format()),
+            Some(RunsAction::Compare { runs, output }) => {
+                Parsed::CompareRuns(runs, output.format())
+            }
+            Some(RunsAction::Best { folder, metric, lowest, output }) => {
+                let which = if lowest { Best::Lowest } else { Best::Highest };
+                Parsed::BestRun { folder, metric, which, format: output.format() }
+            }
+        },
         Commands::Config { action: ConfigAction::Show { preset } } => Parsed::ShowPreset(preset),
     })
 }

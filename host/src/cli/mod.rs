@@ -11,6 +11,7 @@ mod args;
 mod curvature;
 mod data;
 mod inspect;
+mod runs;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use crate::config::{ConfigError, Layers, Preset, RunConfig};
 use crate::data::DataError;
 use crate::measure::{Format, MeasureJob, Measured, Measurement, SpectrumJob};
 use crate::progress::{INTERRUPTED, Interrupt, Progress, Verbosity};
-use crate::run::{Checkpoint, Checkpoints, Origin, Outcome, RunError, RunFolder};
+use crate::run::{Checkpoint, Checkpoints, Ending, Origin, Outcome, RunError, RunFolder};
 use args::{Invocation, Measure, Parsed, Settings, StageName};
 use curvature::SpectrumArguments;
 
@@ -107,6 +108,19 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The run that it writes.
+    fn run(&self) -> Option<&RunFolder> {
+        match self {
+            Self::Demo { run }
+            | Self::Pretrain { run }
+            | Self::Align { run, .. }
+            | Self::Finetune { run, .. } => Some(run),
+            Self::Evaluate { .. } => None,
+        }
+    }
+}
+
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {
     match run(std::env::args_os()) {
@@ -127,10 +141,16 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome> {
-    match args::parse(arguments)? {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match args::parse(arguments.clone())? {
         Parsed::Inspect(path) => print(&inspect::describe(&path)?)?,
         Parsed::ShowPreset(name) => print(&Preset::named(&name)?.to_toml())?,
-        Parsed::Stage(invocation) => return start(&invocation),
+        Parsed::ListRuns(folder, format) => print(&runs::list(&folder, format)?)?,
+        Parsed::CompareRuns(paths, format) => print(&runs::compare(&paths, format)?)?,
+        Parsed::BestRun { folder, metric, which, format } => {
+            print(&runs::best(&folder, &metric, which, format)?)?;
+        }
+        Parsed::Stage(invocation) => return start(&invocation, arguments),
         Parsed::Measure(invocation, measure, format) => {
             let measured = measured(&invocation, measure, format)?;
             print(&measured.text)?;
@@ -149,25 +169,33 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
 }
 
 /// Checks everything, then hands over to the stage.
-fn start(invocation: &Invocation) -> anyhow::Result<Outcome> {
+fn start(invocation: &Invocation, arguments: Vec<OsString>) -> anyhow::Result<Outcome> {
     let config = resolve(invocation)?;
     crate::backend::require(config.backend)?;
     let settings = &invocation.settings;
     let verbosity = if settings.quiet { Verbosity::Quiet } else { Verbosity::Progress };
     let was_there = invocation.out.exists();
     let command = open(invocation, &config)?;
+    if let Some(run) = command.run() {
+        let arguments = arguments.iter().map(|word| word.to_string_lossy().into_owned());
+        run.begin(arguments.collect(), config.threads)?;
+    }
     let interrupt = Interrupt::install().context("cannot catch Ctrl-C")?;
     if verbosity == Verbosity::Progress {
         eprint!("{}", config.to_lines());
     }
-    let outcome = match crate::stage::run(Job { command, config, interrupt, verbosity }) {
-        Err(error) if invocation.writes() && !invocation.resume => {
+    let ended = crate::stage::run(Job { command, config, interrupt, verbosity });
+    if invocation.writes() {
+        let ending = ended.as_ref().map_or(Ending::Failed, |outcome| (*outcome).into());
+        let written = RunFolder::end(&invocation.out, ending);
+        if ended.is_ok() {
+            written?;
+        } else if !invocation.resume {
             // The first failure is the one to report.
             let _ = RunFolder::discard_unused(&invocation.out, was_there);
-            return Err(error);
         }
-        outcome => outcome?,
-    };
+    }
+    let outcome = ended?;
     if outcome == Outcome::Interrupted {
         let (name, out) = (invocation.stage.name(), invocation.out.display());
         if invocation.writes() {

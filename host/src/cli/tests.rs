@@ -169,6 +169,7 @@ fn inspect_describes_runs_checkpoints_and_files() {
             step: 7,
             retention: crate::run::Retention::Permanent,
             architecture: "toy",
+            score: None,
             metrics_bytes: 2,
             tensors: &tensors,
             state: &0,

@@ -106,6 +106,11 @@ impl Layers {
         Self { sources: Vec::new() }.file(path)
     }
 
+    /// The same from the file's text.
+    pub fn stored_text(path: &Path, text: String) -> Self {
+        Self { sources: vec![Source { origin: Origin::File(path.to_owned()), text }] }
+    }
+
     /// Overrides by a TOML file.
     ///
     /// # Errors

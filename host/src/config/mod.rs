@@ -23,7 +23,7 @@ mod tests;
 
 pub use error::ConfigError;
 pub use layers::{Layers, Preset};
-pub use render::first_difference;
+pub use render::{differences, first_difference};
 pub use schema::{KEYS, Key, Kind};
 pub use settings::{
     AlignSettings, Architecture, BackendName, ByolSettings, CheckpointSettings, Choice,

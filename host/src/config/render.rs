@@ -1,6 +1,6 @@
 //! A configuration as text: complete, commented, and the same for equal settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use toml::de::{DeTable, DeValue};
@@ -116,19 +116,34 @@ fn optimizer(leaves: &BTreeMap<String, String>, name: &str) -> String {
 
 /// A setting that differs between two configurations: key, first value, second value.
 ///
-/// `threads` and `[checkpoint]` are left out: no result depends on them.
+/// `threads`, `tensorboard` and `[checkpoint]` are left out: no result depends on them.
 pub fn first_difference(one: &RunConfig, other: &RunConfig) -> Option<(String, String, String)> {
     let (one, other) = (one.leaves(), other.leaves());
     let absent = || "absent".to_owned();
     one.keys()
         .chain(other.keys())
-        .filter(|key| *key != "threads" && !key.starts_with("checkpoint."))
+        .filter(|key| !["threads", "tensorboard"].contains(&key.as_str()))
+        .filter(|key| !key.starts_with("checkpoint."))
         .find(|key| one.get(*key) != other.get(*key))
         .map(|key| {
             let value =
                 |leaves: &BTreeMap<String, String>| leaves.get(key).cloned().unwrap_or_else(absent);
             (key.clone(), value(&one), value(&other))
         })
+}
+
+/// Every key in which configurations differ, with its value in each.
+pub fn differences(configs: &[&RunConfig]) -> Vec<(String, Vec<String>)> {
+    let leaves: Vec<_> = configs.iter().map(|config| config.leaves()).collect();
+    let keys: BTreeSet<&String> = leaves.iter().flat_map(BTreeMap::keys).collect();
+    let values = |key: &String| -> Vec<String> {
+        let value = |leaves: &BTreeMap<_, String>| leaves.get(key).cloned();
+        leaves.iter().map(|leaves| value(leaves).unwrap_or_else(|| "absent".to_owned())).collect()
+    };
+    keys.into_iter()
+        .map(|key| (key.clone(), values(key)))
+        .filter(|(_, values)| values.iter().any(|value| *value != values[0]))
+        .collect()
 }
 
 impl Preset {

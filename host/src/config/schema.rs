@@ -125,6 +125,11 @@ pub const KEYS: &[Key] = &[
     key("backend", Kind::Name(BackendName::NAMES), "what computes"),
     key("threads", Kind::Integer { min: 0, max: 4096 }, "CPU threads; 0 = one for each core"),
     key(
+        "tensorboard",
+        Kind::Switch,
+        "the numbers of metrics.jsonl as TensorBoard's event file, too",
+    ),
+    key(
         "data.pretext.path",
         Kind::Data(EMBEDDED),
         "unlabelled images, or a data set's training images",
@@ -229,6 +234,11 @@ pub const KEYS: &[Key] = &[
     key("pretrain.floor", SHARE, "last rate as a fraction of the peak"),
     key("pretrain.clip", CLIP, "limit of the total gradient norm"),
     key("pretrain.optimizer", Kind::Optimizer, "sgd, lars or adamw with its coefficients"),
+    key(
+        "pretrain.probe_every_epochs",
+        Kind::IntegerOrNone { min: 1, max: 100_000 },
+        "epochs between linear probe and nearest neighbours on validation images; \"none\" = never",
+    ),
     key("warm_up.epochs", EPOCHS, "head alone, backbone frozen: passes over the labelled images"),
     key("warm_up.batch", BATCH, "images a step"),
     key("warm_up.learning_rate", RATE, "constant rate of SGD"),

@@ -21,6 +21,8 @@ pub struct RunConfig {
     pub backend: BackendName,
     /// Threads for data and arithmetic; 0 = one for each core.
     pub threads: usize,
+    /// Whether metrics are written for TensorBoard, too.
+    pub tensorboard: bool,
     /// Where the images come from.
     pub data: DataSettings,
     /// What the network sees.
@@ -188,6 +190,9 @@ pub struct PretrainSettings {
     /// Limit of the total gradient norm.
     #[serde(with = "optional")]
     pub clip: Option<f32>,
+    /// Epochs between measures of the frozen backbone on labelled images; `None` = never.
+    #[serde(with = "optional")]
+    pub probe_every_epochs: Option<usize>,
 }
 
 /// `[warm_up]`: SGD at a constant rate.

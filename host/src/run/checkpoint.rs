@@ -1,14 +1,15 @@
 //! One checkpoint: a folder with weights, a state and a manifest that seals both.
 
-use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::files::{self, hash, sync_folder, write_synced};
+use super::disk::{Disk, SystemDisk};
+use super::files::{self, create_folder, hash, write_synced};
 use super::tensors;
-use super::{NamedTensor, RunError, TensorView};
+use super::{Entry, NamedTensor, RunError, TensorView};
 
 const FORMAT: u32 = 1;
 const WEIGHTS: &str = "weights.safetensors";
@@ -25,8 +26,18 @@ pub enum Retention {
     Permanent,
 }
 
+/// A measure of a checkpoint's weights on images that they were not trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Score {
+    /// What was measured.
+    pub metric: String,
+    /// Finite; more is better.
+    pub value: f64,
+}
+
 /// What a checkpoint is made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NewCheckpoint<'a, S> {
     /// Stage within the run: lower-case letters, digits, `-`.
     pub stage: &'a str,
@@ -36,6 +47,8 @@ pub struct NewCheckpoint<'a, S> {
     pub retention: Retention,
     /// The network, in words that are equal only for networks whose weights are interchangeable.
     pub architecture: &'a str,
+    /// What its weights were measured to be worth, where they were: the best of a stage stays.
+    pub score: Option<Score>,
     /// Length of `metrics.jsonl` at this step, bytes.
     pub metrics_bytes: u64,
     /// Everything that is large.
@@ -64,7 +77,7 @@ impl<S> Checkpoint<S> {
 }
 
 /// What a checkpoint says about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     format: u32,
@@ -78,6 +91,9 @@ pub struct Manifest {
     pub retention: Retention,
     /// The network.
     pub architecture: String,
+    /// What its weights were measured to be worth, where they were.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub score: Option<Score>,
     /// Length of `metrics.jsonl` at this step, bytes.
     pub metrics_bytes: u64,
     weights: Seal,
@@ -100,8 +116,8 @@ impl Seal {
     }
 
     /// The file's bytes, if they are those that were sealed.
-    fn open(&self, path: &Path) -> Result<Vec<u8>, RunError> {
-        let bytes = fs::read(path).map_err(RunError::io("read", path))?;
+    fn open(&self, disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, RunError> {
+        let bytes = read_part(disk, path)?;
         if bytes.len() as u64 != self.bytes {
             let reason = format!("it has {} bytes, expected {}", bytes.len(), self.bytes);
             return Err(RunError::damaged(path, reason));
@@ -132,14 +148,27 @@ impl Manifest {
     }
 }
 
+/// A file of a checkpoint; that it is missing is damage, that it cannot be read is not.
+fn read_part(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, RunError> {
+    disk.read(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => RunError::damaged(path, "it is missing"),
+        _ => RunError::io("read", path)(error),
+    })
+}
+
 /// Writes checkpoint number `sequence` as `folder`/`STAGE-STEP`.
+///
+/// Every file is synchronised and read back before the checkpoint takes its name; when this returns, the
+/// name is durable and the manifest was read back by it.
 pub(super) fn write<S: Serialize + DeserializeOwned>(
+    disk: &dyn Disk,
     folder: &Path,
     sequence: u64,
     new: &NewCheckpoint<'_, S>,
 ) -> Result<PathBuf, RunError> {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     assert!(!new.stage.is_empty() && new.stage.chars().all(is_plain), "stage {:?}", new.stage);
+    assert!(new.score.as_ref().is_none_or(|score| score.value.is_finite()), "{:?}", new.score);
     let state = encode_state(folder, new.state)?;
     let weights = tensors::encode(folder, new.tensors)?;
     let manifest = Manifest {
@@ -149,6 +178,7 @@ pub(super) fn write<S: Serialize + DeserializeOwned>(
         step: new.step,
         retention: new.retention,
         architecture: new.architecture.to_owned(),
+        score: new.score.clone(),
         metrics_bytes: new.metrics_bytes,
         weights: Seal::of(&weights),
         state: Seal::of(&state),
@@ -158,12 +188,20 @@ pub(super) fn write<S: Serialize + DeserializeOwned>(
     let path = folder.join(manifest.folder_name());
     let temporary = files::beside(&path, ".tmp-");
     let parts = [(WEIGHTS, weights), (STATE, state), (MANIFEST, manifest.encode())];
-    let written = write_folder(&temporary, &parts).and_then(|()| replace(&temporary, &path));
-    written.map_err(|source| {
+    let failed = |source| {
         // Only the first failure is worth reporting.
-        let _ = fs::remove_dir_all(&temporary);
+        let _ = disk.remove_tree(&temporary);
         RunError::Io { action: "write checkpoint", path: path.clone(), source }
-    })?;
+    };
+    create_folder(disk, folder).map_err(failed)?;
+    write_folder(disk, &temporary, &parts).map_err(failed)?;
+    let set_aside = replace(disk, &temporary, &path).map_err(failed)?;
+    if read_manifest_on(disk, &path)? != manifest {
+        return Err(RunError::damaged(&path, "its manifest is not the one that was written"));
+    }
+    if let Some(old) = set_aside {
+        disk.remove_tree(&old).map_err(failed)?;
+    }
     Ok(path)
 }
 
@@ -182,27 +220,32 @@ fn encode_state<S: Serialize + DeserializeOwned>(
     Ok(bytes)
 }
 
-fn write_folder(path: &Path, parts: &[(&str, Vec<u8>)]) -> std::io::Result<()> {
-    if path.exists() {
-        fs::remove_dir_all(path)?;
+fn write_folder(disk: &dyn Disk, path: &Path, parts: &[(&str, Vec<u8>)]) -> io::Result<()> {
+    if disk.exists(path) {
+        disk.remove_tree(path)?;
     }
-    fs::create_dir_all(path)?;
+    disk.create_folder(path)?;
     for (name, bytes) in parts {
-        write_synced(&path.join(name), bytes)?;
+        write_synced(disk, &path.join(name), bytes)?;
     }
-    sync_folder(path)
+    disk.sync_folder(path)
 }
 
-/// Renames `new` to `path`; what was there is set aside first, then removed.
-fn replace(new: &Path, path: &Path) -> std::io::Result<()> {
+/// Renames `new` to `path`; what was there is set aside first, under the name that is returned.
+fn replace(disk: &dyn Disk, new: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     let aside = files::beside(path, ".old-");
-    let was_there = path.exists();
+    let was_there = disk.exists(path);
     if was_there {
-        fs::rename(path, &aside)?;
+        disk.rename(path, &aside)?;
     }
-    fs::rename(new, path)?;
-    sync_folder(files::parent(path))?;
-    if was_there { fs::remove_dir_all(&aside) } else { Ok(()) }
+    disk.rename(new, path).inspect_err(|_| {
+        if was_there {
+            // Opening the run would do it, too, if this fails.
+            let _ = disk.rename(&aside, path);
+        }
+    })?;
+    disk.sync_folder(files::parent(path))?;
+    Ok(was_there.then_some(aside))
 }
 
 /// The manifest of the checkpoint in folder `path`, verified against its own seal.
@@ -210,8 +253,13 @@ fn replace(new: &Path, path: &Path) -> std::io::Result<()> {
 /// # Errors
 /// It is missing, damaged, or of another version of the format.
 pub fn read_manifest(path: &Path) -> Result<Manifest, RunError> {
+    read_manifest_on(&SystemDisk, path)
+}
+
+/// The same on a given file system.
+pub(super) fn read_manifest_on(disk: &dyn Disk, path: &Path) -> Result<Manifest, RunError> {
     let file = path.join(MANIFEST);
-    let bytes = fs::read(&file).map_err(RunError::io("read", &file))?;
+    let bytes = read_part(disk, &file)?;
     let manifest: Manifest =
         serde_json::from_slice(&bytes).map_err(|error| RunError::damaged(&file, error))?;
     if manifest.format != FORMAT {
@@ -225,6 +273,12 @@ pub fn read_manifest(path: &Path) -> Result<Manifest, RunError> {
     Ok(manifest)
 }
 
+/// The state of a checkpoint, without its weights; `None` where it is not what was written.
+pub(super) fn read_state(disk: &dyn Disk, entry: &Entry) -> Option<serde_json::Value> {
+    let bytes = entry.manifest.state.open(disk, &entry.path.join(STATE)).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
 /// The checkpoint in folder `path`, of the network `architecture` where one is given.
 ///
 /// # Errors
@@ -233,7 +287,16 @@ pub fn read_checkpoint<S: DeserializeOwned>(
     path: &Path,
     architecture: Option<&str>,
 ) -> Result<Checkpoint<S>, RunError> {
-    let manifest = read_manifest(path)?;
+    read_checkpoint_on(&SystemDisk, path, architecture)
+}
+
+/// The same on a given file system.
+pub(super) fn read_checkpoint_on<S: DeserializeOwned>(
+    disk: &dyn Disk,
+    path: &Path,
+    architecture: Option<&str>,
+) -> Result<Checkpoint<S>, RunError> {
+    let manifest = read_manifest_on(disk, path)?;
     if let Some(expected) = architecture.filter(|expected| *expected != manifest.architecture) {
         return Err(RunError::Architecture {
             path: path.to_owned(),
@@ -242,9 +305,9 @@ pub fn read_checkpoint<S: DeserializeOwned>(
         });
     }
     let state_path = path.join(STATE);
-    let state = serde_json::from_slice(&manifest.state.open(&state_path)?)
+    let state = serde_json::from_slice(&manifest.state.open(disk, &state_path)?)
         .map_err(|error| RunError::damaged(&state_path, error))?;
     let weights_path = path.join(WEIGHTS);
-    let tensors = tensors::decode(&weights_path, &manifest.weights.open(&weights_path)?)?;
+    let tensors = tensors::decode(&weights_path, &manifest.weights.open(disk, &weights_path)?)?;
     Ok(Checkpoint { manifest, tensors, state })
 }

@@ -1,25 +1,32 @@
 //! The checkpoints of a run: numbered, few, and the newest valid one wins.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::checkpoint::{self, Checkpoint, Manifest, NewCheckpoint, Retention};
+use super::RunError;
+use super::checkpoint::{
+    self, Checkpoint, Manifest, NewCheckpoint, Retention, read_checkpoint_on, read_manifest_on,
+};
+use super::disk::{self, Disk};
 use super::files::beside;
-use super::{RunError, read_checkpoint, read_manifest};
 
 /// The folder `checkpoints` of a run.
 #[derive(Debug)]
 pub struct Checkpoints {
+    disk: Arc<dyn Disk>,
     folder: PathBuf,
     keep: usize,
     next: u64,
+    set_aside: Vec<RunError>,
 }
 
 /// A checkpoint whose manifest is valid; the rest has not been looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Its folder.
     pub path: PathBuf,
@@ -39,45 +46,89 @@ pub struct Newest<S> {
 impl Checkpoints {
     /// For writing, `keep` ≥ 1 rolling ones; tidies up what a killed process left.
     ///
+    /// Every checkpoint is read. One that is damaged gets the name `.damaged-STAGE-STEP` and is never
+    /// looked at again: should it read well another time, it would belong to another past of the run.
+    ///
     /// # Errors
-    /// The folder cannot be read or tidied.
+    /// The folder cannot be read or tidied, or a checkpoint cannot be read, which proves no damage.
     pub fn open(folder: &Path, keep: usize) -> Result<Self, RunError> {
-        tidy(folder)?;
-        let mut checkpoints = Self { folder: folder.to_owned(), keep: keep.max(1), next: 0 };
-        let (entries, _) = checkpoints.entries()?;
-        checkpoints.next = entries.first().map_or(0, |entry| entry.manifest.sequence + 1);
+        Self::open_on(disk::system(), folder, keep)
+    }
+
+    pub(super) fn open_on(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        keep: usize,
+    ) -> Result<Self, RunError> {
+        let mut checkpoints = Self {
+            disk,
+            folder: folder.to_owned(),
+            keep: keep.max(1),
+            next: 0,
+            set_aside: Vec::new(),
+        };
+        checkpoints.tidy()?;
+        for name in checkpoints.visible()? {
+            let path = folder.join(name);
+            let read = read_checkpoint_on::<serde_json::Value>(&*checkpoints.disk, &path, None);
+            match read {
+                Ok(checkpoint) => {
+                    checkpoints.next = checkpoints.next.max(checkpoint.manifest.sequence + 1);
+                }
+                Err(error @ RunError::Io { .. }) => return Err(error),
+                Err(error) => checkpoints.set_aside(&path, error)?,
+            }
+        }
         Ok(checkpoints)
     }
 
     /// For reading alone: touches nothing.
     pub fn read_only(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), keep: usize::MAX, next: 0 }
+        Self::read_only_on(disk::system(), folder)
+    }
+
+    pub(super) fn read_only_on(disk: Arc<dyn Disk>, folder: &Path) -> Self {
+        let (folder, set_aside) = (folder.to_owned(), Vec::new());
+        Self { disk, folder, keep: usize::MAX, next: 0, set_aside }
     }
 
     /// Writes one, then removes the rolling ones that are too old. Returns its folder.
     ///
+    /// Those stay that are among the newest, or that have the best score of their stage; of equal scores
+    /// the first.
+    ///
     /// # Errors
-    /// It cannot be written, and then everything is as before; or an old one cannot be removed.
+    /// It cannot be written or does not read back, and then what was valid before still is; or an old one
+    /// cannot be removed.
     pub fn save<S: Serialize + DeserializeOwned>(
         &mut self,
         new: &NewCheckpoint<'_, S>,
     ) -> Result<PathBuf, RunError> {
-        let path = checkpoint::write(&self.folder, self.next, new)?;
+        self.tidy()?;
+        let sequence = self.next;
+        // Even where writing fails: the failed one may have reached the disk under its number.
         self.next += 1;
+        let path = checkpoint::write(&*self.disk, &self.folder, sequence, new)?;
         self.prune()?;
         Ok(path)
+    }
+
+    /// What was damaged when this was opened, for a warning each.
+    pub fn damaged(&self) -> &[RunError] {
+        &self.set_aside
     }
 
     /// Those with a valid manifest, newest first, and what is wrong with the others.
     ///
     /// # Errors
-    /// The folder cannot be read; one that does not exist holds no checkpoint.
+    /// The folder or a manifest cannot be read; a folder that does not exist holds no checkpoint.
     pub fn entries(&self) -> Result<(Vec<Entry>, Vec<RunError>), RunError> {
         let (mut entries, mut damaged) = (Vec::new(), Vec::new());
-        for name in names(&self.folder)?.into_iter().filter(|name| !name.starts_with('.')) {
+        for name in self.visible()? {
             let path = self.folder.join(name);
-            match read_manifest(&path) {
+            match read_manifest_on(&*self.disk, &path) {
                 Ok(manifest) => entries.push(Entry { path, manifest }),
+                Err(error @ RunError::Io { .. }) => return Err(error),
                 Err(error) => damaged.push(error),
             }
         }
@@ -88,7 +139,8 @@ impl Checkpoints {
     /// The newest valid checkpoint: of stage `stage`, of network `architecture`, where given.
     ///
     /// # Errors
-    /// The folder cannot be read. Damaged checkpoints are no error: they are passed over.
+    /// The folder or a checkpoint cannot be read. A damaged one is no error: it is passed over. To pass over
+    /// one that reads well another time would give the run two futures.
     pub fn newest<S: DeserializeOwned>(
         &self,
         stage: Option<&str>,
@@ -99,59 +151,109 @@ impl Checkpoints {
             if stage.is_some_and(|stage| stage != entry.manifest.stage) {
                 continue;
             }
-            match read_checkpoint(&entry.path, architecture) {
+            match read_checkpoint_on(&*self.disk, &entry.path, architecture) {
                 Ok(checkpoint) => {
                     return Ok(Newest { checkpoint: Some(checkpoint), passed_over });
                 }
+                Err(error @ RunError::Io { .. }) => return Err(error),
                 Err(error) => passed_over.push(error),
             }
         }
         Ok(Newest { checkpoint: None, passed_over })
     }
 
+    /// Those with the best score of their stage, of equal scores the first.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn best(&self) -> Result<Vec<Entry>, RunError> {
+        let (entries, _) = self.entries()?;
+        let best = best_sequences(&entries);
+        Ok(entries.into_iter().filter(|e| best.contains(&e.manifest.sequence)).collect())
+    }
+
     fn prune(&self) -> Result<(), RunError> {
         let (entries, _) = self.entries()?;
+        let best = best_sequences(&entries);
         let rolling = entries.iter().filter(|e| e.manifest.retention == Retention::Rolling);
-        for entry in rolling.skip(self.keep) {
-            // Renamed first, so that one that is half removed is not taken for a damaged one.
+        for entry in rolling.skip(self.keep).filter(|e| !best.contains(&e.manifest.sequence)) {
+            // Renamed first, and durably, so that one that is half removed is not taken for a damaged one.
             let gone = beside(&entry.path, ".gone-");
-            fs::rename(&entry.path, &gone)
-                .and_then(|()| fs::remove_dir_all(&gone))
+            self.disk
+                .rename(&entry.path, &gone)
+                .and_then(|()| self.disk.sync_folder(&self.folder))
+                .and_then(|()| self.disk.remove_tree(&gone))
                 .map_err(RunError::io("remove old checkpoint", &entry.path))?;
         }
         Ok(())
     }
-}
 
-/// Finishes what a killed process was doing.
-fn tidy(folder: &Path) -> Result<(), RunError> {
-    for name in names(folder)? {
-        let path = folder.join(&name);
-        let is_rubbish = name.starts_with(".tmp-") || name.starts_with(".gone-");
-        let result = match name.strip_prefix(".old-").map(|name| folder.join(name)) {
-            // Killed between setting the old one aside and renaming the new one.
-            Some(target) if !target.exists() => fs::rename(&path, target),
-            Some(_) => fs::remove_dir_all(&path),
-            None if is_rubbish => fs::remove_dir_all(&path),
-            None => Ok(()),
+    fn set_aside(&mut self, path: &Path, error: RunError) -> Result<(), RunError> {
+        let aside = beside(path, ".damaged-");
+        let removed = if self.disk.exists(&aside) { self.disk.remove_tree(&aside) } else { Ok(()) };
+        removed
+            .and_then(|()| self.disk.rename(path, &aside))
+            .and_then(|()| self.disk.sync_folder(&self.folder))
+            .map_err(RunError::io("set aside damaged checkpoint", path))?;
+        self.set_aside.push(error);
+        Ok(())
+    }
+
+    /// Finishes what a killed process was doing, or one whose disk failed.
+    fn tidy(&self) -> Result<(), RunError> {
+        let hidden: Vec<_> =
+            self.names()?.into_iter().filter(|name| name.starts_with('.')).collect();
+        if hidden.is_empty() {
+            return Ok(());
+        }
+        // The other process may have ended before its renames were durable: what they replaced must not be
+        // removed before they are.
+        self.disk.sync_folder(&self.folder).map_err(RunError::io("tidy up", &self.folder))?;
+        for name in hidden {
+            let path = self.folder.join(&name);
+            let is_rubbish = name.starts_with(".tmp-") || name.starts_with(".gone-");
+            let result = match name.strip_prefix(".old-").map(|name| self.folder.join(name)) {
+                // Ended between setting the old one aside and renaming the new one.
+                Some(target) if !self.disk.exists(&target) => self.disk.rename(&path, &target),
+                Some(_) => self.disk.remove_tree(&path),
+                None if is_rubbish => self.disk.remove_tree(&path),
+                None => Ok(()),
+            };
+            result.map_err(RunError::io("tidy up", &path))?;
+        }
+        Ok(())
+    }
+
+    /// The names of checkpoints, sorted.
+    fn visible(&self) -> Result<Vec<String>, RunError> {
+        Ok(self.names()?.into_iter().filter(|name| !name.starts_with('.')).collect())
+    }
+
+    /// The names in the folder, sorted; none if it does not exist. Names that are not UTF-8 are not ours.
+    fn names(&self) -> Result<Vec<String>, RunError> {
+        let names = match self.disk.names(&self.folder) {
+            Ok(names) => names,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(RunError::io("read folder", &self.folder)(error)),
         };
-        result.map_err(RunError::io("tidy up", &path))?;
+        let mut names: Vec<String> =
+            names.into_iter().filter_map(|name| name.into_string().ok()).collect();
+        names.sort_unstable();
+        Ok(names)
     }
-    Ok(())
 }
 
-/// The names in a folder, sorted; none if it does not exist. Names that are not UTF-8 are not ours.
-fn names(folder: &Path) -> Result<Vec<String>, RunError> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(RunError::io("read folder", folder)(error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(RunError::io("read folder", folder))?;
-        names.extend(entry.file_name().into_string());
+/// Numbers of the checkpoints with the best score of their stage.
+fn best_sequences(entries: &[Entry]) -> Vec<u64> {
+    let mut best: BTreeMap<&str, (f64, u64)> = BTreeMap::new();
+    for Manifest { stage, score, sequence, .. } in entries.iter().map(|entry| &entry.manifest) {
+        let Some(score) = score else { continue };
+        let better = |(value, first): (f64, u64)| {
+            score.value > value || (score.value == value && *sequence < first)
+        };
+        if best.get(stage.as_str()).is_none_or(|found| better(*found)) {
+            best.insert(stage, (score.value, *sequence));
+        }
     }
-    names.sort_unstable();
-    Ok(names)
+    best.into_values().map(|(_, sequence)| sequence).collect()
 }

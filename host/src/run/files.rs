@@ -1,24 +1,29 @@
 //! Writing that is all or nothing.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::RunError;
+use super::disk::{Disk, SystemDisk};
 
 /// Makes `bytes` the content of `path`: afterwards the file is either as before or complete.
 ///
 /// # Errors
 /// The path and the reason; the temporary file is removed.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    write_atomic_on(&SystemDisk, path, bytes)
+}
+
+/// The same on a given file system. What was written is read back before it takes its name.
+pub(super) fn write_atomic_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let temporary = beside(path, ".tmp-");
-    let result = write_synced(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync_folder(parent(path)));
+    let result = write_synced(disk, &temporary, bytes)
+        .and_then(|()| disk.rename(&temporary, path))
+        .and_then(|()| disk.sync_folder(parent(path)));
     result.map_err(|source| {
         // Only the first failure is worth reporting.
-        let _ = fs::remove_file(&temporary);
+        let _ = disk.remove_file(&temporary);
         RunError::Io { action: "write", path: path.to_owned(), source }
     })
 }
@@ -38,20 +43,40 @@ pub(super) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// A new file with `bytes`, on disk when this returns.
-pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// A file with `bytes`, on disk and read back when this returns.
+pub(super) fn write_synced(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    disk.write(path, bytes)?;
+    disk.sync_file(path)?;
+    if disk.read(path)? == bytes {
+        return Ok(());
+    }
+    Err(io::Error::new(ErrorKind::InvalidData, "what was written does not read back"))
 }
 
-/// Puts a folder's entries on disk: a rename is durable only then.
-pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {
-    File::open(path)?.sync_all()
+/// A folder and those above it, their names durable when this returns.
+///
+/// A folder whose name is lost takes everything in it along, however well that was synchronised.
+pub(super) fn create_folder(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let above = parent(path);
+    if disk.exists(path) {
+        // An earlier attempt may have made it and failed to synchronise its name.
+        return match disk.sync_folder(above) {
+            // Where nothing may be read, no attempt of this user's made it.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+            result => result,
+        };
+    }
+    create_folder(disk, above)?;
+    match disk.create_folder(path) {
+        // Made by another process meanwhile.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        result => result?,
+    }
+    disk.sync_folder(above)
 }
 
 /// 64-bit FNV-1a: every step is a bijection of the state, so one changed byte always changes it.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |state, byte| {
         (state ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -1,18 +1,24 @@
 //! The folder of a run.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Checkpoints, MetricsWriter, RunError, write_atomic};
+use super::disk::{self, Disk, Lock, SystemDisk};
+use super::files::{create_folder, write_atomic_on};
+use super::history::{self, history_path};
+use super::{Checkpoints, Ending, MetricsWriter, RunError};
 use crate::config::{Layers, RunConfig, first_difference};
 
 /// The folder of a run that this process writes; no other process can open it meanwhile.
 #[derive(Debug)]
 pub struct RunFolder {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     keep: usize,
-    /// Locked for as long as the folder is open.
-    _config: File,
+    tensorboard: bool,
+    /// On `config.toml`, for as long as the folder is open.
+    _lock: Lock,
 }
 
 impl RunFolder {
@@ -21,18 +27,26 @@ impl RunFolder {
     /// # Errors
     /// The folder is not empty or cannot be written; nothing is left behind.
     pub fn create(path: &Path, config: &RunConfig) -> Result<Self, RunError> {
-        let was_there = path.exists();
-        if was_there && !is_empty(path)? {
+        Self::create_on(disk::system(), path, config)
+    }
+
+    pub(super) fn create_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        config: &RunConfig,
+    ) -> Result<Self, RunError> {
+        let was_there = disk.exists(path);
+        if was_there && !is_empty(&*disk, path)? {
             return Err(RunError::Occupied { path: path.to_owned() });
         }
-        fs::create_dir_all(path).map_err(RunError::io("create folder", path))?;
-        let written = write_atomic(&config_path(path), config.to_toml().as_bytes());
+        create_folder(&*disk, path).map_err(RunError::io("create folder", path))?;
+        let written = write_atomic_on(&*disk, &config_path(path), config.to_toml().as_bytes());
         if written.is_err() && !was_there {
             // Only the first failure is worth reporting.
-            let _ = fs::remove_dir(path);
+            let _ = disk.remove_folder(path);
         }
         written?;
-        Self::locked(path, config)
+        Self::locked(disk, path, config)
     }
 
     /// The run in `path`, continued with the same settings.
@@ -40,15 +54,23 @@ impl RunFolder {
     /// # Errors
     /// There is no run, it is in use, or a setting differs on which results depend.
     pub fn resume(path: &Path, config: &RunConfig) -> Result<Self, RunError> {
-        let stored = stored_config(path)?;
+        Self::resume_on(disk::system(), path, config)
+    }
+
+    pub(super) fn resume_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        config: &RunConfig,
+    ) -> Result<Self, RunError> {
+        let stored = stored_config(&*disk, path)?;
         if let Some((key, stored, given)) = first_difference(&stored, config) {
             return Err(RunError::Differs { path: config_path(path), key, stored, given });
         }
-        Self::locked(path, config)
+        Self::locked(disk, path, config)
     }
 
-    /// Removes the run in `path` if nothing but its configuration was ever written; the folder itself
-    /// stays where it `was_there` before the run.
+    /// Removes the run in `path` if nothing but its configuration and its history was ever written; the folder
+    /// itself stays where it `was_there` before the run.
     ///
     /// For a run that failed before its first step: what was wrong can be set right and the same
     /// command be given again.
@@ -56,27 +78,45 @@ impl RunFolder {
     /// # Errors
     /// It cannot be read or removed.
     pub fn discard_unused(path: &Path, was_there: bool) -> Result<(), RunError> {
-        let config = config_path(path);
-        for entry in fs::read_dir(path).map_err(RunError::io("read folder", path))? {
-            if entry.map_err(RunError::io("read folder", path))?.path() != config {
-                return Ok(());
-            }
+        let (config, history) = (config_path(path), history_path(path));
+        let names = SystemDisk.names(path).map_err(RunError::io("read folder", path))?;
+        if names.iter().any(|name| ![&config, &history].contains(&&path.join(name))) {
+            return Ok(());
         }
-        fs::remove_file(&config)
-            .and_then(|()| if was_there { Ok(()) } else { fs::remove_dir(path) })
+        let has_history = SystemDisk.exists(&history);
+        (if has_history { SystemDisk.remove_file(&history) } else { Ok(()) })
+            .and_then(|()| SystemDisk.remove_file(&config))
+            .and_then(|()| if was_there { Ok(()) } else { SystemDisk.remove_folder(path) })
             .map_err(RunError::io("remove", path))
     }
 
-    fn locked(path: &Path, config: &RunConfig) -> Result<Self, RunError> {
+    fn locked(disk: Arc<dyn Disk>, path: &Path, config: &RunConfig) -> Result<Self, RunError> {
         let file = config_path(path);
-        let lock = File::open(&file).map_err(RunError::io("open", &file))?;
-        match lock.try_lock() {
+        match disk.lock(&file) {
             Err(TryLockError::WouldBlock) => Err(RunError::Locked { path: path.to_owned() }),
-            // A file system without locks is no reason not to run.
-            Ok(()) | Err(TryLockError::Error(_)) => {
-                Ok(Self { path: path.to_owned(), keep: config.checkpoint.keep, _config: lock })
+            Err(TryLockError::Error(error)) => Err(RunError::io("open", &file)(error)),
+            Ok(lock) => {
+                let (path, keep) = (path.to_owned(), config.checkpoint.keep);
+                Ok(Self { disk, path, keep, tensorboard: config.tensorboard, _lock: lock })
             }
         }
+    }
+
+    /// Writes down that this process begins, with the command line and the threads that it was given.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn begin(&self, arguments: Vec<String>, threads: usize) -> Result<(), RunError> {
+        let started = history::started(&*self.disk, arguments, threads);
+        history::append(&*self.disk, &self.path, &started)
+    }
+
+    /// Writes down how this process ended its work on the run in `path`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn end(path: &Path, ending: Ending) -> Result<(), RunError> {
+        history::append(&SystemDisk, path, &history::ended(ending))
     }
 
     /// Where it is.
@@ -94,7 +134,8 @@ impl RunFolder {
     /// # Errors
     /// The folder cannot be read or tidied.
     pub fn checkpoints(&self) -> Result<Checkpoints, RunError> {
-        Checkpoints::open(&checkpoints_path(&self.path), self.keep)
+        let folder = checkpoints_path(&self.path);
+        Checkpoints::open_on(Arc::clone(&self.disk), &folder, self.keep)
     }
 
     /// Its metrics, continued behind the first `bytes`: 0 at the start of a run, the checkpoint's
@@ -103,7 +144,9 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be written, or is shorter than that.
     pub fn metrics(&self, bytes: u64) -> Result<MetricsWriter, RunError> {
-        MetricsWriter::open(&metrics_path(&self.path), bytes)
+        let (disk, path) = (Arc::clone(&self.disk), metrics_path(&self.path));
+        let metrics = MetricsWriter::open_on(disk, &path, bytes)?;
+        if self.tensorboard { metrics.with_events() } else { Ok(metrics) }
     }
 }
 
@@ -128,9 +171,8 @@ impl Origin {
         if config_path(path).exists() {
             return Ok(Self::Run(path.to_owned()));
         }
-        let reason = match fs::symlink_metadata(path) {
+        let reason = match SystemDisk.names(path) {
             Err(error) => error.to_string(),
-            Ok(data) if !data.is_dir() => "it is no folder".to_owned(),
             Ok(_) => "it holds neither config.toml nor manifest.json".to_owned(),
         };
         let expected = "the folder of a run or of a checkpoint";
@@ -142,7 +184,7 @@ impl Origin {
     /// # Errors
     /// It is missing or not valid.
     pub fn config(&self) -> Result<RunConfig, RunError> {
-        stored_config(&self.run_path())
+        stored_config(&SystemDisk, &self.run_path())
     }
 
     /// Where the configuration of the run is stored.
@@ -200,34 +242,31 @@ impl Origin {
 }
 
 /// Whether nothing is in there but what a process killed at its start left.
-fn is_empty(path: &Path) -> Result<bool, RunError> {
-    for entry in fs::read_dir(path).map_err(RunError::io("read folder", path))? {
-        let name = entry.map_err(RunError::io("read folder", path))?.file_name();
-        if !name.as_encoded_bytes().starts_with(b".tmp-") {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+fn is_empty(disk: &dyn Disk, path: &Path) -> Result<bool, RunError> {
+    let names = disk.names(path).map_err(RunError::io("read folder", path))?;
+    Ok(names.iter().all(|name| name.as_encoded_bytes().starts_with(b".tmp-")))
 }
 
-fn stored_config(run: &Path) -> Result<RunConfig, RunError> {
+pub(super) fn stored_config(disk: &dyn Disk, run: &Path) -> Result<RunConfig, RunError> {
     let path = config_path(run);
-    if !path.exists() {
+    if !disk.exists(&path) {
         let reason = "it holds no config.toml".to_owned();
         let expected = "the folder of a run";
         return Err(RunError::NotFound { path: run.to_owned(), expected, reason });
     }
-    Ok(Layers::stored(&path)?.resolve()?)
+    let bytes = disk.read(&path).map_err(RunError::io("read", &path))?;
+    let text = String::from_utf8(bytes).map_err(|error| RunError::damaged(&path, error))?;
+    Ok(Layers::stored_text(&path, text).resolve()?)
 }
 
-fn config_path(run: &Path) -> PathBuf {
+pub(super) fn config_path(run: &Path) -> PathBuf {
     run.join("config.toml")
 }
 
-fn checkpoints_path(run: &Path) -> PathBuf {
+pub(super) fn checkpoints_path(run: &Path) -> PathBuf {
     run.join("checkpoints")
 }
 
-fn metrics_path(run: &Path) -> PathBuf {
+pub(super) fn metrics_path(run: &Path) -> PathBuf {
     run.join("metrics.jsonl")
 }

@@ -1,19 +1,23 @@
 //! `metrics.jsonl`: one JSON object a line, the same for an interrupted run as for one that was not.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::RunError;
+use super::disk::{self, Disk, SystemDisk};
+use super::events::EventsWriter;
+use super::files::parent;
 
 /// Appends records to the metrics of a run.
 #[derive(Debug)]
 pub struct MetricsWriter {
-    file: File,
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     bytes: u64,
+    events: Option<EventsWriter>,
 }
 
 impl MetricsWriter {
@@ -22,21 +26,34 @@ impl MetricsWriter {
     /// # Errors
     /// It cannot be written, or is shorter than that.
     pub fn open(path: &Path, bytes: u64) -> Result<Self, RunError> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
-            .map_err(RunError::io("open", path))?;
-        let length = file.metadata().map_err(RunError::io("read", path))?.len();
+        Self::open_on(disk::system(), path, bytes)
+    }
+
+    pub(super) fn open_on(disk: Arc<dyn Disk>, path: &Path, bytes: u64) -> Result<Self, RunError> {
+        let created = if disk.exists(path) { Ok(()) } else { disk.write(path, &[]) };
+        // A file whose name is lost is lost, however well it was synchronised; and the process that made it
+        // may have failed to synchronise its name.
+        created
+            .and_then(|()| disk.sync_folder(parent(path)))
+            .map_err(RunError::io("create", path))?;
+        let length = disk.length(path).map_err(RunError::io("read", path))?;
         if length < bytes {
             let reason = format!("it has {length} bytes, expected at least {bytes}");
             return Err(RunError::damaged(path, reason));
         }
-        file.set_len(bytes)
-            .and_then(|()| file.seek(SeekFrom::Start(bytes)))
-            .map_err(RunError::io("write", path))?;
-        Ok(Self { file, path: path.to_owned(), bytes })
+        disk.cut(path, bytes).map_err(RunError::io("write", path))?;
+        Ok(Self { disk, path: path.to_owned(), bytes, events: None })
+    }
+
+    /// The same with TensorBoard's events beside it.
+    ///
+    /// # Errors
+    /// One of the files cannot be read or written.
+    pub(super) fn with_events(mut self) -> Result<Self, RunError> {
+        let metrics = self.disk.read(&self.path).map_err(RunError::io("read", &self.path))?;
+        let events = EventsWriter::open(Arc::clone(&self.disk), parent(&self.path), &metrics)?;
+        self.events = Some(events);
+        Ok(self)
     }
 
     /// Appends one record as a line. A float that is not finite becomes `null`.
@@ -50,14 +67,13 @@ impl MetricsWriter {
             reason: error.to_string(),
         })?;
         line.push(b'\n');
-        self.file.write_all(&line).map_err(|source| {
+        self.disk.write_at(&self.path, self.bytes, &line).map_err(|source| {
             // Only the first failure is worth reporting.
-            let _ = self.file.set_len(self.bytes);
-            let _ = self.file.seek(SeekFrom::Start(self.bytes));
+            let _ = self.disk.cut(&self.path, self.bytes);
             RunError::Io { action: "write", path: self.path.clone(), source }
         })?;
         self.bytes += line.len() as u64;
-        Ok(())
+        self.events.as_mut().map_or(Ok(()), |events| events.append(&line))
     }
 
     /// Puts everything on disk; the length in bytes, for a checkpoint.
@@ -65,7 +81,7 @@ impl MetricsWriter {
     /// # Errors
     /// It cannot be written.
     pub fn sync(&mut self) -> Result<u64, RunError> {
-        self.file.sync_data().map_err(RunError::io("write", &self.path))?;
+        self.disk.sync_file(&self.path).map_err(RunError::io("write", &self.path))?;
         Ok(self.bytes)
     }
 }
@@ -75,12 +91,11 @@ impl MetricsWriter {
 /// # Errors
 /// It cannot be read.
 pub fn last_metrics(path: &Path, count: usize) -> Result<Vec<String>, RunError> {
-    let mut text = String::new();
-    match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(RunError::io("read", path)(error)),
-        Ok(mut file) => file.read_to_string(&mut text).map_err(RunError::io("read", path))?,
+    let bytes = match SystemDisk.read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        result => result.map_err(RunError::io("read", path))?,
     };
+    let text = String::from_utf8(bytes).map_err(|error| RunError::damaged(path, error))?;
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
     let mut lines: Vec<_> = whole.lines().rev().take(count).map(str::to_owned).collect();
     lines.reverse();

@@ -3,7 +3,9 @@
 //! ```text
 //! RUN/
 //! ├── config.toml                      every setting
+//! ├── history.jsonl                    commands, machines and times: a line for each start and end
 //! ├── metrics.jsonl                    one JSON object a line
+//! ├── events.out.tfevents.bissl        the same numbers for TensorBoard
 //! ├── checkpoints/pretrain-00000120/   {weights.safetensors, state.json, manifest.json}
 //! └── report.html
 //! ```
@@ -13,23 +15,34 @@
 
 mod checkpoint;
 mod checkpoints;
+mod disk;
 mod error;
+mod events;
+#[cfg(test)]
+mod faults;
 mod files;
 mod folder;
+mod history;
 mod metrics;
+mod overview;
 mod real_tensors;
+#[cfg(test)]
+mod simulated;
 mod tensors;
 #[cfg(test)]
 mod tests;
 
 pub use checkpoint::{
-    Checkpoint, Manifest, NewCheckpoint, Retention, read_checkpoint, read_manifest,
+    Checkpoint, Manifest, NewCheckpoint, Retention, Score, read_checkpoint, read_manifest,
 };
 pub use checkpoints::{Checkpoints, Entry, Newest};
 pub use error::RunError;
+pub(crate) use files::hash;
 pub use files::write_atomic;
 pub use folder::{Origin, RunFolder};
+pub use history::Ending;
 pub use metrics::{MetricsWriter, last_metrics};
+pub use overview::{Overview, RunState, StageProgress};
 pub use real_tensors::{Precision, RealTensor, RealTensors, read_real_tensors, write_real_tensors};
 pub use tensors::{NamedTensor, TensorView, describe_tensors, read_tensors, write_tensors};
 

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, View};
 
+use super::disk::{Disk, SystemDisk};
 use super::tensors::open;
 use super::{RunError, write_atomic};
 
@@ -60,7 +60,7 @@ pub fn read_real_tensors(
     path: &Path,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<RealTensors, RunError> {
-    let bytes = fs::read(path).map_err(RunError::io("read", path))?;
+    let bytes = SystemDisk.read(path).map_err(RunError::io("read", path))?;
     let mut tensors = RealTensors::new();
     for (name, view) in open(path, &bytes)?.iter().filter(|(name, _)| wanted(name)) {
         let values: Vec<f64> = match view.dtype() {

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
+use super::disk::{Disk, SystemDisk};
 use super::{RunError, write_atomic};
 
 /// A tensor to be written.
@@ -75,7 +75,7 @@ pub fn write_tensors(path: &Path, tensors: &[TensorView<'_>]) -> Result<(), RunE
 /// # Errors
 /// The file cannot be read, is no safetensors file, or holds another type than f32.
 pub fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, RunError> {
-    decode(path, &fs::read(path).map_err(RunError::io("read", path))?)
+    decode(path, &SystemDisk.read(path).map_err(RunError::io("read", path))?)
 }
 
 /// Name, shape and type of every tensor of a safetensors file, in the order of their names.
@@ -83,7 +83,7 @@ pub fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, RunError> {
 /// # Errors
 /// The file cannot be read or is no safetensors file.
 pub fn describe_tensors(path: &Path) -> Result<Vec<(String, Vec<usize>, String)>, RunError> {
-    let bytes = fs::read(path).map_err(RunError::io("read", path))?;
+    let bytes = SystemDisk.read(path).map_err(RunError::io("read", path))?;
     let file = open(path, &bytes)?;
     let describe = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
         (name.to_owned(), view.shape().to_vec(), format!("{:?}", view.dtype()))

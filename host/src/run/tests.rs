@@ -33,6 +33,7 @@ fn save(checkpoints: &mut Checkpoints, step: u64, retention: Retention) -> Resul
         step,
         retention,
         architecture: NETWORK,
+        score: None,
         metrics_bytes: 10 * step,
         tensors: &tensors,
         state: &State { step: step as u32, loss: 0.1 },
@@ -221,6 +222,7 @@ fn a_state_with_nan_is_refused_before_anything_is_written() {
         step: 3,
         retention: Retention::Rolling,
         architecture: NETWORK,
+        score: None,
         metrics_bytes: 0,
         tensors: &[],
         state: &State { step: 3, loss: f32::NAN },
@@ -308,7 +310,7 @@ fn a_run_that_never_began_is_removed_and_one_that_began_is_not() {
     let run = RunFolder::create(&path, &config()).unwrap();
     run.metrics(0).unwrap();
     RunFolder::discard_unused(&path, false).unwrap();
-    assert_eq!(contents(&path).len(), 2);
+    assert_eq!(contents(&path).len(), 3);
 }
 
 #[test]
@@ -385,6 +387,7 @@ fn full_disk() {
         step: 3,
         retention: Retention::Rolling,
         architecture: NETWORK,
+        score: None,
         metrics_bytes: 0,
         tensors: &tensors,
         state: &State { step: 3, loss: 0.0 },

@@ -7,7 +7,8 @@ use super::evaluate::{Labels, measured, metric_of, scores};
 use super::images::{Images, Needs, labelled_ahead};
 use super::metric;
 use super::pretrain::{Draw, initial};
-use super::session::{Course, Session, View};
+use super::records::Record;
+use super::session::{Course, Keep, Measured, Session, View};
 use super::state::{self, Weights};
 use super::warm_up::Downstream;
 use crate::cli::Table;
@@ -104,14 +105,18 @@ pub(super) fn finetune<B: Kernels>(
     state::install(&mut problem, Group::DownstreamHead, &head)?;
 
     let labels = Labels { images, networks, device };
-    let mut validate = |problem: &mut Problem<'_, B>, step: u32| -> Result<Option<f64>> {
+    let mut validate = |problem: &mut Problem<'_, B>, step: u32| -> Result<Option<Measured>> {
         if !(step + 1).is_multiple_of(per_epoch) {
             return Ok(None);
         }
         let backbone = state::extract(problem, Group::UpperBackbone)?;
         let head = state::extract(problem, Group::DownstreamHead)?;
         let scores = scores::<B>(labels, &backbone, &head, &split.validation)?;
-        metric_of(labels, chosen, &scores, &split.validation).map(Some)
+        let value = metric_of(labels, chosen, &scores, &split.validation)?;
+        let (stage, epoch) = (stage.to_owned(), (step + 1) / per_epoch);
+        let record = Record::Validation { stage, epoch, accuracy: value, metric: chosen };
+        let keep = Keep::Weights;
+        Ok(Some(Measured { metric: "validation", value, record, keep }))
     };
     let chooses = settings.choice == Choice::Best && !split.validation.is_empty();
     let steps = u64::from(descent.steps());

@@ -9,6 +9,7 @@ mod evaluate;
 mod finetune;
 pub(crate) mod images;
 mod metric;
+mod online;
 pub(crate) mod pretrain;
 mod probe;
 mod records;

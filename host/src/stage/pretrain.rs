@@ -4,6 +4,7 @@ use anyhow::Result;
 use bissl_core::{Descent, Group, Stream};
 
 use super::images::{Images, Needs, views_ahead};
+use super::online::OnlineProbe;
 use super::session::{Course, Session, View};
 use super::state::{self, Weights};
 use crate::config::RunConfig;
@@ -51,9 +52,11 @@ pub(super) fn command<B: Kernels>(
     view: View,
     device: B::Device,
 ) -> Result<()> {
-    let images = Images::load(&config, Needs::Pretext)?;
+    let probed = config.pretrain.probe_every_epochs.is_some();
+    let images = Images::load(&config, if probed { Needs::Both } else { Needs::Pretext })?;
     images.warn();
-    let networks = state::networks(&config, 1);
+    let classes = images.downstream.as_ref().map_or(1, |set| set.classes().len());
+    let networks = state::networks(&config, classes);
     let mut session = Session::open(folder, &config, view)?;
     images.write_quarantine(session.folder.path())?;
     pretrain::<B>(&mut session, "pretrain", &config, config.seed, &images, &networks, &device)?;
@@ -74,7 +77,9 @@ pub(super) fn pretrain<B: Kernels>(
     let settings = &config.pretrain;
     let domains = (streams::PRETEXT_ORDER, streams::PRETEXT_VIEW);
     let batches = images.pretext_batches(settings.batch, seed, domains)?;
-    let descent = settings.descent(batches.batches_per_epoch())?;
+    let per_epoch = batches.batches_per_epoch();
+    let descent = settings.descent(per_epoch)?;
+    let probe = OnlineProbe::new(config, seed, images, networks, device, per_epoch)?;
     let sources =
         Sources { lower: Some(views_ahead(batches, descent.steps())), ..Sources::default() };
     let pretext = state::pretext(config);
@@ -89,7 +94,15 @@ pub(super) fn pretrain<B: Kernels>(
         state::install(&mut problem, group, &weights)?;
     }
     let steps = u64::from(descent.steps());
-    session.train(stage, &mut problem, Descent::new(descent), Course::steps(steps), None)?;
+    let (machine, course) = (Descent::new(descent), Course::steps(steps));
+    match probe {
+        Some(probe) => {
+            let mut measure =
+                |problem: &mut Problem<'_, B>, step| probe.measure(stage, problem, step);
+            session.train(stage, &mut problem, machine, course, Some(&mut measure))?;
+        }
+        None => drop(session.train(stage, &mut problem, machine, course, None)?),
+    }
     Ok(Pretrained {
         backbone: state::extract(&mut problem, Group::LowerBackbone)?,
         head: state::extract(&mut problem, Group::PretextHead)?,

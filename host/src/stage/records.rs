@@ -56,6 +56,21 @@ pub enum Record {
         #[serde(default = "top_1")]
         metric: Metric,
     },
+    /// Measures of a frozen backbone on validation images, during pretraining.
+    Probe {
+        /// Stage within the run.
+        stage: String,
+        /// Epochs done.
+        epoch: u32,
+        /// Top-1 of a linear probe, in `[0, 1]`.
+        probe: f64,
+        /// Top-1 of the nearest neighbours' vote, in `[0, 1]`.
+        knn: f64,
+        /// Fingerprint of all that is trained, before the measures.
+        state_before: String,
+        /// The same after them; a run in which they differ has ended.
+        state_after: String,
+    },
     /// A measured result.
     Result {
         /// Stage within the run.

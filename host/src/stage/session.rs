@@ -15,7 +15,7 @@ use crate::driver::Problem;
 use crate::kernels::Kernels;
 use crate::progress::{Interrupt, Progress, Verbosity};
 use crate::run::{
-    Checkpoints, MetricsWriter, NamedTensor, NewCheckpoint, Retention, RunFolder, TensorView,
+    Checkpoints, MetricsWriter, NamedTensor, NewCheckpoint, Retention, RunFolder, Score, TensorView,
 };
 
 /// How long a stage is, and where it can be continued.
@@ -75,19 +75,45 @@ struct StageState<M> {
     seed: u64,
     machine: M,
     done: u64,
+    /// Of so many.
+    steps: u64,
     finished: bool,
+    /// The last measure, and the steps that were done then.
+    score: Option<(u64, Score)>,
     best: Option<Best>,
 }
 
-/// The best weights so far, by validation.
+/// The best weights so far.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Best {
+    /// By the stage's measure.
     pub(super) accuracy: f64,
     pub(super) step: u64,
 }
 
-/// Accuracy on the validation images after a step, where one is due.
-pub(super) type Validate<'a, B> = dyn FnMut(&mut Problem<'_, B>, u32) -> Result<Option<f64>> + 'a;
+/// A measure on images that the weights were not trained on.
+pub(super) struct Measured {
+    pub(super) metric: &'static str,
+    /// More is better.
+    pub(super) value: f64,
+    /// For the metrics.
+    pub(super) record: Record,
+    /// What is kept where it is the best so far.
+    pub(super) keep: Keep,
+}
+
+/// What is kept of the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Its checkpoint.
+    Checkpoint,
+    /// Its checkpoint, and θ_D and φ_D in every later one: they are the stage's result.
+    Weights,
+}
+
+/// The measure behind a step, where one is due.
+pub(super) type Validate<'a, B> =
+    dyn FnMut(&mut Problem<'_, B>, u32) -> Result<Option<Measured>> + 'a;
 
 const BEST_BACKBONE: &str = "best_upper_backbone";
 const BEST_HEAD: &str = "best_downstream_head";
@@ -105,7 +131,7 @@ impl Session {
     pub(super) fn open(folder: RunFolder, config: &RunConfig, view: View) -> Result<Self> {
         let checkpoints = folder.checkpoints()?;
         let newest = checkpoints.newest::<serde_json::Value>(None, None)?;
-        for damaged in &newest.passed_over {
+        for damaged in checkpoints.damaged().iter().chain(&newest.passed_over) {
             eprintln!("warning: {damaged}; an older checkpoint is used");
         }
         let bytes = newest.checkpoint.map_or(0, |checkpoint| checkpoint.manifest.metrics_bytes);
@@ -146,7 +172,15 @@ impl Session {
         M: Machine<Output = Completion> + Serialize + DeserializeOwned,
     {
         let seed = problem.seed();
-        let mut state = StageState { seed, machine, done: 0, finished: false, best: None };
+        let mut state = StageState {
+            seed,
+            machine,
+            done: 0,
+            steps: course.steps,
+            finished: false,
+            score: None,
+            best: None,
+        };
         let mut best: Vec<NamedTensor> = Vec::new();
         let newest = self.checkpoints.newest(Some(stage), Some(&self.architecture))?;
         if let Some(checkpoint) = newest.checkpoint {
@@ -203,17 +237,20 @@ impl Session {
                 state.done += 1;
                 progress.step(loss);
             }
+            let mut improved = false;
             if let (Some(validate), Event::Step(record)) = (&mut validate, &event)
-                && let Some(accuracy) = validate(problem, record.index)?
+                && let Some(measured) = validate(problem, record.index)?
             {
-                self.select(stage, problem, state, best, accuracy)?;
+                improved = self.select(problem, state, best, measured)?;
             }
             let resumable = match course.resumable {
                 Resumable::Steps => !matches!(event, Event::UpperStep(_)),
                 Resumable::Alternations => matches!(event, Event::Alternation { .. }),
             };
             let interrupted = self.view.interrupt.requested();
-            if resumable && (interrupted || self.saved.elapsed() >= self.every) {
+            let requested = resumable && self.view.interrupt.take_checkpoint_request();
+            let due = improved || interrupted || requested || self.saved.elapsed() >= self.every;
+            if resumable && due {
                 self.save(stage, problem, state, best, Retention::Rolling)?;
             }
             if resumable && interrupted {
@@ -226,27 +263,28 @@ impl Session {
         self.save(stage, problem, state, best, Retention::Permanent)
     }
 
-    /// Keeps the problem's weights if they are the best so far; of equal ones the first.
+    /// Keeps the problem's weights if they are the best so far; of equal ones the first. Whether they are.
     fn select<B: Kernels, M>(
         &mut self,
-        stage: &str,
         problem: &mut Problem<'_, B>,
         state: &mut StageState<M>,
         best: &mut Vec<NamedTensor>,
-        accuracy: f64,
-    ) -> Result<()> {
-        let (epoch, stage) = (state.done as u32, stage.to_owned());
-        let metric = self.metric;
-        self.metrics.append(&Record::Validation { stage, epoch, accuracy, metric })?;
-        if state.best.is_none_or(|best| accuracy > best.accuracy) {
-            state.best = Some(Best { accuracy, step: state.done });
+        Measured { metric, value, record, keep }: Measured,
+    ) -> Result<bool> {
+        self.metrics.append(&record)?;
+        state.score = Some((state.done, Score { metric: metric.to_owned(), value }));
+        let improved = state.best.is_none_or(|best| value > best.accuracy);
+        if improved {
+            state.best = Some(Best { accuracy: value, step: state.done });
+        }
+        if improved && keep == Keep::Weights {
             let networks = problem.networks();
             let backbone = state::extract(problem, Group::UpperBackbone)?;
             let head = state::extract(problem, Group::DownstreamHead)?;
             *best = state::named(BEST_BACKBONE, &networks.backbone, &backbone);
             best.extend(state::named(BEST_HEAD, &networks.classifier, &head));
         }
-        Ok(())
+        Ok(improved)
     }
 
     fn save<B: Kernels, M: Serialize + DeserializeOwned>(
@@ -266,6 +304,11 @@ impl Session {
             step: state.done,
             retention,
             architecture: &self.architecture,
+            score: state
+                .score
+                .as_ref()
+                .filter(|(step, _)| *step == state.done)
+                .map(|(_, s)| s.clone()),
             metrics_bytes,
             tensors: &views,
             state,

@@ -12,7 +12,7 @@ use crate::network::{
     Architecture, BackboneSettings, ParameterTable, Stem, TowerParameters, backbone, classifier,
     output_width,
 };
-use crate::run::{Checkpoint, NamedTensor};
+use crate::run::{Checkpoint, NamedTensor, hash};
 use crate::{config, network};
 
 /// A network's parameters and running statistics, flat.
@@ -210,6 +210,17 @@ pub(crate) fn tensors<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Vec<Na
         }
     }
     Ok(tensors)
+}
+
+/// A hash of every bit of [`tensors`], which is all that training consists of, in hexadecimal.
+pub(super) fn fingerprint<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<String> {
+    let mut bytes = Vec::new();
+    for NamedTensor { name, values, .. } in tensors(problem)? {
+        bytes.extend(hash(name.as_bytes()).to_le_bytes());
+        let values: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        bytes.extend(hash(&values).to_le_bytes());
+    }
+    Ok(format!("{:016x}", hash(&bytes)))
 }
 
 /// Name of a solver's vector in a checkpoint.

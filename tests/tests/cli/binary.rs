@@ -100,10 +100,11 @@ impl Running {
         self.child.wait().expect("the process can be waited for");
     }
 
-    /// SIGINT, as Ctrl-C sends it.
-    pub(crate) fn interrupt(&self) {
+    /// A signal by its name; Ctrl-C sends `INT`.
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let status = Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
-        assert!(status.success(), "kill -INT {id}");
+        let flag = format!("-{name}");
+        let status = Command::new("kill").args([&flag, &id]).status().expect("kill runs");
+        assert!(status.success(), "kill {flag} {id}");
     }
 }

@@ -12,13 +12,15 @@ const LIMIT: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The smallest pretraining that has checkpoints between its steps.
-fn pretrain(out: &Path) -> Vec<String> {
+pub(crate) fn pretrain(out: &Path) -> Vec<String> {
     let mut words = vec!["pretrain", "--preset", "demo", "--architecture", "resnet-small"];
     words.extend(["--width", "8", "--batch", "256", "--epochs", "2", "--seed", "5"]);
     for setting in [
         "image.size=16",
         "network.projector=[16,16]",
         "pretrain.warm_up_epochs=0",
+        "pretrain.probe_every_epochs=1",
+        "evaluate.probe_epochs=5",
         "checkpoint.every_seconds=0.001",
     ] {
         words.extend(["--set", setting]);
@@ -36,6 +38,7 @@ fn demo(out: &Path) -> Vec<String> {
         "image.size=16",
         "network.projector=[16,16]",
         "pretrain.warm_up_epochs=0",
+        "pretrain.probe_every_epochs=1",
         "warm_up.epochs=2",
         "align.batch=32",
         "align.product_batch=16",
@@ -62,7 +65,7 @@ fn demo_of_byol(out: &Path) -> Vec<String> {
 }
 
 /// The same command, to be continued.
-fn resumed(command: &[String], out: &Path) -> Vec<String> {
+pub(crate) fn resumed(command: &[String], out: &Path) -> Vec<String> {
     let words = [&command[0], "--resume", "--out", out.to_str().unwrap()];
     words.map(str::to_owned).to_vec()
 }
@@ -74,7 +77,7 @@ fn manifest(checkpoint: &Path) -> Option<serde_json::Value> {
 }
 
 /// The checkpoint folders of a run, oldest first.
-fn checkpoints(out: &Path) -> Vec<PathBuf> {
+pub(crate) fn checkpoints(out: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(out.join("checkpoints")) else { return Vec::new() };
     let mut numbered: Vec<_> = entries
         .map(|entry| entry.unwrap().path())
@@ -85,16 +88,34 @@ fn checkpoints(out: &Path) -> Vec<PathBuf> {
     numbered.into_iter().map(|(_, path)| path).collect()
 }
 
-/// Weights and metrics of a finished run.
-fn result(out: &Path) -> (Vec<u8>, Vec<u8>) {
+/// TensorBoard's events of a run, without their times.
+fn events(out: &Path) -> Vec<Vec<u8>> {
+    let file = fs::read(out.join("events.out.tfevents.bissl")).unwrap();
+    let mut rest = &file[..];
+    let mut events = Vec::new();
+    while !rest.is_empty() {
+        let (length, after) = rest.split_first_chunk().unwrap();
+        // Length, its checksum, the event, its checksum; an event begins with its time.
+        let length = u64::from_le_bytes(*length) as usize;
+        events.push(after[4 + 9..4 + length].to_vec());
+        rest = &after[4 + length + 4..];
+    }
+    events
+}
+
+/// Weights and metrics of a finished run; its events are claimed to be those of the metrics.
+pub(crate) fn result(out: &Path) -> (Vec<u8>, Vec<u8>) {
     let last = checkpoints(out).pop().expect("a finished run has a checkpoint");
     let retention = &manifest(&last).unwrap()["retention"];
     assert_eq!(retention, "permanent", "{}", last.display());
     let weights = fs::read(last.join("weights.safetensors")).unwrap();
-    (weights, fs::read(out.join("metrics.jsonl")).unwrap())
+    let metrics = fs::read(out.join("metrics.jsonl")).unwrap();
+    let lines = metrics.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(events(out).len(), 1 + lines, "an event for each line, behind the version");
+    (weights, metrics)
 }
 
-fn succeed(ended: &Ended) {
+pub(crate) fn succeed(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
@@ -129,6 +150,7 @@ fn survives_kills(command: fn(&Path) -> Vec<String>) {
         let (expected_weights, expected_metrics) = result(&straight);
         assert!(weights == expected_weights, "weights differ, killed at {fraction}");
         assert!(metrics == expected_metrics, "metrics differ, killed at {fraction}");
+        assert!(events(&out) == events(&straight), "events differ, killed at {fraction}");
     }
 }
 
@@ -160,7 +182,7 @@ fn an_interrupt_writes_a_checkpoint_and_says_how_to_continue() {
             panic!("ended before its first checkpoint was seen: {ended:?}");
         }
     }
-    running.interrupt();
+    running.signal("INT");
     let ended = running.wait(LIMIT).expect("it ends after an interrupt");
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert!(ended.stderr.contains("--resume"), "{ended:?}");

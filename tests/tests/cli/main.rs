@@ -8,5 +8,6 @@ mod hvp;
 mod interruption;
 mod multi_label;
 mod refusals;
+mod running;
 mod spectrum;
 mod verify_plan;

@@ -1,0 +1,135 @@
+//! `history.jsonl`: which processes worked on a run, on which machine, from when to when.
+//!
+//! Times stand here and nowhere else, so that every other file of a run is the same when it is repeated.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::Disk;
+use super::files::parent;
+use super::{Outcome, RunError};
+
+/// A line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Happened {
+    /// A process began or resumed the run.
+    Started {
+        /// In UTC, for people.
+        time: String,
+        /// Seconds since 1970.
+        unix_seconds: u64,
+        /// The command line, the program's name first.
+        arguments: Vec<String>,
+        /// Version of the program.
+        version: String,
+        /// Operating system and kind of processor.
+        platform: String,
+        /// The processor's name, where the system tells it.
+        processor: Option<String>,
+        /// Threads that compute.
+        threads: usize,
+    },
+    /// The process came to an end that it could write down.
+    Ended {
+        /// In UTC, for people.
+        time: String,
+        /// Seconds since 1970.
+        unix_seconds: u64,
+        /// How.
+        outcome: Ending,
+    },
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Everything was done.
+    Finished,
+    /// By a signal; a checkpoint is written.
+    Interrupted,
+    /// With an error.
+    Failed,
+}
+
+impl From<Outcome> for Ending {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Finished => Self::Finished,
+            Outcome::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+pub(super) fn history_path(run: &Path) -> PathBuf {
+    run.join("history.jsonl")
+}
+
+/// Now: in UTC, and in seconds since 1970.
+fn now() -> (String, u64) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let seconds = since.as_secs();
+    let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds));
+    (time.to_string(), seconds)
+}
+
+/// The start of this process, which was given `arguments` and computes with `threads`, 0 = all.
+pub(super) fn started(disk: &dyn Disk, arguments: Vec<String>, threads: usize) -> Happened {
+    let (time, unix_seconds) = now();
+    let all = || std::thread::available_parallelism().map_or(1, |count| count.get());
+    Happened::Started {
+        time,
+        unix_seconds,
+        arguments,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        processor: processor(disk),
+        threads: if threads == 0 { all() } else { threads },
+    }
+}
+
+/// The end of this process.
+pub(super) fn ended(outcome: Ending) -> Happened {
+    let (time, unix_seconds) = now();
+    Happened::Ended { time, unix_seconds, outcome }
+}
+
+/// The processor's name, as Linux tells it.
+fn processor(disk: &dyn Disk) -> Option<String> {
+    let text = String::from_utf8(disk.read(Path::new("/proc/cpuinfo")).ok()?).ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Appends a line to the history of the run in folder `run`.
+pub(super) fn append(disk: &dyn Disk, run: &Path, happened: &Happened) -> Result<(), RunError> {
+    let path = history_path(run);
+    let mut line = serde_json::to_vec(happened).expect("a history is text and integers");
+    line.push(b'\n');
+    let was_there = disk.exists(&path);
+    let old =
+        if was_there { disk.read(&path).map_err(RunError::io("read", &path))? } else { Vec::new() };
+    if old.last().is_some_and(|byte| *byte != b'\n') {
+        // What an earlier process did not finish stays a line of its own.
+        line.insert(0, b'\n');
+    }
+    disk.write_at(&path, old.len() as u64, &line)
+        .and_then(|()| disk.sync_file(&path))
+        .and_then(|()| if was_there { Ok(()) } else { disk.sync_folder(parent(&path)) })
+        .map_err(RunError::io("write", &path))
+}
+
+/// The history of the run in folder `run`, oldest first; empty where there is none. Lines that were torn by
+/// a power cut are left out.
+pub(super) fn read(disk: &dyn Disk, run: &Path) -> Result<Vec<Happened>, RunError> {
+    let path = history_path(run);
+    if !disk.exists(&path) {
+        return Ok(Vec::new());
+    }
+    let bytes = disk.read(&path).map_err(RunError::io("read", &path))?;
+    let lines = bytes.split(|byte| *byte == b'\n');
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+}

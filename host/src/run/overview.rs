@@ -1,0 +1,311 @@
+//! What a run's folder tells about it, without reading a weight.
+
+use std::collections::BTreeMap;
+use std::fs::TryLockError;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::checkpoint::read_state;
+use super::disk::{Disk, SystemDisk};
+use super::history::{self, Ending, Happened};
+use super::{Checkpoints, RunError};
+use crate::config::RunConfig;
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// A process has it open.
+    Running,
+    /// Everything was done.
+    Finished,
+    /// By a signal, a kill or a power cut: `--resume` continues it.
+    Interrupted,
+    /// With an error.
+    Failed,
+    /// No history tells.
+    Unknown,
+}
+
+impl RunState {
+    /// As it is printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Finished => "finished",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The newest checkpoint's stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StageProgress {
+    /// Stage within the run.
+    pub stage: String,
+    /// Steps that are done.
+    pub step: u64,
+    /// Of so many.
+    pub steps: Option<u64>,
+}
+
+/// A run, summed up.
+#[derive(Clone, Debug, Serialize)]
+pub struct Overview {
+    /// Its folder.
+    pub path: PathBuf,
+    /// The command that began it.
+    pub command: Option<String>,
+    /// Where it stands.
+    pub state: RunState,
+    /// How far it came.
+    pub progress: Option<StageProgress>,
+    /// Results by `STAGE/NAME`, the mean over seeds: `validation`, `probe` and `knn` are the best of a stage,
+    /// `loss` is its last one.
+    pub metrics: BTreeMap<String, f64>,
+    /// Time that processes worked on it.
+    pub seconds: Option<u64>,
+    /// The backbone, in words.
+    pub network: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Its checkpoints with the best score of their stage.
+    pub best_checkpoints: Vec<PathBuf>,
+    /// Every setting.
+    #[serde(skip)]
+    pub config: RunConfig,
+}
+
+impl Overview {
+    /// Of the run in folder `path`.
+    ///
+    /// # Errors
+    /// It is no run, or a file of it cannot be read.
+    pub fn read(path: &Path) -> Result<Self, RunError> {
+        let disk = &SystemDisk;
+        let config = super::folder::stored_config(disk, path)?;
+        let checkpoints = Checkpoints::read_only(&super::folder::checkpoints_path(path));
+        let (entries, _) = checkpoints.entries()?;
+        let progress = entries.first().map(|newest| StageProgress {
+            stage: newest.manifest.stage.clone(),
+            step: newest.manifest.step,
+            steps: read_state(disk, newest).and_then(|state| state["steps"].as_u64()),
+        });
+        let history = history::read(disk, path)?;
+        let running =
+            matches!(disk.lock(&super::folder::config_path(path)), Err(TryLockError::WouldBlock));
+        let network = &config.network;
+        Ok(Self {
+            path: path.to_owned(),
+            command: command(&history),
+            state: state(&history, running),
+            progress,
+            metrics: metrics(&super::folder::metrics_path(path))?,
+            seconds: seconds(&history, running, last_change(path)),
+            network: format!("{} width {}", network.architecture, network.width),
+            seed: config.seed,
+            best_checkpoints: checkpoints.best()?.into_iter().map(|entry| entry.path).collect(),
+            config,
+        })
+    }
+
+    /// The folders of runs in `folder`, itself included, down to three folders deep; sorted.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn find(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
+        let mut found = Vec::new();
+        find(folder, 3, &mut found).map_err(RunError::io("read folder", folder))?;
+        found.sort();
+        Ok(found)
+    }
+}
+
+fn find(folder: &Path, depth: u32, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let names = SystemDisk.names(folder)?;
+    if names.iter().any(|name| name == "config.toml") {
+        found.push(folder.to_owned());
+        return Ok(());
+    }
+    for name in names.iter().filter(|_| depth > 0) {
+        // A file, or a folder that may not be read: no run that could be shown.
+        let _ = find(&folder.join(name), depth - 1, found);
+    }
+    Ok(())
+}
+
+/// The subcommand of the first process.
+fn command(history: &[Happened]) -> Option<String> {
+    history.iter().find_map(|happened| match happened {
+        Happened::Started { arguments, .. } => arguments.get(1).cloned(),
+        Happened::Ended { .. } => None,
+    })
+}
+
+fn state(history: &[Happened], running: bool) -> RunState {
+    match history.last() {
+        _ if running => RunState::Running,
+        None => RunState::Unknown,
+        // It was killed.
+        Some(Happened::Started { .. }) => RunState::Interrupted,
+        Some(Happened::Ended { outcome, .. }) => match outcome {
+            Ending::Finished => RunState::Finished,
+            Ending::Interrupted => RunState::Interrupted,
+            Ending::Failed => RunState::Failed,
+        },
+    }
+}
+
+/// Seconds since 1970 at which the metrics last grew.
+fn last_change(run: &Path) -> Option<u64> {
+    let time = SystemDisk.modified(&super::folder::metrics_path(run)).ok()?;
+    Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
+}
+
+/// Time between starts and ends. The last process, if it was killed, worked until the metrics last grew; of
+/// one that was killed before it nobody knows, and it counts nothing.
+fn seconds(history: &[Happened], running: bool, last_change: Option<u64>) -> Option<u64> {
+    let mut total = None;
+    let mut begun = None;
+    for happened in history {
+        match happened {
+            Happened::Started { unix_seconds, .. } => begun = Some(*unix_seconds),
+            Happened::Ended { unix_seconds, .. } => {
+                if let Some(begun) = begun.take() {
+                    *total.get_or_insert(0) += unix_seconds.saturating_sub(begun);
+                }
+            }
+        }
+    }
+    if let Some(begun) = begun {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+        let until = if running { now } else { last_change.unwrap_or(begun) };
+        *total.get_or_insert(0) += until.saturating_sub(begun);
+    }
+    total
+}
+
+/// What a run came to, from its metrics: by `STAGE/NAME`, the mean over seeds where a stage's name begins
+/// with one (`s3-`).
+///
+/// `validation`, `probe` and `knn` are the best of a stage, `loss` is its last one, and a result is itself.
+///
+/// # Errors
+/// The file cannot be read; one that does not exist holds no metric.
+fn metrics(path: &Path) -> Result<BTreeMap<String, f64>, RunError> {
+    let lines = super::last_metrics(path, usize::MAX)?;
+    let mut of_stages: BTreeMap<(String, String), f64> = BTreeMap::new();
+    for line in lines {
+        let record: Value = serde_json::from_str(&line)
+            .map_err(|error| RunError::damaged(path, format!("no metric: {line}: {error}")))?;
+        let Some(stage) = record["stage"].as_str() else { continue };
+        let mut best = |name: &str, value: &Value| {
+            if let Some(value) = value.as_f64() {
+                let best = of_stages.entry((stage.to_owned(), name.to_owned())).or_insert(value);
+                *best = best.max(value);
+            }
+        };
+        match record["kind"].as_str() {
+            Some("validation") => best("validation", &record["accuracy"]),
+            Some("probe") => {
+                best("probe", &record["probe"]);
+                best("knn", &record["knn"]);
+            }
+            kind => {
+                let (name, value) = match kind {
+                    Some("step") => ("loss", &record["loss"]),
+                    Some("result") => {
+                        (record["name"].as_str().unwrap_or_default(), &record["value"])
+                    }
+                    _ => continue,
+                };
+                if let Some(value) = value.as_f64() {
+                    of_stages.insert((stage.to_owned(), name.to_owned()), value);
+                }
+            }
+        }
+    }
+    let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for ((stage, name), value) in of_stages {
+        let sum = sums.entry(format!("{}/{name}", without_seed(&stage))).or_default();
+        *sum = (sum.0 + value, sum.1 + 1.0);
+    }
+    Ok(sums.into_iter().map(|(name, (sum, count))| (name, sum / count)).collect())
+}
+
+/// `s3-align` as `align`.
+fn without_seed(stage: &str) -> &str {
+    let rest = stage.strip_prefix('s').and_then(|rest| rest.split_once('-'));
+    match rest {
+        Some((seed, rest)) if !seed.is_empty() && seed.bytes().all(|b| b.is_ascii_digit()) => rest,
+        _ => stage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_the_best_the_last_or_the_mean_over_seeds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let lines = [
+            r#"{"kind":"step","stage":"s1-pretrain","index":0,"loss":4.0}"#,
+            r#"{"kind":"step","stage":"s1-pretrain","index":1,"loss":2.0}"#,
+            r#"{"kind":"step","stage":"s2-pretrain","index":0,"loss":4.0}"#,
+            r#"{"kind":"probe","stage":"s1-pretrain","epoch":1,"probe":0.5,"knn":0.25}"#,
+            r#"{"kind":"probe","stage":"s1-pretrain","epoch":2,"probe":0.25,"knn":0.5}"#,
+            r#"{"kind":"validation","stage":"simple-tune","epoch":1,"accuracy":0.5}"#,
+            r#"{"kind":"result","stage":"s-tune","name":"test_accuracy","value":0.75}"#,
+        ];
+        std::fs::write(&path, lines.map(|line| format!("{line}\n")).concat()).unwrap();
+        let expected = [
+            ("pretrain/knn", 0.5),
+            ("pretrain/loss", 3.0),
+            ("pretrain/probe", 0.5),
+            ("s-tune/test_accuracy", 0.75),
+            ("simple-tune/validation", 0.5),
+        ];
+        let found = metrics(&path).unwrap();
+        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value)).into());
+        std::fs::write(&path, "{}\nnonsense\n").unwrap();
+        assert!(metrics(&path).unwrap_err().to_string().contains("nonsense"));
+    }
+
+    fn start(unix_seconds: u64) -> Happened {
+        Happened::Started {
+            time: String::new(),
+            unix_seconds,
+            arguments: vec!["bissl".to_owned(), "pretrain".to_owned()],
+            version: String::new(),
+            platform: String::new(),
+            processor: None,
+            threads: 1,
+        }
+    }
+
+    fn end(unix_seconds: u64, outcome: Ending) -> Happened {
+        Happened::Ended { time: String::new(), unix_seconds, outcome }
+    }
+
+    #[test]
+    fn state_and_duration_follow_from_starts_and_ends() {
+        let killed = [start(100), end(110, Ending::Interrupted), start(200)];
+        assert_eq!(state(&killed, false), RunState::Interrupted);
+        assert_eq!(state(&killed, true), RunState::Running);
+        assert_eq!(seconds(&killed, false, Some(230)), Some(40));
+        let done = [start(100), start(200), end(205, Ending::Finished)];
+        assert_eq!(
+            (state(&done, false), seconds(&done, false, Some(999))),
+            (RunState::Finished, Some(5))
+        );
+        assert_eq!((state(&[], false), seconds(&[], false, None)), (RunState::Unknown, None));
+        assert_eq!(command(&done).as_deref(), Some("pretrain"));
+    }
+}
