@@ -64,6 +64,9 @@ pub(super) trait Disk: Debug + Send + Sync {
 
     /// Locks a file against every other process, and every other lock in this one.
     fn lock(&self, path: &Path) -> Result<Lock, TryLockError>;
+
+    /// Whether a lock on a file is held.
+    fn is_locked(&self, path: &Path) -> bool;
 }
 
 /// The operating system's.
@@ -145,5 +148,10 @@ impl Disk for SystemDisk {
             // A file system without locks is no reason not to run.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Box::new(file)),
         }
+    }
+
+    fn is_locked(&self, path: &Path) -> bool {
+        let shared = File::open(path).map(|file| file.try_lock_shared());
+        matches!(shared, Ok(Err(TryLockError::WouldBlock)))
     }
 }

@@ -1,7 +1,6 @@
 //! What a run's folder tells about it, without reading a weight.
 
 use std::collections::BTreeMap;
-use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -97,8 +96,7 @@ impl Overview {
             steps: read_state(disk, newest).and_then(|state| state["steps"].as_u64()),
         });
         let history = history::read(disk, path)?;
-        let running =
-            matches!(disk.lock(&super::folder::config_path(path)), Err(TryLockError::WouldBlock));
+        let running = disk.is_locked(&super::folder::config_path(path));
         let network = &config.network;
         Ok(Self {
             path: path.to_owned(),

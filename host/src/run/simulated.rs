@@ -473,6 +473,11 @@ impl Disk for SimulatedDisk {
         }
         Ok(Box::new(Unlock { disk: self.clone(), id }))
     }
+
+    fn is_locked(&self, path: &Path) -> bool {
+        let mut state = self.state();
+        state.find(path).is_ok_and(|id| state.locked.contains(&id))
+    }
 }
 
 struct Unlock {

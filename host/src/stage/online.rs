@@ -16,6 +16,21 @@ use crate::data::Split;
 use crate::driver::{Networks, Problem};
 use crate::kernels::Kernels;
 
+/// The division of the labelled images that a probe works on.
+///
+/// # Errors
+/// They cannot be divided, or none is left for validation.
+pub(super) fn labelled(config: &RunConfig, seed: u64, images: &Images) -> Result<Split> {
+    let split = images.split(config, seed)?;
+    if split.validation.is_empty() {
+        bail!(
+            "`data.downstream.validation_per_class` is 0, expected at least 1: \
+             `pretrain.probe_every_epochs` measures on validation images"
+        );
+    }
+    Ok(split)
+}
+
 /// What is measured, and when.
 pub(super) struct OnlineProbe<'a, B: Kernels> {
     labels: Labels<'a, B>,
@@ -41,13 +56,7 @@ impl<'a, B: Kernels> OnlineProbe<'a, B> {
         steps_per_epoch: u32,
     ) -> Result<Option<Self>> {
         let Some(every_epochs) = config.pretrain.probe_every_epochs else { return Ok(None) };
-        let split = images.split(config, seed)?;
-        if split.validation.is_empty() {
-            bail!(
-                "`data.downstream.validation_per_class` is 0, expected at least 1: \
-                 `pretrain.probe_every_epochs` measures on validation images"
-            );
-        }
+        let split = labelled(config, seed, images)?;
         let labels = Labels { images, networks, device };
         let every_epochs = every_epochs as u32;
         Ok(Some(Self { labels, config, split, steps_per_epoch, every_epochs }))

@@ -4,7 +4,7 @@ use anyhow::Result;
 use bissl_core::{Descent, Group, Stream};
 
 use super::images::{Images, Needs, views_ahead};
-use super::online::OnlineProbe;
+use super::online::{OnlineProbe, labelled};
 use super::session::{Course, Session, View};
 use super::state::{self, Weights};
 use crate::config::RunConfig;
@@ -55,6 +55,10 @@ pub(super) fn command<B: Kernels>(
     let probed = config.pretrain.probe_every_epochs.is_some();
     let images = Images::load(&config, if probed { Needs::Both } else { Needs::Pretext })?;
     images.warn();
+    if probed {
+        // Refused before the run begins, and so leaves no folder.
+        labelled(&config, config.seed, &images)?;
+    }
     let classes = images.downstream.as_ref().map_or(1, |set| set.classes().len());
     let networks = state::networks(&config, classes);
     let mut session = Session::open(folder, &config, view)?;
