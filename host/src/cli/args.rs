@@ -273,7 +273,7 @@ enum RunsAction {
     Best {
         /// Folder that holds runs, up to three folders deep.
         folder: PathBuf,
-        /// STAGE/NAME, or NAME where one stage has it: validation, test_accuracy, probe, knn, loss.
+        /// STAGE/NAME, or NAME where one stage has it: validation, online_probe, test_accuracy, loss.
         #[arg(long, value_name = "NAME")]
         metric: String,
         /// The lowest is the best, as of a loss.

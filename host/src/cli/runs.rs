@@ -58,7 +58,7 @@ pub(super) fn list(folder: &Path, format: Format) -> anyhow::Result<String> {
             run.command.clone().unwrap_or_else(|| ABSENT.to_owned()),
             run.state.name().to_owned(),
             progress(run),
-            accuracies(run, &["validation", "probe"]),
+            accuracies(run, &["validation", "online_probe"]),
             accuracies(run, &["test_accuracy"]),
             run.seconds.map_or(ABSENT.to_owned(), |seconds| duration(seconds as f64)),
             run.network.clone(),

@@ -64,8 +64,8 @@ pub struct Overview {
     pub state: RunState,
     /// How far it came.
     pub progress: Option<StageProgress>,
-    /// Results by `STAGE/NAME`, the mean over seeds: `validation`, `probe` and `knn` are the best of a stage,
-    /// `loss` is its last one.
+    /// Results by `STAGE/NAME`, the mean over seeds: `validation`, `online_probe` and `online_knn` are the
+    /// best of a stage, `loss` is its last one.
     pub metrics: BTreeMap<String, f64>,
     /// Time that processes worked on it.
     pub seconds: Option<u64>,
@@ -191,7 +191,8 @@ fn seconds(history: &[Happened], running: bool, last_change: Option<u64>) -> Opt
 /// What a run came to, from its metrics: by `STAGE/NAME`, the mean over seeds where a stage's name begins
 /// with one (`s3-`).
 ///
-/// `validation`, `probe` and `knn` are the best of a stage, `loss` is its last one, and a result is itself.
+/// `validation`, `online_probe` and `online_knn` are the best of a stage, `loss` is its last one, and a
+/// result is itself.
 ///
 /// # Errors
 /// The file cannot be read; one that does not exist holds no metric.
@@ -211,8 +212,8 @@ fn metrics(path: &Path) -> Result<BTreeMap<String, f64>, RunError> {
         match record["kind"].as_str() {
             Some("validation") => best("validation", &record["accuracy"]),
             Some("probe") => {
-                best("probe", &record["probe"]);
-                best("knn", &record["knn"]);
+                best("online_probe", &record["probe"]);
+                best("online_knn", &record["knn"]);
             }
             kind => {
                 let (name, value) = match kind {
@@ -264,9 +265,9 @@ mod tests {
         ];
         std::fs::write(&path, lines.map(|line| format!("{line}\n")).concat()).unwrap();
         let expected = [
-            ("pretrain/knn", 0.5),
+            ("pretrain/online_knn", 0.5),
             ("pretrain/loss", 3.0),
-            ("pretrain/probe", 0.5),
+            ("pretrain/online_probe", 0.5),
             ("s-tune/test_accuracy", 0.75),
             ("simple-tune/validation", 0.5),
         ];
