@@ -227,7 +227,7 @@ mod tests {
             let sum = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
             let masked = |part: &[u8]| {
                 let sum = plain_sum(part);
-                (sum >> 15 | sum << 17).wrapping_add(0xa282_ead8)
+                sum.rotate_right(15).wrapping_add(0xa282_ead8)
             };
             assert_eq!(sum(8), masked(&bytes[..8]), "checksum of a length");
             assert_eq!(sum(12 + size), masked(&bytes[12..12 + size]), "checksum of an event");
