@@ -252,10 +252,19 @@ impl Output {
 
 #[derive(Debug, Subcommand)]
 enum ConfigAction {
-    /// Prints a preset as a complete, commented configuration file.
+    /// Prints a preset as a complete, commented configuration file; without a name, the presets' names.
     Show {
-        /// default, demo or bench.
-        preset: String,
+        /// Such as default, fast, demo or paper-resnet50-imagenet-simclr/voc07.
+        preset: Option<String>,
+    },
+    /// Prints every setting that differs between two configurations.
+    Diff {
+        /// A preset, the folder of a run, or a TOML file (over `default` if it is not complete).
+        first: String,
+        /// The same.
+        second: String,
+        #[command(flatten)]
+        output: Output,
     },
 }
 
@@ -302,8 +311,10 @@ pub(super) struct Settings {
     /// TOML file of settings that override the preset's (`bissl config show default`).
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Base of the settings: default, demo, bench or bench-stage [default: demo for demo, bench for bench
-    /// step, bench-stage for bench stage; the settings of --from where that is given; else default].
+    /// Base of the settings: default, fast, demo, bench, bench-stage, paper-resnet18-stl10,
+    /// paper-resnet50-imagenet-simclr[/TASK] or paper-resnet50-imagenet-byol[/TASK] [default: demo for
+    /// demo, bench for bench step, bench-stage for bench stage; the settings of --from where that is
+    /// given; else default].
     #[arg(long, value_name = "NAME")]
     pub(super) preset: Option<String>,
     /// Override any key: --set align.lower.clip=5. May be repeated; wins over everything else.
@@ -318,7 +329,8 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) enum Parsed {
     Inspect(PathBuf),
-    ShowPreset(String),
+    ShowPreset(Option<String>),
+    ConfigDiff([String; 2], Format),
     ListRuns(PathBuf, Format),
     CompareRuns(Vec<PathBuf>, Format),
     BestRun { folder: PathBuf, metric: String, which: Best, format: Format },
@@ -535,6 +547,11 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
                 Parsed::BestRun { folder, metric, which, format: output.format() }
             }
         },
-        Commands::Config { action: ConfigAction::Show { preset } } => Parsed::ShowPreset(preset),
+        Commands::Config { action } => match action {
+            ConfigAction::Show { preset } => Parsed::ShowPreset(preset),
+            ConfigAction::Diff { first, second, output } => {
+                Parsed::ConfigDiff([first, second], output.format())
+            }
+        },
     })
 }

@@ -10,6 +10,7 @@
 mod args;
 mod curvature;
 mod data;
+mod diff;
 mod inspect;
 mod runs;
 mod table;
@@ -144,7 +145,9 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match args::parse(arguments.clone())? {
         Parsed::Inspect(path) => print(&inspect::describe(&path)?)?,
-        Parsed::ShowPreset(name) => print(&Preset::named(&name)?.to_toml())?,
+        Parsed::ShowPreset(Some(name)) => print(&Preset::named(&name)?.to_toml())?,
+        Parsed::ShowPreset(None) => print(&Preset::list())?,
+        Parsed::ConfigDiff(names, format) => print(&diff::describe(&names, format)?)?,
         Parsed::ListRuns(folder, format) => print(&runs::list(&folder, format)?)?,
         Parsed::CompareRuns(paths, format) => print(&runs::compare(&paths, format)?)?,
         Parsed::BestRun { folder, metric, which, format } => {

@@ -71,8 +71,18 @@ pub enum ConfigError {
         /// The command.
         command: &'static str,
     },
+    /// What is compared is no configuration.
+    #[error("{name}: expected a preset (`bissl config show`), the folder of a run or a TOML file")]
+    Settings {
+        /// What was given.
+        name: String,
+    },
     /// No preset has that name.
-    #[error("unknown preset `{name}`, expected one of {}", super::Preset::NAMES.join(", "))]
+    #[error(
+        "unknown preset `{name}`, expected one of {}; behind paper-resnet50-…, /TASK with one of {}",
+        super::Preset::NAMES.join(", "),
+        super::TASKS.iter().map(|task| task.name).collect::<Vec<_>>().join(", ")
+    )]
     Preset {
         /// What was given.
         name: String,

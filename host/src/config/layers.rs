@@ -7,49 +7,11 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, Key, Kind, RunConfig, check};
-use crate::data::AugmentSettings;
-
-/// Settings that come with the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// General recommendation for images of 32 to 96 pixels.
-    Default,
-    /// What `bissl demo` runs.
-    Demo,
-    /// What `bissl bench step` measures.
-    Bench,
-    /// What `bissl bench stage` measures.
-    BenchStage,
-}
-
-impl Preset {
-    /// Every name.
-    pub const NAMES: &[&str] = &["default", "demo", "bench", "bench-stage"];
-
-    /// The preset called `name`; `tiny` is another name of `demo`.
-    ///
-    /// # Errors
-    /// There is none of that name.
-    pub fn named(name: &str) -> Result<Self, ConfigError> {
-        match name {
-            "default" => Ok(Self::Default),
-            "demo" | "tiny" => Ok(Self::Demo),
-            "bench" => Ok(Self::Bench),
-            "bench-stage" => Ok(Self::BenchStage),
-            _ => Err(ConfigError::Preset { name: name.to_owned() }),
-        }
-    }
-
-    /// The complete settings.
-    pub fn config(self) -> RunConfig {
-        Layers::preset(self).resolve().expect("presets are valid: tests resolve each of them")
-    }
-}
+use super::{ConfigError, Key, Kind, Preset, RunConfig, check};
 
 /// Sources of settings; later ones override earlier ones key by key.
 #[derive(Clone, Debug)]
@@ -73,29 +35,8 @@ enum Origin {
 impl Layers {
     /// A preset as the base.
     pub fn preset(preset: Preset) -> Self {
-        #[derive(Serialize)]
-        struct Augment {
-            augment: AugmentSettings,
-        }
-        let augment = toml::to_string(&Augment { augment: AugmentSettings::default() })
-            .expect("augmentation settings are plain tables of numbers");
-        let mut texts =
-            vec![("default", include_str!("presets/default.toml")), ("augment", &augment)];
-        let bench = ("bench", include_str!("presets/bench.toml"));
-        match preset {
-            Preset::Default => {}
-            Preset::Demo => texts.push(("demo", include_str!("presets/demo.toml"))),
-            Preset::Bench => texts.push(bench),
-            Preset::BenchStage => {
-                let stage = ("bench-stage", include_str!("presets/bench-stage.toml"));
-                texts.extend([bench, stage]);
-            }
-        }
-        let source = |(name, text): (&'static str, &str)| Source {
-            origin: Origin::Preset(name),
-            text: text.to_owned(),
-        };
-        Self { sources: texts.into_iter().map(source).collect() }
+        let source = |(name, text)| Source { origin: Origin::Preset(name), text };
+        Self { sources: preset.texts().into_iter().map(source).collect() }
     }
 
     /// A complete configuration, as a run stores it, as the base.

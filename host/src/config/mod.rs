@@ -15,6 +15,9 @@ mod convert;
 mod error;
 mod layers;
 mod optional;
+#[cfg(test)]
+mod paper_values;
+mod preset;
 mod render;
 mod schema;
 mod settings;
@@ -22,7 +25,8 @@ mod settings;
 mod tests;
 
 pub use error::ConfigError;
-pub use layers::{Layers, Preset};
+pub use layers::Layers;
+pub use preset::{Preset, Recipe, TASKS, Task};
 pub use render::{differences, first_difference};
 pub use schema::{KEYS, Key, Kind};
 pub use settings::{

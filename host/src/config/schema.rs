@@ -1,8 +1,8 @@
 //! Every key of a configuration: its type, its range and what it means.
 
 use super::settings::{
-    Architecture, BackendName, Choice, CurvatureName, MethodName, Metric, MultiLabelLoss, SolverName,
-    Stem,
+    Architecture, BackendName, Choice, CurvatureName, MethodName, Metric, MultiLabelLoss,
+    SolverName, Stem,
 };
 use crate::data::{Format, OnBadImage};
 

@@ -4,7 +4,7 @@ use burn_tensor::Tensor;
 
 use super::Statistics;
 use crate::kernels::Kernels;
-use crate::network::{Tower, TowerParameters};
+use crate::network::{Running, Tower, TowerParameters};
 
 /// Parameters and running statistics of a target network.
 ///
@@ -15,7 +15,7 @@ pub struct Target<B: Kernels> {
     /// θ and the projector's part of φ_P, averaged.
     pub parameters: TowerParameters<B>,
     /// Running statistics of backbone and projector.
-    pub statistics: (Tensor<B, 1>, Tensor<B, 1>),
+    pub statistics: Running<B>,
     /// Whether a lower step has begun that the average has not followed yet.
     behind: bool,
 }
@@ -27,7 +27,7 @@ fn first<B: Kernels>(flat: &Tensor<B, 1>, len: usize) -> Tensor<B, 1> {
 
 impl<B: Kernels> Target<B> {
     /// A target network that has followed every step.
-    pub fn new(parameters: TowerParameters<B>, statistics: (Tensor<B, 1>, Tensor<B, 1>)) -> Self {
+    pub fn new(parameters: TowerParameters<B>, statistics: Running<B>) -> Self {
         Self { parameters, statistics, behind: false }
     }
 

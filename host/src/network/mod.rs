@@ -36,4 +36,4 @@ pub use resnet::{
     predicting_head,
 };
 pub use sequence::{Backward, Bars, Forward, Linearized, Network, Want};
-pub use tower::{Gradients, Tower, TowerParameters};
+pub use tower::{Gradients, Running, Tower, TowerParameters};

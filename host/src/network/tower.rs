@@ -34,6 +34,9 @@ impl<B: Kernels> TowerParameters<B> {
     }
 }
 
+/// Running statistics of backbone and head, flat.
+pub type Running<B> = (Tensor<B, 1>, Tensor<B, 1>);
+
 /// One view's forward pass.
 #[derive(Clone, Debug)]
 pub(super) struct View<B: Kernels> {
@@ -56,11 +59,7 @@ pub struct Gradients<B: Kernels> {
 
 impl<B: Kernels> Gradients<B> {
     /// Running statistics of backbone and head after this step, view after view.
-    pub fn updated_statistics(
-        &self,
-        tower: Tower<'_>,
-        running: (Tensor<B, 1>, Tensor<B, 1>),
-    ) -> (Tensor<B, 1>, Tensor<B, 1>) {
+    pub fn updated_statistics(&self, tower: Tower<'_>, running: Running<B>) -> Running<B> {
         self.views.iter().fold(running, |running, view| tower.updated(running, view))
     }
 }
@@ -106,8 +105,8 @@ impl Tower<'_> {
         &self,
         p: &TowerParameters<B>,
         views: &[Tensor<B, 4>],
-        mut running: (Tensor<B, 1>, Tensor<B, 1>),
-    ) -> (Vec<Tensor<B, 2>>, (Tensor<B, 1>, Tensor<B, 1>)) {
+        mut running: Running<B>,
+    ) -> (Vec<Tensor<B, 2>>, Running<B>) {
         let mut outputs = Vec::with_capacity(views.len());
         for x in views {
             let view = self.view(p, x.clone());
@@ -118,11 +117,7 @@ impl Tower<'_> {
     }
 
     /// Running statistics of backbone and head after one more view.
-    fn updated<B: Kernels>(
-        &self,
-        (backbone, head): (Tensor<B, 1>, Tensor<B, 1>),
-        view: &View<B>,
-    ) -> (Tensor<B, 1>, Tensor<B, 1>) {
+    fn updated<B: Kernels>(&self, (backbone, head): Running<B>, view: &View<B>) -> Running<B> {
         let backbone = self.backbone.updated_statistics(backbone, &view.backbone);
         (backbone, self.head.updated_statistics(head, &view.head))
     }

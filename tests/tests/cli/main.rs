@@ -7,6 +7,7 @@ mod data;
 mod hvp;
 mod interruption;
 mod multi_label;
+mod presets;
 mod refusals;
 mod running;
 mod spectrum;

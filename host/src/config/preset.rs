@@ -1,0 +1,221 @@
+//! Settings that come with the program.
+
+use serde::Serialize;
+
+use super::{ConfigError, Layers, RunConfig};
+use crate::data::AugmentSettings;
+
+/// Settings that come with the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// General recommendation for images of 32 to 96 pixels.
+    Default,
+    /// The same in an hour instead of days: a narrower network, Gauss-Newton products, fewer steps.
+    Fast,
+    /// What `bissl demo` runs.
+    Demo,
+    /// What `bissl bench step` measures.
+    Bench,
+    /// What `bissl bench stage` measures.
+    BenchStage,
+    /// The paper's numbers, and those of one of its downstream tasks.
+    Paper(Recipe, Option<&'static Task>),
+}
+
+/// An experiment of the paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipe {
+    /// ResNet-18, SimCLR on STL-10's unlabelled images: the first version of the paper.
+    Resnet18Stl10,
+    /// ResNet-50, SimCLR on ImageNet.
+    Resnet50ImagenetSimclr,
+    /// ResNet-50, BYOL on ImageNet.
+    Resnet50ImagenetByol,
+}
+
+/// A downstream task of the paper: what it chose for the upper level by search.
+#[derive(Debug, PartialEq)]
+pub struct Task {
+    /// As typed behind the preset's name and a slash.
+    pub name: &'static str,
+    /// How validation images are held out where the data set has no part of its own for them.
+    validation: Validation,
+    /// Peak rate and weight decay of the upper level after SimCLR.
+    pub simclr: [f32; 2],
+    /// The same after BYOL.
+    pub byol: [f32; 2],
+}
+
+impl Eq for Task {}
+
+/// What is held out of the training images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Validation {
+    /// The data set says.
+    Published,
+    /// A fifth.
+    Share,
+    /// Of every class, training images and validation images.
+    PerClass(u32, u32),
+}
+use Validation::{PerClass, Published, Share};
+
+const fn task(
+    name: &'static str,
+    validation: Validation,
+    simclr: [f32; 2],
+    byol: [f32; 2],
+) -> Task {
+    Task { name, validation, simclr, byol }
+}
+
+/// Zakarias, Hansen, Tan (arXiv 2410.02387), the hyper-parameters of each data set.
+pub const TASKS: &[Task] = &[
+    task("aircraft", Published, [0.03, 0.005], [0.015, 0.003]),
+    task("caltech101", PerClass(24, 6), [0.03, 0.0001], [0.015, 0.0002]),
+    task("cars", Share, [0.035, 0.001], [0.04, 0.002]),
+    task("cifar10", Share, [0.015, 0.001], [0.01, 0.001]),
+    task("cifar100", Share, [0.01, 0.0001], [0.01, 0.001]),
+    task("cub200", Share, [0.03, 0.001], [0.015, 0.0001]),
+    task("dtd", Published, [0.03, 0.001], [0.015, 0.0001]),
+    task("flowers", Published, [0.05, 0.0005], [0.035, 0.002]),
+    task("food", Share, [0.03, 0.001], [0.035, 0.002]),
+    task("pets", Share, [0.03, 0.001], [0.02, 0.002]),
+    task("sun397", Share, [0.015, 0.00005], [0.01, 0.00005]),
+    task("voc07", Published, [0.015, 0.005], [0.005, 0.006]),
+];
+
+const DEFAULT: (&str, &str) = ("default", include_str!("presets/default.toml"));
+const FAST: (&str, &str) = ("fast", include_str!("presets/fast.toml"));
+const DEMO: (&str, &str) = ("demo", include_str!("presets/demo.toml"));
+const BENCH: (&str, &str) = ("bench", include_str!("presets/bench.toml"));
+const BENCH_STAGE: (&str, &str) = ("bench-stage", include_str!("presets/bench-stage.toml"));
+const PAPER: (&str, &str) = ("paper", include_str!("presets/paper.toml"));
+
+impl Preset {
+    /// Every name; those that begin with `paper-resnet50` may be followed by a slash and a task.
+    pub const NAMES: &[&str] = &[
+        "default",
+        "fast",
+        "demo",
+        "bench",
+        "bench-stage",
+        "paper-resnet18-stl10",
+        "paper-resnet50-imagenet-simclr",
+        "paper-resnet50-imagenet-byol",
+    ];
+
+    /// The preset called `name`; `tiny` is another name of `demo`.
+    ///
+    /// # Errors
+    /// There is none of that name, or it has no such task.
+    pub fn named(name: &str) -> Result<Self, ConfigError> {
+        let unknown = || ConfigError::Preset { name: name.to_owned() };
+        let (base, task) = match name.split_once('/') {
+            Some((base, task)) => {
+                let known = TASKS.iter().find(|known| known.name == task);
+                (base, Some(known.ok_or_else(unknown)?))
+            }
+            None => (name, None),
+        };
+        let preset = match base {
+            "default" => Self::Default,
+            "fast" => Self::Fast,
+            "demo" | "tiny" => Self::Demo,
+            "bench" => Self::Bench,
+            "bench-stage" => Self::BenchStage,
+            "paper-resnet18-stl10" => Self::Paper(Recipe::Resnet18Stl10, None),
+            "paper-resnet50-imagenet-simclr" => Self::Paper(Recipe::Resnet50ImagenetSimclr, task),
+            "paper-resnet50-imagenet-byol" => Self::Paper(Recipe::Resnet50ImagenetByol, task),
+            _ => return Err(unknown()),
+        };
+        // Only ResNet-50's tasks have rates of their own.
+        match (preset, task) {
+            (Self::Paper(_, None), Some(_)) => Err(unknown()),
+            (Self::Paper(..), _) | (_, None) => Ok(preset),
+            (_, Some(_)) => Err(unknown()),
+        }
+    }
+
+    /// The names, a line each, and the tasks.
+    pub fn list() -> String {
+        let tasks: Vec<_> = TASKS.iter().map(|task| task.name).collect();
+        let names: String = Self::NAMES.iter().map(|name| format!("{name}\n")).collect();
+        format!("{names}\nbehind paper-resnet50-...: /TASK, one of {}\n", tasks.join(", "))
+    }
+
+    /// The complete settings.
+    pub fn config(self) -> RunConfig {
+        Layers::preset(self).resolve().expect("presets are valid: tests resolve each of them")
+    }
+
+    /// Name and text of what it is made of; later ones override earlier ones.
+    pub(super) fn texts(self) -> Vec<(&'static str, String)> {
+        let owned = |(name, text): (&'static str, &str)| (name, text.to_owned());
+        let augment = |settings| ("augment", augment_section(settings));
+        let ours = || vec![owned(DEFAULT), augment(AugmentSettings::default())];
+        let with = |more: &[(&'static str, &'static str)]| {
+            ours().into_iter().chain(more.iter().copied().map(owned)).collect()
+        };
+        match self {
+            Self::Default => ours(),
+            Self::Fast => with(&[FAST]),
+            Self::Demo => with(&[DEMO]),
+            Self::Bench => with(&[BENCH]),
+            Self::BenchStage => with(&[BENCH, BENCH_STAGE]),
+            Self::Paper(recipe, task) => {
+                let mut texts = with(&[PAPER, recipe.text()]);
+                texts.push(augment(AugmentSettings::paper()));
+                texts.extend(task.map(|task| (task.name, recipe.task_section(task))));
+                texts
+            }
+        }
+    }
+}
+
+fn augment_section(augment: AugmentSettings) -> String {
+    #[derive(Serialize)]
+    struct Section {
+        augment: AugmentSettings,
+    }
+    toml::to_string(&Section { augment }).expect("augmentation settings are tables of numbers")
+}
+
+impl Recipe {
+    fn text(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Resnet18Stl10 => {
+                ("paper-resnet18-stl10", include_str!("presets/paper-resnet18-stl10.toml"))
+            }
+            Self::Resnet50ImagenetSimclr => (
+                "paper-resnet50-imagenet-simclr",
+                include_str!("presets/paper-resnet50-imagenet-simclr.toml"),
+            ),
+            Self::Resnet50ImagenetByol => (
+                "paper-resnet50-imagenet-byol",
+                include_str!("presets/paper-resnet50-imagenet-byol.toml"),
+            ),
+        }
+    }
+
+    /// The division of the images, and both trainings of the upper level: the head's alone and the stage's.
+    fn task_section(self, task: &Task) -> String {
+        let [rate, decay] = match self {
+            Self::Resnet18Stl10 | Self::Resnet50ImagenetSimclr => task.simclr,
+            Self::Resnet50ImagenetByol => task.byol,
+        };
+        let held_out = match task.validation {
+            Published => String::new(),
+            Share => "[data.downstream]\nvalidation_share = 0.2\n".to_owned(),
+            PerClass(training, validation) => format!(
+                "[data.downstream]\nlabels_per_class = {training}\n\
+                 validation_per_class = {validation}\n"
+            ),
+        };
+        format!(
+            "{held_out}[warm_up]\nlearning_rate = {rate}\nweight_decay = {decay}\n\
+             [align.upper]\nlearning_rate = {rate}\n\
+             optimizer = {{ sgd = {{ momentum = 0.9, weight_decay = {decay} }} }}\n"
+        )
+    }
+}
