@@ -10,7 +10,12 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 TEMPERATURE = 0.5
-BLOCKS = {"resnet-small": (1, 1, 1), "resnet18": (2, 2, 2, 2)}
+BLOCKS = {
+    "resnet-small": (1, 1, 1),
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+}
 STEMS = ("small", "small-strided", "imagenet")
 PROJECTOR = (256, 256, 256)
 
@@ -31,11 +36,17 @@ class Shape:
 
     def features(self) -> int:
         """Length of a feature vector."""
-        return self.width << (len(BLOCKS[self.architecture]) - 1)
+        return (self.width << (len(BLOCKS[self.architecture]) - 1)) * self.block().expansion
+
+    def block(self) -> type[BasicBlock] | type[Bottleneck]:
+        """What its stages are made of."""
+        return Bottleneck if self.architecture == "resnet50" else BasicBlock
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut (He et al. 2016); the last gamma starts at 0 (Goyal et al. 2017)."""
+
+    expansion = 1
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -54,6 +65,32 @@ class BasicBlock(nn.Module):
         return torch.relu(self.bn2(self.conv2(y)) + self.downsample(x))
 
 
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions, the 3x3 one strided as in torchvision, the last one four times as wide."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        outputs = self.expansion * width
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.downsample = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
+        nn.init.zeros_(self.bn3.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.bn1(self.conv1(x)))
+        y = torch.relu(self.bn2(self.conv2(y)))
+        return torch.relu(self.bn3(self.conv3(y)) + self.downsample(x))
+
+
 class ResNet(nn.Module):
     """From images `[batch, 3, height, width]` to features `[batch, features]`."""
 
@@ -65,12 +102,13 @@ class ResNet(nn.Module):
         self.pool = nn.MaxPool2d(3, 2, 1) if shape.stem == "imagenet" else nn.Identity()
         self.stages = []
         channels = shape.width
+        kind = shape.block()
         for stage, blocks in enumerate(BLOCKS[shape.architecture]):
-            outputs = shape.width << stage
+            width = shape.width << stage
             layer = nn.Sequential()
             for block in range(blocks):
-                layer.append(BasicBlock(channels, outputs, 2 if block == 0 and stage > 0 else 1))
-                channels = outputs
+                layer.append(kind(channels, width, 2 if block == 0 and stage > 0 else 1))
+                channels = width * kind.expansion
             self.stages.append(f"layer{stage + 1}")
             self.add_module(self.stages[-1], layer)
         for module in self.modules():

@@ -10,6 +10,7 @@ use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcom
 
 use super::curvature::{HvpArguments, SpectrumArguments};
 use super::data::{BenchDataArguments, CheckArguments};
+use super::interchange::{ExportArguments, FeaturesArguments, ImportArguments};
 use super::runs::Best;
 use crate::config::{Key, Kind, Preset, RunConfig};
 use crate::measure::Format;
@@ -59,6 +60,7 @@ const MEASURED: &[&str] = &["bench stage", "bench step", "plan", "verify"];
 /// command sets two keys.
 const FLAGS: &[Flag] = &[
     flag(STAGES, "seed", "seed", "N"),
+    flag(&["import"], "seed", "seed", "N"),
     flag(STAGES, "backend", "backend", "NAME"),
     flag(STAGES, "threads", "threads", "N"),
     flag(STARTED, "from", "from", "RUN"),
@@ -167,6 +169,12 @@ enum Commands {
     Hvp(HvpArguments),
     /// Largest and smallest eigenvalues of the pretext loss's curvature along a run's checkpoints.
     Spectrum(SpectrumArguments),
+    /// Makes a run out of weights that PyTorch saved, to start from with --from.
+    Import(ImportArguments),
+    /// Writes a run's backbone as a .safetensors file with torchvision's names.
+    Export(ExportArguments),
+    /// Writes what a run's backbone makes of images, in evaluation mode.
+    Features(FeaturesArguments),
     /// Looks at data sets.
     Data {
         #[command(subcommand)]
@@ -340,6 +348,9 @@ pub(super) enum Parsed {
     CheckData(CheckArguments),
     Hvp(HvpArguments),
     Spectrum(Invocation, SpectrumArguments),
+    Import(Invocation, ImportArguments),
+    Export(ExportArguments),
+    Features(FeaturesArguments),
 }
 
 /// What is measured, as typed.
@@ -375,6 +386,7 @@ pub(super) enum StageName {
     Plan,
     Verify,
     Spectrum,
+    Import,
 }
 
 impl StageName {
@@ -390,6 +402,7 @@ impl StageName {
             Self::Plan => "plan",
             Self::Verify => "verify",
             Self::Spectrum => "spectrum",
+            Self::Import => "import",
         }
     }
 }
@@ -416,7 +429,8 @@ impl Invocation {
             | StageName::BenchStep
             | StageName::Plan
             | StageName::Verify
-            | StageName::Spectrum => false,
+            | StageName::Spectrum
+            | StageName::Import => false,
         }
     }
 
@@ -535,6 +549,13 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
             invocation.overrides.push(("--run".to_owned(), "from", run));
             Parsed::Spectrum(invocation, arguments)
         }
+        Commands::Import(arguments) => {
+            let settings = arguments.settings.clone();
+            let run = RunArguments { out: None, resume: false, settings };
+            Parsed::Import(Invocation::new(StageName::Import, run, own), arguments)
+        }
+        Commands::Export(arguments) => Parsed::Export(arguments),
+        Commands::Features(arguments) => Parsed::Features(arguments),
         Commands::Data { action: DataAction::Check(arguments) } => Parsed::CheckData(arguments),
         Commands::Inspect { path } => Parsed::Inspect(path),
         Commands::Runs { folder, output, action } => match action {

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::args::{Output, Settings};
 use crate::config::{Architecture, BackendName, CurvatureName, MethodName, Stem};
-use crate::measure::{HvpJob, NetworkHints, Which};
+use crate::interchange::NetworkHints;
+use crate::measure::{HvpJob, Which};
 use crate::run::Precision;
 
 /// A parser of a closed set of names.

@@ -12,6 +12,7 @@ mod curvature;
 mod data;
 mod diff;
 mod inspect;
+mod interchange;
 mod runs;
 mod table;
 #[cfg(test)]
@@ -167,6 +168,14 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
         }
         Parsed::Hvp(arguments) => print(&crate::measure::hvp(arguments.job())?)?,
         Parsed::Spectrum(invocation, arguments) => return spectrum(&invocation, arguments),
+        Parsed::Import(invocation, arguments) => {
+            let config = resolve(&invocation)?;
+            for line in crate::interchange::import(arguments.job(config))? {
+                print(&format!("{line}\n"))?;
+            }
+        }
+        Parsed::Export(arguments) => print(&crate::interchange::export(&arguments.job()?)?)?,
+        Parsed::Features(arguments) => print(&crate::interchange::features(arguments.job()?)?)?,
     }
     Ok(Outcome::Finished)
 }
@@ -336,7 +345,8 @@ fn open(invocation: &Invocation, config: &RunConfig) -> anyhow::Result<Command> 
         | StageName::BenchStep
         | StageName::Plan
         | StageName::Verify
-        | StageName::Spectrum => {
+        | StageName::Spectrum
+        | StageName::Import => {
             unreachable!("measurements open no run: see `measured` and `spectrum`")
         }
     })

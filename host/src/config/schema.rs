@@ -187,7 +187,7 @@ pub const KEYS: &[Key] = &[
         "most pixels of an image file; a larger one counts as broken",
     ),
     key("network.architecture", Kind::Name(Architecture::NAMES), "family of the backbone"),
-    key("network.width", Kind::Integer { min: 8, max: 512 }, "channels of the first stage"),
+    key("network.width", Kind::Integer { min: 1, max: 512 }, "channels of the first stage"),
     key(
         "network.stem",
         Kind::Name(Stem::NAMES),

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::weights::{NetworkHints, State};
+use super::weights::State;
 use super::{Format, print};
 use crate::backend::{Task, available, dispatch};
 use crate::config::{BackendName, ConfigError, CurvatureName, MethodName};
 use crate::driver::upload_wide;
+use crate::interchange::NetworkHints;
 use crate::kernels::{Kernels, read};
 use crate::network::pretext::Pretext;
 use crate::network::{Linearization, LinearizationSettings, ParameterTable, TowerParameters};

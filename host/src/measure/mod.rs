@@ -36,7 +36,6 @@ pub use memory::CountingAllocator;
 pub use spectrum::{CheckpointSpectrum, Eigenvalue, SpectrumJob, SpectrumReport, Which, spectrum};
 pub use stage::{SideReport, StageReport};
 pub use step::StepReport;
-pub use weights::NetworkHints;
 
 /// How a report is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

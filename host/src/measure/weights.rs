@@ -7,24 +7,13 @@
 
 use std::path::Path;
 
-use crate::config::{Architecture, MethodName, NetworkSettings, Preset, RunConfig, Stem};
+use crate::config::{MethodName, NetworkSettings, Preset, RunConfig};
 use crate::driver::Networks;
+use crate::interchange::{NetworkHints, Recognized, is_no_parameter, recognize};
 use crate::network::ParameterTable;
 use crate::network::pretext::Pretext;
-use crate::run::{RealTensor, RealTensors, RunError, read_real_tensors};
+use crate::run::{RealTensors, RunError, read_real_tensors};
 use crate::stage::state::{architecture, networks, pretext};
-
-/// What is said about a network beside its file; `None`: its tensors tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NetworkHints {
-    /// Stages and blocks.
-    pub architecture: Option<Architecture>,
-    /// Channels of the first stage.
-    pub width: Option<usize>,
-    /// Kernel and stride of the first convolution. Shapes do not tell a stride: a 3×3 kernel is taken
-    /// for [`Stem::Small`].
-    pub stem: Option<Stem>,
-}
 
 /// Networks with the parameters of a file.
 #[derive(Debug)]
@@ -61,13 +50,6 @@ impl Which {
 
 const PREDICTOR: &str = "predictor.";
 
-/// Whether a tensor of a backbone's file is no parameter of a backbone: running statistics are not read
-/// in training mode, and a classifier's layer is another head.
-fn is_beside(name: &str) -> bool {
-    let statistics = [".running_mean", ".running_var", ".num_batches_tracked"];
-    statistics.iter().any(|end| name.ends_with(end)) || name.starts_with("fc.")
-}
-
 /// `tensors` in two: those of a backbone and those of a pretext head, without their prefixes but that of
 /// the predictor.
 fn divide(
@@ -101,56 +83,14 @@ fn divide(
             None if is_ours => continue,
             own => own.unwrap_or(&name),
         };
-        if !is_beside(own) && backbone.insert(own.to_owned(), tensor).is_some() {
+        if !is_no_parameter(own) && backbone.insert(own.to_owned(), tensor).is_some() {
             let reason =
                 format!("tensor {own} is there twice, once as {name}: expected one of them");
             return Err(RunError::unfit(path, reason));
         }
     }
-    head.retain(|name, _| !is_beside(name));
+    head.retain(|name, _| !is_no_parameter(name));
     Ok((backbone, head))
-}
-
-/// The width and the stem that the first convolution tells.
-fn first_stage(
-    path: &Path,
-    backbone: &RealTensors,
-    hints: NetworkHints,
-) -> Result<(usize, Stem), RunError> {
-    if let (Some(width), Some(stem)) = (hints.width, hints.stem) {
-        return Ok((width, stem));
-    }
-    let expected = "[width, 3, 3, 3] or [width, 3, 7, 7]";
-    let Some(RealTensor { shape, .. }) = backbone.get("conv1.weight") else {
-        let reason = format!(
-            "tensor conv1.weight is missing, expected shape {expected}; \
-             found {} tensors of a backbone",
-            backbone.len()
-        );
-        return Err(RunError::unfit(path, reason));
-    };
-    let (width, stem) = match shape[..] {
-        [width, 3, 3, 3] if width > 0 => (width, Stem::Small),
-        [width, 3, 7, 7] if width > 0 => (width, Stem::Imagenet),
-        _ => {
-            let reason = format!("tensor conv1.weight has shape {shape:?}, expected {expected}");
-            return Err(RunError::unfit(path, reason));
-        }
-    };
-    Ok((hints.width.unwrap_or(width), hints.stem.unwrap_or(stem)))
-}
-
-/// The family that the names of a backbone's tensors tell.
-fn by_names(backbone: &RealTensors) -> Architecture {
-    if !backbone.keys().any(|name| name.starts_with("layer4.")) {
-        Architecture::ResnetSmall
-    } else if backbone.contains_key("layer1.0.conv3.weight") {
-        Architecture::Resnet50
-    } else if backbone.contains_key("layer1.2.conv1.weight") {
-        Architecture::Resnet34
-    } else {
-        Architecture::Resnet18
-    }
 }
 
 /// Widths of the projector (`prefix` empty) or the predictor: the rows of its linear layers, every third
@@ -246,9 +186,11 @@ impl State {
         method: MethodName,
     ) -> Result<Self, RunError> {
         let (backbone, head) = divide(path, read(path)?, Which::Online)?;
-        let (width, stem) = first_stage(path, &backbone, hints)?;
+        let shape_of = |name: &str| backbone.get(name).map(|tensor| tensor.shape.as_slice());
+        let Recognized { architecture: family, width, stem } =
+            recognize(shape_of, hints).map_err(|reason| RunError::unfit(path, reason))?;
         let network = NetworkSettings {
-            architecture: hints.architecture.unwrap_or_else(|| by_names(&backbone)),
+            architecture: family,
             width,
             stem,
             projector: widths(path, &head, "")?,

@@ -104,7 +104,10 @@ pub(super) fn command<B: Kernels>(
 }
 
 /// The backbone that a checkpoint is about, and its head if it has been fine-tuned.
-fn judged(networks: &Networks, tensors: &[NamedTensor]) -> Result<(Weights, Option<Weights>)> {
+pub(crate) fn judged(
+    networks: &Networks,
+    tensors: &[NamedTensor],
+) -> Result<(Weights, Option<Weights>)> {
     if let Some(backbone) = state::group_weights(Group::LowerBackbone, networks, tensors)? {
         return Ok((backbone, None));
     }

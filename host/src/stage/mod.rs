@@ -5,7 +5,7 @@
 
 pub(crate) mod align;
 mod demo;
-mod evaluate;
+pub(crate) mod evaluate;
 mod finetune;
 pub(crate) mod images;
 mod metric;

@@ -33,8 +33,11 @@ const GROUPS: [(Group, &str); 4] = [
 
 const TARGET_BACKBONE: &str = "target_backbone";
 const TARGET_HEAD: &str = "target_projector";
+/// The stage of weights that another program trained.
+pub(crate) const IMPORT: &str = "import";
 
-fn name(group: Group) -> &'static str {
+/// What stands before the names of a group's tensors.
+pub(crate) fn group_name(group: Group) -> &'static str {
     GROUPS.iter().find(|(g, _)| *g == group).expect("all groups listed").1
 }
 
@@ -107,7 +110,7 @@ pub(crate) fn require_same_labels(
     config: &RunConfig,
 ) -> Result<()> {
     let (stage, seed) = (&checkpoint.manifest.stage, seed(checkpoint)?);
-    if stage.ends_with("pretrain") || seed == config.seed {
+    if stage.ends_with("pretrain") || stage == IMPORT || seed == config.seed {
         return Ok(());
     }
     bail!(
@@ -115,6 +118,15 @@ pub(crate) fn require_same_labels(
          use --seed {seed}",
         config.seed
     )
+}
+
+/// Classes of the classifier among a checkpoint's tensors, 1 where there is none.
+pub(crate) fn classes(tensors: &[NamedTensor]) -> usize {
+    let prefix = group_name(Group::DownstreamHead);
+    let is_bias = |tensor: &&NamedTensor| {
+        tensor.name.strip_prefix(prefix).is_some_and(|rest| rest == ".fc.bias")
+    };
+    tensors.iter().find(is_bias).map_or(1, |tensor| tensor.values.len())
 }
 
 /// The networks in words: equal only where weights are interchangeable.
@@ -339,5 +351,5 @@ pub(crate) fn group_weights(
     networks: &Networks,
     tensors: &[NamedTensor],
 ) -> Result<Option<Weights>> {
-    weights(name(group), network(networks, group), tensors)
+    weights(group_name(group), network(networks, group), tensors)
 }

@@ -5,6 +5,7 @@
 mod binary;
 mod data;
 mod hvp;
+mod interchange;
 mod interruption;
 mod multi_label;
 mod presets;

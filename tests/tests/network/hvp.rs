@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use bissl::config::{CurvatureName, MethodName};
-use bissl::measure::{Format, HvpJob, NetworkHints, hvp};
+use bissl::interchange::NetworkHints;
+use bissl::measure::{Format, HvpJob, hvp};
 use bissl::network::{Architecture, BackboneSettings, Curvature, ParameterTable, Stem};
 use bissl::run::{Precision, RealTensor, RealTensors, read_real_tensors, write_real_tensors};
 use burn_tensor::Tensor;

@@ -1,0 +1,88 @@
+//! The words of `bissl import`, `bissl export` and `bissl features`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::Settings;
+use super::curvature::named;
+use crate::config::{Architecture, BackendName, RunConfig, Stem};
+use crate::interchange::{ExportJob, FeaturesJob, ImportJob, NetworkHints};
+use crate::run::{Origin, RunError};
+
+/// The arguments of `import`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ImportArguments {
+    /// A .pth file of torch.save or a .safetensors file, with torchvision's or timm's names of a ResNet.
+    file: PathBuf,
+    /// Folder of the new run; must be absent or empty.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The dictionary of weights in a checkpoint that holds several [default: the file itself,
+    /// state_dict, model_state_dict, model, net, network, backbone or encoder].
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// What stands before the backbone's names, such as `module.encoder_q.` [default: whatever stands
+    /// before conv1.weight].
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
+    /// Family of the backbone [default: by the names of its tensors].
+    #[arg(long, value_name = "NAME", value_parser = named::<Architecture>(Architecture::NAMES))]
+    architecture: Option<Architecture>,
+    /// First layers [default: imagenet for a 7×7 kernel, small for a 3×3 one; small-strided has to be
+    /// said].
+    #[arg(long, value_name = "NAME", value_parser = named::<Stem>(Stem::NAMES))]
+    stem: Option<Stem>,
+    #[command(flatten)]
+    pub(super) settings: Settings,
+}
+
+impl ImportArguments {
+    /// The job that they describe, with these settings.
+    pub(super) fn job(self, config: RunConfig) -> ImportJob {
+        let Self { file, out, key, prefix, architecture, stem, settings: _ } = self;
+        let hints = NetworkHints { architecture, width: None, stem };
+        ImportJob { file, key, prefix, hints, out, config }
+    }
+}
+
+/// The arguments of `export`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ExportArguments {
+    /// Folder of a run or of one of its checkpoints.
+    #[arg(long, value_name = "RUN")]
+    from: PathBuf,
+    /// File to write; replaced if it exists.
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: PathBuf,
+}
+
+impl ExportArguments {
+    pub(super) fn job(self) -> Result<ExportJob, RunError> {
+        Ok(ExportJob { from: Origin::of(&self.from)?, out: self.out })
+    }
+}
+
+/// The arguments of `features`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct FeaturesArguments {
+    /// Folder of a run or of one of its checkpoints.
+    #[arg(long, value_name = "RUN")]
+    from: PathBuf,
+    /// A safetensors file with `images`: [n, 3, height, width], normalised pixels, f32.
+    #[arg(long, value_name = "FILE.safetensors")]
+    input: PathBuf,
+    /// File to write, with `features`: [n, features]; replaced if it exists.
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: PathBuf,
+    /// What computes [default: what the run says].
+    #[arg(long, value_name = "NAME", value_parser = named::<BackendName>(BackendName::NAMES))]
+    backend: Option<BackendName>,
+}
+
+impl FeaturesArguments {
+    pub(super) fn job(self) -> Result<FeaturesJob, RunError> {
+        let Self { from, input, out, backend } = self;
+        Ok(FeaturesJob { from: Origin::of(&from)?, input, out, backend })
+    }
+}

@@ -1,0 +1,105 @@
+//! `bissl export`: a backbone as a safetensors file that PyTorch loads.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use safetensors::tensor::{Dtype, View};
+
+use crate::config::RunConfig;
+use crate::network::Network;
+use crate::run::{Origin, RunError, read_checkpoint, write_atomic};
+use crate::stage::evaluate::judged;
+use crate::stage::state::{Weights, architecture, classes, networks};
+
+/// What is to be exported.
+#[derive(Clone, Debug)]
+pub struct ExportJob {
+    /// A run or a checkpoint.
+    pub from: Origin,
+    /// The file; replaced if it exists.
+    pub out: PathBuf,
+}
+
+/// A tensor in the file.
+struct Exported {
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+    dtype: Dtype,
+}
+
+impl View for Exported {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Writes backbone, running statistics and, where the run was fine-tuned, the classifier `fc`, under
+/// torchvision's names. Returns a line about it.
+///
+/// `num_batches_tracked`, which PyTorch expects and does not use at a fixed momentum, is 0.
+///
+/// # Errors
+/// There is no valid checkpoint with a backbone; the file cannot be written.
+pub fn export(job: &ExportJob) -> Result<String> {
+    let ExportJob { from, out } = job;
+    let config: RunConfig = from.config()?;
+    let path = from.checkpoint_path()?;
+    let name = architecture(&config);
+    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&name))?;
+    let networks = networks(&config, classes(&checkpoint.tensors));
+    let (backbone, head) =
+        judged(&networks, &checkpoint.tensors).with_context(|| path.display().to_string())?;
+    let mut tensors = exported(&networks.backbone, &backbone);
+    if let Some(head) = &head {
+        tensors.extend(exported(&networks.classifier, head));
+    }
+    let counters: Vec<_> = tensors
+        .iter()
+        .filter_map(|(name, _)| name.strip_suffix("running_mean"))
+        .map(|norm| format!("{norm}num_batches_tracked"))
+        .collect();
+    tensors.extend(
+        counters.into_iter().map(|name| {
+            (name, Exported { shape: Vec::new(), bytes: vec![0; 8], dtype: Dtype::I64 })
+        }),
+    );
+    let count = tensors.len();
+    // What safetensors' own functions for PyTorch write, and some readers ask for.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| {
+        let (what, reason) = (format!("{count} tensors"), error.to_string());
+        RunError::Unstorable { what, path: out.clone(), reason }
+    })?;
+    write_atomic(out, &bytes)?;
+    let with = if head.is_some() { " and its classifier" } else { "" };
+    Ok(format!("{}: {name}{with}, {count} tensors of {}\n", out.display(), path.display()))
+}
+
+fn exported(network: &Network, weights: &Weights) -> Vec<(String, Exported)> {
+    let parts =
+        [(network.parameters(), &weights.parameters), (network.statistics(), &weights.statistics)];
+    let mut tensors = Vec::new();
+    for (table, values) in parts {
+        for segment in table.segments() {
+            let values = &values[segment.offset..segment.offset + segment.len()];
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let exported = Exported { shape: segment.shape.clone(), bytes, dtype: Dtype::F32 };
+            tensors.push((segment.name.clone(), exported));
+        }
+    }
+    tensors
+}

@@ -1,0 +1,100 @@
+//! `bissl features`: what a backbone makes of images.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::backend::{Task, dispatch};
+use crate::config::{BackendName, RunConfig};
+use crate::driver::{download, upload};
+use crate::kernels::Kernels;
+use crate::network::Network;
+use crate::run::{
+    NamedTensor, Origin, RunError, TensorView, read_checkpoint, read_tensors, write_tensors,
+};
+use crate::stage::evaluate::judged;
+use crate::stage::state::{Weights, architecture, classes, networks};
+
+/// Images that are computed at once.
+const CHUNK: usize = 64;
+
+/// What is to be computed.
+#[derive(Clone, Debug)]
+pub struct FeaturesJob {
+    /// A run or a checkpoint.
+    pub from: Origin,
+    /// A safetensors file with `images`, `[n, 3, height, width]`: normalised pixels.
+    pub input: PathBuf,
+    /// The file with `features`, `[n, features]`; replaced if it exists.
+    pub out: PathBuf,
+    /// What computes; `None`: what the run says.
+    pub backend: Option<BackendName>,
+}
+
+/// Writes the features of images, in evaluation mode: by running statistics. Returns a line about it.
+///
+/// # Errors
+/// There is no valid checkpoint with a backbone; the images are missing or of another shape; the file
+/// cannot be written.
+pub fn features(job: FeaturesJob) -> Result<String> {
+    let FeaturesJob { from, input, out, backend } = job;
+    let config: RunConfig = from.config()?;
+    let path = from.checkpoint_path()?;
+    let name = architecture(&config);
+    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&name))?;
+    let networks = networks(&config, classes(&checkpoint.tensors));
+    let (weights, _) =
+        judged(&networks, &checkpoint.tensors).with_context(|| path.display().to_string())?;
+    let expected = "expected a tensor `images` of shape [n, 3, height, width], none of them 0";
+    let images = read_tensors(&input)?.into_iter().find(|tensor| tensor.name == "images");
+    let Some(images) = images else {
+        return Err(RunError::unfit(&input, format!("it holds none, {expected}")).into());
+    };
+    let NamedTensor { shape, values, .. } = images;
+    let &[count, 3, height, width] = &shape[..] else {
+        let reason = format!("images has shape {shape:?}, {expected}");
+        return Err(RunError::unfit(&input, reason).into());
+    };
+    if count * height * width == 0 {
+        return Err(
+            RunError::unfit(&input, format!("images has shape {shape:?}, {expected}")).into()
+        );
+    }
+    crate::stage::start_threads(&config)?;
+    let pass = Pass { network: &networks.backbone, weights, values, sides: [height, width] };
+    let values = dispatch(backend.unwrap_or(config.backend), pass)?;
+    let shape = [count, values.len() / count];
+    let view = TensorView { name: "features", shape: &shape, values: &values };
+    write_tensors(&out, &[view])?;
+    Ok(format!("{}: features {shape:?} of {name}, {}\n", out.display(), path.display()))
+}
+
+/// A forward pass that waits for its backend.
+struct Pass<'n> {
+    network: &'n Network,
+    weights: Weights,
+    values: Vec<f32>,
+    sides: [usize; 2],
+}
+
+impl Task for Pass<'_> {
+    type Output = Vec<f32>;
+
+    fn run<B: Kernels>(self, device: B::Device) -> Vec<f32> {
+        let flat = |values: Vec<f32>| {
+            let len = values.len();
+            upload::<B, 1>(values, [len], &device)
+        };
+        let (parameters, statistics) =
+            (flat(self.weights.parameters), flat(self.weights.statistics));
+        let [height, width] = self.sides;
+        let image = 3 * height * width;
+        let mut features = Vec::new();
+        for chunk in self.values.chunks(CHUNK * image) {
+            let shape = [chunk.len() / image, 3, height, width];
+            let x = upload::<B, 4>(chunk.to_vec(), shape, &device);
+            features.extend(download(&self.network.evaluate(&parameters, &statistics, x)));
+        }
+        features
+    }
+}

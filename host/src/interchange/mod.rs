@@ -1,0 +1,12 @@
+//! Weights to and from other programs, under torchvision's names: `bissl import`, `export`, `features`.
+
+mod export;
+mod features;
+mod import;
+mod recognize;
+
+pub use export::{ExportJob, export};
+pub use features::{FeaturesJob, features};
+pub use import::{ImportJob, import};
+pub use recognize::NetworkHints;
+pub(crate) use recognize::{Recognized, is_no_parameter, recognize};
