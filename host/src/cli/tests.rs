@@ -80,7 +80,7 @@ fn impossible_values_are_usage_errors_that_name_the_flag() {
         ("demo --solver lu", "error: --solver: `align.solver` is \"lu\", expected one of"),
         ("demo --set align.damp=1", "error: --set align.damp=1: unknown key `align.damp`"),
         ("demo --set align.damping", "error: --set align.damping: expected KEY=VALUE"),
-        ("demo --preset huge", "error: unknown preset `huge`, expected one of default, demo"),
+        ("demo --preset huge", "error: unknown preset `huge`, expected one of default, fast"),
         ("config show huge", "error: unknown preset `huge`"),
         ("demo --config no.toml", "error: configuration no.toml: No such file"),
         ("align --from no/run", "error: no/run is not the folder of a run or of a checkpoint"),

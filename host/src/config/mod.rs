@@ -34,5 +34,5 @@ pub use settings::{
     CurvatureName, DataSettings, DemoSettings, DownstreamSettings, EvaluateSettings,
     FinetuneSettings, ImageSettings, LevelSettings, MethodName, MethodSettings, Metric,
     MultiLabelLoss, NetworkSettings, PretextSettings, PretrainSettings, RunConfig, SimclrSettings,
-    SolverName, Stem, TaskSettings, VicregSettings, WarmUpSettings,
+    SolverName, StatisticsName, Stem, TaskSettings, VicregSettings, WarmUpSettings,
 };

@@ -2,7 +2,7 @@
 
 use super::settings::{
     Architecture, BackendName, Choice, CurvatureName, MethodName, Metric, MultiLabelLoss,
-    SolverName, Stem,
+    SolverName, StatisticsName, Stem,
 };
 use crate::data::{Format, OnBadImage};
 
@@ -293,6 +293,11 @@ pub const KEYS: &[Key] = &[
         "align.recompute",
         Kind::Switch,
         "products compute the first-order cotangents anew: slower, in less memory",
+    ),
+    key(
+        "align.statistics",
+        Kind::Name(StatisticsName::NAMES),
+        "passes that move the running statistics of the lower backbone; every-pass is the reference's way",
     ),
     key("align.batch", BATCH, "pretext images of a lower step"),
     key(

@@ -250,6 +250,8 @@ pub struct AlignSettings {
     pub curvature: CurvatureName,
     /// Whether products compute the first-order cotangents anew instead of keeping them.
     pub recompute: bool,
+    /// Which passes move θ_P's running statistics.
+    pub statistics: StatisticsName,
     /// Pretext images of a lower step.
     pub batch: usize,
     /// Pretext images of the products; `None` = `batch`.
@@ -445,6 +447,16 @@ names! {
         Soba = "soba",
         /// x = b.
         Identity = "identity",
+    }
+}
+
+names! {
+    /// Which passes through θ_P move its running statistics.
+    StatisticsName {
+        /// Those of lower steps.
+        LowerSteps = "lower-steps",
+        /// Those of products and of g_P, too, as in the reference.
+        EveryPass = "every-pass",
     }
 }
 

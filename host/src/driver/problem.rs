@@ -11,7 +11,7 @@ use crate::network::loss::Loss;
 use crate::network::multi_label::MultiLabel;
 use crate::network::pretext::Pretext;
 use crate::network::{
-    Curvature, Gradients, Linearization, LinearizationSettings, Network, Recompute, Tower,
+    Curvature, Gradients, Linearization, LinearizationSettings, Network, Recompute, Running, Tower,
     TowerParameters,
 };
 
@@ -103,6 +103,27 @@ impl<B: Kernels> Statistics<B> {
             pretext_head: initial(&networks.pretext_head),
         }
     }
+
+    /// Of θ_P and φ_P.
+    fn lower(&self) -> Running<B> {
+        (self.lower_backbone.clone(), self.pretext_head.clone())
+    }
+
+    fn set_lower(&mut self, (backbone, head): Running<B>) {
+        self.lower_backbone = backbone;
+        self.pretext_head = head;
+    }
+}
+
+/// Which passes through θ_P move its running statistics, and φ_P's where it takes part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Moving {
+    /// Those of lower steps: products and g_P leave them as they are.
+    #[default]
+    LowerSteps,
+    /// Those of products and of g_P, too: once a view and pass, as in the reference, where every product
+    /// runs the network again.
+    EveryPass,
 }
 
 /// Registers, networks and batches: what the core's training machines are driven with.
@@ -115,6 +136,8 @@ pub struct Problem<'n, B: Kernels> {
     pub lasting: Vec<Register>,
     /// What products compute anew instead of keeping it.
     pub recompute: Recompute,
+    /// What moves running statistics.
+    pub moving: Moving,
     /// The downstream loss where images have sets of labels.
     pub multi_label: MultiLabel,
     networks: &'n Networks,
@@ -150,6 +173,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
             statistics,
             lasting: Vec::new(),
             recompute: Recompute::default(),
+            moving: Moving::default(),
             multi_label: MultiLabel::default(),
             networks,
             sources,
@@ -405,11 +429,8 @@ impl<B: Kernels> LowerObjective for Problem<'_, B> {
         let tower = self.networks.pretext_tower();
         let loss = self.step_loss(&parameters, &views);
         let gradients = tower.gradients(&parameters, views, loss.as_ref(), backbone.is_some());
-        let running =
-            (self.statistics.lower_backbone.clone(), self.statistics.pretext_head.clone());
-        let (lower_backbone, pretext_head) = gradients.updated_statistics(tower, running);
-        self.statistics.lower_backbone = lower_backbone;
-        self.statistics.pretext_head = pretext_head;
+        let running = gradients.updated_statistics(tower, self.statistics.lower());
+        self.statistics.set_lower(running);
         self.store(gradients, backbone, head)
     }
 
@@ -420,6 +441,10 @@ impl<B: Kernels> LowerObjective for Problem<'_, B> {
     fn product(&mut self, src: Register, dst: Register) -> Result<(), DriverError> {
         let direction = self.registers.get(src)?;
         let product = self.curvature_product(&direction)?;
+        if let (Moving::EveryPass, Some(linearization)) = (self.moving, &self.linearization) {
+            let running = linearization.updated_statistics(self.statistics.lower());
+            self.statistics.set_lower(running);
+        }
         self.registers.set(dst, product)
     }
 }
@@ -442,12 +467,15 @@ impl<B: Kernels> UpperObjective for Problem<'_, B> {
         let loss = downstream_loss(&labels, self.networks.classes(), self.multi_label);
         let views = vec![images];
         let gradients = tower.gradients(&parameters, views, loss.as_ref(), backbone.is_some());
-        // g_P runs θ_P in training mode, too, but its statistics are those of the pretext data.
-        if group == Group::UpperBackbone {
-            let running = self.statistics.upper_backbone.clone();
+        // g_P runs θ_P in training mode, too, but its statistics should be those of the pretext data.
+        let running = match (group, self.moving) {
+            (Group::UpperBackbone, _) => Some(&mut self.statistics.upper_backbone),
+            (_, Moving::EveryPass) => Some(&mut self.statistics.lower_backbone),
+            (_, Moving::LowerSteps) => None,
+        };
+        if let Some(running) = running {
             let nothing = Tensor::zeros([1], self.registers.device());
-            let (upper_backbone, _) = gradients.updated_statistics(tower, (running, nothing));
-            self.statistics.upper_backbone = upper_backbone;
+            *running = gradients.updated_statistics(tower, (running.clone(), nothing)).0;
         }
         self.store(gradients, backbone, head)
     }

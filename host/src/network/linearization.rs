@@ -4,7 +4,7 @@ use burn_tensor::Tensor;
 
 use super::loss::{Loss, gauss_newton_product, hessian_product, value_and_gradient};
 use super::sequence::{Backward, Bars, Linearized, Want};
-use super::tower::{Tower, TowerParameters, View, accumulate, as_features, as_rows};
+use super::tower::{Running, Tower, TowerParameters, View, accumulate, as_features, as_rows};
 use crate::kernels::Kernels;
 
 /// Which curvature operator a product applies.
@@ -124,6 +124,12 @@ impl<'a, B: Kernels> Linearization<'a, B> {
     /// Its gradient with respect to the backbone, if it was asked for.
     pub fn gradient(&self) -> Option<&Tensor<B, 1>> {
         self.gradient.as_ref()
+    }
+
+    /// Running statistics of backbone and head after the batch, view after view.
+    pub fn updated_statistics(&self, running: Running<B>) -> Running<B> {
+        let views = self.views.iter();
+        views.fold(running, |running, view| self.tower.updated(running, &view.view))
     }
 
     /// Curvature times `direction`, both of the backbone's length; heads do not move.

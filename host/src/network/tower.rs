@@ -117,7 +117,11 @@ impl Tower<'_> {
     }
 
     /// Running statistics of backbone and head after one more view.
-    fn updated<B: Kernels>(&self, (backbone, head): Running<B>, view: &View<B>) -> Running<B> {
+    pub(super) fn updated<B: Kernels>(
+        &self,
+        (backbone, head): Running<B>,
+        view: &View<B>,
+    ) -> Running<B> {
         let backbone = self.backbone.updated_statistics(backbone, &view.backbone);
         (backbone, self.head.updated_statistics(head, &view.head))
     }

@@ -9,9 +9,9 @@ use super::session::{Course, Resumable, Session, View};
 use super::solves::SolveSummary;
 use super::state::{self, Weights};
 use super::warm_up::{Downstream, Warmed, warm_up};
-use crate::config::{AlignSettings, CurvatureName, RunConfig, SolverName};
+use crate::config::{AlignSettings, CurvatureName, RunConfig, SolverName, StatisticsName};
 use crate::data::streams;
-use crate::driver::{Problem, Sources};
+use crate::driver::{Moving, Problem, Sources};
 use crate::kernels::Kernels;
 use crate::measure::plan::require_memory;
 use crate::network::{Curvature, Recompute};
@@ -70,6 +70,14 @@ pub(crate) fn recompute(settings: &AlignSettings) -> Recompute {
     if settings.recompute { Recompute::Cotangents } else { Recompute::Nothing }
 }
 
+/// What moves running statistics.
+fn moving(name: StatisticsName) -> Moving {
+    match name {
+        StatisticsName::LowerSteps => Moving::LowerSteps,
+        StatisticsName::EveryPass => Moving::EveryPass,
+    }
+}
+
 /// Alternates lower and upper steps from a pretrained network and a warmed-up head.
 ///
 /// θ_P and θ_D both start at the pretrained parameters; optimiser states are fresh, and a target network
@@ -119,6 +127,7 @@ pub(super) fn align<B: Kernels>(
     let mut problem =
         Problem::<B>::new(networks, device.clone(), sources, pretext, curvature, seed);
     problem.recompute = recompute(settings);
+    problem.moving = moving(settings.statistics);
     problem.multi_label = state::multi_label(config);
     state::install(&mut problem, Group::LowerBackbone, &pretrained.backbone)?;
     state::install(&mut problem, Group::PretextHead, &pretrained.head)?;

@@ -29,19 +29,26 @@ pub(super) type Found = (BTreeMap<String, Entry>, Vec<String>);
 /// # Errors
 /// What is wrong with it.
 pub(super) fn zip(bytes: &[u8], key: Option<&str>) -> Result<Found, String> {
-    let files = members(bytes)?;
-    let names = files.keys().filter(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
-    let Some(name) = names.min_by_key(|name| name.len()) else {
-        return Err("a zip archive without data.pkl, expected one of torch.save".to_owned());
+    let Members { files, compressed } = members(bytes)?;
+    let named = |end: &str| {
+        let names = files.keys().filter(|name| name.rsplit('/').next() == Some(end));
+        names.min_by_key(|name| name.len())
     };
-    let folder = &name[..name.len() - "data.pkl".len()];
-    if files.contains_key(&format!("{folder}constants.pkl")) {
+    // Looked for first: the code of such a program is compressed.
+    if named("constants.pkl").is_some() {
         return Err(
             "a TorchScript program, expected a state dict: save `model.state_dict()` with \
                     torch.save"
                 .to_owned(),
         );
     }
+    if let Some(name) = compressed {
+        return Err(format!("{name} is compressed, which torch.save never does"));
+    }
+    let Some(name) = named("data.pkl") else {
+        return Err("a zip archive without data.pkl, expected one of torch.save".to_owned());
+    };
+    let folder = &name[..name.len() - "data.pkl".len()];
     if let Some(order) = files.get(&format!("{folder}byteorder"))
         && &bytes[order.bytes.clone()] != b"little"
     {
@@ -53,18 +60,26 @@ pub(super) fn zip(bytes: &[u8], key: Option<&str>) -> Result<Found, String> {
     entries(&pickle, key, |storage| files.get(&format!("{folder}data/{storage}")).cloned())
 }
 
-/// The members of an archive, none of them compressed.
-fn members(bytes: &[u8]) -> Result<BTreeMap<String, Place>, String> {
+/// What an archive holds.
+struct Members {
+    /// Those that are stored as they are.
+    files: BTreeMap<String, Place>,
+    /// The first one that is not.
+    compressed: Option<String>,
+}
+
+fn members(bytes: &[u8]) -> Result<Members, String> {
     let damaged = |error: rawzip::Error| format!("a damaged zip archive: {error}");
     let archive = ZipArchive::from_slice(bytes).map_err(damaged)?;
-    let mut files = BTreeMap::new();
+    let (mut files, mut compressed) = (BTreeMap::new(), None);
     for header in archive.entries() {
         let header = header.map_err(damaged)?;
         let path = header.file_path();
         let name = std::str::from_utf8(path.as_bytes())
             .map_err(|_| "a zip archive with a name that is no UTF-8".to_owned())?;
         if header.compression_method() != CompressionMethod::STORE {
-            return Err(format!("{name} is compressed, which torch.save never does"));
+            compressed.get_or_insert_with(|| name.to_owned());
+            continue;
         }
         let entry = archive.get_entry(header.wayfinder()).map_err(damaged)?;
         let (start, end) = entry.compressed_data_range();
@@ -73,7 +88,7 @@ fn members(bytes: &[u8]) -> Result<BTreeMap<String, Place>, String> {
             return Err(format!("{name} is there twice"));
         }
     }
-    Ok(files)
+    Ok(Members { files, compressed })
 }
 
 /// Reads a file of `torch.save` from before PyTorch 1.6.

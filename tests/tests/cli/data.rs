@@ -31,7 +31,7 @@ fn a_clean_set_is_described_and_ends_with_0() {
     for expected in [
         "16 images, 0 broken, 2 classes",
         "class            images  test  train",
-        "even                 8     2      6",
+        "even                  8     2      6",
         "largest class over smallest: 1.00",
         "width      24      24    24",
         "PNG, colour      16",

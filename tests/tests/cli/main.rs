@@ -7,6 +7,7 @@ mod data;
 mod hvp;
 mod interchange;
 mod interruption;
+mod methods;
 mod multi_label;
 mod presets;
 mod refusals;

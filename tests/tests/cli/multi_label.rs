@@ -50,13 +50,10 @@ fn voc_2007_is_aligned_fine_tuned_and_judged_by_eleven_point_precision() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     put_voc(&folder.path().join("VOCdevkit/VOC2007"));
-    let (data, pretrained) = (path("VOCdevkit"), path("pretrained"));
-    let mut words = vec!["pretrain", "--preset", "demo", "--pretext", &data, "--out", &pretrained];
+    let (voc, pretrained) = (path("VOCdevkit/VOC2007"), path("pretrained"));
+    let mut words = vec!["pretrain", "--preset", "demo", "--pretext", &voc, "--out", &pretrained];
     words.extend(["--width", "8", "--batch", "8", "--epochs", "1", "--image-size", "16"]);
     words.extend(["--set", "network.projector=[16,16]", "--set", "pretrain.warm_up_epochs=0"]);
-    assert_eq!(run(&words).code, Some(1), "the folder above the set is not the set");
-    let voc = path("VOCdevkit/VOC2007");
-    words[4] = &voc;
     succeed(&words);
 
     for loss in ["binary", "softmax"] {

@@ -12,6 +12,7 @@ mod losses;
 mod multi_label;
 mod oracle;
 mod pretext;
+mod statistics;
 mod support;
 mod target;
 mod transfers;
