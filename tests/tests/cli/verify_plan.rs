@@ -120,6 +120,22 @@ fn a_plan_adds_up_and_states_the_memory_of_the_solver() {
 }
 
 #[test]
+fn the_largest_batch_that_fits_is_the_same_from_one_batch_or_from_twice_as_many() {
+    let largest = |batch: u32| {
+        let batches = ["batch", "product_batch", "upper_batch"];
+        let [lower, products, upper] = batches.map(|key| format!("align.{key}={batch}"));
+        let more = ["--measured", "1", "--set", &lower, "--set", &products, "--set", &upper];
+        let memory = &object("plan", &more)["memory"];
+        let (largest, available) = (number(&memory["largest_batch"]), number(&memory["available"]));
+        assert!(largest > 64.0, "{memory:#}");
+        // Other processes take and give memory meanwhile.
+        largest / available
+    };
+    let ratio = largest(64) / largest(32);
+    assert!((0.8..1.25).contains(&ratio), "{ratio}");
+}
+
+#[test]
 fn mfac_needs_no_products_and_the_plan_says_how_many_floats_it_keeps() {
     let plan = object("plan", &["--solver", "mfac", "--measured", "1"]);
     assert_eq!(number(&plan["products_per_alternation"]), 0.0, "{plan:#}");

@@ -6,6 +6,7 @@ use bissl_core::Optimizer;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::cost::Cost;
 use crate::config::{BackendName, RunConfig, SolverName};
 use crate::driver::Networks;
 
@@ -145,11 +146,39 @@ pub struct MemoryReport {
     pub linearization: Option<u64>,
     /// Everything at its peak, measured, images ahead included.
     pub peak: Option<u64>,
-    /// What the machine has.
+    /// What the machine had before.
     pub available: Option<u64>,
+    /// The largest `align.batch` that fits into it, by proportion; `None` where peak or memory are unknown.
+    pub largest_batch: Option<u64>,
+}
+
+/// Largest number of images a step for which `available` bytes suffice, all batches growing alike.
+///
+/// At `batch` images `peak` bytes were in use, `constant` of them at any batch; a solver may come to keep `solver`.
+/// What else did not grow with the batch, such as images in memory, is taken for a part that does, so
+/// the answer is rather too small.
+fn largest_batch(batch: u64, peak: u64, constant: u64, solver: u64, available: u64) -> u64 {
+    let growing = peak.saturating_sub(constant).max(1);
+    let room = available.saturating_sub(constant + solver);
+    (u128::from(batch) * u128::from(room) / u128::from(growing)) as u64
 }
 
 impl MemoryReport {
+    /// Adds what was measured.
+    #[must_use]
+    pub(super) fn measured(self, batch: usize, cost: &Cost) -> Self {
+        let constant = self.parameters + self.target + self.momenta + self.work;
+        let largest =
+            |available| largest_batch(batch as u64, cost.peak, constant, self.solver, available);
+        Self {
+            activations: Some(cost.activations),
+            linearization: Some(cost.linearization),
+            peak: Some(cost.peak),
+            largest_batch: self.available.map(largest),
+            ..self
+        }
+    }
+
     /// The computed parts; the measured ones are unknown.
     ///
     /// # Errors
@@ -157,6 +186,7 @@ impl MemoryReport {
     pub(super) fn computed(
         config: &RunConfig,
         networks: &Networks,
+        available: Option<u64>,
     ) -> Result<Self, bissl_core::ConfigError> {
         let len = |network: &crate::network::Network| network.parameters().len() as u64;
         let backbone = len(&networks.backbone);
@@ -183,7 +213,8 @@ impl MemoryReport {
             activations: None,
             linearization: None,
             peak: None,
-            available: available_memory().filter(|_| config.backend != BackendName::Cuda),
+            available: available.filter(|_| config.backend != BackendName::Cuda),
+            largest_batch: None,
         })
     }
 }
@@ -218,7 +249,7 @@ mod tests {
             let layers = crate::config::Layers::preset(Preset::Demo);
             let config = layers.flag("--method", "pretext.method", method).resolve().unwrap();
             let networks = crate::stage::state::networks(&config, 10);
-            let memory = MemoryReport::computed(&config, &networks).unwrap();
+            let memory = MemoryReport::computed(&config, &networks, None).unwrap();
             (memory.target, memory.parameters, networks)
         };
         let (target, parameters, networks) = of("byol");
@@ -244,6 +275,15 @@ mod tests {
         let unknown = fits(need(3 << 20, None)).unwrap();
         assert!(unknown.to_string().contains("not known"), "{unknown}");
         assert!(require_memory(&Preset::Default.config(), 1000).is_ok());
+    }
+
+    #[test]
+    fn the_largest_batch_leaves_room_for_what_does_not_grow() {
+        // 40 of 200 bytes do not grow, 10 images take 160; the solver comes to keep 20.
+        assert_eq!(largest_batch(10, 200, 40, 20, 60 + 320), 20);
+        assert_eq!(largest_batch(10, 200, 40, 20, 60 + 319), 19);
+        assert_eq!(largest_batch(10, 200, 40, 20, 59), 0);
+        assert_eq!(largest_batch(1024, 1 << 40, 0, 0, 1 << 40), 1024);
     }
 
     #[test]

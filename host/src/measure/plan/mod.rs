@@ -114,6 +114,8 @@ pub(super) fn measure<B: Kernels>(
     device: &B::Device,
 ) -> Result<PlanReport> {
     let Request { start, measured, budget } = request;
+    // Before this process takes its part of it.
+    let available = available_memory();
     let started = start.make::<B>(config, verbosity, device)?;
     let parameters = started.networks.backbone.parameters().len();
     let need = require_memory(config, parameters)?;
@@ -130,11 +132,9 @@ pub(super) fn measure<B: Kernels>(
             Some(prices.choose(&cost, budget.as_secs_f64(), warm_up_s)?)
         }
     };
-    let mut memory = MemoryReport::computed(config, &started.networks)?;
+    let mut memory = MemoryReport::computed(config, &started.networks, available)?;
     if B::ON_HOST && cost.peak > 0 {
-        memory.activations = Some(cost.activations);
-        memory.linearization = Some(cost.linearization);
-        memory.peak = Some(cost.peak);
+        memory = memory.measured(align.batch, &cost);
     }
     let short = cost::shortened(config);
     let alternation_s = parts.total();
@@ -324,7 +324,14 @@ impl PlanReport {
         row("peak, measured", memory.peak);
         row("available", memory.available);
         write!(f, "{table}")?;
-        writeln!(f, "{}", self.solver_memory)
+        writeln!(f, "{}", self.solver_memory)?;
+        match memory.largest_batch {
+            Some(largest) => writeln!(
+                f,
+                "largest align.batch that fits: about {largest}, the other batches growing with it"
+            ),
+            None => Ok(()),
+        }
     }
 }
 
