@@ -1,11 +1,14 @@
 //! The superloop: one call, one request.
 
+mod state;
+
 use bissl_core::{
     Alternation, Completion, Descent, Driver, Event, Machine, Pending, Reply, Request, Ticket,
     Training,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+pub(crate) use self::state::StateError;
 use crate::downstream::classify;
 use crate::frames::Frame;
 use crate::hash::Fnv;
@@ -73,19 +76,28 @@ impl Exchange {
 }
 
 /// Its form is fixed so that a device at rest is all zeros: a `static` of it takes no flash.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[repr(u8)]
 #[expect(clippy::large_enum_variant, reason = "there is no allocator to box the machine with")]
 enum Phase {
     Idle,
-    Ready { settings: Settings, stage: Stage },
-    Running { settings: Settings, stage: Stage, machine: Stepper },
+    Ready {
+        settings: Settings,
+        stage: Stage,
+    },
+    Running {
+        settings: Settings,
+        stage: Stage,
+        machine: Stepper,
+    },
     Finished,
+    /// Has no stored form: a device that failed is not to come back as one that did not.
+    #[serde(skip)]
     Failed(Fault),
 }
 
 /// The machine of a stage.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Stepper {
     Descent(Descent),
     Alternation(Alternation),

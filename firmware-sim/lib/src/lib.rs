@@ -7,6 +7,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`Device`] | the whole state and the superloop: one [`tick`](Device::tick), one request |
+//! | [`Checkpoints`] | the state in flash, in two slots: what a power cut leaves behind |
 //! | [`FrameSource`] | where frames come from: flash, or a sensor |
 //! | [`Kernels`] | matrix products and elementwise operations; what an accelerator port replaces |
 //! | [`network`] | layers with the four passes of a Hessian-vector product, and the losses |
@@ -19,6 +20,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod device;
 mod downstream;
 mod fault;
@@ -35,6 +37,7 @@ mod settings;
 pub mod shape;
 mod vector;
 
+pub use checkpoint::{BLOCK, CheckpointError, Checkpoints, Crc, Restored, Saved, SlotState};
 pub use device::{Device, Exchange, SCALARS, Tick};
 pub use downstream::Downstream;
 pub use fault::{Corpus, Fault};

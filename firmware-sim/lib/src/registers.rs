@@ -136,6 +136,18 @@ impl Registers {
     }
 }
 
+impl Registers {
+    /// Floats of all registers.
+    pub(crate) const FLOATS: u32 = (size_of::<Self>() / size_of::<f32>()) as u32;
+
+    /// Calls `visit` on every segment of every register, in the order of [`visit`](Self::visit).
+    pub(crate) fn visit_mut(&mut self, visit: &mut impl FnMut(&mut [f32])) {
+        self.backbone.iter_mut().for_each(|v| v.each_mut(visit));
+        self.pretext.iter_mut().for_each(|v| v.each_mut(visit));
+        self.downstream.iter_mut().for_each(|v| v.each_mut(visit));
+    }
+}
+
 /// What a lower gradient reads and writes.
 pub(crate) struct LowerOperands<'a> {
     pub(crate) at: LowerParameters<'a, f32>,

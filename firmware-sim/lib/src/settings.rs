@@ -4,7 +4,7 @@ use bissl_core::{
     AlternationSettings, CgSettings, ConfigError, Coupling, DescentSettings, Evaluation,
     HypergradientSettings, Level, Optimizer, Schedule, SolverSettings,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Augmentation;
 
@@ -22,7 +22,7 @@ const DAMPING: f32 = 10.0;
 const DIRECT_WEIGHT: f32 = 1.0;
 
 /// Parts of the training, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Stage {
     /// θ_P and φ_P on the pretext loss.
@@ -66,7 +66,7 @@ impl Default for Lengths {
 }
 
 /// Everything that one training is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Of weights, batch order and augmentation.
     pub seed: u64,

@@ -1,0 +1,430 @@
+//! Checkpoints in NOR flash.
+
+pub(crate) mod crc;
+pub(crate) mod layout;
+pub(crate) mod stream;
+
+use core::fmt;
+
+use embedded_storage::nor_flash::NorFlash;
+
+pub use self::crc::Crc;
+pub use self::layout::BLOCK;
+
+use self::layout::{
+    Block, COMMITTED, CONTENT, CONTENT_BYTES_MAX, Commit, HEADER, Header, LAYOUT, SEAL, Seal,
+    commit, read_commit,
+};
+use self::stream::{Reader, StreamError, Writer};
+use crate::device::StateError;
+use crate::registers::Registers;
+use crate::{Device, Fault, FrameSource, Kernels};
+
+/// What a slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum SlotState {
+    /// No commit word: nothing, or a checkpoint that was not finished.
+    Uncommitted,
+    /// A commit word that is neither erased nor right: a cut in its writing, or flipped bits.
+    CommitDamaged {
+        /// Its first four bytes.
+        found: u32,
+        /// What they should be.
+        expected: u32,
+    },
+    /// The header's own checksum differs, or no header is there.
+    HeaderDamaged,
+    /// A checkpoint of another version or of another network.
+    Foreign {
+        /// The layout's number.
+        layout: u32,
+        /// This program's.
+        layout_expected: u32,
+        /// Floats of the registers.
+        floats: u32,
+        /// This program's.
+        floats_expected: u32,
+    },
+    /// The seal says what no seal says.
+    SealDamaged,
+    /// Flipped bits.
+    ChecksumDiffers {
+        /// CRC-32 of what is there.
+        found: u32,
+        /// CRC-32 of what was written.
+        expected: u32,
+    },
+    /// The checksum is right, and yet this is no state: the layout's number was not raised.
+    Undecodable,
+    /// A whole checkpoint.
+    Valid {
+        /// Its number.
+        sequence: u32,
+    },
+}
+
+impl fmt::Display for SlotState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uncommitted => write!(f, "no checkpoint, or an unfinished one"),
+            Self::CommitDamaged { found, expected } => {
+                write!(f, "commit word {found:#010x}, expected {expected:#010x}")
+            }
+            Self::HeaderDamaged => write!(f, "damaged header"),
+            Self::Foreign { layout, layout_expected, floats, floats_expected } => write!(
+                f,
+                "layout {layout} of {floats} floats, expected layout {layout_expected} of \
+                 {floats_expected}"
+            ),
+            Self::SealDamaged => write!(f, "damaged seal"),
+            Self::ChecksumDiffers { found, expected } => {
+                write!(f, "CRC-32 {found:#010x}, expected {expected:#010x}")
+            }
+            Self::Undecodable => write!(f, "right checksum, but no state of this program"),
+            Self::Valid { sequence } => write!(f, "checkpoint {sequence}"),
+        }
+    }
+}
+
+/// Why a checkpoint was not written or read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum CheckpointError<E> {
+    /// The flash failed.
+    Flash(E),
+    /// The region does not begin at the beginning of a page.
+    NotAligned {
+        /// Where it begins, bytes.
+        offset: u32,
+        /// Bytes of a page.
+        page: u32,
+    },
+    /// The flash ends before the region does.
+    TooSmall {
+        /// Bytes of the flash beyond the offset.
+        found: u32,
+        /// Bytes of two slots.
+        needed: u32,
+    },
+    /// The state is longer than a slot has room for.
+    StateTooLong {
+        /// Bytes of that room.
+        room: u32,
+    },
+    /// What was written reads back differently: the page is worn out.
+    NotWritten {
+        /// The slot, 0 or 1.
+        slot: u8,
+        /// What it holds.
+        found: SlotState,
+    },
+    /// The device has stopped; there is nothing worth keeping.
+    Device(Fault),
+}
+
+impl<E: fmt::Debug> fmt::Display for CheckpointError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flash(error) => write!(f, "flash: {error:?}"),
+            Self::NotAligned { offset, page } => {
+                write!(f, "region at byte {offset}, which begins no page of {page} bytes")
+            }
+            Self::TooSmall { found, needed } => {
+                write!(f, "{found} bytes of flash for checkpoints, needed {needed}")
+            }
+            Self::StateTooLong { room } => write!(f, "a state longer than {room} bytes"),
+            Self::NotWritten { slot, found } => {
+                write!(f, "slot {slot} does not hold what was written to it, but: {found}")
+            }
+            Self::Device(fault) => write!(f, "device: {fault}"),
+        }
+    }
+}
+
+impl<E> From<StreamError<E>> for CheckpointError<E> {
+    fn from(error: StreamError<E>) -> Self {
+        match error {
+            StreamError::Flash(error) => Self::Flash(error),
+            StreamError::End(room) => Self::StateTooLong { room },
+        }
+    }
+}
+
+impl<E: fmt::Debug> core::error::Error for CheckpointError<E> {}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Saved {
+    /// Number of the checkpoint.
+    pub sequence: u32,
+    /// Bytes of the state.
+    pub bytes: u32,
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Restored {
+    /// Number of the checkpoint.
+    pub sequence: u32,
+    /// Ticks of the device when it was written.
+    pub ticks: u64,
+}
+
+/// Two slots of a NOR flash for the whole state of a [`Device`].
+///
+/// A slot is erased, header and content are written block by block, then the seal with the checksum,
+/// read back, and at last the commit word. The slot that holds the newest valid checkpoint is never
+/// touched, so a power cut at any moment leaves that one, or the new one.
+///
+/// No word is written twice between two erasures, and words are written whole. A flash's words must
+/// divide [`BLOCK`] bytes.
+#[derive(Debug)]
+pub struct Checkpoints<F> {
+    flash: F,
+    offset: u32,
+    slots: [SlotState; 2],
+}
+
+/// Bytes of the first write unit that holds the commit word.
+const fn commit_bytes(write_size: usize) -> usize {
+    if write_size > 4 { write_size } else { 4 }
+}
+
+impl<F: NorFlash> Checkpoints<F> {
+    /// Bytes of a slot: whole pages, with room for the longest state.
+    pub const SLOT_BYTES: u32 = {
+        assert!(BLOCK.is_multiple_of(F::WRITE_SIZE), "words divide a block");
+        assert!(4usize.is_multiple_of(F::WRITE_SIZE) || F::WRITE_SIZE.is_multiple_of(4), "words");
+        assert!(BLOCK.is_multiple_of(F::READ_SIZE), "reads divide a block");
+        let blocks = CONTENT_BYTES_MAX.div_ceil(BLOCK as u32);
+        (CONTENT + blocks * BLOCK as u32).next_multiple_of(F::ERASE_SIZE as u32)
+    };
+
+    /// Bytes of the region.
+    pub const BYTES: u32 = 2 * Self::SLOT_BYTES;
+
+    /// Reads both slots through; nothing is written.
+    ///
+    /// The region begins at byte `offset` of the flash and has [`BYTES`](Self::BYTES).
+    ///
+    /// # Errors
+    /// A region that does not fit, or a flash that fails. A damaged slot is no error: see
+    /// [`slots`](Self::slots).
+    pub fn open(flash: F, offset: u32) -> Result<Self, CheckpointError<F::Error>> {
+        let page = F::ERASE_SIZE as u32;
+        if !offset.is_multiple_of(page) {
+            return Err(CheckpointError::NotAligned { offset, page });
+        }
+        let found = u32::try_from(flash.capacity()).unwrap_or(u32::MAX).saturating_sub(offset);
+        if found < Self::BYTES {
+            return Err(CheckpointError::TooSmall { found, needed: Self::BYTES });
+        }
+        let mut checkpoints = Self { flash, offset, slots: [SlotState::Uncommitted; 2] };
+        checkpoints.slots = [checkpoints.examine(0)?, checkpoints.examine(1)?];
+        Ok(checkpoints)
+    }
+
+    /// Gives the flash back.
+    pub fn close(self) -> F {
+        self.flash
+    }
+
+    /// Writes the state of `device` to the slot that does not hold the newest checkpoint.
+    ///
+    /// Whatever error there is, the newest checkpoint before is still there.
+    ///
+    /// # Errors
+    /// A flash that fails, a device that has failed.
+    pub fn save(&mut self, device: &Device) -> Result<Saved, CheckpointError<F::Error>> {
+        if let Some(fault) = device.failed() {
+            return Err(CheckpointError::Device(fault));
+        }
+        let newest = self.newest();
+        let slot = newest.map_or(0, |(slot, _)| 1 - slot.min(1));
+        let sequence = newest.map_or(0, |(_, sequence)| sequence.wrapping_add(1));
+        self.note(slot, SlotState::Uncommitted);
+
+        let at = self.start(slot);
+        self.flash
+            .erase(at, at.saturating_add(Self::SLOT_BYTES))
+            .map_err(CheckpointError::Flash)?;
+        let header = Header::new(sequence).write();
+        self.put(at + HEADER, &header)?;
+        let room = CONTENT_BYTES_MAX;
+        let crc = Crc::new().with(&header);
+        let mut writer = Writer::new(&mut self.flash, at + CONTENT, room, crc);
+        let decodable = match device.write(&mut writer) {
+            Err(StateError::Stream(error)) => return Err(error.into()),
+            written => written.is_ok(),
+        };
+        let (bytes, crc) = writer.finish()?;
+        if !decodable {
+            return Err(CheckpointError::Device(Fault::NotSerializable));
+        }
+        self.put(at + SEAL, &Seal::new(bytes, crc).write())?;
+
+        let valid = SlotState::Valid { sequence };
+        let found = self.examine_content(slot)?;
+        if found != valid {
+            return Err(CheckpointError::NotWritten { slot, found });
+        }
+        let commit = commit();
+        let word = commit.get(..commit_bytes(F::WRITE_SIZE)).unwrap_or(&commit);
+        self.flash.write(at, word).map_err(CheckpointError::Flash)?;
+        let found = self.examine_commit(slot)?.unwrap_or(valid);
+        self.note(slot, found);
+        if found != valid {
+            return Err(CheckpointError::NotWritten { slot, found });
+        }
+        Ok(Saved { sequence, bytes })
+    }
+
+    /// Puts `device` into the state of the newest valid checkpoint; `None`, and a device at rest, if
+    /// there is none.
+    ///
+    /// A linearisation that was in use is computed again, from the same frames.
+    ///
+    /// # Errors
+    /// A flash that fails, and the device is at rest; frames that are not there any more, and the
+    /// device has stopped with that fault.
+    pub fn restore<S: FrameSource, K: Kernels<f32>>(
+        &mut self,
+        device: &mut Device,
+        source: &S,
+        kernels: &mut K,
+    ) -> Result<Option<Restored>, CheckpointError<F::Error>> {
+        device.clear();
+        // Each pass that fails takes one of the two slots away.
+        while let Some((slot, sequence)) = self.newest() {
+            let found = match self.load(slot, device) {
+                Ok(found) => found,
+                Err(error) => {
+                    device.clear();
+                    return Err(error);
+                }
+            };
+            if found == (SlotState::Valid { sequence }) {
+                device.rebuild(source, kernels).map_err(CheckpointError::Device)?;
+                return Ok(Some(Restored { sequence, ticks: device.ticks() }));
+            }
+            device.clear();
+            let changed = match found {
+                // Another checkpoint than a moment ago: the flash is not to be trusted.
+                SlotState::Valid { .. } => SlotState::HeaderDamaged,
+                found => found,
+            };
+            self.note(slot, changed);
+        }
+        Ok(None)
+    }
+
+    /// What the two slots hold.
+    pub fn slots(&self) -> &[SlotState; 2] {
+        &self.slots
+    }
+
+    /// The slot of the newest valid checkpoint and that one's number.
+    ///
+    /// Numbers are compared in a circle: 2³¹ checkpoints outlast any flash.
+    pub fn newest(&self) -> Option<(u8, u32)> {
+        match self.slots {
+            [SlotState::Valid { sequence: a }, SlotState::Valid { sequence: b }] => {
+                Some(if b.wrapping_sub(a) < 1 << 31 { (1, b) } else { (0, a) })
+            }
+            [SlotState::Valid { sequence }, _] => Some((0, sequence)),
+            [_, SlotState::Valid { sequence }] => Some((1, sequence)),
+            _ => None,
+        }
+    }
+
+    fn start(&self, slot: u8) -> u32 {
+        self.offset.saturating_add(u32::from(slot) * Self::SLOT_BYTES)
+    }
+
+    fn note(&mut self, slot: u8, state: SlotState) {
+        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
+            *place = state;
+        }
+    }
+
+    fn put(&mut self, at: u32, block: &Block) -> Result<(), CheckpointError<F::Error>> {
+        self.flash.write(at, block).map_err(CheckpointError::Flash)
+    }
+
+    fn get(&mut self, at: u32) -> Result<Block, CheckpointError<F::Error>> {
+        let mut block = [0; BLOCK];
+        self.flash.read(at, &mut block).map_err(CheckpointError::Flash)?;
+        Ok(block)
+    }
+
+    fn examine(&mut self, slot: u8) -> Result<SlotState, CheckpointError<F::Error>> {
+        match self.examine_commit(slot)? {
+            Some(bad) => Ok(bad),
+            None => self.examine_content(slot),
+        }
+    }
+
+    /// What is wrong with the commit word.
+    fn examine_commit(&mut self, slot: u8) -> Result<Option<SlotState>, CheckpointError<F::Error>> {
+        Ok(match read_commit(&self.get(self.start(slot))?) {
+            Commit::Committed => None,
+            Commit::Erased => Some(SlotState::Uncommitted),
+            Commit::Other(found) => Some(SlotState::CommitDamaged { found, expected: COMMITTED }),
+        })
+    }
+
+    fn examine_content(&mut self, slot: u8) -> Result<SlotState, CheckpointError<F::Error>> {
+        self.read_content(slot, |_| Ok(()))
+    }
+
+    fn load(
+        &mut self,
+        slot: u8,
+        device: &mut Device,
+    ) -> Result<SlotState, CheckpointError<F::Error>> {
+        self.read_content(slot, |reader| device.read(reader))
+    }
+
+    /// Reads header, seal and content; `read` may take from the content what it wants.
+    fn read_content(
+        &mut self,
+        slot: u8,
+        read: impl FnOnce(&mut Reader<'_, F>) -> Result<(), StateError<F::Error>>,
+    ) -> Result<SlotState, CheckpointError<F::Error>> {
+        let at = self.start(slot);
+        let block = self.get(at + HEADER)?;
+        let Some(header) = Header::read(&block) else { return Ok(SlotState::HeaderDamaged) };
+        let Header { layout, floats, sequence } = header;
+        let (layout_expected, floats_expected) = (LAYOUT, Registers::FLOATS);
+        if (layout, floats) != (layout_expected, floats_expected) {
+            return Ok(SlotState::Foreign { layout, layout_expected, floats, floats_expected });
+        }
+        let seal = match Seal::read(&self.get(at + SEAL)?) {
+            Some(seal) if seal.bytes <= CONTENT_BYTES_MAX => seal,
+            _ => return Ok(SlotState::SealDamaged),
+        };
+        let crc = Crc::new().with(&block);
+        let mut reader = Reader::new(&mut self.flash, at + CONTENT, seal.bytes, crc);
+        let taken = match read(&mut reader) {
+            Err(StateError::Stream(StreamError::Flash(error))) => {
+                return Err(CheckpointError::Flash(error));
+            }
+            taken => taken.is_ok(),
+        };
+        let found = match reader.finish() {
+            Ok(crc) => Seal::new(seal.bytes, crc),
+            Err(StreamError::Flash(error)) => return Err(CheckpointError::Flash(error)),
+            Err(StreamError::End(_)) => return Ok(SlotState::SealDamaged),
+        };
+        Ok(if found != seal {
+            SlotState::ChecksumDiffers { found: found.crc, expected: seal.crc }
+        } else if !taken {
+            SlotState::Undecodable
+        } else {
+            SlotState::Valid { sequence }
+        })
+    }
+}
