@@ -1,14 +1,22 @@
 //! Runs the device program on a PC as a simulated device.
 //!
 //! [`Digits`] are the sensor's frames, [`compare`] trains the device along both paths, [`record`] and
-//! [`replay`] keep the conversation between core and device.
+//! [`replay`] keep the conversation between core and device. [`SimulatedFlash`] is where its checkpoints
+//! lie, and [`explore`] cuts the power.
 
 mod digits;
 mod experiment;
+mod flash;
+mod power;
 mod trace;
 
 pub use digits::{Digits, LABELLED_PER_CLASS, PICTURES, UNLABELLED};
 pub use experiment::{
     Comparison, Observer, Outcome, Path, SimulatedDevice, Stopped, compare, run_to, start,
+};
+pub use flash::{Change, FlashError, SimulatedFlash, Tear, Traffic};
+pub use power::{
+    Cadence, Coverage, CutError, Explored, Twice, Wear, explore, explore_flips, explore_twice,
+    pages, recover, save, shortest, wear,
 };
 pub use trace::{RecordError, ReplayError, ReplayReport, record, replay};

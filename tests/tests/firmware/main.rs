@@ -6,6 +6,7 @@ mod faults;
 mod kernels;
 mod layers;
 mod memory;
+mod power_cuts;
 mod pretext;
 mod profiles;
 mod support;

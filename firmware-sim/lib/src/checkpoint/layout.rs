@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | commit word; written last |
 //! | 1 | header: magic, layout, floats of the registers, sequence number, CRC-32 of these |
-//! | 2 | seal: bytes of content, CRC-32 of header, content and this length |
+//! | 2 | seal: bytes of content, CRC-32 of sequence number, content and this length |
 //! | 3 … | content: the registers' floats, then the position in its serialised form |
 //!
 //! Numbers are little-endian. What a block does not use is left erased, and checked to be.
@@ -93,6 +93,12 @@ impl Header {
         block(&[&MAGIC, &layout, &floats, &sequence, &crc.to_le_bytes()])
     }
 
+    /// Where the checksum of the content begins, so that it is bound to this header. Not with the block
+    /// itself: what ends with its own CRC leaves the same remainder, whatever it says.
+    pub(crate) fn checksum(&self) -> Crc {
+        Crc::new().with(&self.sequence.to_le_bytes())
+    }
+
     /// `None`: no header is written so.
     pub(crate) fn read(found: &Block) -> Option<Self> {
         let header =
@@ -109,7 +115,7 @@ pub(crate) struct Seal {
 }
 
 impl Seal {
-    /// Of content whose blocks, with the header before them, have the checksum `blocks`.
+    /// Of content whose blocks, after [`Header::checksum`], have the checksum `blocks`.
     pub(crate) fn new(bytes: u32, blocks: Crc) -> Self {
         Self { bytes, crc: blocks.with(&bytes.to_le_bytes()).value() }
     }

@@ -251,11 +251,10 @@ impl<F: NorFlash> Checkpoints<F> {
         self.flash
             .erase(at, at.saturating_add(Self::SLOT_BYTES))
             .map_err(CheckpointError::Flash)?;
-        let header = Header::new(sequence).write();
-        self.put(at + HEADER, &header)?;
+        let header = Header::new(sequence);
+        self.put(at + HEADER, &header.write())?;
         let room = CONTENT_BYTES_MAX;
-        let crc = Crc::new().with(&header);
-        let mut writer = Writer::new(&mut self.flash, at + CONTENT, room, crc);
+        let mut writer = Writer::new(&mut self.flash, at + CONTENT, room, header.checksum());
         let decodable = match device.write(&mut writer) {
             Err(StateError::Stream(error)) => return Err(error.into()),
             written => written.is_ok(),
@@ -395,8 +394,9 @@ impl<F: NorFlash> Checkpoints<F> {
         read: impl FnOnce(&mut Reader<'_, F>) -> Result<(), StateError<F::Error>>,
     ) -> Result<SlotState, CheckpointError<F::Error>> {
         let at = self.start(slot);
-        let block = self.get(at + HEADER)?;
-        let Some(header) = Header::read(&block) else { return Ok(SlotState::HeaderDamaged) };
+        let Some(header) = Header::read(&self.get(at + HEADER)?) else {
+            return Ok(SlotState::HeaderDamaged);
+        };
         let Header { layout, floats, sequence } = header;
         let (layout_expected, floats_expected) = (LAYOUT, Registers::FLOATS);
         if (layout, floats) != (layout_expected, floats_expected) {
@@ -406,8 +406,7 @@ impl<F: NorFlash> Checkpoints<F> {
             Some(seal) if seal.bytes <= CONTENT_BYTES_MAX => seal,
             _ => return Ok(SlotState::SealDamaged),
         };
-        let crc = Crc::new().with(&block);
-        let mut reader = Reader::new(&mut self.flash, at + CONTENT, seal.bytes, crc);
+        let mut reader = Reader::new(&mut self.flash, at + CONTENT, seal.bytes, header.checksum());
         let taken = match read(&mut reader) {
             Err(StateError::Stream(StreamError::Flash(error))) => {
                 return Err(CheckpointError::Flash(error));

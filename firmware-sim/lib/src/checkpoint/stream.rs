@@ -117,10 +117,7 @@ impl<'f, F: ReadNorFlash> Reader<'f, F> {
                 return Err(StreamError::End(self.bytes));
             }
             if self.used == BLOCK {
-                self.flash.read(self.at, &mut self.block).map_err(StreamError::Flash)?;
-                self.crc = self.crc.with(&self.block);
-                self.at = self.at.saturating_add(BLOCK as u32);
-                self.used = 0;
+                self.fetch()?;
             }
             *byte = self.block.get(self.used).copied().unwrap_or(ERASED);
             self.used += 1;
@@ -129,15 +126,23 @@ impl<'f, F: ReadNorFlash> Reader<'f, F> {
         Ok(())
     }
 
+    fn fetch(&mut self) -> Result<(), StreamError<F::Error>> {
+        self.flash.read(self.at, &mut self.block).map_err(StreamError::Flash)?;
+        self.crc = self.crc.with(&self.block);
+        self.at = self.at.saturating_add(BLOCK as u32);
+        self.used = 0;
+        Ok(())
+    }
+
     /// Reads what is left; the checksum of everything.
     pub(crate) fn finish(mut self) -> Result<Crc, StreamError<F::Error>> {
         if let Some(StreamError::Flash(error)) = self.error {
             return Err(StreamError::Flash(error));
         }
-        let mut block = [0; BLOCK];
+        self.left = self.left.saturating_sub((BLOCK - self.used) as u32);
         while self.left > 0 {
-            let bytes = block.iter_mut().take(self.left as usize).len();
-            self.take(block.get_mut(..bytes).unwrap_or_default())?;
+            self.fetch()?;
+            self.left = self.left.saturating_sub(BLOCK as u32);
         }
         Ok(self.crc)
     }

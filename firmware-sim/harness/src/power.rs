@@ -1,0 +1,135 @@
+//! Power cuts: at which moments they are tried, and what recovery makes of them.
+
+mod explore;
+mod flips;
+mod twice;
+mod wear;
+
+use bissl_firmware::{
+    CheckpointError, Checkpoints, Device, Fault, FrameSource, Kernels, Lengths, Saved, Settings,
+    SlotState,
+};
+
+pub use self::explore::{Coverage, Explored, explore};
+pub use self::flips::explore_flips;
+pub use self::twice::{Twice, explore_twice};
+pub use self::wear::{Cadence, Wear, wear};
+use crate::flash::{FlashError, SimulatedFlash};
+use crate::{Path, SimulatedDevice, Stopped};
+
+/// Domain of the streams that say where power is cut and which bits flip.
+const CUTS: u16 = 0xc075;
+
+/// Pages of a flash of `PAGE` bytes a page that the two slots take.
+pub fn pages<const PAGE: usize, const WORD: usize>() -> usize {
+    Checkpoints::<SimulatedFlash<PAGE, WORD>>::BYTES as usize / PAGE
+}
+
+/// The shortest training in which every stage occurs, a second alternation, and a second solve on the
+/// linearisation of the first.
+pub fn shortest(seed: u64) -> Settings {
+    let lengths = Lengths {
+        pretrain: 1,
+        warm_up: 1,
+        alternations: 2,
+        lower_steps: 1,
+        upper_steps: 2,
+        finetune: 1,
+    };
+    Settings::new(seed, lengths).expect("these lengths are in range")
+}
+
+/// What was wrong after a power cut.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CutError {
+    /// The device stopped by itself.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// Checkpoints could not be written.
+    #[error("checkpoint after tick {tick}: {error}")]
+    Save {
+        /// After so many ticks.
+        tick: u64,
+        /// Why.
+        error: CheckpointError<FlashError>,
+    },
+    /// Recovery failed.
+    #[error("recovery from a cut at byte {byte} of change {change} after tick {tick}: {error}")]
+    Recovery {
+        /// After so many ticks.
+        tick: u64,
+        /// The number of the change among those of the checkpoint.
+        change: usize,
+        /// Bytes of it that were done.
+        byte: usize,
+        /// Why.
+        error: CheckpointError<FlashError>,
+    },
+    /// Recovery gave neither the old nor the new state.
+    #[error(
+        "after a cut at byte {byte} of change {change} after tick {tick}, recovery gave the state \
+         {found:016x}, expected {old:016x} or {new:016x}"
+    )]
+    WrongState {
+        /// After so many ticks.
+        tick: u64,
+        /// The number of the change among those of the checkpoint.
+        change: usize,
+        /// Bytes of it that were done.
+        byte: usize,
+        /// Hash of the recovered device.
+        found: u64,
+        /// Hash of the checkpoint before; of a device at rest if there is none.
+        old: u64,
+        /// Hash of the one that was being written.
+        new: u64,
+    },
+    /// A flipped bit was not found, or spoilt the other checkpoint as well.
+    #[error(
+        "with bit {bit} of byte {byte} of the newer checkpoint flipped, the slots hold: {older}; {newer}; \
+         expected the older checkpoint and damage"
+    )]
+    Flip {
+        /// Of the slot.
+        byte: u32,
+        /// 0 to 7.
+        bit: u32,
+        /// What the older one's slot holds.
+        older: SlotState,
+        /// What the newer one's slot holds.
+        newer: SlotState,
+    },
+}
+
+/// A new device from flash; its hash is that of a device at rest if there is no checkpoint.
+///
+/// # Errors
+/// A flash that fails, or a device that fails in computing its linearisation again.
+pub fn recover<S: FrameSource, K: Kernels<f32>, const PAGE: usize, const WORD: usize>(
+    simulated: &mut SimulatedDevice<S, K>,
+    flash: &mut SimulatedFlash<PAGE, WORD>,
+) -> Result<[SlotState; 2], CheckpointError<FlashError>> {
+    let SimulatedDevice { device, frames, kernels } = simulated;
+    let mut checkpoints = Checkpoints::open(flash, 0)?;
+    checkpoints.restore(device, frames, kernels)?;
+    Ok(*checkpoints.slots())
+}
+
+/// Opens the checkpoints in `flash` and writes one.
+///
+/// # Errors
+/// A flash that fails, a device that has failed.
+pub fn save<const PAGE: usize, const WORD: usize>(
+    flash: &mut SimulatedFlash<PAGE, WORD>,
+    device: &Device,
+) -> Result<Saved, CheckpointError<FlashError>> {
+    Checkpoints::open(flash, 0).and_then(|mut checkpoints| checkpoints.save(device))
+}
+
+fn stopped(tick: u64, fault: Fault) -> Stopped {
+    Stopped { path: Path::Aligned, tick, fault }
+}
+
+fn hash(device: &Device, tick: u64) -> Result<u64, Stopped> {
+    device.hash().map_err(|fault| stopped(tick, fault))
+}
