@@ -1,5 +1,7 @@
 //! The command `bissl-firmware-sim`.
 
+mod commands;
+
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Write};
 use std::path::{Path as FilePath, PathBuf};
@@ -10,6 +12,8 @@ use bissl_firmware::{Buffer, Lengths, Settings, Tick, memory_table};
 use bissl_firmware_sim::{Comparison, Digits, Outcome, Path, compare, record, replay, start};
 use clap::{Parser, value_parser};
 
+use crate::commands::Command;
+
 /// Train the simulated microcontroller on 8×8 handwritten digits.
 ///
 /// The device pretrains a small backbone on unlabelled frames (SimCLR), then goes two ways with the same
@@ -17,8 +21,10 @@ use clap::{Parser, value_parser};
 /// the memory of the device, and a hash of its whole state: the same arguments give the same hash on
 /// every processor and in every build profile.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Seed of weights, batch order and augmentation
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -82,6 +88,9 @@ fn main() -> ExitCode {
 
 /// What goes to standard output.
 fn run(arguments: &Arguments, settings: Settings) -> anyhow::Result<String> {
+    if let Some(command) = &arguments.command {
+        return command.run();
+    }
     if arguments.memory {
         let table = memory_table();
         return Ok(if arguments.json { memory_json(&table) } else { memory_text(&table) });

@@ -55,6 +55,9 @@ impl Recovery {
     }
 }
 
+/// Recoveries that are remembered; to look through more takes longer than to run one.
+const SEEN_MAX: usize = 8;
+
 /// Runs a training and writes a checkpoint after every tick; at every byte, or those that `coverage`
 /// names, power is cut, and a new device recovers from what the flash then holds.
 ///
@@ -106,7 +109,7 @@ struct Moment {
 struct Explorer<S, K> {
     /// The device that recovers; what it held before must not matter.
     scratch: SimulatedDevice<S, K>,
-    /// The recoveries of this checkpoint, the latest last.
+    /// The latest recoveries, the last one used at the end.
     seen: Vec<Recovery>,
     explored: Explored,
     seed: u64,
@@ -213,6 +216,9 @@ impl<S: FrameSource, K: Kernels<f32>> Explorer<S, K> {
         );
         let hash = hash(&self.scratch.device, tick)?;
         let bytes = |range: Range<usize>| (range.clone(), image.bytes()[range].to_vec());
+        if self.seen.len() == SEEN_MAX {
+            self.seen.remove(0);
+        }
         self.seen.push(Recovery { read: read.into_iter().map(bytes).collect(), hash });
         Ok(hash)
     }

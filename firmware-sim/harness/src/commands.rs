@@ -1,0 +1,136 @@
+//! What the subcommands print.
+
+use bissl_firmware::{Lengths, Settings};
+use bissl_firmware_sim::{
+    Cadence, Coverage, CutError, Digits, Wear, explore, explore_flips, explore_twice, shortest,
+    start, wear,
+};
+use clap::{Args, Subcommand, value_parser};
+
+/// Erasures that makers of microcontrollers promise for a page, by their data sheets.
+const ENDURANCE: u32 = 10_000;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Cut the power at every byte of every checkpoint of a short training, cut it twice, flip bits
+    PowerCuts(PowerCuts),
+    /// Print what checkpoints in the bilevel stage cost a flash
+    Wear(WearArguments),
+}
+
+/// A checkpoint is written after every tick of the shortest training that has every stage. At each of
+/// its bytes the power is cut, a new device recovers from what the flash then holds, and the hash of its
+/// whole state must be that of the uninterrupted training, at the checkpoint before or at the new one.
+#[derive(Debug, Args)]
+pub(crate) struct PowerCuts {
+    /// Seed of the training, of torn words and pages, of the second cuts and of the flipped bits
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Pairs of cuts after each tick
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pairs: u32,
+    /// Flip a bit of each N-th byte of a checkpoint
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    flip_every: u32,
+    /// Of pages that are erased from their end, look at N bytes and not at each
+    #[arg(long, value_name = "N")]
+    thinned: Option<u32>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WearArguments {
+    /// Seed of the training
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Alternations of the bilevel stage
+    #[arg(long, value_name = "T", value_parser = value_parser!(u32).range(1..))]
+    #[arg(default_value_t = Lengths::default().alternations)]
+    alternations: u32,
+    /// Write a checkpoint after every N ticks; without it, after every alternation
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    every_ticks: Option<u64>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Command {
+    /// What goes to standard output.
+    pub(crate) fn run(&self) -> anyhow::Result<String> {
+        match self {
+            Self::PowerCuts(arguments) => Ok(power_cuts(arguments)?),
+            Self::Wear(arguments) => wear_of_pages(arguments),
+        }
+    }
+}
+
+fn power_cuts(arguments: &PowerCuts) -> Result<String, CutError> {
+    let PowerCuts { seed, pairs, flip_every, thinned, json } = *arguments;
+    let digits = Digits::embedded();
+    let device = || start(&digits, shortest(seed));
+    let coverage = thinned.map_or(Coverage::EveryByte, Coverage::Thinned);
+    let once = explore::<_, _, 4096, 4>(device(), seed, coverage)?;
+    let twice = explore_twice::<_, _, 4096, 4>(device(), seed, |_| pairs)?;
+    let bytes = |count| (0..count).step_by(flip_every as usize);
+    let flips = explore_flips::<_, _, _, 4096, 4>(device(), seed, bytes)?;
+    if json {
+        let value =
+            serde_json::json!({ "seed": seed, "once": once, "twice": twice, "flips": flips });
+        return Ok(format!("{value}\n"));
+    }
+    let new = once.cuts - once.left_old;
+    Ok(format!(
+        "{:>10} checkpoints, one after each tick\n\
+         {:>10} pages erased or blocks written\n\
+         {:>10} power cuts: {} left the state before, {new} the new one, none another\n\
+         {:>10} recoveries run; the others would have read the same bytes as one of these\n\
+         {:>10} pairs of cuts; none left another state than the two that it may\n\
+         {flips:>10} flipped bits, each found\n",
+        once.checkpoints, once.changes, once.cuts, once.left_old, once.recoveries, twice.pairs
+    ))
+}
+
+fn wear_of_pages(arguments: &WearArguments) -> anyhow::Result<String> {
+    let WearArguments { seed, alternations, every_ticks, json } = *arguments;
+    let settings = Settings::new(seed, Lengths { alternations, ..Lengths::default() })?;
+    let cadence = every_ticks.map_or(Cadence::Alternations, Cadence::Ticks);
+    let digits = Digits::embedded();
+    let device = || start(&digits, settings);
+    let table = [
+        wear::<_, _, 2_048, 4>(device(), cadence)?,
+        wear::<_, _, 4_096, 4>(device(), cadence)?,
+        wear::<_, _, 16_384, 4>(device(), cadence)?,
+        wear::<_, _, 65_536, 4>(device(), cadence)?,
+    ];
+    Ok(if json { format!("{}\n", serde_json::to_string(&table)?) } else { wear_text(&table) })
+}
+
+fn wear_text(table: &[Wear]) -> String {
+    let mut text = String::new();
+    if let Some(first) = table.first() {
+        let Wear { alternations, ticks, checkpoints, state_bytes, written_bytes, .. } = first;
+        let each = state_bytes.checked_div(u64::from(*checkpoints)).unwrap_or(0);
+        text += &format!(
+            "{alternations} alternations, {ticks} ticks, {checkpoints} checkpoints of {each} bytes of \
+             state\n{written_bytes} bytes written, {:.4} for each byte of state\n\n",
+            first.write_amplification()
+        );
+    }
+    text += &format!(
+        "{:>11} {:>11} {:>24} {:>34}\n",
+        "page, bytes", "slot, pages", "erasures per alternation", "alternations to 10 000 erasures"
+    );
+    for wear in table {
+        text += &format!(
+            "{:>11} {:>11} {:>24.2} {:>34.0}\n",
+            wear.page_bytes,
+            wear.slot_pages,
+            wear.erasures_per_alternation(),
+            wear.alternations_to_wear(ENDURANCE)
+        );
+    }
+    text
+}
