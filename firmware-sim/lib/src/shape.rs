@@ -6,22 +6,55 @@ use crate::network::{Chain, Dense, Layer, Linear, Relu};
 pub const SIDE: usize = 8;
 /// Pixels of a frame.
 pub const PIXELS: usize = SIDE * SIDE;
+
+/// The sizes that decide how much memory a device takes.
+struct Sizes {
+    hidden: usize,
+    features: usize,
+    projected: usize,
+    embedding: usize,
+    pretext_batch: usize,
+    downstream_batch: usize,
+}
+
+/// For 128 KiB of RAM.
+#[cfg(not(feature = "small"))]
+const SIZES: Sizes = Sizes {
+    hidden: 20,
+    features: 16,
+    projected: 16,
+    embedding: 8,
+    pretext_batch: 10,
+    downstream_batch: 10,
+};
+
+/// For 16 KiB.
+#[cfg(feature = "small")]
+const SIZES: Sizes = Sizes {
+    hidden: 2,
+    features: 4,
+    projected: 4,
+    embedding: 4,
+    pretext_batch: 3,
+    downstream_batch: 4,
+};
+
 /// Width of the backbone's hidden layer.
-pub const HIDDEN: usize = 20;
+pub const HIDDEN: usize = SIZES.hidden;
 /// Width of the backbone's output.
-pub const FEATURES: usize = 16;
+pub const FEATURES: usize = SIZES.features;
 /// Width of the projector's hidden layer.
-pub const PROJECTED: usize = 16;
+pub const PROJECTED: usize = SIZES.projected;
 /// Width of the projector's output.
-pub const EMBEDDING: usize = 8;
+pub const EMBEDDING: usize = SIZES.embedding;
 /// Classes of the downstream task.
 pub const CLASSES: usize = 10;
 /// Frames of a pretext batch.
-pub const PRETEXT_BATCH: usize = 10;
+pub const PRETEXT_BATCH: usize = SIZES.pretext_batch;
 /// Their views: rows of the pretext network.
 pub const VIEWS: usize = 2 * PRETEXT_BATCH;
 /// Frames of a downstream batch.
-pub const DOWNSTREAM_BATCH: usize = 10;
+pub const DOWNSTREAM_BATCH: usize = SIZES.downstream_batch;
 
 /// The backbone on `R` rows: `PIXELS → HIDDEN → FEATURES`.
 pub type Encoder<const R: usize> =
