@@ -1,0 +1,119 @@
+//! The memory map of the board named by `$BISSL_BOARD`, and the frames that its flash holds.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+#[path = "../harness/src/digits.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod digits;
+
+/// A region: its first address and its bytes.
+type Region = (u32, u32);
+
+const KIB: u32 = 1024;
+const MIB: u32 = 1024 * KIB;
+
+/// A board that QEMU emulates.
+struct Board {
+    /// QEMU's name of the machine.
+    name: &'static str,
+    flash: Region,
+    ram: Region,
+    /// Bytes at the bottom of the RAM for the stack: it grows away from the data, and what exceeds it
+    /// faults instead of overwriting weights.
+    stack: u32,
+}
+
+const BOARDS: &[Board] = &[
+    // STM32F405, Cortex-M4F.
+    Board {
+        name: "netduinoplus2",
+        flash: (0x0800_0000, MIB),
+        ram: (0x2000_0000, 128 * KIB),
+        stack: 8 * KIB,
+    },
+    // nRF51822, Cortex-M0.
+    Board { name: "microbit", flash: (0, 256 * KIB), ram: (0x2000_0000, 16 * KIB), stack: 4848 },
+    // Cortex-M7.
+    Board { name: "mps2-an500", flash: (0, 4 * MIB), ram: (0x2000_0000, 4 * MIB), stack: 8 * KIB },
+    // FE310, RV32IMAC.
+    Board {
+        name: "sifive_e",
+        flash: (0x2040_0000, 512 * MIB),
+        ram: (0x8000_0000, 16 * KIB),
+        stack: 4848,
+    },
+    // A generic RISC-V machine; its memory is one piece, of which the image takes as much as a small
+    // processor has.
+    Board {
+        name: "virt",
+        flash: (0x8000_0000, MIB),
+        ram: (0x8010_0000, 128 * KIB),
+        stack: 8 * KIB,
+    },
+];
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=BISSL_BOARD");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=../harness/src/digits.rs");
+    println!("cargo::rerun-if-changed=../harness/data/optdigits.bin");
+    let asked = env::var("BISSL_BOARD").unwrap_or_default();
+    let Some(board) = BOARDS.iter().find(|board| board.name == asked) else {
+        let names: Vec<_> = BOARDS.iter().map(|board| board.name).collect();
+        panic!("$BISSL_BOARD is `{asked}`, expected one of {}", names.join(", "));
+    };
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets the architecture");
+    write(&out.join("memory.x"), memory(board, &arch).as_bytes());
+    write_frames(&out);
+    println!("cargo::rustc-link-search={}", out.display());
+    if arch == "riscv32" {
+        println!("cargo::rustc-link-arg=-Tmemory.x");
+    }
+    println!("cargo::rustc-link-arg=-Tlink.x");
+    println!("cargo::rustc-link-arg=--nmagic");
+}
+
+/// The linker's memory map.
+fn memory(board: &Board, arch: &str) -> String {
+    let Board { flash, ram, stack, .. } = board;
+    let mut map = format!(
+        "MEMORY {{\n  FLASH (rx) : ORIGIN = {:#x}, LENGTH = {}\n  STACK (rw) : ORIGIN = {:#x}, LENGTH = {stack}\n  \
+         RAM (rwx) : ORIGIN = {:#x}, LENGTH = {}\n}}\n",
+        flash.0,
+        flash.1,
+        ram.0,
+        ram.0 + stack,
+        ram.1 - stack
+    );
+    map += "_stack_bottom = ORIGIN(STACK);\n";
+    if arch == "riscv32" {
+        for (region, memory) in [
+            ("TEXT", "FLASH"),
+            ("RODATA", "FLASH"),
+            ("DATA", "RAM"),
+            ("BSS", "RAM"),
+            ("HEAP", "RAM"),
+            ("STACK", "STACK"),
+        ] {
+            map += &format!("REGION_ALIAS(\"REGION_{region}\", {memory});\n");
+        }
+    } else {
+        map += "_stack_start = ORIGIN(STACK) + LENGTH(STACK);\n_stack_end = ORIGIN(STACK);\n";
+    }
+    map
+}
+
+/// The corpora, one byte a pixel: the same split as the simulated device's.
+fn write_frames(out: &Path) {
+    let digits = digits::Digits::embedded();
+    let flash = digits.flash();
+    write(&out.join("unlabelled.bin"), flash.unlabelled.as_flattened());
+    write(&out.join("labelled.bin"), flash.labelled.as_flattened());
+    write(&out.join("labels.bin"), flash.labels);
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}

@@ -1,0 +1,175 @@
+//! The device program on a board: trains for a few steps and prints one line about it.
+//!
+//! The line is `key=value` between blanks: the hash of all training state, the bytes of static RAM, the
+//! most stack in use, and the instructions of a lower step, of a product and of an alternation (means over
+//! the bilevel stage). Ends with exit status 0, or 1 and a message where the device stopped with a fault.
+#![no_std]
+#![no_main]
+
+mod counter;
+mod stack;
+
+use core::ptr::addr_of_mut;
+
+use bissl_core::{Event, Request};
+use bissl_firmware::shape::PIXELS;
+use bissl_firmware::{Device, FlashFrames, Lengths, Portable, Settings, Stage, Tick};
+use semihosting::println;
+use semihosting::process::exit;
+
+use crate::counter::{Counter, LOOP_INSTRUCTIONS};
+
+macro_rules! frames {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/", $name))
+    };
+}
+
+static UNLABELLED: &[u8] = frames!("unlabelled.bin");
+static LABELLED: &[u8] = frames!("labelled.bin");
+static LABELS: &[u8] = frames!("labels.bin");
+
+/// The whole training state; all zeros at rest, so it takes no flash.
+static mut DEVICE: Device = Device::new();
+
+/// Long enough for every stage and for two alternations.
+const LENGTHS: Lengths = Lengths {
+    pretrain: 10,
+    warm_up: 10,
+    alternations: 2,
+    lower_steps: 10,
+    upper_steps: 4,
+    finetune: 10,
+};
+/// One with which the small network is not dead at the start, so that products are asked for.
+const SEED: u64 = 6;
+
+/// Instructions of one kind of work.
+#[derive(Default)]
+struct Work {
+    count: u32,
+    ticks: u64,
+}
+
+impl Work {
+    fn add(&mut self, ticks: u32) {
+        self.count += 1;
+        self.ticks += u64::from(ticks);
+    }
+
+    /// Instructions of one, on average.
+    fn mean(&self, counter: &Counter) -> u64 {
+        counter.instructions(self.ticks) / u64::from(self.count.max(1))
+    }
+}
+
+/// The work of the bilevel stage.
+#[derive(Default)]
+struct AlignWork {
+    lower_step: Work,
+    product: Work,
+    alternation: Work,
+    running: bool,
+    since_step: u32,
+    since_alternation: u32,
+}
+
+impl AlignWork {
+    /// Counts a tick of the device, which took so many ticks of the counter.
+    fn take(&mut self, tick: &Tick, ticks: u32) {
+        self.since_step += ticks;
+        self.since_alternation += ticks;
+        match tick {
+            Tick::Begun(stage) => {
+                self.running = *stage == Stage::Align;
+                (self.since_step, self.since_alternation) = (0, 0);
+            }
+            Tick::Performed(exchange) => {
+                if let Request::Product { .. } = exchange.request {
+                    self.product.add(ticks);
+                }
+            }
+            Tick::Event(Event::Step(_)) if self.running => {
+                self.lower_step.add(self.since_step);
+                self.since_step = 0;
+            }
+            Tick::Event(Event::UpperStep(_)) => self.since_step = 0,
+            Tick::Event(Event::Alternation { .. }) => {
+                self.alternation.add(self.since_alternation);
+                (self.since_step, self.since_alternation) = (0, 0);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(target_arch = "arm")]
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    run()
+}
+
+#[cfg(target_arch = "riscv32")]
+#[riscv_rt::entry]
+fn main() -> ! {
+    run()
+}
+
+fn run() -> ! {
+    stack::paint();
+    // SAFETY: nothing else has a reference to it: `run` is called once, and there is one thread.
+    let device = unsafe { &mut *addr_of_mut!(DEVICE) };
+    let (unlabelled, _) = UNLABELLED.as_chunks::<PIXELS>();
+    let (labelled, _) = LABELLED.as_chunks::<PIXELS>();
+    let frames = FlashFrames { unlabelled, labelled, labels: LABELS };
+    let settings = match Settings::new(SEED, LENGTHS) {
+        Ok(settings) => settings,
+        Err(error) => {
+            println!("settings: {error}");
+            exit(1)
+        }
+    };
+    device.begin(settings);
+    let mut counter = Counter::start();
+    let mut work = AlignWork::default();
+    loop {
+        let tick = device.tick(&frames, &mut Portable);
+        let ticks = counter.lap();
+        match tick {
+            Ok(Tick::Idle) => break,
+            Ok(tick) => work.take(&tick, ticks),
+            Err(fault) => {
+                println!("device stopped at tick {}: {fault}", device.ticks());
+                exit(1)
+            }
+        }
+    }
+    let used = stack::used();
+    match device.hash() {
+        Ok(hash) => {
+            println!(
+                "hash={hash:016x} ticks={} static={} stack={used} stack_limit={} lower={} product={} \
+                 alternation={} unit={}/{}",
+                device.ticks(),
+                stack::statics(),
+                stack::limit(),
+                work.lower_step.mean(&counter),
+                work.product.mean(&counter),
+                work.alternation.mean(&counter),
+                LOOP_INSTRUCTIONS,
+                counter.unit()
+            );
+            exit(0)
+        }
+        Err(fault) => {
+            println!("no hash: {fault}");
+            exit(1)
+        }
+    }
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    println!("{info}");
+    exit(101)
+}
