@@ -10,9 +10,14 @@ use std::process::Command;
 
 use crate::shell::{Shell, cargo, workspace};
 
-/// Cortex-M4F (hard float), Cortex-M0 (no FPU, no compare-and-swap), and another instruction set.
-const TARGETS: [&str; 3] =
-    ["thumbv7em-none-eabihf", "thumbv6m-none-eabi", "riscv32imac-unknown-none-elf"];
+/// Cortex-M4F and -M7 (hard float), Cortex-M0 (no FPU, no compare-and-swap), and another instruction set
+/// without and with floats.
+const TARGETS: [&str; 4] = [
+    "thumbv7em-none-eabihf",
+    "thumbv6m-none-eabi",
+    "riscv32imac-unknown-none-elf",
+    "riscv32imafc-unknown-none-elf",
+];
 
 /// The crates of a sysroot without an allocator.
 const CRATES: [&str; 2] = ["core", "compiler_builtins"];
@@ -26,9 +31,32 @@ const BUILDS: [&str; 3] = [
 
 /// A compiler and the sysroot of its bare-metal crates.
 #[derive(Debug)]
-struct Toolchain {
+pub(crate) struct Toolchain {
     rustc: PathBuf,
     sysroot: PathBuf,
+}
+
+impl Toolchain {
+    /// Makes a call of cargo use it for the target, not for build scripts.
+    pub(crate) fn apply<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("RUSTC", &self.rustc);
+        // Encoded, because a path may contain blanks.
+        let flags = format!("--sysroot\u{1f}{}", self.sysroot.display());
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags)
+    }
+}
+
+/// The compiler at hand, or one of Debian's packages.
+///
+/// # Errors
+/// Neither can be had.
+pub(crate) fn toolchain(shell: &mut Shell) -> Result<Toolchain, String> {
+    fs::create_dir_all(shell.target())
+        .map_err(|error| format!("cannot make {}: {error}", shell.target().display()))?;
+    match from_rustup(shell)? {
+        Some(toolchain) => Ok(toolchain),
+        None => from_debian(shell),
+    }
 }
 
 /// Gets a toolchain, shows that it has no alloc, builds.
@@ -36,22 +64,14 @@ struct Toolchain {
 /// # Errors
 /// The target that cannot be had, the probe that should have failed, or the build that did.
 pub(crate) fn check(shell: &mut Shell) -> Result<(), String> {
-    fs::create_dir_all(shell.target())
-        .map_err(|error| format!("cannot make {}: {error}", shell.target().display()))?;
-    let toolchain = match from_rustup(shell)? {
-        Some(toolchain) => toolchain,
-        None => from_debian(shell)?,
-    };
+    let toolchain = toolchain(shell)?;
     for target in TARGETS {
         expect_no_alloc(shell, &toolchain, target)?;
     }
     for line in BUILDS {
         let mut command = shell.cargo_command(line);
         command.args(TARGETS.iter().flat_map(|target| ["--target", target]));
-        command.env("RUSTC", &toolchain.rustc);
-        // Encoded, because a path may contain blanks.
-        let flags = format!("--sysroot\u{1f}{}", toolchain.sysroot.display());
-        shell.run(command.env("CARGO_ENCODED_RUSTFLAGS", flags))?;
+        shell.run(toolchain.apply(&mut command))?;
     }
     Ok(())
 }
@@ -101,17 +121,22 @@ fn copy_crates(from: &Path, into: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The folder outside the clone for compiler and emulators.
+///
+/// # Errors
+/// No variable says where.
+pub(crate) fn prefix() -> Result<PathBuf, String> {
+    if let Some(given) = std::env::var_os("BISSL_BARE_METAL") {
+        return Ok(workspace().join(given));
+    }
+    let home = std::env::var_os("HOME")
+        .ok_or("neither BISSL_BARE_METAL nor HOME is set, expected a folder for the compiler")?;
+    Ok(Path::new(&home).join(".cache/bissl/bare-metal"))
+}
+
 /// A compiler made of Debian's packages, kept outside the clone.
 fn from_debian(shell: &mut Shell) -> Result<Toolchain, String> {
-    let prefix = match std::env::var_os("BISSL_BARE_METAL") {
-        Some(given) => workspace().join(given),
-        None => {
-            let home = std::env::var_os("HOME").ok_or(
-                "neither BISSL_BARE_METAL nor HOME is set, expected a folder for the compiler",
-            )?;
-            Path::new(&home).join(".cache/bissl/bare-metal")
-        }
-    };
+    let prefix = prefix()?;
     let script = workspace().join("tests/src/bare_metal.sh");
     shell
         .run(Command::new("bash").arg(script).arg(&prefix).args(TARGETS).env("CARGO", cargo()))

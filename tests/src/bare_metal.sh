@@ -15,8 +15,13 @@ prefix=$1
 shift
 targets=("$@")
 stamp=$prefix/complete
-wanted="$PINNED ${targets[*]}"
-if [[ -f $stamp && $(<"$stamp") == "$wanted" ]]; then
+libraries=$prefix/sysroot/lib/rustlib
+missing() {
+    for target in "${targets[@]}"; do
+        [[ -d $libraries/$target/lib ]] || echo "$target"
+    done
+}
+if [[ -f $stamp && $(<"$stamp") == "$PINNED"* && -z $(missing) ]]; then
     exit 0
 fi
 rm -f "$stamp"
@@ -77,7 +82,8 @@ if [[ ! -d $root ]]; then
     # apt drops its rights for downloads; as root into a private folder it cannot and says so at length.
     (cd "$prefix/packages" && apt-get download -qq -o APT::Sandbox::User=root "${packages[@]}") ||
         fail "apt-get download failed"
-    rm -rf "$root.partial"
+    # What was built with another version of the compiler is of no use to this one.
+    rm -rf "$root.partial" "$prefix/sysroot"
     mkdir -p "$root.partial"
     for package in "$prefix"/packages/*.deb; do
         # The compiler's own source is in the package too; only the library's is wanted.
@@ -112,7 +118,7 @@ panic = "abort"
 [workspace]
 MANIFEST
 echo '#![no_std]' >"$seed/src/lib.rs"
-for target in "${targets[@]}"; do
+for target in $(missing); do
     say "building core for $target"
     # The vendored crates stand in for the registry: cargo resolves all of std's lock file even for core alone.
     (cd "$seed" && env -u CARGO_TARGET_DIR -u CARGO_ENCODED_RUSTFLAGS RUSTC="$prefix/rustc" RUSTC_BOOTSTRAP=1 \
@@ -120,14 +126,13 @@ for target in "${targets[@]}"; do
         "$CARGO" build --release --offline --quiet --target "$target" -Zbuild-std=core,compiler_builtins \
         --config 'source.crates-io.replace-with="vendored"' \
         --config "source.vendored.directory=\"$library/vendor\"") || fail "building core for $target failed"
-    libraries=$prefix/sysroot/lib/rustlib/$target/lib
-    rm -rf "$libraries" "$libraries.partial"
-    mkdir -p "$libraries.partial"
+    rm -rf "$libraries/$target"
+    mkdir -p "$libraries/$target/partial"
     for crate in core compiler_builtins; do
-        cp "$seed/target/$target/release/deps/lib$crate"-*.rlib "$libraries.partial/"
+        cp "$seed/target/$target/release/deps/lib$crate"-*.rlib "$libraries/$target/partial/"
     done
-    mv "$libraries.partial" "$libraries"
+    mv "$libraries/$target/partial" "$libraries/$target/lib"
 done
 rm -rf "$seed"
-echo "$wanted" >"$stamp"
+echo "$PINNED ${targets[*]}" >"$stamp"
 say "complete in $prefix"

@@ -4,6 +4,7 @@
 //! default features, so that starting it compiles nothing of the host.
 
 mod bare_metal;
+mod boards;
 mod demo;
 mod options;
 mod shell;
@@ -53,14 +54,15 @@ fn run(step: &Step, options: &Options) -> Row {
     let started = Instant::now();
     let result = perform(step);
     let seconds = started.elapsed().as_secs_f64();
-    let (outcome, tests) = match result {
-        Ok(tests) => (Outcome::Passed, tests),
+    let (outcome, tests) = match &result {
+        Ok(done) => (Outcome::Passed, done.tests),
         Err(_) => (Outcome::Failed, None),
     };
     let row = Row { name: step.name, outcome, seconds, tests };
     summary::print_end(&row);
-    if let Err(failure) = result {
-        summary::print_failure(step.name, &failure);
+    match result {
+        Ok(done) => print!("{}", done.table),
+        Err(failure) => summary::print_failure(step.name, &failure),
     }
     row
 }
@@ -73,22 +75,34 @@ struct Failure {
     log: Option<PathBuf>,
 }
 
-/// Does a step's work; the number of tests that passed, where it consists of tests.
-fn perform(step: &Step) -> Result<Option<u32>, Failure> {
+/// What a step that passed has to tell.
+#[derive(Debug, Default)]
+struct Done {
+    /// Tests that passed, where it consists of tests.
+    tests: Option<u32>,
+    /// What it measured, printed below its line.
+    table: String,
+}
+
+/// Does a step's work.
+fn perform(step: &Step) -> Result<Done, Failure> {
     let mut shell = Shell::open(step.name, step.target).map_err(|reason| Failure {
         reason,
         tail: String::new(),
         log: None,
     })?;
     let result = match step.work {
-        Work::Cargo(lines) => lines.iter().try_for_each(|line| shell.cargo(line)).map(|()| None),
+        Work::Cargo(lines) => {
+            lines.iter().try_for_each(|line| shell.cargo(line)).map(|()| Done::default())
+        }
         Work::Tests(lines) => lines
             .iter()
             .try_for_each(|line| shell.cargo(line))
             .and_then(|()| summary::count_tests(&shell.output()?))
-            .map(Some),
-        Work::BareMetal => bare_metal::check(&mut shell).map(|()| None),
-        Work::Demo => demo::check(&mut shell).map(|()| None),
+            .map(|tests| Done { tests: Some(tests), ..Done::default() }),
+        Work::BareMetal => bare_metal::check(&mut shell).map(|()| Done::default()),
+        Work::Boards => boards::check(&mut shell).map(|table| Done { table, ..Done::default() }),
+        Work::Demo => demo::check(&mut shell).map(|()| Done::default()),
     };
     result.map_err(|reason| Failure {
         reason,

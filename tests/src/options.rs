@@ -11,6 +11,7 @@ usage: cargo run --release -p bissl-tests -- [OPTIONS]
   --skip NAME...    leave these steps out
   --no-bare-metal   leave the step `bare-metal` out; without this a missing target is
                     fetched, and a target that cannot be had is a failure
+  --no-boards       leave the step `boards` out; without this a missing emulator is fetched
   --help            this text
 ";
 
@@ -54,6 +55,10 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, 
             "--help" | "-h" => return Ok(Command::Help),
             "--no-bare-metal" => {
                 options.skip.push("bare-metal".to_owned());
+                continue;
+            }
+            "--no-boards" => {
+                options.skip.push("boards".to_owned());
                 continue;
             }
             "--only" => &mut options.only,
@@ -101,6 +106,7 @@ mod tests {
     fn only_and_skip_take_several_names() {
         assert_eq!(taken("--only format bare-metal --skip bare-metal"), ["format"]);
         assert_eq!(taken("--no-bare-metal").len(), STEPS.len() - 1);
+        assert_eq!(taken("--no-boards").len(), STEPS.len() - 1);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(crate) enum Work {
     Tests(&'static [&'static str]),
     /// The core and the firmware library for bare metal, see `bare_metal`.
     BareMetal,
+    /// The device program on emulated boards, see `boards`.
+    Boards,
     /// The README's first command on a small budget, see `demo`.
     Demo,
 }
@@ -66,9 +68,15 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "bare-metal",
-        about: "core and firmware library build for Cortex-M0, -M4F and RISC-V, where there is no alloc",
+        about: "core and firmware library build for Cortex-M and RISC-V, where there is no alloc",
         target: Target::BareMetal,
         work: Work::BareMetal,
+    },
+    Step {
+        name: "boards",
+        about: "the device program ends in the same bits on emulated Cortex-M and RISC-V boards as here",
+        target: Target::BareMetal,
+        work: Work::Boards,
     },
     Step {
         name: "lint",

@@ -1,0 +1,268 @@
+//! The device program on emulated boards ends in the same bits as on this machine.
+//!
+//! `firmware-sim/boards` is built for each board and run in QEMU; the hash of all training state that it
+//! prints has to be that of the simulated device after the same training here.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::bare_metal::{self, Toolchain};
+use crate::shell::{Shell, workspace};
+
+/// A machine of QEMU, with what is known about it.
+struct Board {
+    machine: &'static str,
+    processor: &'static str,
+    target: &'static str,
+    configuration: &'static Configuration,
+}
+
+/// Sizes of networks and batches, a feature of the device program.
+struct Configuration {
+    name: &'static str,
+    features: &'static str,
+}
+
+const SHIPPED: Configuration = Configuration { name: "shipped", features: "" };
+const SMALL: Configuration = Configuration { name: "small", features: " --features small" };
+
+const BOARDS: [Board; 5] = [
+    Board {
+        machine: "netduinoplus2",
+        processor: "Cortex-M4F, 128 KiB",
+        target: "thumbv7em-none-eabihf",
+        configuration: &SHIPPED,
+    },
+    Board {
+        machine: "mps2-an500",
+        processor: "Cortex-M7, 4 MiB",
+        target: "thumbv7em-none-eabihf",
+        configuration: &SHIPPED,
+    },
+    Board {
+        machine: "virt",
+        processor: "RV32IMAFC, 128 KiB",
+        target: "riscv32imafc-unknown-none-elf",
+        configuration: &SHIPPED,
+    },
+    Board {
+        machine: "microbit",
+        processor: "Cortex-M0, 16 KiB",
+        target: "thumbv6m-none-eabi",
+        configuration: &SMALL,
+    },
+    Board {
+        machine: "sifive_e",
+        processor: "RV32IMAC, 16 KiB",
+        target: "riscv32imac-unknown-none-elf",
+        configuration: &SMALL,
+    },
+];
+
+/// The training that the images do, as the simulated device's arguments.
+const TRAINING: &str =
+    "--seed 6 --pretrain-steps 10 --warm-up-steps 10 --alternations 2 --finetune-steps 10";
+
+/// Seconds that a board may take; the slowest needs a few. An image whose stack overflows hangs.
+const LIMIT: &str = "120";
+
+/// Builds and runs every board; the table of what they printed.
+///
+/// # Errors
+/// A compiler or an emulator that cannot be had, an image that does not build or run, a hash that differs.
+pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
+    let toolchain = bare_metal::toolchain(shell)?;
+    let emulators = emulators(shell)?;
+    let linker = linker(shell)?;
+    let mut expected = BTreeMap::new();
+    for configuration in [&SHIPPED, &SMALL] {
+        expected.insert(configuration.name, host_hash(shell, configuration)?);
+    }
+    let mut table = String::from("bytes and, in the last three columns, instructions\n");
+    let _ = writeln!(
+        table,
+        "{:<14} {:<20} {:<8} {:<16} {:>7} {:>7} {:>6} {:>11} {:>11} {:>13}",
+        "board",
+        "processor",
+        "sizes",
+        "state hash",
+        "flash",
+        "static",
+        "stack",
+        "lower step",
+        "product",
+        "alternation"
+    );
+    let mut different = Vec::new();
+    for board in &BOARDS {
+        let image = build(shell, &toolchain, &linker, board)?;
+        let flash = flash_bytes(&image)?;
+        let printed = run(shell, &emulators, board, &image)?;
+        let value = |key: &str| printed.get(key).map_or("?", String::as_str);
+        let hash = value("hash");
+        if value("product") == "0" {
+            // A network whose units are all off trains in no sense of the word.
+            different.push(format!("{}: found no curvature product, expected some", board.machine));
+        }
+        let wanted = &expected[board.configuration.name];
+        if hash != wanted {
+            different
+                .push(format!("{}: found state hash {hash}, expected {wanted}", board.machine));
+        }
+        let _ = writeln!(
+            table,
+            "{:<14} {:<20} {:<8} {hash:<16} {flash:>7} {:>7} {:>6} {:>11} {:>11} {:>13}",
+            board.machine,
+            board.processor,
+            board.configuration.name,
+            value("static"),
+            value("stack"),
+            value("lower"),
+            value("product"),
+            value("alternation")
+        );
+    }
+    for (name, hash) in &expected {
+        let _ = writeln!(
+            table,
+            "{:<14} {:<20} {name:<8} {hash:<16}",
+            "this machine",
+            std::env::consts::ARCH
+        );
+    }
+    shell.note(&table)?;
+    if different.is_empty() { Ok(table) } else { Err(different.join("; ")) }
+}
+
+/// Hash of the simulated device's state after the same training.
+fn host_hash(shell: &mut Shell, configuration: &Configuration) -> Result<String, String> {
+    let features = configuration.features;
+    let line =
+        format!("run --release --quiet -p bissl-firmware-sim{features} -- {TRAINING} --json");
+    let output = shell.capture(&mut shell.cargo_command(&line))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let after = |text: &str, word: &str| text.split_once(word).map(|(_, rest)| rest.to_owned());
+    let hash = after(&text, "\"aligned\":")
+        .and_then(|rest| after(&rest, "\"hash\":\""))
+        .and_then(|rest| rest.split('"').next().map(str::to_owned));
+    match hash {
+        Some(hash) if output.status.success() => Ok(hash),
+        _ => Err(format!("`cargo {line}` ended with {} and no hash", output.status)),
+    }
+}
+
+/// The folder of the emulators: nothing where they are on the path.
+fn emulators(shell: &mut Shell) -> Result<PathBuf, String> {
+    let there = |name: &str| Command::new(name).arg("--version").output().is_ok();
+    if there("qemu-system-arm") && there("qemu-system-riscv32") {
+        return Ok(PathBuf::new());
+    }
+    let prefix = bare_metal::prefix()?;
+    let script = workspace().join("tests/src/qemu.sh");
+    shell.run(Command::new("bash").arg(script).arg(&prefix)).map_err(|reason| {
+        format!(
+            "no emulator: qemu-system-arm and qemu-system-riscv32 are not on the path, and {reason} \
+             (`--no-boards` knowingly leaves this step out)"
+        )
+    })?;
+    Ok(prefix)
+}
+
+/// The linker that comes with the compiler at hand.
+fn linker(shell: &mut Shell) -> Result<PathBuf, String> {
+    let output = shell.capture(Command::new("rustc").args(["--print", "target-libdir"]))?;
+    let libraries = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let linker = libraries.with_file_name("bin").join("rust-lld");
+    if linker.exists() {
+        Ok(linker)
+    } else {
+        Err(format!(
+            "found no linker {}, expected the one of rustup's toolchains",
+            linker.display()
+        ))
+    }
+}
+
+/// The image of a board.
+fn build(
+    shell: &mut Shell,
+    toolchain: &Toolchain,
+    linker: &Path,
+    board: &Board,
+) -> Result<PathBuf, String> {
+    let Board { machine, target, configuration, .. } = board;
+    let line = format!(
+        "build --release --locked --manifest-path firmware-sim/boards/Cargo.toml --target {target}{}",
+        configuration.features
+    );
+    let mut command = shell.cargo_command(&line);
+    let variable = target.to_uppercase().replace(['-', '.'], "_");
+    command.env(format!("CARGO_TARGET_{variable}_LINKER"), linker).env("BISSL_BOARD", machine);
+    shell.run(toolchain.apply(&mut command))?;
+    let built = shell.target().join(target).join("release/bissl-boards");
+    // The next board of this target takes the same place.
+    let image = shell.target().join(format!("{machine}.elf"));
+    fs::copy(&built, &image).map_err(|error| {
+        format!("cannot copy {} to {}: {error}", built.display(), image.display())
+    })?;
+    Ok(image)
+}
+
+/// What an image prints, by key.
+fn run(
+    shell: &mut Shell,
+    emulators: &Path,
+    board: &Board,
+    image: &Path,
+) -> Result<BTreeMap<String, String>, String> {
+    let risc_v = board.target.starts_with("riscv");
+    let emulator = if risc_v { "qemu-system-riscv32" } else { "qemu-system-arm" };
+    let mut command = Command::new("timeout");
+    command.arg(LIMIT).arg(match emulators.as_os_str().is_empty() {
+        true => PathBuf::from(emulator),
+        false => emulators.join(emulator),
+    });
+    command.args(["-M", board.machine, "-nographic", "-icount", "shift=0"]);
+    if risc_v && board.machine == "virt" {
+        command.args(["-bios", "none"]);
+    }
+    command.args(["-semihosting-config", "enable=on,target=native", "-kernel"]).arg(image);
+    let output = shell.capture(&mut command)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        return Err(format!(
+            "{}: the image ended with {} and printed `{}`",
+            board.machine,
+            output.status,
+            text.trim()
+        ));
+    }
+    let pairs = text.split_whitespace().filter_map(|word| word.split_once('='));
+    Ok(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+}
+
+/// Bytes that an image takes in flash: what its loadable segments hold in the file.
+fn flash_bytes(image: &Path) -> Result<u64, String> {
+    let bytes = fs::read(image).map_err(|error| format!("{}: {error}", image.display()))?;
+    let number = |at: usize, len: usize| -> Option<usize> {
+        let field = bytes.get(at..at + len)?;
+        Some(field.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+    };
+    let sum = || {
+        // Of an ELF file of 32 bits: program headers at 28, their size at 42, their number at 44.
+        let (start, size, count) = (number(28, 4)?, number(42, 2)?, number(44, 2)?);
+        let mut sum = 0;
+        for header in (0..count).map(|i| start + i * size) {
+            let loaded = number(header, 4)? == 1;
+            sum += if loaded { number(header + 16, 4)? } else { 0 };
+        }
+        Some(sum as u64)
+    };
+    let elf = bytes.starts_with(b"\x7fELF\x01");
+    sum()
+        .filter(|_| elf)
+        .ok_or_else(|| format!("{}: found no ELF file of 32 bits", image.display()))
+}
