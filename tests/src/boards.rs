@@ -81,10 +81,12 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     for configuration in [&SHIPPED, &SMALL] {
         expected.insert(configuration.name, host_hash(shell, configuration)?);
     }
-    let mut table = String::from("bytes and, in the last three columns, instructions\n");
+    let mut table = String::from(
+        "flash, static, stack in bytes; lower step, product, alternation in instructions, counted by the ticks of the last column\n",
+    );
     let _ = writeln!(
         table,
-        "{:<14} {:<20} {:<8} {:<16} {:>7} {:>7} {:>6} {:>11} {:>11} {:>13}",
+        "{:<14} {:<20} {:<8} {:<16} {:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  instructions/ticks",
         "board",
         "processor",
         "sizes",
@@ -114,15 +116,16 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
         }
         let _ = writeln!(
             table,
-            "{:<14} {:<20} {:<8} {hash:<16} {flash:>7} {:>7} {:>6} {:>11} {:>11} {:>13}",
+            "{:<14} {:<20} {:<8} {hash:<16} {flash:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  {}",
             board.machine,
             board.processor,
             board.configuration.name,
             value("static"),
-            value("stack"),
+            format!("{}/{}", value("stack"), value("stack_limit")),
             value("lower"),
             value("product"),
-            value("alternation")
+            value("alternation"),
+            value("unit")
         );
     }
     for (name, hash) in &expected {
