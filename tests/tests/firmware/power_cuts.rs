@@ -92,6 +92,41 @@ fn a_cut_at_any_tick_costs_the_ticks_since_the_checkpoint_and_nothing_else() {
     }
 }
 
+/// Equal hashes have equal futures only if what the hash leaves out, the activations of a linearisation,
+/// is computed again rightly: so at each tick, up to the next product and beyond it.
+#[test]
+fn a_device_recovered_at_any_tick_goes_on_as_the_one_that_was_never_cut() {
+    let digits = Digits::embedded();
+    let mut device = start(&digits, shortest(6));
+    // It holds the activations of another training, and keeps those of the recovery before.
+    let (mut flash, mut recovered) = (flash(), in_a_solve(&digits));
+    let (mut products, mut in_solves) = (0, 0);
+    loop {
+        save(&mut flash, &device.device).unwrap();
+        recover(&mut recovered, &mut flash).unwrap();
+        let mut uninterrupted = device.clone();
+        let from = device.device.ticks();
+        for _ in 0..12 {
+            let tick = uninterrupted.tick().unwrap();
+            assert_eq!(recovered.tick().unwrap(), tick, "recovered at tick {from}");
+            if let Tick::Performed(exchange) = tick
+                && let Request::Product { .. } = exchange.request
+            {
+                products += 1;
+            }
+        }
+        assert_eq!(recovered.device.hash(), uninterrupted.device.hash(), "tick {from}");
+        match device.tick().unwrap() {
+            Tick::Idle => break,
+            Tick::Performed(exchange) => {
+                in_solves += u32::from(matches!(exchange.request, Request::Product { .. }));
+            }
+            _ => {}
+        }
+    }
+    assert!(in_solves > 4 && products > 4 * in_solves, "{products} {in_solves}");
+}
+
 #[test]
 fn a_device_recovered_within_a_solve_ends_as_the_one_that_was_never_cut() {
     let digits = Digits::embedded();
