@@ -98,11 +98,12 @@ fn a_cut_at_any_tick_costs_the_ticks_since_the_checkpoint_and_nothing_else() {
 fn a_device_recovered_at_any_tick_goes_on_as_the_one_that_was_never_cut() {
     let digits = Digits::embedded();
     let mut device = start(&digits, shortest(6));
-    // It holds the activations of another training, and keeps those of the recovery before.
-    let (mut flash, mut recovered) = (flash(), in_a_solve(&digits));
+    // Its activations are of another training: those of a recovery before could be the right ones.
+    let (mut flash, stranger) = (flash(), in_a_solve(&digits));
     let (mut products, mut in_solves) = (0, 0);
     loop {
         save(&mut flash, &device.device).unwrap();
+        let mut recovered = stranger.clone();
         recover(&mut recovered, &mut flash).unwrap();
         let mut uninterrupted = device.clone();
         let from = device.device.ticks();
