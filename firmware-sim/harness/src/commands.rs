@@ -2,8 +2,8 @@
 
 use bissl_firmware::{Lengths, Settings};
 use bissl_firmware_sim::{
-    Cadence, Coverage, CutError, Digits, Wear, explore, explore_flips, explore_twice, shortest,
-    start, wear,
+    Cadence, Coverage, CutError, Digits, Endings, FaultFailure, Wear, explore, explore_flips,
+    explore_twice, shortest, simulate_faults, start, wear,
 };
 use clap::{Args, Subcommand, value_parser};
 
@@ -14,6 +14,8 @@ const ENDURANCE: u32 = 10_000;
 pub(crate) enum Command {
     /// Cut the power at every byte of every checkpoint of a short training, cut it twice, flip bits
     PowerCuts(PowerCuts),
+    /// Train with a sensor, products, time or replies that are not as they should be
+    Faults(Faults),
     /// Print what checkpoints in the bilevel stage cost a flash
     Wear(WearArguments),
 }
@@ -35,6 +37,22 @@ pub(crate) struct PowerCuts {
     /// Of pages that are erased from their end, look at N bytes and not at each
     #[arg(long, value_name = "N")]
     thinned: Option<u32>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Each seed draws one fault and puts it into a short training, twice: a bad frame, a stuck sensor, a
+/// matrix product that is too large, a time budget that is over, or wrong replies. The device must stop
+/// with an error that stays, or end in a right state; a failure prints its seed and how to replay it.
+#[derive(Debug, Args)]
+pub(crate) struct Faults {
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Seeds
+    #[arg(long, default_value_t = 1000)]
+    count: u64,
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
@@ -62,6 +80,7 @@ impl Command {
     pub(crate) fn run(&self) -> anyhow::Result<String> {
         match self {
             Self::PowerCuts(arguments) => Ok(power_cuts(arguments)?),
+            Self::Faults(arguments) => Ok(faults(arguments)?),
             Self::Wear(arguments) => wear_of_pages(arguments),
         }
     }
@@ -91,6 +110,25 @@ fn power_cuts(arguments: &PowerCuts) -> Result<String, CutError> {
          {flips:>10} flipped bits, each found\n",
         once.checkpoints, once.changes, once.cuts, once.left_old, once.recoveries, twice.pairs
     ))
+}
+
+fn faults(arguments: &Faults) -> Result<String, FaultFailure> {
+    let Faults { seed, count, json } = *arguments;
+    let endings = simulate_faults(&Digits::embedded(), seed, count)?;
+    if json {
+        return Ok(format!(
+            "{}\n",
+            serde_json::json!({ "seed": seed, "count": count, "endings": endings })
+        ));
+    }
+    let mut text = format!(
+        "{:<24} {:>10} {:>14} {:>20}\n",
+        "fault", "stopped", "right state", "other finite state"
+    );
+    for (name, Endings { stopped, same, other }) in &endings {
+        text += &format!("{name:<24} {stopped:>10} {same:>14} {other:>20}\n");
+    }
+    Ok(text)
 }
 
 fn wear_of_pages(arguments: &WearArguments) -> anyhow::Result<String> {

@@ -2,10 +2,12 @@
 //!
 //! [`Digits`] are the sensor's frames, [`compare`] trains the device along both paths, [`record`] and
 //! [`replay`] keep the conversation between core and device. [`SimulatedFlash`] is where its checkpoints
-//! lie, and [`explore`] cuts the power.
+//! lie, and [`explore`] cuts the power; [`simulate_faults`] spoils
+//! frames, products and replies.
 
 mod digits;
 mod experiment;
+mod faults;
 mod flash;
 mod power;
 mod trace;
@@ -14,6 +16,7 @@ pub use digits::{Digits, LABELLED_PER_CLASS, PICTURES, UNLABELLED};
 pub use experiment::{
     Comparison, Observer, Outcome, Path, SimulatedDevice, Stopped, compare, run_to, start,
 };
+pub use faults::{Endings, FaultFailure, Scenario, simulate_faults};
 pub use flash::{Change, FlashError, SimulatedFlash, Tear, Traffic};
 pub use power::{
     Cadence, Coverage, CutError, Explored, Twice, Wear, explore, explore_flips, explore_twice,

@@ -1,0 +1,467 @@
+//! Faults drawn by a seed: sensors, arithmetic, time and replies that are not as they should be.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bissl_core::{Draws, Machine, Pending, Reply, Stream};
+use bissl_firmware::{
+    CheckpointError, Corpus, Fault, FlashFrames, Frame, FrameSource, Kernels, Portable, Rows, Tick,
+};
+use serde::Serialize;
+
+use crate::flash::SimulatedFlash;
+use crate::power::{pages, recover, save, shortest};
+use crate::{Digits, SimulatedDevice, start};
+
+/// Domain of the streams that draw faults.
+const FAULTS: u16 = 0xfa17;
+/// Trainings that the faults are put into; the fault's seed chooses.
+const TRAININGS: u64 = 8;
+/// A device that works longer than this goes round in circles.
+const TICKS_MAX: u64 = 100_000;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scenario {
+    /// One pixel of the frame that is read `after` so many others of its corpus.
+    BadFrame {
+        /// Which frames are counted.
+        corpus: Corpus,
+        /// Frames read before.
+        after: u32,
+        /// Which pixel.
+        place: u32,
+        /// What it reads.
+        pixel: f32,
+    },
+    /// The sensor repeats one frame, after so many others.
+    StuckSensor {
+        /// Frames read before.
+        after: u32,
+    },
+    /// A matrix product, after so many others, has an element that is too large.
+    Saturated {
+        /// Products before.
+        after: u32,
+        /// The element.
+        value: f32,
+    },
+    /// The time for training is over after every so many ticks; a checkpoint is written and power goes,
+    /// sometimes too early. Then a new device goes on.
+    ExhaustedBudget {
+        /// Ticks.
+        ticks: u32,
+    },
+    /// Replies of the wrong kind or to another request reach the machine of the bilevel stage.
+    WrongReplies,
+}
+
+impl Scenario {
+    fn draw(draws: &mut Draws) -> Self {
+        let bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.01, 1.01, 3e38, -0.5];
+        let large = [f32::MAX, f32::MIN, 1e30, -1e20, f32::INFINITY, f32::NAN];
+        let one_of =
+            |values: &[f32], draws: &mut Draws| values[draws.below(values.len() as u32) as usize];
+        match draws.below(5) {
+            0 => Self::BadFrame {
+                corpus: if draws.chance(0.5) { Corpus::Unlabelled } else { Corpus::Labelled },
+                after: draws.below(80),
+                place: draws.below(64),
+                pixel: one_of(&bad, draws),
+            },
+            1 => Self::StuckSensor { after: draws.below(80) },
+            2 => Self::Saturated { after: draws.below(300), value: one_of(&large, draws) },
+            3 => Self::ExhaustedBudget { ticks: 10 + draws.below(60) },
+            _ => Self::WrongReplies,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::BadFrame { .. } => "bad frame",
+            Self::StuckSensor { .. } => "stuck sensor",
+            Self::Saturated { .. } => "saturated product",
+            Self::ExhaustedBudget { .. } => "exhausted time budget",
+            Self::WrongReplies => "wrong replies",
+        }
+    }
+}
+
+/// How many trainings with one kind of fault ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Endings {
+    /// With a fault that names the cause, at the tick at which it could be seen first.
+    pub stopped: u64,
+    /// In the state of the training without a fault.
+    pub same: u64,
+    /// In another state, all of whose numbers are finite: the fault was a legal value.
+    pub other: u64,
+}
+
+/// A device that did not do as it should.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "seed {seed}, {scenario:?}: {what}; to replay: cargo run --release -p bissl-firmware-sim -- faults \
+     --seed {seed} --count 1"
+)]
+pub struct FaultFailure {
+    /// Of the fault.
+    pub seed: u64,
+    /// The fault.
+    pub scenario: Scenario,
+    /// What was found, what was expected.
+    pub what: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ending {
+    Stopped { fault: Fault, ticks: u64 },
+    Finished { hash: u64, ticks: u64 },
+}
+
+/// Trains with the faults of `count` seeds from `first` on; the endings by kind of fault.
+///
+/// A device must never panic, and never end in a wrong state without saying so: each training ends with
+/// a fault that stays, or in the state of the training without a fault; or, where the faulty value was a
+/// legal one, in a finite state. Each training is run twice and must end the same.
+///
+/// # Errors
+/// The first device that did otherwise.
+pub fn simulate_faults(
+    digits: &Digits,
+    first: u64,
+    count: u64,
+) -> Result<BTreeMap<&'static str, Endings>, FaultFailure> {
+    let mut endings: BTreeMap<&'static str, Endings> = BTreeMap::new();
+    let mut clean: HashMap<u64, u64> = HashMap::new();
+    for seed in (0..count).map(|number| first.wrapping_add(number)) {
+        let scenario = Scenario::draw(&mut Stream::new(seed, FAULTS).at(0));
+        let fail = |what: String| FaultFailure { seed, scenario, what };
+        let training = seed % TRAININGS;
+        let expected = match clean.get(&training) {
+            Some(hash) => *hash,
+            None => {
+                let device = start(digits, shortest(training));
+                let (ending, _) = run(device).map_err(fail)?;
+                let Ending::Finished { hash, .. } = ending else {
+                    return Err(fail(format!("without a fault the training ends so: {ending:?}")));
+                };
+                clean.insert(training, hash);
+                hash
+            }
+        };
+        let once = || {
+            catch_unwind(AssertUnwindSafe(|| try_scenario(digits, seed, scenario)))
+                .unwrap_or_else(|_| Err("a panic".to_owned()))
+        };
+        let (ending, allowed) = once().map_err(fail)?;
+        let again = once().map_err(fail)?.0;
+        if again != ending {
+            return Err(fail(format!("ended once so: {ending:?}, and once so: {again:?}")));
+        }
+        let entry = endings.entry(scenario.name()).or_default();
+        match (ending, allowed) {
+            (Ending::Finished { hash, .. }, _) if hash == expected => entry.same += 1,
+            (Ending::Finished { .. }, Allowed::Finite) => entry.other += 1,
+            (Ending::Stopped { fault, .. }, Allowed::Finite) if is_numerical(&fault) => {
+                entry.stopped += 1;
+            }
+            (Ending::Stopped { fault, .. }, Allowed::Fault(wanted)) if fault == wanted => {
+                entry.stopped += 1;
+            }
+            (ending, allowed) => {
+                return Err(fail(format!(
+                    "ended so: {ending:?}; expected the state {expected:016x} or {allowed:?}"
+                )));
+            }
+        }
+    }
+    Ok(endings)
+}
+
+/// What a device may do besides ending in the right state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Allowed {
+    Nothing,
+    Fault(Fault),
+    /// A fault that says that a number is not finite, or any state of finite numbers.
+    Finite,
+}
+
+fn is_numerical(fault: &Fault) -> bool {
+    matches!(fault, Fault::LossNotFinite { .. } | Fault::Diverged { .. } | Fault::StateNotFinite)
+}
+
+fn try_scenario(
+    digits: &Digits,
+    seed: u64,
+    scenario: Scenario,
+) -> Result<(Ending, Allowed), String> {
+    let settings = shortest(seed % TRAININGS);
+    match scenario {
+        Scenario::BadFrame { .. } | Scenario::StuckSensor { .. } => {
+            let sensor = FaultySensor::new(digits.flash(), scenario);
+            let (ending, device) = run(SimulatedDevice::new(sensor, Portable, settings))?;
+            let sensor = device.frames;
+            let allowed = match (sensor.spoilt.get(), scenario) {
+                (Some((corpus, index)), Scenario::BadFrame { .. }) => {
+                    // It was read, so it may not have gone unseen.
+                    if let Ending::Finished { .. } = ending {
+                        return Err(format!("a pixel of {corpus:?} frame {index} went unseen"));
+                    }
+                    Allowed::Fault(Fault::PixelOutOfRange { corpus, index })
+                }
+                (Some(_), _) => Allowed::Finite,
+                (None, _) => Allowed::Nothing,
+            };
+            Ok((ending, allowed))
+        }
+        Scenario::Saturated { after, value } => {
+            let kernels = Saturated { products: 0, after, value };
+            let (ending, device) = run(SimulatedDevice::new(digits.flash(), kernels, settings))?;
+            let hit = device.kernels.products > after;
+            Ok((ending, if hit { Allowed::Finite } else { Allowed::Nothing }))
+        }
+        Scenario::ExhaustedBudget { ticks } => {
+            Ok((in_portions(start(digits, settings), seed, ticks)?, Allowed::Nothing))
+        }
+        Scenario::WrongReplies => {
+            Ok((with_wrong_replies(start(digits, settings), seed)?, Allowed::Nothing))
+        }
+    }
+}
+
+/// Runs to the end or to a fault, which must stay and must not be stored.
+fn run<S: FrameSource, K: Kernels<f32>>(
+    mut device: SimulatedDevice<S, K>,
+) -> Result<(Ending, SimulatedDevice<S, K>), String> {
+    for _ in 0..TICKS_MAX {
+        match device.tick() {
+            Ok(Tick::Idle) => return Ok((finished(&device)?, device)),
+            Ok(_) => {}
+            Err(fault) => {
+                let ticks = device.device.ticks();
+                if device.tick() != Err(fault) || device.device.hash() != Err(fault) {
+                    return Err(format!("the fault did not stay: {fault}"));
+                }
+                let mut flash = flash(0);
+                let saved = save(&mut flash, &device.device);
+                if saved != Err(CheckpointError::Device(fault)) {
+                    return Err(format!("a device that stopped was stored: {saved:?}"));
+                }
+                return Ok((Ending::Stopped { fault, ticks }, device));
+            }
+        }
+    }
+    Err(format!("no end after {TICKS_MAX} ticks"))
+}
+
+fn finished<S: FrameSource, K: Kernels<f32>>(
+    device: &SimulatedDevice<S, K>,
+) -> Result<Ending, String> {
+    let ticks = device.device.ticks();
+    match device.device.hash() {
+        Ok(hash) => Ok(Ending::Finished { hash, ticks }),
+        Err(fault) => Err(format!("ended after {ticks} ticks without a fault, yet: {fault}")),
+    }
+}
+
+fn flash(seed: u64) -> SimulatedFlash {
+    SimulatedFlash::new(pages::<4096, 4>(), seed)
+}
+
+/// Trains in portions of so many ticks, each on a new device.
+fn in_portions(
+    mut device: SimulatedDevice<FlashFrames<'_>, Portable>,
+    seed: u64,
+    portion: u32,
+) -> Result<Ending, String> {
+    let mut flash = flash(seed);
+    let mut draws = Stream::new(seed, FAULTS).at(1);
+    for _ in 0..TICKS_MAX / u64::from(portion) {
+        for _ in 0..portion {
+            match device.tick() {
+                Ok(Tick::Idle) => return finished(&device),
+                Ok(_) => {}
+                Err(fault) => return Ok(Ending::Stopped { fault, ticks: device.device.ticks() }),
+            }
+        }
+        if draws.chance(0.3) {
+            flash.cut_after(u64::from(draws.below(130_000)));
+        }
+        // Whether it was written or not, there is one to go on from, or the beginning.
+        let _ = save(&mut flash, &device.device);
+        flash.power_on();
+        let slots = recover(&mut device, &mut flash).map_err(|error| error.to_string())?;
+        if device.device.ticks() == 0 {
+            if slots.iter().any(|slot| matches!(slot, bissl_firmware::SlotState::Valid { .. })) {
+                return Err("a valid checkpoint was not used".to_owned());
+            }
+            device.device.begin(shortest(seed % TRAININGS));
+        }
+    }
+    Err(format!("no end after {TICKS_MAX} ticks"))
+}
+
+/// Trains while, from time to time, a wrong reply is given to a copy of the machine.
+fn with_wrong_replies(
+    mut device: SimulatedDevice<FlashFrames<'_>, Portable>,
+    seed: u64,
+) -> Result<Ending, String> {
+    let mut draws = Stream::new(seed, FAULTS).at(2);
+    for _ in 0..TICKS_MAX {
+        if let Some(before) = device.device.alternation().copied()
+            && draws.chance(0.3)
+            && let Pending::Request(ticket, request) = before.pending()
+        {
+            let mut machine = before;
+            let mut scalars = [0.5; bissl_firmware::SCALARS];
+            let (ticket, reply) = if draws.chance(0.5) {
+                (ticket.next(), Reply::Ack)
+            } else {
+                (ticket, Reply::Scalars(9 + draws.below(1000)))
+            };
+            let refused = machine.step(ticket, reply, &mut scalars).is_err();
+            if !refused || machine != before || scalars != [0.5; bissl_firmware::SCALARS] {
+                return Err(format!("{request:?} took the reply {reply:?} to {ticket:?}"));
+            }
+        }
+        match device.tick() {
+            Ok(Tick::Idle) => return finished(&device),
+            Ok(_) => {}
+            Err(fault) => return Ok(Ending::Stopped { fault, ticks: device.device.ticks() }),
+        }
+    }
+    Err(format!("no end after {TICKS_MAX} ticks"))
+}
+
+/// A sensor that fails after some frames.
+#[derive(Clone, Debug)]
+struct FaultySensor<S> {
+    source: S,
+    scenario: Scenario,
+    read: Cell<[u32; 2]>,
+    /// The first frame that was not as it should be.
+    spoilt: Cell<Option<(Corpus, u32)>>,
+}
+
+impl<S: FrameSource> FaultySensor<S> {
+    fn new(source: S, scenario: Scenario) -> Self {
+        Self { source, scenario, read: Cell::default(), spoilt: Cell::default() }
+    }
+
+    /// The number of the frame that is read instead of `index`.
+    fn index(&self, corpus: Corpus, index: u32) -> u32 {
+        match self.scenario {
+            Scenario::StuckSensor { after } if self.count_of(corpus) >= after && index != 0 => {
+                self.spoilt.set(self.spoilt.get().or(Some((corpus, index))));
+                0
+            }
+            _ => index,
+        }
+    }
+
+    fn spoil(&self, read: Corpus, index: u32, frame: &mut Frame) {
+        let count = self.count_of(read);
+        if let Scenario::BadFrame { corpus, after, place, pixel } = self.scenario
+            && corpus == read
+            && count == after
+        {
+            frame[place as usize] = pixel;
+            self.spoilt.set(Some((corpus, index)));
+        }
+        let mut counts = self.read.get();
+        counts[read as usize] += 1;
+        self.read.set(counts);
+    }
+
+    fn count_of(&self, corpus: Corpus) -> u32 {
+        self.read.get()[corpus as usize]
+    }
+}
+
+impl<S: FrameSource> FrameSource for FaultySensor<S> {
+    fn count(&self, corpus: Corpus) -> u32 {
+        self.source.count(corpus)
+    }
+
+    fn unlabelled(&self, index: u32, frame: &mut Frame) -> Option<()> {
+        self.source.unlabelled(self.index(Corpus::Unlabelled, index), frame)?;
+        self.spoil(Corpus::Unlabelled, index, frame);
+        Some(())
+    }
+
+    fn labelled(&self, index: u32, frame: &mut Frame) -> Option<u8> {
+        let label = self.source.labelled(self.index(Corpus::Labelled, index), frame)?;
+        self.spoil(Corpus::Labelled, index, frame);
+        Some(label)
+    }
+}
+
+/// Kernels one of whose products is spoilt.
+#[derive(Clone, Copy, Debug)]
+struct Saturated {
+    products: u32,
+    after: u32,
+    value: f32,
+}
+
+impl Saturated {
+    fn spoil<const R: usize, const N: usize>(&mut self, rows: &mut Rows<f32, R, N>) {
+        if self.products == self.after
+            && let Some(element) = rows.first_mut().and_then(|row| row.first_mut())
+        {
+            *element = self.value;
+        }
+        self.products += 1;
+    }
+}
+
+impl Kernels<f32> for Saturated {
+    fn multiply_transposed<const R: usize, const I: usize, const O: usize>(
+        &mut self,
+        x: &Rows<f32, R, I>,
+        w: &Rows<f32, O, I>,
+        y: &mut Rows<f32, R, O>,
+    ) {
+        Portable.multiply_transposed(x, w, y);
+        self.spoil(y);
+    }
+
+    fn multiply<const R: usize, const I: usize, const O: usize>(
+        &mut self,
+        y: &Rows<f32, R, O>,
+        w: &Rows<f32, O, I>,
+        x: &mut Rows<f32, R, I>,
+    ) {
+        Portable.multiply(y, w, x);
+        self.spoil(x);
+    }
+
+    fn outer<const R: usize, const I: usize, const O: usize>(
+        &mut self,
+        y: &Rows<f32, R, O>,
+        x: &Rows<f32, R, I>,
+        w: &mut Rows<f32, O, I>,
+    ) {
+        Portable.outer(y, x, w);
+        self.spoil(w);
+    }
+
+    fn relu(&mut self, y: &mut [f32]) {
+        Portable.relu(y);
+    }
+
+    fn relu_mask(&mut self, y: &[f32], v: &mut [f32]) {
+        Portable.relu_mask(y, v);
+    }
+
+    fn axpby(&mut self, a: f32, x: &[f32], b: f32, y: &mut [f32]) {
+        Portable.axpby(a, x, b, y);
+    }
+
+    fn dot(&mut self, x: &[f32], y: &[f32]) -> f32 {
+        Portable.dot(x, y)
+    }
+}
