@@ -34,9 +34,12 @@ pub(crate) struct PowerCuts {
     /// Flip a bit of each N-th byte of a checkpoint
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
     flip_every: u32,
-    /// Of pages that are erased from their end, look at N bytes and not at each
-    #[arg(long, value_name = "N")]
-    thinned: Option<u32>,
+    /// Of a page with a valid commit word that is erased from its end, look at N bytes
+    #[arg(long, value_name = "N", default_value_t = 64, conflicts_with = "every_byte")]
+    thinned: u32,
+    /// Look at each byte there as well, which takes minutes
+    #[arg(long)]
+    every_byte: bool,
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
@@ -87,10 +90,10 @@ impl Command {
 }
 
 fn power_cuts(arguments: &PowerCuts) -> Result<String, CutError> {
-    let PowerCuts { seed, pairs, flip_every, thinned, json } = *arguments;
+    let PowerCuts { seed, pairs, flip_every, thinned, every_byte, json } = *arguments;
     let digits = Digits::embedded();
     let device = || start(&digits, shortest(seed));
-    let coverage = thinned.map_or(Coverage::EveryByte, Coverage::Thinned);
+    let coverage = if every_byte { Coverage::EveryByte } else { Coverage::Thinned(thinned) };
     let once = explore::<_, _, 4096, 4>(device(), seed, coverage)?;
     let twice = explore_twice::<_, _, 4096, 4>(device(), seed, |_| pairs)?;
     let bytes = |count| (0..count).step_by(flip_every as usize);

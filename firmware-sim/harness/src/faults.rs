@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bissl_core::{Draws, Machine, Pending, Reply, Stream};
 use bissl_firmware::{
-    CheckpointError, Corpus, Fault, FlashFrames, Frame, FrameSource, Kernels, Portable, Rows, Tick,
+    CheckpointError, Corpus, Fault, Frame, FrameSource, Kernels, Portable, Rows, Settings,
+    SlotState, Tick,
 };
 use serde::Serialize;
 
@@ -142,8 +143,7 @@ pub fn simulate_faults(
         let expected = match clean.get(&training) {
             Some(hash) => *hash,
             None => {
-                let device = start(digits, shortest(training));
-                let (ending, _) = run(device).map_err(fail)?;
+                let ending = run(&mut start(digits, shortest(training))).map_err(fail)?;
                 let Ending::Finished { hash, .. } = ending else {
                     return Err(fail(format!("without a fault the training ends so: {ending:?}")));
                 };
@@ -198,47 +198,58 @@ fn try_scenario(
     seed: u64,
     scenario: Scenario,
 ) -> Result<(Ending, Allowed), String> {
-    let settings = shortest(seed % TRAININGS);
     match scenario {
         Scenario::BadFrame { .. } | Scenario::StuckSensor { .. } => {
-            let sensor = FaultySensor::new(digits.flash(), scenario);
-            let (ending, device) = run(SimulatedDevice::new(sensor, Portable, settings))?;
-            let sensor = device.frames;
-            let allowed = match (sensor.spoilt.get(), scenario) {
-                (Some((corpus, index)), Scenario::BadFrame { .. }) => {
-                    // It was read, so it may not have gone unseen.
-                    if let Ending::Finished { .. } = ending {
-                        return Err(format!("a pixel of {corpus:?} frame {index} went unseen"));
-                    }
-                    Allowed::Fault(Fault::PixelOutOfRange { corpus, index })
-                }
-                (Some(_), _) => Allowed::Finite,
-                (None, _) => Allowed::Nothing,
-            };
-            Ok((ending, allowed))
+            with_sensor(digits, seed, scenario)
         }
         Scenario::Saturated { after, value } => {
             let kernels = Saturated { products: 0, after, value };
-            let (ending, device) = run(SimulatedDevice::new(digits.flash(), kernels, settings))?;
+            let mut device = SimulatedDevice::new(digits.flash(), kernels, settings(seed));
+            let ending = run(&mut device)?;
             let hit = device.kernels.products > after;
             Ok((ending, if hit { Allowed::Finite } else { Allowed::Nothing }))
         }
         Scenario::ExhaustedBudget { ticks } => {
-            Ok((in_portions(start(digits, settings), seed, ticks)?, Allowed::Nothing))
+            Ok((in_portions(digits, seed, ticks)?, Allowed::Nothing))
         }
-        Scenario::WrongReplies => {
-            Ok((with_wrong_replies(start(digits, settings), seed)?, Allowed::Nothing))
-        }
+        Scenario::WrongReplies => Ok((with_wrong_replies(digits, seed)?, Allowed::Nothing)),
     }
+}
+
+/// Of the training that a fault is put into.
+fn settings(seed: u64) -> Settings {
+    shortest(seed % TRAININGS)
+}
+
+fn with_sensor(
+    digits: &Digits,
+    seed: u64,
+    scenario: Scenario,
+) -> Result<(Ending, Allowed), String> {
+    let sensor = FaultySensor::new(digits.flash(), scenario);
+    let mut device = SimulatedDevice::new(sensor, Portable, settings(seed));
+    let ending = run(&mut device)?;
+    let allowed = match (device.frames.spoilt.get(), scenario) {
+        (Some((corpus, index)), Scenario::BadFrame { .. }) => {
+            // It was read, so it may not have gone unseen.
+            if let Ending::Finished { .. } = ending {
+                return Err(format!("a pixel of {corpus:?} frame {index} went unseen"));
+            }
+            Allowed::Fault(Fault::PixelOutOfRange { corpus, index })
+        }
+        (Some(_), _) => Allowed::Finite,
+        (None, _) => Allowed::Nothing,
+    };
+    Ok((ending, allowed))
 }
 
 /// Runs to the end or to a fault, which must stay and must not be stored.
 fn run<S: FrameSource, K: Kernels<f32>>(
-    mut device: SimulatedDevice<S, K>,
-) -> Result<(Ending, SimulatedDevice<S, K>), String> {
+    device: &mut SimulatedDevice<S, K>,
+) -> Result<Ending, String> {
     for _ in 0..TICKS_MAX {
         match device.tick() {
-            Ok(Tick::Idle) => return Ok((finished(&device)?, device)),
+            Ok(Tick::Idle) => return finished(device),
             Ok(_) => {}
             Err(fault) => {
                 let ticks = device.device.ticks();
@@ -250,7 +261,7 @@ fn run<S: FrameSource, K: Kernels<f32>>(
                 if saved != Err(CheckpointError::Device(fault)) {
                     return Err(format!("a device that stopped was stored: {saved:?}"));
                 }
-                return Ok((Ending::Stopped { fault, ticks }, device));
+                return Ok(Ending::Stopped { fault, ticks });
             }
         }
     }
@@ -272,11 +283,8 @@ fn flash(seed: u64) -> SimulatedFlash {
 }
 
 /// Trains in portions of so many ticks, each on a new device.
-fn in_portions(
-    mut device: SimulatedDevice<FlashFrames<'_>, Portable>,
-    seed: u64,
-    portion: u32,
-) -> Result<Ending, String> {
+fn in_portions(digits: &Digits, seed: u64, portion: u32) -> Result<Ending, String> {
+    let mut device = start(digits, settings(seed));
     let mut flash = flash(seed);
     let mut draws = Stream::new(seed, FAULTS).at(1);
     for _ in 0..TICKS_MAX / u64::from(portion) {
@@ -295,20 +303,18 @@ fn in_portions(
         flash.power_on();
         let slots = recover(&mut device, &mut flash).map_err(|error| error.to_string())?;
         if device.device.ticks() == 0 {
-            if slots.iter().any(|slot| matches!(slot, bissl_firmware::SlotState::Valid { .. })) {
+            if slots.iter().any(|slot| matches!(slot, SlotState::Valid { .. })) {
                 return Err("a valid checkpoint was not used".to_owned());
             }
-            device.device.begin(shortest(seed % TRAININGS));
+            device.device.begin(settings(seed));
         }
     }
     Err(format!("no end after {TICKS_MAX} ticks"))
 }
 
 /// Trains while, from time to time, a wrong reply is given to a copy of the machine.
-fn with_wrong_replies(
-    mut device: SimulatedDevice<FlashFrames<'_>, Portable>,
-    seed: u64,
-) -> Result<Ending, String> {
+fn with_wrong_replies(digits: &Digits, seed: u64) -> Result<Ending, String> {
+    let mut device = start(digits, settings(seed));
     let mut draws = Stream::new(seed, FAULTS).at(2);
     for _ in 0..TICKS_MAX {
         if let Some(before) = device.device.alternation().copied()

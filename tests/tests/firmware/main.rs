@@ -9,5 +9,6 @@ mod memory;
 mod power_cuts;
 mod pretext;
 mod profiles;
+mod simulated_faults;
 mod support;
 mod trace;
