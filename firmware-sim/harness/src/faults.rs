@@ -82,7 +82,8 @@ impl Scenario {
         match self {
             Self::BadFrame { .. } => "bad frame",
             Self::StuckSensor { .. } => "stuck sensor",
-            Self::Saturated { .. } => "saturated product",
+            Self::Saturated { value, .. } if value.is_finite() => "saturated product",
+            Self::Saturated { .. } => "product not finite",
             Self::ExhaustedBudget { .. } => "exhausted time budget",
             Self::WrongReplies => "wrong replies",
         }
