@@ -3,8 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use bissl_firmware::{Lengths, Settings, Tick};
-use bissl_firmware_sim::{Digits, start};
+use bissl_firmware::{Checkpoints, Lengths, Settings, Tick};
+use bissl_firmware_sim::{Digits, shortest, start};
+use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 
 thread_local! {
     /// Allocations by this thread; the test runner's other threads have their own.
@@ -59,4 +60,57 @@ fn training_allocates_nothing_after_its_start() {
     let hash = device.device.hash().unwrap();
     let class = device.device.classify(&mut device.kernels, &[0.5; 64]);
     assert_eq!(allocations() - before, 0, "hash {hash:016x}, class {class}");
+}
+
+/// A flash that is laid out once; the simulated one keeps a journal and so allocates.
+struct Plain(Vec<u8>);
+
+impl ErrorType for Plain {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for Plain {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        bytes.copy_from_slice(&self.0[offset as usize..][..bytes.len()]);
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl NorFlash for Plain {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = 4096;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+        self.0[from as usize..to as usize].fill(0xff);
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
+        self.0[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+#[test]
+fn checkpoints_allocate_nothing() {
+    let digits = Digits::embedded();
+    let (mut device, mut other) = (start(&digits, shortest(1)), start(&digits, shortest(2)));
+    (0..100).for_each(|_| {
+        device.tick().unwrap();
+    });
+    let mut flash = Plain(vec![0; Checkpoints::<Plain>::BYTES as usize]);
+
+    let before = allocations();
+    let mut checkpoints = Checkpoints::open(&mut flash, 0).unwrap();
+    checkpoints.save(&device.device).unwrap();
+    let mut checkpoints = Checkpoints::open(&mut flash, 0).unwrap();
+    let restored = checkpoints.restore(&mut other.device, &other.frames, &mut other.kernels);
+    assert_eq!(allocations() - before, 0, "{restored:?}");
+    assert_eq!(other.device.hash(), device.device.hash());
 }
