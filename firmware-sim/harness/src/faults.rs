@@ -165,7 +165,9 @@ pub fn simulate_faults(
         match (ending, allowed) {
             (Ending::Finished { hash, .. }, _) if hash == expected => entry.same += 1,
             (Ending::Finished { .. }, Allowed::Finite) => entry.other += 1,
-            (Ending::Stopped { fault, .. }, Allowed::Finite) if is_numerical(&fault) => {
+            (Ending::Stopped { fault, .. }, Allowed::Finite | Allowed::Numerical)
+                if is_numerical(&fault) =>
+            {
                 entry.stopped += 1;
             }
             (Ending::Stopped { fault, .. }, Allowed::Fault(wanted)) if fault == wanted => {
@@ -186,6 +188,8 @@ pub fn simulate_faults(
 enum Allowed {
     Nothing,
     Fault(Fault),
+    /// A fault that says that a number is not finite.
+    Numerical,
     /// A fault that says that a number is not finite, or any state of finite numbers.
     Finite,
 }
@@ -207,8 +211,12 @@ fn try_scenario(
             let kernels = Saturated { products: 0, after, value };
             let mut device = SimulatedDevice::new(digits.flash(), kernels, settings(seed));
             let ending = run(&mut device)?;
-            let hit = device.kernels.products > after;
-            Ok((ending, if hit { Allowed::Finite } else { Allowed::Nothing }))
+            let allowed = match device.kernels.products > after {
+                true if value.is_finite() => Allowed::Finite,
+                true => Allowed::Numerical,
+                false => Allowed::Nothing,
+            };
+            Ok((ending, allowed))
         }
         Scenario::ExhaustedBudget { ticks } => {
             Ok((in_portions(digits, seed, ticks)?, Allowed::Nothing))
