@@ -113,6 +113,32 @@ fn burn_and_libm_are_pinned_exactly() {
     }
 }
 
+/// The board images are outside the workspace and have a lock file of their own. What the hash rests on,
+/// arithmetic and encoding, must be the same crate there as here.
+#[test]
+fn the_board_images_lock_the_versions_of_the_workspace() {
+    let here = locked(&text("Cargo.lock"));
+    let boards = locked(&text("firmware-sim/boards/Cargo.lock"));
+    for name in ["libm", "postcard", "serde", "serde_core", "embedded-storage"] {
+        let versions = |lock: &[(String, String)]| -> Vec<String> {
+            let of_name = lock.iter().filter(|(found, _)| found == name);
+            of_name.map(|(_, version)| version.clone()).collect()
+        };
+        assert_eq!(versions(&boards), versions(&here), "{name}: boards and workspace differ");
+        assert!(!versions(&here).is_empty(), "{name} is not locked");
+    }
+}
+
+/// Names and versions of a lock file.
+fn locked(lock: &str) -> Vec<(String, String)> {
+    let value = |line: &str, key: &str| {
+        Some(line.strip_prefix(key)?.strip_prefix(" = \"")?.trim_end_matches('"').to_owned())
+    };
+    let lines: Vec<&str> = lock.lines().collect();
+    let pairs = lines.windows(2);
+    pairs.filter_map(|pair| Some((value(pair[0], "name")?, value(pair[1], "version")?))).collect()
+}
+
 #[test]
 fn every_package_carries_both_licences() {
     for package in packages() {
