@@ -36,7 +36,7 @@ const SIZES: Sizes = Sizes {
     projected: 4,
     embedding: 4,
     pretext_batch: 3,
-    downstream_batch: 4,
+    downstream_batch: 3,
 };
 
 /// Width of the backbone's hidden layer.
