@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bissl_core::{Draws, Machine, Pending, Reply, Stream};
 use bissl_firmware::{
-    CheckpointError, Corpus, Fault, Frame, FrameSource, Kernels, Portable, Rows, Settings,
+    CheckpointError, Corpus, Fault, Frame, FrameSource, Kernels, Portable, Rows, SCALARS, Settings,
     SlotState, Tick,
 };
 use serde::Serialize;
 
-use crate::flash::SimulatedFlash;
+use crate::flash::{FlashError, SimulatedFlash};
 use crate::power::{pages, recover, save, shortest};
 use crate::{Digits, SimulatedDevice, start};
 
@@ -307,8 +307,11 @@ fn in_portions(digits: &Digits, seed: u64, portion: u32) -> Result<Ending, Strin
         if draws.chance(0.3) {
             flash.cut_after(u64::from(draws.below(130_000)));
         }
-        // Whether it was written or not, there is one to go on from, or the beginning.
-        let _ = save(&mut flash, &device.device);
+        match save(&mut flash, &device.device) {
+            // Written or not, there is one to go on from, or the beginning.
+            Ok(_) | Err(CheckpointError::Flash(FlashError::PowerCut)) => {}
+            Err(error) => return Err(error.to_string()),
+        }
         flash.power_on();
         let slots = recover(&mut device, &mut flash).map_err(|error| error.to_string())?;
         if device.device.ticks() == 0 {
@@ -321,7 +324,8 @@ fn in_portions(digits: &Digits, seed: u64, portion: u32) -> Result<Ending, Strin
     Err(format!("no end after {TICKS_MAX} ticks"))
 }
 
-/// Trains while, from time to time, a wrong reply is given to a copy of the machine.
+/// Trains while, from time to time, copies of the machine are given every reply there is, and the right one
+/// to a wrong ticket: one is taken, and the others change nothing.
 fn with_wrong_replies(digits: &Digits, seed: u64) -> Result<Ending, String> {
     let mut device = start(digits, settings(seed));
     let mut draws = Stream::new(seed, FAULTS).at(2);
@@ -330,16 +334,21 @@ fn with_wrong_replies(digits: &Digits, seed: u64) -> Result<Ending, String> {
             && draws.chance(0.3)
             && let Pending::Request(ticket, request) = before.pending()
         {
-            let mut machine = before;
-            let mut scalars = [0.5; bissl_firmware::SCALARS];
-            let (ticket, reply) = if draws.chance(0.5) {
-                (ticket.next(), Reply::Ack)
-            } else {
-                (ticket, Reply::Scalars(9 + draws.below(1000)))
-            };
-            let refused = machine.step(ticket, reply, &mut scalars).is_err();
-            if !refused || machine != before || scalars != [0.5; bissl_firmware::SCALARS] {
-                return Err(format!("{request:?} took the reply {reply:?} to {ticket:?}"));
+            let counts = (0..=SCALARS as u32).chain([SCALARS as u32 + 1 + draws.below(1000)]);
+            let replies = counts.map(Reply::Scalars).chain([Reply::Ack]);
+            let all = replies.flat_map(|reply| [(ticket, reply), (ticket.next(), reply)]);
+            let mut taken = 0;
+            for (given, reply) in all {
+                let mut machine = before;
+                let mut scalars = [0.5; SCALARS];
+                if machine.step(given, reply, &mut scalars).is_ok() {
+                    taken += 1;
+                } else if machine != before || scalars != [0.5; SCALARS] {
+                    return Err(format!("{request:?} refused {reply:?}, and yet changed"));
+                }
+            }
+            if taken != 1 {
+                return Err(format!("{request:?} took {taken} replies, expected one"));
             }
         }
         match device.tick() {
