@@ -33,7 +33,12 @@ const BOARDS: &[Board] = &[
         stack: 8 * KIB,
     },
     // nRF51822, Cortex-M0.
-    Board { name: "microbit", flash: (0, 256 * KIB), ram: (0x2000_0000, 16 * KIB), stack: 5 * KIB },
+    Board {
+        name: "microbit",
+        flash: (0, 256 * KIB),
+        ram: (0x2000_0000, 16 * KIB),
+        stack: 3 * KIB + 512,
+    },
     // Cortex-M7.
     Board { name: "mps2-an500", flash: (0, 4 * MIB), ram: (0x2000_0000, 4 * MIB), stack: 8 * KIB },
     // FE310, RV32IMAC.
@@ -41,7 +46,7 @@ const BOARDS: &[Board] = &[
         name: "sifive_e",
         flash: (0x2040_0000, 512 * MIB),
         ram: (0x8000_0000, 16 * KIB),
-        stack: 5 * KIB,
+        stack: 3 * KIB + 512,
     },
     // A generic RISC-V machine; its memory is one piece, of which the image takes as much as a small
     // processor has.

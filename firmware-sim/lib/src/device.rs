@@ -229,41 +229,63 @@ impl Device {
         source: &S,
         kernels: &mut K,
     ) -> Result<Tick, Fault> {
-        let mut session = Session { problem: &mut self.problem, source, kernels };
-        match &mut self.phase {
+        match &self.phase {
             Phase::Idle | Phase::Finished => Ok(Tick::Idle),
             Phase::Failed(fault) => Err(*fault),
-            Phase::Ready { settings, stage } => {
-                let (settings, stage) = (*settings, *stage);
-                session.begin(settings.seed, stage)?;
-                let machine = Stepper::new(&settings, stage);
-                self.phase = Phase::Running { settings, stage, machine };
-                Ok(Tick::Begun(stage))
+            Phase::Ready { .. } => self.begin_stage(source, kernels),
+            Phase::Running { .. } => self.exchange(source, kernels),
+        }
+    }
+
+    /// A function of its own: its frame holds a whole machine, and must not lie on the stack below a request.
+    #[inline(never)]
+    fn begin_stage<S: FrameSource, K: Kernels<f32>>(
+        &mut self,
+        source: &S,
+        kernels: &mut K,
+    ) -> Result<Tick, Fault> {
+        let Phase::Ready { settings, stage } = self.phase else { return Ok(Tick::Idle) };
+        let mut session = Session { problem: &mut self.problem, source, kernels };
+        session.begin(settings.seed, stage)?;
+        let machine = Stepper::new(&settings, stage);
+        self.phase = Phase::Running { settings, stage, machine };
+        Ok(Tick::Begun(stage))
+    }
+
+    /// As [`begin_stage`](Self::begin_stage) a function of its own.
+    #[inline(never)]
+    fn end_stage(&mut self) -> Tick {
+        let Phase::Running { settings, stage, .. } = self.phase else { return Tick::Idle };
+        self.phase = match settings.after(stage) {
+            Some(stage) => Phase::Ready { settings, stage },
+            None => Phase::Finished,
+        };
+        Tick::Ended(stage)
+    }
+
+    #[inline(never)]
+    fn exchange<S: FrameSource, K: Kernels<f32>>(
+        &mut self,
+        source: &S,
+        kernels: &mut K,
+    ) -> Result<Tick, Fault> {
+        let Phase::Running { stage, machine, .. } = &mut self.phase else { return Ok(Tick::Idle) };
+        match machine.pending() {
+            Pending::Request(ticket, request) => {
+                let mut session = Session { problem: &mut self.problem, source, kernels };
+                let reply = Training(&mut session).perform(&request, &mut self.scalars)?;
+                let exchange = Exchange { request, reply, scalars: self.scalars };
+                machine.step(ticket, reply, &mut self.scalars)?;
+                Ok(Tick::Performed(exchange))
             }
-            Phase::Running { settings, stage, machine } => match machine.pending() {
-                Pending::Request(ticket, request) => {
-                    let mut driver = Training(&mut session);
-                    let reply = driver.perform(&request, &mut self.scalars)?;
-                    let exchange = Exchange { request, reply, scalars: self.scalars };
-                    machine.step(ticket, reply, &mut self.scalars)?;
-                    Ok(Tick::Performed(exchange))
-                }
-                Pending::Event(ticket, event) => {
-                    machine.step(ticket, Reply::Ack, &mut self.scalars)?;
-                    Ok(Tick::Event(event))
-                }
-                Pending::Done(Completion::Diverged { index }) => {
-                    Err(Fault::Diverged { stage: *stage, index })
-                }
-                Pending::Done(Completion::Finished) => {
-                    let (settings, stage) = (*settings, *stage);
-                    self.phase = match settings.after(stage) {
-                        Some(stage) => Phase::Ready { settings, stage },
-                        None => Phase::Finished,
-                    };
-                    Ok(Tick::Ended(stage))
-                }
-            },
+            Pending::Event(ticket, event) => {
+                machine.step(ticket, Reply::Ack, &mut self.scalars)?;
+                Ok(Tick::Event(event))
+            }
+            Pending::Done(Completion::Diverged { index }) => {
+                Err(Fault::Diverged { stage: *stage, index })
+            }
+            Pending::Done(Completion::Finished) => Ok(self.end_stage()),
         }
     }
 

@@ -35,8 +35,8 @@ const SIZES: Sizes = Sizes {
     features: 4,
     projected: 4,
     embedding: 4,
-    pretext_batch: 3,
-    downstream_batch: 3,
+    pretext_batch: 4,
+    downstream_batch: 4,
 };
 
 /// Width of the backbone's hidden layer.
