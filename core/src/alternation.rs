@@ -97,7 +97,7 @@ impl AlternationSettings {
     fn lower_step(&self, index: u32) -> DescentStep {
         let step = DescentStep::new(self.lower, index);
         let first = self.lower_steps - u32::from(self.hypergradient.solver().gradients());
-        match (index % self.lower_steps).checked_sub(first) {
+        match index.checked_rem(self.lower_steps).and_then(|step| step.checked_sub(first)) {
             Some(slot) => step.keeping(slot as u8),
             None => step,
         }

@@ -194,9 +194,10 @@ impl Layerwise {
     /// Takes p_sᵀ(Ap)_s, r_sᵀr_s and p_sᵀp_s; leaves α_s and r_sᵀr_s.
     fn on_curvatures(&mut self, scalars: &mut [f32]) -> State {
         let count = self.segments as usize;
-        let (curvatures, rest) = scalars.split_at_mut(count);
-        let (residuals_sq, rest) = rest.split_at(count);
-        let (directions_sq, _) = rest.split_at(count);
+        // `expect_segments` has found them all; the minima say so to the compiler.
+        let (curvatures, rest) = scalars.split_at_mut(count.min(scalars.len()));
+        let (residuals_sq, rest) = rest.split_at(count.min(rest.len()));
+        let (directions_sq, _) = rest.split_at(count.min(rest.len()));
         self.products += 1;
         if !self.rayleigh.see(curvatures.iter().sum(), directions_sq.iter().sum()) {
             return State::Done(Termination::NonFinite);
@@ -214,8 +215,8 @@ impl Layerwise {
     /// Takes r_sᵀr_s, behind which that of before the step still is; leaves β_s.
     fn on_residuals(&mut self, scalars: &mut [f32]) -> State {
         let count = self.segments as usize;
-        let (after_sq, rest) = scalars.split_at_mut(count);
-        let (before_sq, _) = rest.split_at(count);
+        let (after_sq, rest) = scalars.split_at_mut(count.min(scalars.len()));
+        let (before_sq, _) = rest.split_at(count.min(rest.len()));
         self.recurrence_sq = after_sq.iter().sum();
         for (scalar, before_sq) in after_sq.iter_mut().zip(before_sq) {
             *scalar = quotient(*scalar, *before_sq);

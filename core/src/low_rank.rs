@@ -3,7 +3,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket};
+use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket, move_to_front};
 use crate::{
     Bank, Machine, Pairs, Pending, Register, Reply, Report, Request, Termination, Ticket,
     UnexpectedReply,
@@ -183,7 +183,7 @@ impl State {
 
 /// Leaves, negated, the `count` scalars that follow the first `skipped`: what a projection subtracts.
 pub(crate) fn negate_after(skipped: usize, scalars: &mut [f32], count: usize) {
-    scalars.copy_within(skipped..skipped + count, 0);
+    move_to_front(scalars, skipped, count);
     scalars.iter_mut().take(count).for_each(|scalar| *scalar = -*scalar);
 }
 

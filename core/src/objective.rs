@@ -62,7 +62,7 @@ pub trait RegisterFile {
         x: Register,
         scalars: &mut [f32],
     ) -> Result<(), Self::Error> {
-        let (front, back) = scalars.split_at_mut(pairs.len());
+        let (front, back) = scalars.split_at_mut(pairs.len().min(scalars.len()));
         if !pairs.is_empty() {
             self.dots(pairs, front)?;
         }

@@ -425,3 +425,15 @@ pub(crate) fn expect_scalars<const N: usize>(
         }
     }
 }
+
+/// Moves the `count` scalars that follow the first `skipped` to the front.
+///
+/// Not `copy_within`, which can panic: of what the workspace does not hold nothing is moved.
+pub(crate) fn move_to_front(scalars: &mut [f32], skipped: usize, count: usize) {
+    for place in 0..count {
+        let value = scalars.get(skipped + place).copied();
+        if let (Some(value), Some(scalar)) = (value, scalars.get_mut(place)) {
+            *scalar = value;
+        }
+    }
+}

@@ -3,7 +3,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket};
+use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket, move_to_front};
 use crate::report::{Rayleigh, correction_sq};
 use crate::{
     Bank, CgSettings, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request,
@@ -321,7 +321,7 @@ impl RecycledCg {
         if !(self.rhs_sq.is_finite() && self.alignment.is_finite()) {
             return State::Done(Termination::NonFinite);
         }
-        scalars.copy_within(1..=count, 0);
+        move_to_front(scalars, 1, count);
         State::Projection
     }
 
@@ -337,7 +337,7 @@ impl RecycledCg {
             // projection.
             return State::ProjectedNorms;
         }
-        scalars.copy_within(1..=count, 0);
+        move_to_front(scalars, 1, count);
         negate(scalars, count);
         State::Correction
     }
@@ -363,7 +363,7 @@ impl RecycledCg {
         self.residual_sq = Some(residual_sq);
         let correction_sq = correction_sq(self.rhs_sq, solution_sq, self.alignment);
         self.memory.trusted = self.settings.stop.reached(residual_sq, solution_sq, correction_sq);
-        scalars.copy_within(2..2 + count, 0);
+        move_to_front(scalars, 2, count);
         negate(scalars, count);
         State::NextResidual { free: false }
     }
@@ -505,7 +505,7 @@ impl RecycledCg {
         } else if self.products >= settings.stop.iterations_max() {
             State::Done(Termination::IterationLimit)
         } else {
-            scalars.copy_within(4..4 + count, 0);
+            move_to_front(scalars, 4, count);
             negate(scalars, count);
             // Before the next direction is known: it is about as long as r.
             let stride = self.memory.stride;

@@ -1,0 +1,65 @@
+//! A proof that the device program cannot panic: the panic handler calls a function that does not exist,
+//! so this image links only where nothing reaches it.
+//!
+//! It trains as the other image does and ends with exit status 0 where the state is sound.
+#![no_std]
+#![no_main]
+
+use core::ptr::addr_of_mut;
+
+use bissl_firmware::shape::PIXELS;
+use bissl_firmware::{Device, FlashFrames, Lengths, Portable, Settings, Tick};
+use semihosting::process::exit;
+
+static UNLABELLED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/unlabelled.bin"));
+static LABELLED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/labelled.bin"));
+static LABELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/labels.bin"));
+
+static mut DEVICE: Device = Device::new();
+
+unsafe extern "C" {
+    fn a_panic_is_reachable() -> !;
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: there is no such function, so no image that calls it is ever linked.
+    unsafe { a_panic_is_reachable() }
+}
+
+#[cfg(target_arch = "arm")]
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    exit(run())
+}
+
+#[cfg(target_arch = "riscv32")]
+#[riscv_rt::entry]
+fn main() -> ! {
+    exit(run())
+}
+
+fn run() -> i32 {
+    // SAFETY: nothing else has a reference to it: `run` is called once, and there is one thread.
+    let device = unsafe { &mut *addr_of_mut!(DEVICE) };
+    let (unlabelled, _) = UNLABELLED.as_chunks::<PIXELS>();
+    let (labelled, _) = LABELLED.as_chunks::<PIXELS>();
+    let frames = FlashFrames { unlabelled, labelled, labels: LABELS };
+    let lengths = Lengths {
+        pretrain: 1,
+        warm_up: 1,
+        alternations: 1,
+        lower_steps: 1,
+        upper_steps: 1,
+        finetune: 1,
+    };
+    let Ok(settings) = Settings::new(6, lengths) else { return 1 };
+    device.begin(settings);
+    loop {
+        match device.tick(&frames, &mut Portable) {
+            Ok(Tick::Idle) => return i32::from(device.hash().is_err()),
+            Ok(_) => {}
+            Err(_) => return 1,
+        }
+    }
+}
