@@ -24,6 +24,7 @@ pub struct Entry {
 }
 
 /// Runs `work`, and under [`collect`] also adds its time to the entry of its operation and shape.
+#[allow(dead_code, reason = "only operations of CPU backends are timed")]
 pub(super) fn timed<R>(
     operation: &'static str,
     describe: impl FnOnce() -> (String, u64),
