@@ -7,27 +7,17 @@
 #![no_main]
 
 mod counter;
+mod frames;
 mod stack;
 
 use core::ptr::addr_of_mut;
 
 use bissl_core::{Event, Request};
-use bissl_firmware::shape::PIXELS;
-use bissl_firmware::{Device, FlashFrames, Lengths, Portable, Settings, Stage, Tick};
+use bissl_firmware::{Device, Lengths, Portable, Settings, Stage, Tick};
 use semihosting::println;
 use semihosting::process::exit;
 
 use crate::counter::{Counter, LOOP_INSTRUCTIONS};
-
-macro_rules! frames {
-    ($name:literal) => {
-        include_bytes!(concat!(env!("OUT_DIR"), "/", $name))
-    };
-}
-
-static UNLABELLED: &[u8] = frames!("unlabelled.bin");
-static LABELLED: &[u8] = frames!("labelled.bin");
-static LABELS: &[u8] = frames!("labels.bin");
 
 /// The whole training state; all zeros at rest, so it takes no flash.
 static mut DEVICE: Device = Device::new();
@@ -119,9 +109,7 @@ fn run() -> ! {
     stack::paint();
     // SAFETY: nothing else has a reference to it: `run` is called once, and there is one thread.
     let device = unsafe { &mut *addr_of_mut!(DEVICE) };
-    let (unlabelled, _) = UNLABELLED.as_chunks::<PIXELS>();
-    let (labelled, _) = LABELLED.as_chunks::<PIXELS>();
-    let frames = FlashFrames { unlabelled, labelled, labels: LABELS };
+    let frames = frames::flash();
     let settings = match Settings::new(SEED, LENGTHS) {
         Ok(settings) => settings,
         Err(error) => {

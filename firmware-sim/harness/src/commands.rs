@@ -54,7 +54,7 @@ pub(crate) struct Faults {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Seeds
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u64).range(1..))]
     count: u64,
     /// Print the result as one JSON object
     #[arg(long)]
@@ -146,6 +146,11 @@ fn wear_of_pages(arguments: &WearArguments) -> anyhow::Result<String> {
         wear::<_, _, 16_384, 4>(device(), cadence)?,
         wear::<_, _, 65_536, 4>(device(), cadence)?,
     ];
+    if let (Some(every), [Wear { checkpoints: 0, ticks, .. }, ..]) = (every_ticks, &table) {
+        anyhow::bail!(
+            "--every-ticks: found {every}, expected at most the {ticks} ticks of the stage"
+        );
+    }
     Ok(if json { format!("{}\n", serde_json::to_string(&table)?) } else { wear_text(&table) })
 }
 

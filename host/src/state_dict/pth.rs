@@ -68,6 +68,7 @@ struct Members {
     compressed: Option<String>,
 }
 
+/// The members of an archive, whatever is in them.
 fn members(bytes: &[u8]) -> Result<Members, String> {
     let damaged = |error: rawzip::Error| format!("a damaged zip archive: {error}");
     let archive = ZipArchive::from_slice(bytes).map_err(damaged)?;

@@ -3,15 +3,12 @@
 use bissl::data::{Labelled, Targets, TwoViews};
 use bissl::driver::{Moving, Networks, Problem, Sources};
 use bissl::network::pretext::{NtXent, Pretext};
-use bissl::network::{
-    Architecture, BackboneSettings, Curvature, Stem, Tower, TowerParameters, backbone, classifier,
-    output_width,
-};
+use bissl::network::{Curvature, Tower, TowerParameters};
 use bissl_core::{Evaluation, Group, LowerObjective, Register, Stream, UpperObjective};
 use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
-use crate::support::{error, noise, values};
+use crate::support::{error, noise, small_networks, values};
 
 const BATCH: usize = 5;
 const SIDE: usize = 8;
@@ -22,15 +19,7 @@ fn pretext() -> Pretext {
 }
 
 fn networks() -> Networks {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
-    let features = output_width(settings);
-    Networks {
-        backbone: backbone(settings),
-        pretext_head: pretext().head(features, PROJECTOR),
-        target_head: pretext().target_head(features, PROJECTOR),
-        classifier: classifier(features, 2),
-    }
+    small_networks(&pretext(), PROJECTOR)
 }
 
 fn pixels(seed: u64) -> Vec<f32> {

@@ -1,11 +1,12 @@
 //! Random tensors and comparisons.
 
+use bissl::driver::Networks;
 use bissl::kernels::{Kernels, Real};
 use bissl::network::loss::Loss;
-use bissl::network::pretext::NtXent;
+use bissl::network::pretext::{NtXent, Pretext};
 use bissl::network::{
-    BackboneSettings, Curvature, Linearization, LinearizationSettings, Network, Tower,
-    TowerParameters, backbone, mlp_head, output_width,
+    Architecture, BackboneSettings, Curvature, Linearization, LinearizationSettings, Network, Stem,
+    Tower, TowerParameters, backbone, classifier, mlp_head, output_width,
 };
 use bissl_core::Stream;
 use burn_backend::TensorData;
@@ -126,5 +127,18 @@ impl<B: Kernels> Case<B> {
         let (parameters, views) = (self.parameters.clone(), self.views.clone());
         let settings = LinearizationSettings { with_gradient: true, ..curvature.into() };
         Linearization::new(self.tower(), parameters, views, loss, settings)
+    }
+}
+
+/// The networks of a small problem with a task of two classes.
+pub(crate) fn small_networks(pretext: &Pretext, projector: &[usize]) -> Networks {
+    let settings =
+        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
+    let features = output_width(settings);
+    Networks {
+        backbone: backbone(settings),
+        pretext_head: pretext.head(features, projector),
+        target_head: pretext.target_head(features, projector),
+        classifier: classifier(features, 2),
     }
 }

@@ -3,15 +3,12 @@
 use bissl::data::TwoViews;
 use bissl::driver::{Networks, Problem, Sources};
 use bissl::network::pretext::{Byol, Pretext};
-use bissl::network::{
-    Architecture, BackboneSettings, Curvature, Linearization, Stem, TowerParameters, backbone,
-    classifier, output_width,
-};
+use bissl::network::{Curvature, Linearization, TowerParameters};
 use bissl_core::{Group, LowerObjective, Register, RegisterFile, Stream};
 use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
-use crate::support::{dot, error, noise, norm, random, values};
+use crate::support::{dot, error, noise, norm, random, small_networks, values};
 
 const DECAY: f64 = 0.75;
 const BATCH: usize = 5;
@@ -23,15 +20,7 @@ fn pretext() -> Pretext {
 }
 
 fn networks() -> Networks {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
-    let features = output_width(settings);
-    Networks {
-        backbone: backbone(settings),
-        pretext_head: pretext().head(features, PROJECTOR),
-        target_head: pretext().target_head(features, PROJECTOR),
-        classifier: classifier(features, 2),
-    }
+    small_networks(&pretext(), PROJECTOR)
 }
 
 fn pixels(seed: u64) -> Vec<f32> {
