@@ -72,6 +72,10 @@ fn main() {
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets the architecture");
     write(&out.join("memory.x"), memory(board, &arch).as_bytes());
     write_frames(&out);
+    println!("cargo::rustc-check-cfg=cfg(small)");
+    if board.ram.1 <= 16 * KIB {
+        println!("cargo::rustc-cfg=small");
+    }
     println!("cargo::rustc-link-search={}", out.display());
     if arch == "riscv32" {
         println!("cargo::rustc-link-arg=-Tmemory.x");
@@ -114,8 +118,8 @@ fn memory(board: &Board, arch: &str) -> String {
 fn write_frames(out: &Path) {
     let digits = digits::Digits::embedded();
     let flash = digits.flash();
-    write(&out.join("unlabelled.bin"), flash.unlabelled.as_flattened());
-    write(&out.join("labelled.bin"), flash.labelled.as_flattened());
+    write(&out.join("unlabelled.bin"), flash.unlabelled);
+    write(&out.join("labelled.bin"), flash.labelled);
     write(&out.join("labels.bin"), flash.labels);
 }
 

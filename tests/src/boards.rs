@@ -17,48 +17,44 @@ struct Board {
     machine: &'static str,
     processor: &'static str,
     target: &'static str,
-    configuration: &'static Configuration,
+    device: &'static str,
 }
 
-/// Sizes of networks and batches, a feature of the device program.
-struct Configuration {
-    name: &'static str,
-    features: &'static str,
-}
-
-const SHIPPED: Configuration = Configuration { name: "shipped", features: "" };
-const SMALL: Configuration = Configuration { name: "small", features: " --features small" };
+/// Networks and batches, by the name that the simulated device's `--device` takes; the image chooses by the
+/// board's RAM.
+const DIGITS: &str = "digits";
+const SMALL_DIGITS: &str = "small-digits";
 
 const BOARDS: [Board; 5] = [
     Board {
         machine: "netduinoplus2",
         processor: "Cortex-M4F, 128 KiB",
         target: "thumbv7em-none-eabihf",
-        configuration: &SHIPPED,
+        device: DIGITS,
     },
     Board {
         machine: "mps2-an500",
         processor: "Cortex-M7, 4 MiB",
         target: "thumbv7em-none-eabihf",
-        configuration: &SHIPPED,
+        device: DIGITS,
     },
     Board {
         machine: "virt",
         processor: "RV32IMAFC, 128 KiB",
         target: "riscv32imafc-unknown-none-elf",
-        configuration: &SHIPPED,
+        device: DIGITS,
     },
     Board {
         machine: "microbit",
         processor: "Cortex-M0, 16 KiB",
         target: "thumbv6m-none-eabi",
-        configuration: &SMALL,
+        device: SMALL_DIGITS,
     },
     Board {
         machine: "sifive_e",
         processor: "RV32IMAC, 16 KiB",
         target: "riscv32imac-unknown-none-elf",
-        configuration: &SMALL,
+        device: SMALL_DIGITS,
     },
 ];
 
@@ -78,18 +74,18 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     let emulators = emulators(shell)?;
     let linker = linker(shell)?;
     let mut expected = BTreeMap::new();
-    for configuration in [&SHIPPED, &SMALL] {
-        expected.insert(configuration.name, host_hash(shell, configuration)?);
+    for device in [DIGITS, SMALL_DIGITS] {
+        expected.insert(device, host_hash(shell, device)?);
     }
     let mut table = String::from(
         "flash, static, stack in bytes; lower step, product, alternation in instructions, counted by the ticks of the last column\n",
     );
     let _ = writeln!(
         table,
-        "{:<14} {:<20} {:<8} {:<16} {:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  instructions/ticks",
+        "{:<14} {:<20} {:<12} {:<16} {:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  instructions/ticks",
         "board",
         "processor",
-        "sizes",
+        "device",
         "state hash",
         "flash",
         "static",
@@ -109,17 +105,17 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
             // A network whose units are all off trains in no sense of the word.
             different.push(format!("{}: found no curvature product, expected some", board.machine));
         }
-        let wanted = &expected[board.configuration.name];
+        let wanted = &expected[board.device];
         if hash != wanted {
             different
                 .push(format!("{}: found state hash {hash}, expected {wanted}", board.machine));
         }
         let _ = writeln!(
             table,
-            "{:<14} {:<20} {:<8} {hash:<16} {flash:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  {}",
+            "{:<14} {:<20} {:<12} {hash:<16} {flash:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  {}",
             board.machine,
             board.processor,
-            board.configuration.name,
+            board.device,
             value("static"),
             format!("{}/{}", value("stack"), value("stack_limit")),
             value("lower"),
@@ -131,7 +127,7 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     for (name, hash) in &expected {
         let _ = writeln!(
             table,
-            "{:<14} {:<20} {name:<8} {hash:<16}",
+            "{:<14} {:<20} {name:<12} {hash:<16}",
             "this machine",
             std::env::consts::ARCH
         );
@@ -141,10 +137,10 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
 }
 
 /// Hash of the simulated device's state after the same training.
-fn host_hash(shell: &mut Shell, configuration: &Configuration) -> Result<String, String> {
-    let features = configuration.features;
-    let line =
-        format!("run --release --quiet -p bissl-firmware-sim{features} -- {TRAINING} --json");
+fn host_hash(shell: &mut Shell, device: &str) -> Result<String, String> {
+    let line = format!(
+        "run --release --quiet -p bissl-firmware-sim -- {TRAINING} --device {device} --json"
+    );
     let output = shell.capture(&mut shell.cargo_command(&line))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let after = |text: &str, word: &str| text.split_once(word).map(|(_, rest)| rest.to_owned());
@@ -196,10 +192,9 @@ fn build(
     linker: &Path,
     board: &Board,
 ) -> Result<PathBuf, String> {
-    let Board { machine, target, configuration, .. } = board;
+    let Board { machine, target, .. } = board;
     let line = format!(
-        "build --release --locked --manifest-path firmware-sim/boards/Cargo.toml --target {target}{}",
-        configuration.features
+        "build --release --locked --manifest-path firmware-sim/boards/Cargo.toml --target {target}"
     );
     let mut command = shell.cargo_command(&line);
     let variable = target.to_uppercase().replace(['-', '.'], "_");

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use bissl_firmware::{Checkpoints, Lengths, Settings, Tick};
+use bissl_firmware::{Checkpoints, DigitsDevice, Lengths, Settings, Tick};
 use bissl_firmware_sim::{Digits, shortest, start};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 
@@ -53,12 +53,12 @@ fn training_allocates_nothing_after_its_start() {
     assert!(allocations() > before, "the counter sees the frames being laid out");
     let lengths =
         Lengths { pretrain: 5, warm_up: 5, alternations: 2, finetune: 5, ..Lengths::default() };
-    let mut device = start(&digits, Settings::new(1, lengths).unwrap());
+    let mut device = start::<DigitsDevice>(&digits, Settings::new(1, lengths).unwrap());
 
     let before = allocations();
     while device.tick().unwrap() != Tick::Idle {}
     let hash = device.device.hash().unwrap();
-    let class = device.device.classify(&mut device.kernels, &[0.5; 64]);
+    let class = device.device.classify(&device.frames, &mut device.kernels, &[0.5; 64]).unwrap();
     assert_eq!(allocations() - before, 0, "hash {hash:016x}, class {class}");
 }
 
@@ -100,16 +100,17 @@ impl NorFlash for Plain {
 #[test]
 fn checkpoints_allocate_nothing() {
     let digits = Digits::embedded();
-    let (mut device, mut other) = (start(&digits, shortest(1)), start(&digits, shortest(2)));
+    let (mut device, mut other) =
+        (start::<DigitsDevice>(&digits, shortest(1)), start::<DigitsDevice>(&digits, shortest(2)));
     (0..100).for_each(|_| {
         device.tick().unwrap();
     });
-    let mut flash = Plain(vec![0; Checkpoints::<Plain>::BYTES as usize]);
+    let mut flash = Plain(vec![0; Checkpoints::<DigitsDevice, Plain>::BYTES as usize]);
 
     let before = allocations();
-    let mut checkpoints = Checkpoints::open(&mut flash, 0).unwrap();
+    let mut checkpoints = Checkpoints::<DigitsDevice, _>::open(&mut flash, 0).unwrap();
     checkpoints.save(&device.device).unwrap();
-    let mut checkpoints = Checkpoints::open(&mut flash, 0).unwrap();
+    let mut checkpoints = Checkpoints::<DigitsDevice, _>::open(&mut flash, 0).unwrap();
     let restored = checkpoints.restore(&mut other.device, &other.frames, &mut other.kernels);
     assert_eq!(allocations() - before, 0, "{restored:?}");
     assert_eq!(other.device.hash(), device.device.hash());

@@ -7,20 +7,22 @@
 #![no_main]
 
 mod counter;
+mod device;
 mod frames;
 mod stack;
 
 use core::ptr::addr_of_mut;
 
 use bissl_core::{Event, Request};
-use bissl_firmware::{Device, Lengths, Portable, Settings, Stage, Tick};
+use bissl_firmware::{Lengths, Program, Settings, Stage, Tick};
 use semihosting::println;
 use semihosting::process::exit;
 
 use crate::counter::{Counter, LOOP_INSTRUCTIONS};
+use crate::device::{Device, Kernels};
 
 /// The whole training state; all zeros at rest, so it takes no flash.
-static mut DEVICE: Device = Device::new();
+static mut DEVICE: Program<Device> = Program::new();
 
 /// Long enough for every stage and for two alternations.
 const LENGTHS: Lengths = Lengths {
@@ -121,7 +123,7 @@ fn run() -> ! {
     let mut counter = Counter::start();
     let mut work = AlignWork::default();
     loop {
-        let tick = device.tick(&frames, &mut Portable);
+        let tick = device.tick(&frames, &mut Kernels);
         let ticks = counter.lap();
         match tick {
             Ok(Tick::Idle) => break,

@@ -1,6 +1,6 @@
 //! What the subcommands print.
 
-use bissl_firmware::{Lengths, Settings};
+use bissl_firmware::{DigitsDevice, Lengths, Settings};
 use bissl_firmware_sim::{
     Cadence, Coverage, CutError, Digits, Endings, FaultFailure, Wear, explore, explore_flips,
     explore_twice, shortest, simulate_faults, start, wear,
@@ -92,12 +92,12 @@ impl Command {
 fn power_cuts(arguments: &PowerCuts) -> Result<String, CutError> {
     let PowerCuts { seed, pairs, flip_every, thinned, every_byte, json } = *arguments;
     let digits = Digits::embedded();
-    let device = || start(&digits, shortest(seed));
+    let device = || start::<DigitsDevice>(&digits, shortest(seed));
     let coverage = if every_byte { Coverage::EveryByte } else { Coverage::Thinned(thinned) };
-    let once = explore::<_, _, 4096, 4>(device(), seed, coverage)?;
-    let twice = explore_twice::<_, _, 4096, 4>(device(), seed, |_| pairs)?;
+    let once = explore::<_, _, _, 4096, 4>(device(), seed, coverage)?;
+    let twice = explore_twice::<_, _, _, 4096, 4>(device(), seed, |_| pairs)?;
     let bytes = |count| (0..count).step_by(flip_every as usize);
-    let flips = explore_flips::<_, _, _, 4096, 4>(device(), seed, bytes)?;
+    let flips = explore_flips::<_, _, _, _, 4096, 4>(device(), seed, bytes)?;
     if json {
         let value =
             serde_json::json!({ "seed": seed, "once": once, "twice": twice, "flips": flips });
@@ -139,12 +139,12 @@ fn wear_of_pages(arguments: &WearArguments) -> anyhow::Result<String> {
     let settings = Settings::new(seed, Lengths { alternations, ..Lengths::default() })?;
     let cadence = every_ticks.map_or(Cadence::Alternations, Cadence::Ticks);
     let digits = Digits::embedded();
-    let device = || start(&digits, settings);
+    let device = || start::<DigitsDevice>(&digits, settings);
     let table = [
-        wear::<_, _, 2_048, 4>(device(), cadence)?,
-        wear::<_, _, 4_096, 4>(device(), cadence)?,
-        wear::<_, _, 16_384, 4>(device(), cadence)?,
-        wear::<_, _, 65_536, 4>(device(), cadence)?,
+        wear::<_, _, _, 2_048, 4>(device(), cadence)?,
+        wear::<_, _, _, 4_096, 4>(device(), cadence)?,
+        wear::<_, _, _, 16_384, 4>(device(), cadence)?,
+        wear::<_, _, _, 65_536, 4>(device(), cadence)?,
     ];
     if let (Some(every), [Wear { checkpoints: 0, ticks, .. }, ..]) = (every_ticks, &table) {
         anyhow::bail!(

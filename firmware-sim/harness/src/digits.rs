@@ -1,8 +1,14 @@
 //! The handwritten digits that stand in for a sensor.
 
 use bissl_core::{Permutation, Stream};
-use bissl_firmware::FlashFrames;
-use bissl_firmware::shape::{CLASSES, PIXELS};
+use bissl_firmware::{FlashFrames, Scale};
+
+/// Pixels of a picture, 8 × 8.
+pub const PIXELS: usize = 64;
+/// Kinds of digits.
+pub const CLASSES: usize = 10;
+/// 16 is full scale, and the division is exact.
+const SCALES: &[Scale] = &[Scale { scale: 1.0 / 16.0, offset: 0.0 }];
 
 /// Pixels row by row (0 to 16), then labels; see `data/ATTRIBUTION.md`.
 static OPTDIGITS: &[u8] = include_bytes!("../data/optdigits.bin");
@@ -56,8 +62,15 @@ impl Digits {
     }
 
     /// The corpora as the device sees them.
-    pub fn flash(&self) -> FlashFrames<'_> {
-        FlashFrames { unlabelled: &self.unlabelled, labelled: &self.labelled, labels: &self.labels }
+    pub fn flash(&self) -> FlashFrames<'_, u8> {
+        FlashFrames {
+            unlabelled: self.unlabelled.as_flattened(),
+            labelled: self.labelled.as_flattened(),
+            labels: &self.labels,
+            floats: PIXELS,
+            scales: SCALES,
+            weights: &[],
+        }
     }
 
     /// Pictures with their classes that no training sees.

@@ -1,28 +1,29 @@
 //! One training of the simulated device, against the conventional path.
 
-use bissl_firmware::shape::PIXELS;
 use bissl_firmware::{
-    Device, Fault, FlashFrames, FrameSource, Kernels, Portable, Settings, Stage, Tick,
+    Compact, Configuration, Fault, FlashFrames, FrameSource, Kernels, Program, Settings, Stage,
+    Tick,
 };
 use serde::Serialize;
 
 use crate::Digits;
+use crate::digits::PIXELS;
 
 /// A device with what it is lent: frames and kernels.
 #[derive(Clone, Debug)]
-pub struct SimulatedDevice<S, K> {
+pub struct SimulatedDevice<C: Configuration, S, K> {
     /// The whole state.
-    pub device: Device,
+    pub device: Program<C>,
     /// Where its frames come from.
     pub frames: S,
     /// What multiplies its matrices.
     pub kernels: K,
 }
 
-impl<S: FrameSource, K: Kernels<f32>> SimulatedDevice<S, K> {
+impl<C: Configuration, S: FrameSource, K: Kernels<f32>> SimulatedDevice<C, S, K> {
     /// A device that has begun.
     pub fn new(frames: S, kernels: K, settings: Settings) -> Self {
-        let mut device = Device::new();
+        let mut device = Program::new();
         device.begin(settings);
         Self { device, frames, kernels }
     }
@@ -95,16 +96,16 @@ pub type Observer<'a> = &'a mut dyn FnMut(Path, &Tick);
 ///
 /// # Errors
 /// The device's fault, with the tick at which it stopped.
-pub fn compare(
+pub fn compare<C: Configuration>(
     digits: &Digits,
     settings: Settings,
     observer: Observer<'_>,
 ) -> Result<Comparison, Stopped> {
-    let mut aligned = start(digits, settings);
+    let mut aligned = start::<C>(digits, settings);
     run_to(&mut aligned, Some(Stage::Pretrain), Path::Aligned, observer)?;
     let mut conventional = aligned.clone();
     conventional.device.skip_alignment();
-    let mut finish = |simulated: &mut SimulatedDevice<_, _>, path| {
+    let mut finish = |simulated: &mut SimulatedDevice<C, _, _>, path| {
         run_to(simulated, None, path, observer)?;
         outcome(simulated, digits, path)
     };
@@ -115,16 +116,19 @@ pub fn compare(
 }
 
 /// A device over the digits, begun.
-pub fn start(digits: &Digits, settings: Settings) -> SimulatedDevice<FlashFrames<'_>, Portable> {
-    SimulatedDevice::new(digits.flash(), Portable, settings)
+pub fn start<C: Configuration>(
+    digits: &Digits,
+    settings: Settings,
+) -> SimulatedDevice<C, FlashFrames<'_, u8>, Compact> {
+    SimulatedDevice::new(digits.flash(), Compact, settings)
 }
 
 /// Ticks until `stage` has ended, or to the end of training.
 ///
 /// # Errors
 /// The device's fault, with the tick at which it stopped.
-pub fn run_to<S: FrameSource, K: Kernels<f32>>(
-    simulated: &mut SimulatedDevice<S, K>,
+pub fn run_to<C: Configuration, S: FrameSource, K: Kernels<f32>>(
+    simulated: &mut SimulatedDevice<C, S, K>,
     stage: Option<Stage>,
     path: Path,
     observer: Observer<'_>,
@@ -143,20 +147,22 @@ pub fn run_to<S: FrameSource, K: Kernels<f32>>(
     }
 }
 
-fn outcome<S: FrameSource, K: Kernels<f32>>(
-    simulated: &mut SimulatedDevice<S, K>,
+fn outcome<C: Configuration, K: Kernels<f32>>(
+    simulated: &mut SimulatedDevice<C, FlashFrames<'_, u8>, K>,
     digits: &Digits,
     path: Path,
 ) -> Result<Outcome, Stopped> {
-    let SimulatedDevice { device, kernels, .. } = simulated;
+    let SimulatedDevice { device, frames, kernels } = simulated;
+    let ticks = device.ticks();
+    let stopped = |fault| Stopped { path, tick: ticks, fault };
     let mut frame = [0.0; PIXELS];
     let mut correct = 0;
     for (picture, label) in digits.held_out() {
-        FlashFrames::scale(picture, &mut frame);
-        correct += u32::from(device.classify(kernels, &frame) == *label);
+        frames.scale(picture, &mut frame);
+        let class = device.classify(frames, kernels, &frame).map_err(stopped)?;
+        correct += u32::from(class == *label);
     }
-    let ticks = device.ticks();
-    let hash = device.hash().map_err(|fault| Stopped { path, tick: ticks, fault })?;
+    let hash = device.hash().map_err(stopped)?;
     Ok(Outcome { correct, held_out: digits.held_out().len() as u32, ticks, hash })
 }
 

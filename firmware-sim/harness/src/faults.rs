@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bissl_core::{Draws, Machine, Pending, Reply, Stream};
 use bissl_firmware::{
-    CheckpointError, Corpus, Fault, Frame, FrameSource, Kernels, Portable, Rows, SCALARS, Settings,
-    SlotState, Tick,
+    CheckpointError, Compact, Configuration, Corpus, DigitsDevice, Fault, FrameSource, Kernels,
+    Matrix, MatrixMut, SCALARS, Settings, SlotState, Tick,
 };
 use serde::Serialize;
 
@@ -144,7 +144,8 @@ pub fn simulate_faults(
         let expected = match clean.get(&training) {
             Some(hash) => *hash,
             None => {
-                let ending = run(&mut start(digits, shortest(training))).map_err(fail)?;
+                let ending =
+                    run(&mut start::<DigitsDevice>(digits, shortest(training))).map_err(fail)?;
                 let Ending::Finished { hash, .. } = ending else {
                     return Err(fail(format!("without a fault the training ends so: {ending:?}")));
                 };
@@ -209,7 +210,8 @@ fn try_scenario(
         }
         Scenario::Saturated { after, value } => {
             let kernels = Saturated { products: 0, after, value };
-            let mut device = SimulatedDevice::new(digits.flash(), kernels, settings(seed));
+            let mut device =
+                SimulatedDevice::<DigitsDevice, _, _>::new(digits.flash(), kernels, settings(seed));
             let ending = run(&mut device)?;
             let allowed = match device.kernels.products > after {
                 true if value.is_finite() => Allowed::Finite,
@@ -236,7 +238,7 @@ fn with_sensor(
     scenario: Scenario,
 ) -> Result<(Ending, Allowed), String> {
     let sensor = FaultySensor::new(digits.flash(), scenario);
-    let mut device = SimulatedDevice::new(sensor, Portable, settings(seed));
+    let mut device = SimulatedDevice::<DigitsDevice, _, _>::new(sensor, Compact, settings(seed));
     let ending = run(&mut device)?;
     let allowed = match (device.frames.spoilt.get(), scenario) {
         (Some((corpus, index)), Scenario::BadFrame { .. }) => {
@@ -244,7 +246,7 @@ fn with_sensor(
             if let Ending::Finished { .. } = ending {
                 return Err(format!("a pixel of {corpus:?} frame {index} went unseen"));
             }
-            Allowed::Fault(Fault::PixelOutOfRange { corpus, index })
+            Allowed::Fault(Fault::ValueOutOfRange { corpus, index })
         }
         (Some(_), _) => Allowed::Finite,
         (None, _) => Allowed::Nothing,
@@ -253,8 +255,8 @@ fn with_sensor(
 }
 
 /// Runs to the end or to a fault, which must stay and must not be stored.
-fn run<S: FrameSource, K: Kernels<f32>>(
-    device: &mut SimulatedDevice<S, K>,
+fn run<C: Configuration, S: FrameSource, K: Kernels<f32>>(
+    device: &mut SimulatedDevice<C, S, K>,
 ) -> Result<Ending, String> {
     for _ in 0..TICKS_MAX {
         match device.tick() {
@@ -277,8 +279,8 @@ fn run<S: FrameSource, K: Kernels<f32>>(
     Err(format!("no end after {TICKS_MAX} ticks"))
 }
 
-fn finished<S: FrameSource, K: Kernels<f32>>(
-    device: &SimulatedDevice<S, K>,
+fn finished<C: Configuration, S: FrameSource, K: Kernels<f32>>(
+    device: &SimulatedDevice<C, S, K>,
 ) -> Result<Ending, String> {
     let ticks = device.device.ticks();
     match device.device.hash() {
@@ -288,12 +290,12 @@ fn finished<S: FrameSource, K: Kernels<f32>>(
 }
 
 fn flash(seed: u64) -> SimulatedFlash {
-    SimulatedFlash::new(pages::<4096, 4>(), seed)
+    SimulatedFlash::new(pages::<DigitsDevice, 4096, 4>(), seed)
 }
 
 /// Trains in portions of so many ticks, each on a new device.
 fn in_portions(digits: &Digits, seed: u64, portion: u32) -> Result<Ending, String> {
-    let mut device = start(digits, settings(seed));
+    let mut device = start::<DigitsDevice>(digits, settings(seed));
     let mut flash = flash(seed);
     let mut draws = Stream::new(seed, FAULTS).at(1);
     for _ in 0..TICKS_MAX / u64::from(portion) {
@@ -327,7 +329,7 @@ fn in_portions(digits: &Digits, seed: u64, portion: u32) -> Result<Ending, Strin
 /// Trains while, from time to time, copies of the machine are given every reply there is, and the right one
 /// to a wrong ticket: one is taken, and the others change nothing.
 fn with_wrong_replies(digits: &Digits, seed: u64) -> Result<Ending, String> {
-    let mut device = start(digits, settings(seed));
+    let mut device = start::<DigitsDevice>(digits, settings(seed));
     let mut draws = Stream::new(seed, FAULTS).at(2);
     for _ in 0..TICKS_MAX {
         if let Some(before) = device.device.alternation().copied()
@@ -386,7 +388,7 @@ impl<S: FrameSource> FaultySensor<S> {
         }
     }
 
-    fn spoil(&self, read: Corpus, index: u32, frame: &mut Frame) {
+    fn spoil(&self, read: Corpus, index: u32, frame: &mut [f32]) {
         let count = self.count_of(read);
         if let Scenario::BadFrame { corpus, after, place, pixel } = self.scenario
             && corpus == read
@@ -410,13 +412,13 @@ impl<S: FrameSource> FrameSource for FaultySensor<S> {
         self.source.count(corpus)
     }
 
-    fn unlabelled(&self, index: u32, frame: &mut Frame) -> Option<()> {
+    fn unlabelled(&self, index: u32, frame: &mut [f32]) -> Option<()> {
         self.source.unlabelled(self.index(Corpus::Unlabelled, index), frame)?;
         self.spoil(Corpus::Unlabelled, index, frame);
         Some(())
     }
 
-    fn labelled(&self, index: u32, frame: &mut Frame) -> Option<u8> {
+    fn labelled(&self, index: u32, frame: &mut [f32]) -> Option<u8> {
         let label = self.source.labelled(self.index(Corpus::Labelled, index), frame)?;
         self.spoil(Corpus::Labelled, index, frame);
         Some(label)
@@ -432,9 +434,10 @@ struct Saturated {
 }
 
 impl Saturated {
-    fn spoil<const R: usize, const N: usize>(&mut self, rows: &mut Rows<f32, R, N>) {
+    /// Spoils the first element if this is the product to spoil.
+    fn spoil(&mut self, matrix: &mut MatrixMut<'_, f32>) {
         if self.products == self.after
-            && let Some(element) = rows.first_mut().and_then(|row| row.first_mut())
+            && let Some(element) = matrix.row(0).and_then(|row| row.first_mut())
         {
             *element = self.value;
         }
@@ -443,49 +446,23 @@ impl Saturated {
 }
 
 impl Kernels<f32> for Saturated {
-    fn multiply_transposed<const R: usize, const I: usize, const O: usize>(
+    fn multiply_transposed(
         &mut self,
-        x: &Rows<f32, R, I>,
-        w: &Rows<f32, O, I>,
-        y: &mut Rows<f32, R, O>,
+        x: Matrix<'_, f32>,
+        w: Matrix<'_, f32>,
+        mut y: MatrixMut<'_, f32>,
     ) {
-        Portable.multiply_transposed(x, w, y);
-        self.spoil(y);
+        Compact.multiply_transposed(x, w, y.reborrow());
+        self.spoil(&mut y);
     }
 
-    fn multiply<const R: usize, const I: usize, const O: usize>(
-        &mut self,
-        y: &Rows<f32, R, O>,
-        w: &Rows<f32, O, I>,
-        x: &mut Rows<f32, R, I>,
-    ) {
-        Portable.multiply(y, w, x);
-        self.spoil(x);
+    fn multiply(&mut self, y: Matrix<'_, f32>, w: Matrix<'_, f32>, mut x: MatrixMut<'_, f32>) {
+        Compact.multiply(y, w, x.reborrow());
+        self.spoil(&mut x);
     }
 
-    fn outer<const R: usize, const I: usize, const O: usize>(
-        &mut self,
-        y: &Rows<f32, R, O>,
-        x: &Rows<f32, R, I>,
-        w: &mut Rows<f32, O, I>,
-    ) {
-        Portable.outer(y, x, w);
-        self.spoil(w);
-    }
-
-    fn relu(&mut self, y: &mut [f32]) {
-        Portable.relu(y);
-    }
-
-    fn relu_mask(&mut self, y: &[f32], v: &mut [f32]) {
-        Portable.relu_mask(y, v);
-    }
-
-    fn axpby(&mut self, a: f32, x: &[f32], b: f32, y: &mut [f32]) {
-        Portable.axpby(a, x, b, y);
-    }
-
-    fn dot(&mut self, x: &[f32], y: &[f32]) -> f32 {
-        Portable.dot(x, y)
+    fn outer(&mut self, y: Matrix<'_, f32>, x: Matrix<'_, f32>, mut w: MatrixMut<'_, f32>) {
+        Compact.outer(y, x, w.reborrow());
+        self.spoil(&mut w);
     }
 }

@@ -12,7 +12,7 @@ mod flash;
 mod power;
 mod trace;
 
-pub use digits::{Digits, LABELLED_PER_CLASS, PICTURES, UNLABELLED};
+pub use digits::{CLASSES, Digits, LABELLED_PER_CLASS, PICTURES, PIXELS, UNLABELLED};
 pub use experiment::{
     Comparison, Observer, Outcome, Path, SimulatedDevice, Stopped, compare, run_to, start,
 };

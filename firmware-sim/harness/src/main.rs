@@ -8,9 +8,11 @@ use std::path::{Path as FilePath, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bissl_firmware::{Buffer, Lengths, Settings, Tick, memory_table};
+use bissl_firmware::{
+    Buffer, Configuration, DigitsDevice, Lengths, Settings, SmallDigitsDevice, Tick, memory_table,
+};
 use bissl_firmware_sim::{Comparison, Digits, Outcome, Path, compare, record, replay, start};
-use clap::{Parser, value_parser};
+use clap::{Parser, ValueEnum, value_parser};
 
 use crate::commands::Command;
 
@@ -25,6 +27,9 @@ use crate::commands::Command;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Networks and batches of the device
+    #[arg(long, value_enum, default_value_t = Device::Digits)]
+    device: Device,
     /// Seed of weights, batch order and augmentation
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -61,6 +66,15 @@ struct Arguments {
     replay: Option<PathBuf>,
 }
 
+/// The devices of `bissl_firmware` that see digits.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Device {
+    /// For 128 KiB of RAM
+    Digits,
+    /// For 16 KiB
+    SmallDigits,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let lengths = Lengths {
@@ -77,7 +91,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(&arguments, settings).and_then(|text| print(&text)) {
+    let result = match arguments.device {
+        Device::Digits => run::<DigitsDevice>(&arguments, settings),
+        Device::SmallDigits => run::<SmallDigitsDevice>(&arguments, settings),
+    };
+    match result.and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -87,12 +105,12 @@ fn main() -> ExitCode {
 }
 
 /// What goes to standard output.
-fn run(arguments: &Arguments, settings: Settings) -> anyhow::Result<String> {
+fn run<C: Configuration>(arguments: &Arguments, settings: Settings) -> anyhow::Result<String> {
     if let Some(command) = &arguments.command {
         return command.run();
     }
     if arguments.memory {
-        let table = memory_table();
+        let table = memory_table::<C>();
         return Ok(if arguments.json { memory_json(&table) } else { memory_text(&table) });
     }
     if let Some(path) = &arguments.replay {
@@ -102,7 +120,7 @@ fn run(arguments: &Arguments, settings: Settings) -> anyhow::Result<String> {
     if let Some(path) = &arguments.record {
         let open = || format!("cannot create {}", path.display());
         let file = BufWriter::new(File::create(path).with_context(open)?);
-        let requests = record(&mut start(&digits, settings), file)
+        let requests = record(&mut start::<C>(&digits, settings), file)
             .with_context(|| format!("recording to {}", path.display()))?;
         return Ok(if arguments.json {
             format!("{}\n", serde_json::json!({ "requests": requests }))
@@ -116,11 +134,11 @@ fn run(arguments: &Arguments, settings: Settings) -> anyhow::Result<String> {
         let _ = writeln!(std::io::stderr(), "{path:?} {tick:?}");
     };
     let comparison = if arguments.log {
-        compare(&digits, settings, &mut log)
+        compare::<C>(&digits, settings, &mut log)
     } else {
-        compare(&digits, settings, &mut silent)
+        compare::<C>(&digits, settings, &mut silent)
     }?;
-    let table = memory_table();
+    let table = memory_table::<C>();
     Ok(if arguments.json {
         let memory = memory_value(&table);
         let value =

@@ -6,8 +6,8 @@ mod twice;
 mod wear;
 
 use bissl_firmware::{
-    CheckpointError, Checkpoints, Device, Fault, FrameSource, Kernels, Lengths, Saved, Settings,
-    SlotState,
+    CheckpointError, Checkpoints, Configuration, Fault, FrameSource, Kernels, Lengths, Program,
+    Saved, Settings, SlotState,
 };
 
 pub use self::explore::{Coverage, Explored, explore};
@@ -21,8 +21,8 @@ use crate::{Path, SimulatedDevice, Stopped};
 const CUTS: u16 = 0xc075;
 
 /// Pages of a flash of `PAGE` bytes a page that the two slots take.
-pub fn pages<const PAGE: usize, const WORD: usize>() -> usize {
-    Checkpoints::<SimulatedFlash<PAGE, WORD>>::BYTES as usize / PAGE
+pub fn pages<C: Configuration, const PAGE: usize, const WORD: usize>() -> usize {
+    Checkpoints::<C, SimulatedFlash<PAGE, WORD>>::BYTES as usize / PAGE
 }
 
 /// The shortest training in which every stage occurs, a second alternation, and a second solve on the
@@ -105,12 +105,18 @@ pub enum CutError {
 ///
 /// # Errors
 /// A flash that fails, or a device that fails in computing its linearisation again.
-pub fn recover<S: FrameSource, K: Kernels<f32>, const PAGE: usize, const WORD: usize>(
-    simulated: &mut SimulatedDevice<S, K>,
+pub fn recover<
+    C: Configuration,
+    S: FrameSource,
+    K: Kernels<f32>,
+    const PAGE: usize,
+    const WORD: usize,
+>(
+    simulated: &mut SimulatedDevice<C, S, K>,
     flash: &mut SimulatedFlash<PAGE, WORD>,
 ) -> Result<[SlotState; 2], CheckpointError<FlashError>> {
     let SimulatedDevice { device, frames, kernels } = simulated;
-    let mut checkpoints = Checkpoints::open(flash, 0)?;
+    let mut checkpoints = Checkpoints::<C, _>::open(flash, 0)?;
     checkpoints.restore(device, frames, kernels)?;
     Ok(*checkpoints.slots())
 }
@@ -119,17 +125,17 @@ pub fn recover<S: FrameSource, K: Kernels<f32>, const PAGE: usize, const WORD: u
 ///
 /// # Errors
 /// A flash that fails, a device that has failed.
-pub fn save<const PAGE: usize, const WORD: usize>(
+pub fn save<C: Configuration, const PAGE: usize, const WORD: usize>(
     flash: &mut SimulatedFlash<PAGE, WORD>,
-    device: &Device,
+    device: &Program<C>,
 ) -> Result<Saved, CheckpointError<FlashError>> {
-    Checkpoints::open(flash, 0).and_then(|mut checkpoints| checkpoints.save(device))
+    Checkpoints::<C, _>::open(flash, 0).and_then(|mut checkpoints| checkpoints.save(device))
 }
 
 fn stopped(tick: u64, fault: Fault) -> Stopped {
     Stopped { path: Path::Aligned, tick, fault }
 }
 
-fn hash(device: &Device, tick: u64) -> Result<u64, Stopped> {
+fn hash<C: Configuration>(device: &Program<C>, tick: u64) -> Result<u64, Stopped> {
     device.hash().map_err(|fault| stopped(tick, fault))
 }

@@ -19,7 +19,7 @@
 use std::io::{BufRead, Write};
 
 use bissl_core::{Alternation, Completion, Machine, Pending, Reply, Request, UnexpectedReply};
-use bissl_firmware::{Fault, FrameSource, Kernels, Stage, Tick};
+use bissl_firmware::{Configuration, Fault, FrameSource, Kernels, Stage, Tick};
 use serde::{Deserialize, Serialize};
 
 use crate::SimulatedDevice;
@@ -132,8 +132,8 @@ pub enum ReplayError {
 ///
 /// # Errors
 /// The device's fault, a device without the stage, or a failing writer.
-pub fn record<S: FrameSource, K: Kernels<f32>, W: Write>(
-    simulated: &mut SimulatedDevice<S, K>,
+pub fn record<C: Configuration, S: FrameSource, K: Kernels<f32>, W: Write>(
+    simulated: &mut SimulatedDevice<C, S, K>,
     mut writer: W,
 ) -> Result<u64, RecordError> {
     let mut requests = 0;

@@ -1,84 +1,113 @@
 //! The upper level's arithmetic: cross entropy of a batch of labelled frames.
 
-use crate::network::{Gradient, Layer, Point, cross_entropy, largest};
-use crate::shape::{
-    CLASSES, Classifier, ClassifierParameters, DOWNSTREAM_BATCH, Encoder, EncoderParameters,
-    FEATURES, PIXELS,
-};
-use crate::{Blank, Kernels, Real, Rows};
+use crate::model::{Layer, Model, activations};
+use crate::network::{Sequence, cross_entropy, largest};
+use crate::pretext::take;
+use crate::{Kernels, Real};
 
-const R: usize = DOWNSTREAM_BATCH;
-type EncoderTrace<T> = <Encoder<R> as Layer<T>>::Trace;
-
-/// The downstream loss on the frames in `frames`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Downstream<T: Real> {
-    /// `[sample][pixel]`.
-    pub frames: Rows<T, R, PIXELS>,
-    /// Their classes, below `CLASSES`.
-    pub labels: [u8; R],
-    values: EncoderTrace<T>,
-    features: Rows<T, R, FEATURES>,
-    logits: Rows<T, R, CLASSES>,
-    logit_cotangents: Rows<T, R, CLASSES>,
-    cotangents: EncoderTrace<T>,
-    feature_cotangents: Rows<T, R, FEATURES>,
+/// The downstream loss on a batch of frames; it keeps nothing.
+#[derive(Debug)]
+pub struct Downstream<'a, T> {
+    model: &'static Model,
+    rows: usize,
+    /// `[sample][input of the trained layers]`.
+    pub frames: &'a mut [T],
+    /// Their classes, whole numbers below the model's.
+    pub labels: &'a mut [T],
+    values: &'a mut [T],
+    logits: &'a mut [T],
+    cotangents: &'a mut [T],
+    logit_cotangents: &'a mut [T],
 }
 
-impl<T: Real> Blank for Downstream<T> {
-    const BLANK: Self = Self {
-        frames: Blank::BLANK,
-        labels: Blank::BLANK,
-        values: Blank::BLANK,
-        features: Blank::BLANK,
-        logits: Blank::BLANK,
-        logit_cotangents: Blank::BLANK,
-        cotangents: Blank::BLANK,
-        feature_cotangents: Blank::BLANK,
-    };
-}
+impl<'a, T: Real> Downstream<'a, T> {
+    /// On `rows` samples, in memory that is at least as long as the plan says, with what is left of it;
+    /// `None`: it is not.
+    pub fn new(
+        model: &'static Model,
+        rows: usize,
+        mut memory: &'a mut [T],
+    ) -> Option<(Self, &'a mut [T])> {
+        let rest = &mut memory;
+        let inner = rows * activations(model.trained());
+        let logits = rows * usize::from(model.classes);
+        let downstream = Self {
+            model,
+            rows,
+            frames: take(rest, rows * model.trained_inputs())?,
+            labels: take(rest, rows)?,
+            values: take(rest, inner)?,
+            logits: take(rest, logits)?,
+            cotangents: take(rest, inner)?,
+            logit_cotangents: take(rest, logits)?,
+        };
+        Some((downstream, memory))
+    }
 
-impl<T: Real> Downstream<T> {
+    /// Evaluates both networks: logits, and everything below them.
+    fn forward<K: Kernels<T>>(
+        &mut self,
+        kernels: &mut K,
+        (encoder, classifier): (&[T], &[T]),
+        head: &[Layer],
+    ) -> Option<()> {
+        let rows = self.rows;
+        Sequence { layers: self.model.trained(), rows }.forward(
+            kernels,
+            encoder,
+            self.frames,
+            self.values,
+        )?;
+        let start = self.values.len().checked_sub(rows * self.model.features())?;
+        let features = self.values.get(start..)?;
+        Sequence { layers: head, rows }.forward(kernels, classifier, features, self.logits)
+    }
+
     /// The loss at (θ, φ_D); the head's gradient, and the backbone's where there is room for it.
+    ///
+    /// `None`: a slice has not the model's length.
     pub fn gradient<K: Kernels<T>>(
         &mut self,
         kernels: &mut K,
-        (encoder, classifier): (&EncoderParameters<T>, &ClassifierParameters<T>),
-        encoder_gradient: Option<&mut EncoderParameters<T>>,
-        classifier_gradient: &mut ClassifierParameters<T>,
-    ) -> T {
-        let Self { frames, labels, values, features, logits, .. } = self;
-        Encoder::forward(kernels, encoder, frames, values, features);
-        Classifier::forward(kernels, classifier, features, &mut (), logits);
-        let loss = cross_entropy(labels, logits, &mut self.logit_cotangents);
+        at: (&[T], &[T]),
+        encoder_gradient: Option<&mut [T]>,
+        classifier_gradient: &mut [T],
+    ) -> Option<T> {
+        let (encoder, classifier) = at;
+        let (rows, head) = (self.rows, [self.model.classifier()]);
+        self.forward(kernels, at, &head)?;
+        let loss = cross_entropy(self.labels, self.logits, self.logit_cotangents);
 
-        let Self { cotangents, feature_cotangents, logit_cotangents, .. } = self;
-        let at = Point { parameters: classifier, input: &*features, trace: &(), output: &*logits };
-        let input = encoder_gradient.is_some().then_some(&mut *feature_cotangents);
-        let wanted = Gradient { input, parameters: Some(classifier_gradient) };
-        Classifier::backward(kernels, at, logit_cotangents, &mut (), wanted);
+        let start = self.values.len().checked_sub(rows * self.model.features())?;
+        let features = self.values.get(start..)?;
+        let wanted = match &encoder_gradient {
+            Some(_) => Some(self.cotangents.get_mut(start..)?),
+            None => None,
+        };
+        Sequence { layers: &head, rows }.backward(
+            kernels,
+            (classifier, features, self.logits),
+            self.logit_cotangents,
+            (wanted, Some(classifier_gradient)),
+        )?;
         if encoder_gradient.is_some() {
-            let at = Point { parameters: encoder, input: frames, trace: values, output: features };
-            let wanted = Gradient { input: None, parameters: encoder_gradient };
-            Encoder::backward(kernels, at, feature_cotangents, cotangents, wanted);
+            Sequence { layers: self.model.trained(), rows }.backward(
+                kernels,
+                (encoder, self.frames, self.values),
+                self.cotangents,
+                (None, encoder_gradient),
+            )?;
         }
-        loss
+        Some(loss)
     }
-}
 
-/// The class of one frame.
-pub(crate) fn classify<T: Real, K: Kernels<T>>(
-    kernels: &mut K,
-    encoder: &EncoderParameters<T>,
-    classifier: &ClassifierParameters<T>,
-    frame: &[T; PIXELS],
-) -> u8 {
-    let mut trace = <Encoder<1> as Layer<T>>::Trace::BLANK;
-    let mut features = Rows::<T, 1, FEATURES>::BLANK;
-    let mut logits = Rows::<T, 1, CLASSES>::BLANK;
-    // One row as a batch of one, without a copy.
-    Encoder::forward(kernels, encoder, core::array::from_ref(frame), &mut trace, &mut features);
-    Classifier::forward(kernels, classifier, &features, &mut (), &mut logits);
-    let [row] = &logits;
-    largest(row)
+    /// The class of the first frame.
+    pub(crate) fn classify<K: Kernels<T>>(
+        &mut self,
+        kernels: &mut K,
+        at: (&[T], &[T]),
+    ) -> Option<u8> {
+        self.forward(kernels, at, &[self.model.classifier()])?;
+        Some(largest(self.logits.get(..usize::from(self.model.classes))?))
+    }
 }

@@ -28,8 +28,8 @@ pub enum Fault {
         /// Its number.
         index: u32,
     },
-    /// A pixel of this frame is outside `[0, 1]`; NaN lies nowhere.
-    PixelOutOfRange {
+    /// A value of this frame is outside the range of a sound sensor; NaN lies nowhere.
+    ValueOutOfRange {
         /// Of which corpus.
         corpus: Corpus,
         /// Its number.
@@ -39,7 +39,7 @@ pub enum Fault {
     LabelUnknown {
         /// The frame's number.
         index: u32,
-        /// The label; classes are below [`CLASSES`](crate::shape::CLASSES).
+        /// The label; classes are below those of the [`Model`](crate::Model).
         label: u8,
     },
     /// The source has fewer frames than a batch needs.
@@ -71,8 +71,17 @@ pub enum Fault {
     RegisterMissing(Register),
     /// The registers are of different spaces.
     RegistersDiffer(Register, Register),
-    /// A gradient was to be written over the parameters it is taken at.
-    GradientOverParameter,
+    /// Two registers that share memory, since their lives do not meet, were asked for at once.
+    RegistersShareMemory,
+    /// The memory has not the length of the plan.
+    MemoryMismatch,
+    /// The flash holds no weights, or not those of this network.
+    WeightsMissing {
+        /// Floats that are there.
+        found: u32,
+        /// Floats of backbone and pretext head.
+        needed: u32,
+    },
     /// A product was asked for while no linearisation is kept.
     NotLinearized,
     /// The network of this device cannot do this.
@@ -91,8 +100,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FrameMissing { corpus, index } => write!(f, "no {corpus:?} frame {index}"),
-            Self::PixelOutOfRange { corpus, index } => {
-                write!(f, "{corpus:?} frame {index} has a pixel outside [0, 1]")
+            Self::ValueOutOfRange { corpus, index } => {
+                write!(f, "{corpus:?} frame {index} has a value outside the sensor's range")
             }
             Self::LabelUnknown { index, label } => {
                 write!(f, "label {label} of frame {index} names no class")
@@ -111,7 +120,11 @@ impl fmt::Display for Fault {
             }
             Self::RegisterMissing(register) => write!(f, "no register {register:?} on this device"),
             Self::RegistersDiffer(x, y) => write!(f, "{x:?} and {y:?} are of different spaces"),
-            Self::GradientOverParameter => write!(f, "a gradient cannot replace its parameters"),
+            Self::RegistersShareMemory => write!(f, "two registers that share memory at once"),
+            Self::MemoryMismatch => write!(f, "the memory has not the length of the plan"),
+            Self::WeightsMissing { found, needed } => {
+                write!(f, "{found} weights in flash, the network has {needed}")
+            }
             Self::NotLinearized => write!(f, "product without a linearisation"),
             Self::Unsupported(request) => write!(f, "request not supported: {request:?}"),
             Self::NotSerializable => write!(f, "a part of the state has no serialised form"),

@@ -1,14 +1,13 @@
 //! Sensor frames: where they come from, and the views that are made of them.
 
 use bissl_core::Draws;
+use serde::{Deserialize, Serialize};
 
-use crate::shape::{CLASSES, PIXELS, SIDE};
+use crate::model::{Input, Model};
+use crate::network::at_least_one;
 use crate::{Corpus, Fault};
 
-/// One frame, row by row; pixels in `[0, 1]`: a dark sensor reads 0, a saturated one 1.
-pub type Frame = [f32; PIXELS];
-
-/// Frames in flash, or on a sensor that can repeat them.
+/// What the device's flash holds: frames, and perhaps pretrained weights.
 ///
 /// *The same index gives the same frame*: batches are drawn by number, and products and replays rest
 /// on reading them again.
@@ -16,120 +15,206 @@ pub trait FrameSource {
     /// How many frames of a corpus there are.
     fn count(&self, corpus: Corpus) -> u32;
 
-    /// Reads an unlabelled frame; `None` if there is none of this number.
-    fn unlabelled(&self, index: u32, frame: &mut Frame) -> Option<()>;
+    /// Reads an unlabelled frame, `[y][x][channel]`; `None` if there is none of this number or length.
+    fn unlabelled(&self, index: u32, frame: &mut [f32]) -> Option<()>;
 
-    /// Reads a labelled frame and its class; `None` if there is none of this number.
-    fn labelled(&self, index: u32, frame: &mut Frame) -> Option<u8>;
+    /// Reads a labelled frame and its class; `None` if there is none of this number or length.
+    fn labelled(&self, index: u32, frame: &mut [f32]) -> Option<u8>;
+
+    /// Weights of the whole backbone, then of the pretext head; none on a device that begins at random.
+    fn weights(&self) -> &[f32] {
+        &[]
+    }
 }
 
 /// Reads an unlabelled frame that is there and in range.
 pub(crate) fn unlabelled<S: FrameSource>(
     source: &S,
+    model: &Model,
     index: u32,
-    frame: &mut Frame,
+    frame: &mut [f32],
 ) -> Result<(), Fault> {
     let corpus = Corpus::Unlabelled;
     source.unlabelled(index, frame).ok_or(Fault::FrameMissing { corpus, index })?;
-    check(frame, corpus, index)
+    check(model, frame, corpus, index)
 }
 
 /// Reads a labelled frame that is there, in range, and of a known class.
 pub(crate) fn labelled<S: FrameSource>(
     source: &S,
+    model: &Model,
     index: u32,
-    frame: &mut Frame,
+    frame: &mut [f32],
 ) -> Result<u8, Fault> {
     let corpus = Corpus::Labelled;
     let label = source.labelled(index, frame).ok_or(Fault::FrameMissing { corpus, index })?;
-    check(frame, corpus, index)?;
-    if usize::from(label) < CLASSES { Ok(label) } else { Err(Fault::LabelUnknown { index, label }) }
+    check(model, frame, corpus, index)?;
+    if u16::from(label) < model.classes {
+        Ok(label)
+    } else {
+        Err(Fault::LabelUnknown { index, label })
+    }
 }
 
-fn check(frame: &Frame, corpus: Corpus, index: u32) -> Result<(), Fault> {
-    if frame.iter().all(|pixel| (0.0..=1.0).contains(pixel)) {
+fn check(model: &Model, frame: &[f32], corpus: Corpus, index: u32) -> Result<(), Fault> {
+    let [least, most] = model.input.range;
+    if frame.iter().all(|value| (least..=most).contains(value)) {
         Ok(())
     } else {
-        Err(Fault::PixelOutOfRange { corpus, index })
+        Err(Fault::ValueOutOfRange { corpus, index })
     }
 }
 
-/// Frames of one byte a pixel, 0 to 16, as the optdigits data set has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlashFrames<'a> {
-    /// The pretext corpus.
-    pub unlabelled: &'a [[u8; PIXELS]],
+/// How a stored number becomes a value: `number · scale + offset`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scale {
+    /// Factor.
+    pub scale: f32,
+    /// What 0 stands for.
+    pub offset: f32,
+}
+
+/// A number as a sensor stores it.
+pub trait Sample: Copy {
+    /// The same number.
+    fn to_f32(self) -> f32;
+}
+
+impl Sample for u8 {
+    fn to_f32(self) -> f32 {
+        f32::from(self)
+    }
+}
+
+impl Sample for i16 {
+    fn to_f32(self) -> f32 {
+        f32::from(self)
+    }
+}
+
+/// Frames of integers in flash: one byte a pixel of a picture, 16 bits a sample of an inertial sensor.
+#[derive(Clone, Copy, Debug)]
+pub struct FlashFrames<'a, N> {
+    /// The pretext corpus, frame after frame.
+    pub unlabelled: &'a [N],
     /// The downstream corpus.
-    pub labelled: &'a [[u8; PIXELS]],
+    pub labelled: &'a [N],
     /// Its classes, one for each labelled frame.
     pub labels: &'a [u8],
+    /// Numbers of a frame.
+    pub floats: usize,
+    /// One for each channel.
+    pub scales: &'a [Scale],
+    /// Weights of backbone and pretext head, or nothing.
+    pub weights: &'a [f32],
 }
 
-impl FlashFrames<'_> {
-    /// One byte a pixel as a frame: 16 is full scale, and the division is exact.
-    pub fn scale(bytes: &[u8; PIXELS], frame: &mut Frame) {
-        for (pixel, byte) in frame.iter_mut().zip(bytes) {
-            *pixel = f32::from(*byte) / 16.0;
-        }
-    }
-}
-
-impl FrameSource for FlashFrames<'_> {
-    fn count(&self, corpus: Corpus) -> u32 {
-        match corpus {
-            Corpus::Unlabelled => self.unlabelled.len() as u32,
-            Corpus::Labelled => self.labelled.len() as u32,
+impl<N: Sample> FlashFrames<'_, N> {
+    /// Numbers as values.
+    pub fn scale(&self, numbers: &[N], frame: &mut [f32]) {
+        let mut scales = self.scales.iter().cycle();
+        for (value, number) in frame.iter_mut().zip(numbers) {
+            let Scale { scale, offset } =
+                scales.next().copied().unwrap_or(Scale { scale: 1.0, offset: 0.0 });
+            *value = number.to_f32() * scale + offset;
         }
     }
 
-    fn unlabelled(&self, index: u32, frame: &mut Frame) -> Option<()> {
-        Self::scale(self.unlabelled.get(index as usize)?, frame);
+    fn read(&self, corpus: &[N], index: u32, frame: &mut [f32]) -> Option<()> {
+        let start = (index as usize).checked_mul(self.floats)?;
+        let numbers = corpus.get(start..)?.get(..self.floats)?;
+        if frame.len() != self.floats {
+            return None;
+        }
+        self.scale(numbers, frame);
         Some(())
     }
+}
 
-    fn labelled(&self, index: u32, frame: &mut Frame) -> Option<u8> {
+impl<N: Sample> FrameSource for FlashFrames<'_, N> {
+    fn count(&self, corpus: Corpus) -> u32 {
+        let numbers = match corpus {
+            Corpus::Unlabelled => self.unlabelled.len(),
+            Corpus::Labelled => self.labelled.len(),
+        };
+        (numbers / at_least_one(self.floats)) as u32
+    }
+
+    fn unlabelled(&self, index: u32, frame: &mut [f32]) -> Option<()> {
+        self.read(self.unlabelled, index, frame)
+    }
+
+    fn labelled(&self, index: u32, frame: &mut [f32]) -> Option<u8> {
         let label = *self.labels.get(index as usize)?;
-        Self::scale(self.labelled.get(index as usize)?, frame);
+        self.read(self.labelled, index, frame)?;
         Some(label)
+    }
+
+    fn weights(&self) -> &[f32] {
+        self.weights
     }
 }
 
 /// How strongly a view differs from its frame.
 ///
-/// A shift by up to one pixel along each axis, a gain, and uniform noise on each pixel: what a cheap
-/// sensor does to a picture, at a handful of integer draws a pixel.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A shift along each axis (what comes in reads 0), a gain, and uniform noise on each value: what a cheap
+/// sensor does, at a handful of integer draws a value.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Augmentation {
     /// The gain is uniform in `[1 − gain, 1 + gain)`.
     pub gain: f32,
+    /// So many channels after one another share their gain: the axes of one sensor. At most eight groups
+    /// have a gain of their own.
+    pub gain_channels: u8,
     /// The noise is uniform in `[−noise, noise)`.
     pub noise: f32,
+    /// The shift is uniform from −shift to shift, rows and columns.
+    pub shift: [u8; 2],
 }
+
+/// Groups of channels with gains of their own.
+const GAINS: usize = 8;
 
 impl Augmentation {
     /// One view of `frame`; the same draws give the same view.
-    pub fn view(&self, frame: &Frame, draws: &mut Draws, view: &mut Frame) {
-        let (down, right) = (offset(draws), offset(draws));
-        let gain = draws.uniform_in(1.0 - self.gain, 1.0 + self.gain);
-        let (rows, _) = frame.as_chunks::<SIDE>();
-        let (out, _) = view.as_chunks_mut::<SIDE>();
-        for (y, out) in out.iter_mut().enumerate() {
-            let row = rows.get(y.wrapping_add_signed(down));
-            for (x, out) in out.iter_mut().enumerate() {
-                let pixel = row.and_then(|row| row.get(x.wrapping_add_signed(right)));
-                let noise = draws.uniform_in(-self.noise, self.noise);
-                *out = gain * pixel.copied().unwrap_or(0.0) + noise;
+    pub fn view(&self, input: &Input, frame: &[f32], draws: &mut Draws, view: &mut [f32]) {
+        let [rows, columns] = self.shift;
+        let (down, right) = (offset(draws, rows), offset(draws, columns));
+        let channels = at_least_one(usize::from(input.channels));
+        let together = at_least_one(usize::from(self.gain_channels));
+        let mut gains = [1.0; GAINS];
+        for gain in gains.iter_mut().take(channels.div_ceil(together)) {
+            *gain = draws.uniform_in(1.0 - self.gain, 1.0 + self.gain);
+        }
+        let line = channels * at_least_one(usize::from(input.width));
+        for (y, out) in view.chunks_mut(line).enumerate() {
+            let from = y.wrapping_add_signed(down);
+            let row = if from < usize::from(input.height) {
+                frame.get(from.wrapping_mul(line)..).and_then(|rest| rest.get(..line))
+            } else {
+                None
+            };
+            for (x, out) in out.chunks_mut(channels).enumerate() {
+                let from = x.wrapping_add_signed(right);
+                for (channel, out) in out.iter_mut().enumerate() {
+                    let value = if from < usize::from(input.width) {
+                        row.and_then(|row| {
+                            row.get(from.wrapping_mul(channels).wrapping_add(channel))
+                        })
+                    } else {
+                        None
+                    };
+                    let gain = gains.get(channel / together).copied().unwrap_or(1.0);
+                    let noise = draws.uniform_in(-self.noise, self.noise);
+                    *out = gain * value.copied().unwrap_or(0.0) + noise;
+                }
             }
         }
     }
 }
 
-/// −1, 0 or 1.
-fn offset(draws: &mut Draws) -> isize {
-    match draws.below(3) {
-        0 => -1,
-        1 => 0,
-        _ => 1,
-    }
+/// From `−most` to `most`.
+fn offset(draws: &mut Draws, most: u8) -> isize {
+    draws.below(2 * u32::from(most) + 1) as isize - isize::from(most)
 }

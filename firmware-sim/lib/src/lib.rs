@@ -1,18 +1,21 @@
 //! The device program: bilevel self-supervised training on fixed arrays.
 //!
-//! A sensor delivers 8 × 8 frames, most of them unlabelled. The device pretrains a small backbone on
-//! them (NT-Xent on two augmented views), aligns it with its task by the bilevel stage, and fine-tunes
-//! it, driven by the state machines of `bissl-core`: the same that train on a PC.
+//! A sensor delivers frames, pictures or windows of samples, most of them unlabelled. The device has an encoder,
+//! pretrained elsewhere and kept in flash or pretrained by itself (NT-Xent on two augmented views), aligns it with its
+//! task by the bilevel stage, and fine-tunes it, driven by the state machines of `bissl-core`: the same that train on
+//! a PC.
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`Device`] | the whole state and the superloop: one [`tick`](Device::tick), one request |
+//! | [`Program`] | the whole state and the superloop: one [`tick`](Program::tick), one request |
+//! | [`Configuration`] | what a device is made of, chosen at compile time |
+//! | [`Model`], [`Layer`] | networks as data: their sizes, and what of them is trained |
+//! | [`Plan`] | where everything lies in memory |
 //! | [`Checkpoints`] | the state in flash, in two slots: what a power cut leaves behind |
-//! | [`FrameSource`] | where frames come from: flash, or a sensor |
+//! | [`FrameSource`] | what is in flash: frames, and pretrained weights |
 //! | [`Kernels`] | matrix products and elementwise operations; what an accelerator port replaces |
-//! | [`network`] | layers with the four passes of a Hessian-vector product, and the losses |
+//! | [`network`] | the four passes of a Hessian-vector product, and the losses |
 //! | [`Pretext`], [`Downstream`] | the two levels' arithmetic, generic in the float type |
-//! | [`shape`] | the sizes of the shipped configuration |
 //!
 //! No allocator, no panic, no clock. Training is bit-identical on every processor: floats are only
 //! added, subtracted, multiplied, divided and compared, sums have a fixed order, other functions come
@@ -21,31 +24,36 @@
 #![forbid(unsafe_code)]
 
 mod checkpoint;
-mod device;
+mod configuration;
 mod downstream;
 mod fault;
 mod frames;
 mod hash;
 mod kernels;
 mod memory;
+mod model;
 pub mod network;
+mod plan;
 mod pretext;
 mod problem;
+mod program;
 mod real;
 mod registers;
 mod settings;
-pub mod shape;
-mod vector;
+mod shipped;
 
 pub use checkpoint::{BLOCK, CheckpointError, Checkpoints, Crc, Restored, Saved, SlotState};
-pub use device::{Device, Exchange, SCALARS, Tick};
+pub use configuration::{Configuration, Memory};
 pub use downstream::Downstream;
 pub use fault::{Corpus, Fault};
-pub use frames::{Augmentation, FlashFrames, Frame, FrameSource};
+pub use frames::{Augmentation, FlashFrames, FrameSource, Sample, Scale};
 pub use hash::Fnv;
-pub use kernels::{Kernels, Portable, Rows};
+pub use kernels::{Blocked, Compact, Kernels, Matrix, MatrixMut};
 pub use memory::{Buffer, memory_table};
-pub use pretext::{LowerParameters, Pretext};
+pub use model::{Convolution, Curvature, Input, Layer, Model, activations, outputs, parameters};
+pub use plan::{Plan, Space, Span};
+pub use pretext::{LowerParameters, Pretext, PretextMemory};
+pub use program::{Exchange, Program, SCALARS, Tick};
 pub use real::{Blank, Real};
-pub use settings::{Lengths, PRETEXT_VIEWS, Settings, Stage, TEMPERATURE};
-pub use vector::{Pair, Vector};
+pub use settings::{Lengths, PRETEXT_VIEWS, Settings, Stage, Start, TEMPERATURE};
+pub use shipped::{DigitsDevice, SmallDigitsDevice};

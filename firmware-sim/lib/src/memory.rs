@@ -2,14 +2,8 @@
 
 use core::mem::size_of;
 
-use crate::device::Device;
-use crate::network::NtXent;
-use crate::pretext::Pass;
-use crate::shape::{
-    ClassifierParameters, DOWNSTREAM_BATCH, EMBEDDING, EncoderParameters, PIXELS,
-    ProjectorParameters, VIEWS,
-};
-use crate::{Downstream, Pretext, Rows};
+use crate::plan::{BACKBONE_VECTORS, Plan};
+use crate::{Configuration, Program};
 
 /// One line of the memory table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +17,8 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    const fn new<V>(name: &'static str, count: u32) -> Self {
-        Self { name, count, bytes: size_of::<V>() as u32 }
+    const fn new(name: &'static str, count: usize, floats: usize) -> Self {
+        Self { name, count: count as u32, bytes: (floats * size_of::<f32>()) as u32 }
     }
 
     /// Bytes of all.
@@ -33,54 +27,42 @@ impl Buffer {
     }
 }
 
-/// Every buffer of [`Device`]; the last line is what the others leave: machine, settings,
-/// positions, padding. The totals add up to [`Device::BYTES`].
-pub const fn memory_table() -> [Buffer; 12] {
-    type Views = Rows<f32, VIEWS, PIXELS>;
-    type Frames = Rows<f32, DOWNSTREAM_BATCH, PIXELS>;
-    let loss = Buffer::new::<NtXent<f32, VIEWS, EMBEDDING>>("pretext: loss", 1);
-    let rest_of_downstream = (size_of::<Downstream<f32>>() - size_of::<Frames>()) as u32;
+/// Lines of [`memory_table`].
+const LINES: usize = 12;
+
+/// Every buffer of a [`Program`]; the last line is what the others leave: machine, settings, positions,
+/// scalars. The totals add up to [`Program::BYTES`].
+///
+/// The scratch is as long as the longer of its two uses; heads' gradients that lie over the solver's
+/// vectors take nothing, and those for which these have no room have a line of their own.
+pub const fn memory_table<C: Configuration>() -> [Buffer; LINES] {
+    let plan: Plan = C::PLAN;
+    let basis = plan.backbone_vectors() - BACKBONE_VECTORS;
+    let listed = BACKBONE_VECTORS * plan.backbone
+        + basis * plan.backbone
+        + 2 * plan.pretext_head
+        + 3 * plan.downstream_head;
     let named = [
-        Buffer::new::<EncoderParameters<f32>>("backbone: parameters (lower, upper)", 2),
-        Buffer::new::<EncoderParameters<f32>>("backbone: momenta (lower, upper)", 2),
-        Buffer::new::<EncoderParameters<f32>>("backbone: solver and gradients", 4),
-        Buffer::new::<ProjectorParameters<f32>>("pretext head: parameters, momentum, gradient", 3),
-        Buffer::new::<ClassifierParameters<f32>>("downstream head: the same and direct term", 4),
-        Buffer::new::<Views>("pretext: views", 1),
-        Buffer::new::<Pass<f32>>("pretext: values, tangents, cotangents, their tangents", 4),
-        loss,
-        Buffer::new::<Frames>("downstream: frames", 1),
-        Buffer {
-            name: "downstream: activations, cotangents, labels",
-            count: 1,
-            bytes: rest_of_downstream,
-        },
-        Buffer::new::<[f32; crate::SCALARS]>("scalar workspace", 1),
+        Buffer::new("backbone: parameters (lower, upper)", 2, plan.backbone),
+        Buffer::new("backbone: momenta (lower, upper)", 2, plan.backbone),
+        Buffer::new("backbone: solver and gradients", 4, plan.backbone),
+        Buffer::new("backbone: what the solver keeps", basis, plan.backbone),
+        Buffer::new("pretext head: parameters, momentum", 2, plan.pretext_head),
+        Buffer::new("downstream head: parameters, momentum, gradient", 3, plan.downstream_head),
+        Buffer::new("heads: gradients without room above", 1, plan.registers.floats - listed),
+        Buffer::new("pretext: views", 1, plan.views.floats),
+        Buffer::new("pretext: values, cotangents", 2, plan.values.floats),
+        Buffer::new("pretext: loss", 1, plan.loss.floats),
+        Buffer::new("scratch: product, or downstream batch", 1, plan.scratch.floats),
     ];
-    let mut table = [loss; 12];
-    let mut rest = Device::BYTES as u32;
+    let mut table = [Buffer::new("machine, settings, positions, scalars", 1, 0); LINES];
+    let mut rest = Program::<C>::BYTES as u32;
     let mut i = 0;
     while i < named.len() {
         rest -= named[i].total();
         table[i] = named[i];
         i += 1;
     }
-    table[named.len()] = Buffer { name: "machine, settings, positions", count: 1, bytes: rest };
+    table[named.len()].bytes = rest;
     table
 }
-
-/// What the shipped configuration may take: 128 KiB of RAM (STM32F405) less stack and the board's own.
-#[cfg(not(feature = "small"))]
-const BUDGET: usize = 96 * 1024;
-/// Of 16 KiB (nRF51822, FE310) three and a half are for the stack.
-#[cfg(feature = "small")]
-const BUDGET: usize = 12 * 1024 + 512 - 16;
-const _: () = assert!(Device::BYTES <= BUDGET);
-
-/// The pretext network's memory is what the table says it is.
-const _: () = assert!(
-    size_of::<Pretext<f32>>()
-        == size_of::<Rows<f32, VIEWS, PIXELS>>()
-            + 4 * size_of::<Pass<f32>>()
-            + size_of::<NtXent<f32, VIEWS, EMBEDDING>>()
-);

@@ -1,21 +1,21 @@
-//! The bilevel problem as the core sees it: registers, the lower objective, the upper objective.
+//! The bilevel problem as the core sees it: the lower objective and the upper objective.
+
+use core::marker::PhantomData;
 
 use bissl_core::{
-    AdamCoefficients, BatchOrder, Evaluation, Group, LowerObjective, Register, RegisterFile,
-    Request, Stream, UpperObjective,
+    BatchOrder, Evaluation, Group, LowerObjective, Register, RegisterFile, Stream, UpperObjective,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::downstream::Downstream;
 use crate::frames::{labelled, unlabelled};
-use crate::network::Layer;
-use crate::pretext::Pretext;
-use crate::registers::{
-    Axpby, CopyTo, DOWNSTREAM_HEAD, Dots, LOWER_BACKBONE, LowerOperands, PRETEXT_HEAD,
-    ProductOperands, Registers, UPPER_BACKBONE, UpperOperands, Zero,
-};
-use crate::settings::{PRETEXT_VIEWS, TEMPERATURE};
-use crate::shape::{Classifier, DOWNSTREAM_BATCH, Encoder, PIXELS, PRETEXT_BATCH, Projector};
-use crate::{Blank, Corpus, Fault, FrameSource, Kernels, Stage};
+use crate::model::{Model, activations, parameters};
+use crate::network::{Sequence, at_least_one};
+use crate::plan::Plan;
+use crate::pretext::{LowerParameters, Pretext, PretextMemory, take};
+use crate::registers::{disjoint, span};
+use crate::settings::{Settings, Start};
+use crate::{Configuration, Corpus, Fault, FrameSource, Kernels, Stage};
 
 /// What a random stream is for; with the stage it makes the stream's domain.
 #[derive(Clone, Copy)]
@@ -29,60 +29,117 @@ enum Purpose {
     DownstreamOrder,
 }
 
-/// Vectors, and the networks' working memory.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Problem {
-    pub(crate) registers: Registers,
-    pub(crate) pretext: Pretext<f32>,
-    pub(crate) downstream: Downstream<f32>,
-    pub(crate) seed: u64,
+/// Where the problem stands.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Position {
     pub(crate) stage: Stage,
     /// The alternation whose pretext batch the kept linearisation is of.
     pub(crate) linearized: Option<u32>,
 }
 
-impl Problem {
-    pub(crate) const fn new() -> Self {
-        Self {
-            registers: Registers::BLANK,
-            pretext: Pretext::BLANK,
-            downstream: Downstream::BLANK,
-            seed: 0,
-            stage: Stage::Pretrain,
-            linearized: None,
-        }
-    }
-
-    fn stream(&self, purpose: Purpose) -> Stream {
-        Stream::new(self.seed, purpose as u16 * 8 + self.stage as u16)
-    }
+impl Position {
+    pub(crate) const NEW: Self = Self { stage: Stage::Pretrain, linearized: None };
 }
 
 /// The problem with what is lent for one tick: where frames come from, and what multiplies matrices.
-pub(crate) struct Session<'a, S, K> {
-    pub(crate) problem: &'a mut Problem,
+pub(crate) struct Session<'a, C, S, K> {
+    pub(crate) memory: &'a mut [f32],
+    pub(crate) position: &'a mut Position,
+    pub(crate) settings: &'a Settings,
     pub(crate) source: &'a S,
     pub(crate) kernels: &'a mut K,
+    pub(crate) configuration: PhantomData<C>,
 }
 
-impl<S: FrameSource, K: Kernels<f32>> Session<'_, S, K> {
+/// The memory beyond the registers, cut up.
+struct Parts<'a> {
+    registers: &'a mut [f32],
+    pretext: PretextMemory<'a, f32>,
+    scratch: &'a mut [f32],
+}
+
+fn parts<'a>(plan: &Plan, memory: &'a mut [f32]) -> Result<Parts<'a>, Fault> {
+    let cut = || {
+        let mut rest = memory;
+        Some(Parts {
+            registers: take(&mut rest, plan.registers.floats)?,
+            pretext: PretextMemory {
+                views: take(&mut rest, plan.views.floats)?,
+                values: take(&mut rest, plan.values.floats)?,
+                cotangents: take(&mut rest, plan.cotangents.floats)?,
+                loss: take(&mut rest, plan.loss.floats)?,
+            },
+            scratch: take(&mut rest, plan.scratch.floats)?,
+        })
+    };
+    cut().ok_or(Fault::MemoryMismatch)
+}
+
+/// A frame on its way from the source to the trained layers.
+struct Incoming<'a> {
+    frame: &'a mut [f32],
+    /// A view of it and what the layers in flash make of that; nothing where there are none.
+    view: &'a mut [f32],
+    trace: &'a mut [f32],
+}
+
+impl<'a> Incoming<'a> {
+    fn new(model: &Model, mut scratch: &'a mut [f32]) -> Option<Self> {
+        let floats = model.input.floats();
+        let flash = model.in_flash();
+        let of_view = if flash.is_empty() { 0 } else { floats };
+        Some(Self {
+            frame: take(&mut scratch, floats)?,
+            view: take(&mut scratch, of_view)?,
+            trace: take(&mut scratch, activations(flash))?,
+        })
+    }
+}
+
+/// What the layers in flash make of `frame`.
+fn through_flash<K: Kernels<f32>>(
+    model: &Model,
+    weights: &[f32],
+    kernels: &mut K,
+    (frame, trace): (&[f32], &mut [f32]),
+    row: &mut [f32],
+) -> Option<()> {
+    let layers = model.in_flash();
+    let weights = weights.get(..parameters(layers))?;
+    Sequence { layers, rows: 1 }.forward(kernels, weights, frame, trace)?;
+    let output = trace.get(trace.len().checked_sub(row.len())?..)?;
+    row.iter_mut().zip(output).for_each(|(to, from)| *to = *from);
+    Some(())
+}
+
+impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
+    const MODEL: &'static Model = C::MODEL_REF;
+
+    fn stream(&self, purpose: Purpose) -> Stream {
+        Stream::new(self.settings.seed, purpose as u16 * 8 + self.position.stage as u16)
+    }
+
     /// Makes the vectors ready for a stage: fresh weights where they are due, momenta 0.
-    pub(crate) fn begin(&mut self, seed: u64, stage: Stage) -> Result<(), Fault> {
-        self.problem.seed = seed;
-        self.problem.stage = stage;
-        self.problem.linearized = None;
+    pub(crate) fn begin(&mut self, stage: Stage, first: bool) -> Result<(), Fault> {
+        *self.position = Position { stage, linearized: None };
         for (corpus, needed) in [
-            (Corpus::Unlabelled, PRETEXT_BATCH as u32),
-            (Corpus::Labelled, DOWNSTREAM_BATCH as u32),
+            (Corpus::Unlabelled, u32::from(Self::MODEL.pretext_batch)),
+            (Corpus::Labelled, u32::from(Self::MODEL.downstream_batch)),
         ] {
             let found = self.source.count(corpus);
             if found < needed {
                 return Err(Fault::TooFewFrames { corpus, found, needed });
             }
         }
+        if first {
+            match self.settings.start {
+                Start::Random => self.draw_lower()?,
+                Start::Flash => self.load_lower()?,
+            }
+        }
         match stage {
-            Stage::Pretrain => self.draw_lower(),
-            Stage::WarmUp | Stage::Finetune => self.draw_head(),
+            Stage::Pretrain => {}
+            Stage::WarmUp | Stage::Finetune => self.draw_head()?,
             Stage::Align => self.copy(
                 Register::Parameter(Group::LowerBackbone),
                 Register::Parameter(Group::UpperBackbone),
@@ -96,68 +153,185 @@ impl<S: FrameSource, K: Kernels<f32>> Session<'_, S, K> {
         Ok(())
     }
 
-    fn draw_lower(&mut self) {
-        let mut draws = self.problem.stream(Purpose::Weights).at(0);
-        if let Some(encoder) = self.problem.registers.backbone.get_mut(LOWER_BACKBONE) {
-            <Encoder<1> as Layer<f32>>::initialize(encoder, &mut draws);
+    fn draw_lower(&mut self) -> Result<(), Fault> {
+        if Self::MODEL.frozen > 0 {
+            // The layers in flash are somebody's, and the others belong to them.
+            self.weights()?;
         }
-        if let Some(projector) = self.problem.registers.pretext.get_mut(PRETEXT_HEAD) {
-            <Projector<1> as Layer<f32>>::initialize(projector, &mut draws);
+        let mut draws = self.stream(Purpose::Weights).at(0);
+        let encoder = span(&C::PLAN, Register::Parameter(Group::LowerBackbone))?.range();
+        let projector = span(&C::PLAN, Register::Parameter(Group::PretextHead))?.range();
+        for (layers, range) in
+            [(Self::MODEL.trained(), encoder), (Self::MODEL.projector, projector)]
+        {
+            let parameters = self.memory.get_mut(range).ok_or(Fault::MemoryMismatch)?;
+            let sequence = Sequence { layers, rows: 1 };
+            sequence.initialize(parameters, &mut draws).ok_or(Fault::MemoryMismatch)?;
         }
+        Ok(())
     }
 
-    fn draw_head(&mut self) {
-        let mut draws = self.problem.stream(Purpose::Head).at(0);
-        if let Some(classifier) = self.problem.registers.downstream.get_mut(DOWNSTREAM_HEAD) {
-            <Classifier<1> as Layer<f32>>::initialize(classifier, &mut draws);
+    /// The weights in flash, if they are as many as the model has.
+    fn weights(&self) -> Result<&[f32], Fault> {
+        let weights = self.source.weights();
+        let (found, needed) = (weights.len() as u32, Self::MODEL.image_weights() as u32);
+        if found == needed { Ok(weights) } else { Err(Fault::WeightsMissing { found, needed }) }
+    }
+
+    fn load_lower(&mut self) -> Result<(), Fault> {
+        self.weights()?;
+        let weights = self.source.weights();
+        let frozen = parameters(Self::MODEL.in_flash());
+        let encoder = parameters(Self::MODEL.encoder);
+        let trained = weights.get(frozen..encoder).unwrap_or(&[]);
+        let projector = weights.get(encoder..).unwrap_or(&[]);
+        for (register, from) in [
+            (Register::Parameter(Group::LowerBackbone), trained),
+            (Register::Parameter(Group::PretextHead), projector),
+        ] {
+            let range = span(&C::PLAN, register)?.range();
+            let to = self.memory.get_mut(range).ok_or(Fault::MemoryMismatch)?;
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            if !to.iter().all(|weight| weight.is_finite()) {
+                return Err(Fault::StateNotFinite);
+            }
         }
+        Ok(())
+    }
+
+    fn draw_head(&mut self) -> Result<(), Fault> {
+        let mut draws = self.stream(Purpose::Head).at(0);
+        let range = span(&C::PLAN, Register::Parameter(Group::DownstreamHead))?.range();
+        let head = self.memory.get_mut(range).ok_or(Fault::MemoryMismatch)?;
+        let layers = &[Self::MODEL.classifier()];
+        Sequence { layers, rows: 1 }.initialize(head, &mut draws).ok_or(Fault::MemoryMismatch)
     }
 
     /// Fills the pretext network's rows with the two views of each frame of batch `index`.
-    fn read_views(&mut self, order: Purpose, views: Purpose, index: u32) -> Result<(), Fault> {
-        let (order, views) = (self.problem.stream(order), self.problem.stream(views));
+    fn read_views(
+        &mut self,
+        (order, views): (Purpose, Purpose),
+        batch_frames: u16,
+        index: u32,
+    ) -> Result<(), Fault> {
+        let (order, views) = (self.stream(order), self.stream(views));
         let count = self.source.count(Corpus::Unlabelled);
-        let batch = BatchOrder::new(order, count, PRETEXT_BATCH as u32)?;
-        let (firsts, seconds) = self.problem.pretext.views.split_at_mut(PRETEXT_BATCH);
-        let mut frame = [0.0; PIXELS];
-        for (row, (first, second)) in (0..).zip(firsts.iter_mut().zip(seconds)) {
-            unlabelled(self.source, batch.item(index, row), &mut frame)?;
+        let batch = BatchOrder::new(order, count, u32::from(batch_frames))?;
+        let model = Self::MODEL;
+        let Parts { pretext, scratch, .. } = parts(&C::PLAN, self.memory)?;
+        let incoming = Incoming::new(model, scratch).ok_or(Fault::MemoryMismatch)?;
+        let Incoming { frame, view, trace } = incoming;
+        let width = at_least_one(model.trained_inputs());
+        let half = usize::from(batch_frames) * width;
+        let (firsts, rest) =
+            pretext.views.split_at_mut_checked(half).ok_or(Fault::MemoryMismatch)?;
+        for (row, (first, second)) in
+            (0..u32::from(batch_frames)).zip(firsts.chunks_mut(width).zip(rest.chunks_mut(width)))
+        {
+            unlabelled(self.source, model, batch.item(index, row), frame)?;
             let mut draws = views.at((u64::from(index) << 32) | u64::from(row));
-            PRETEXT_VIEWS.view(&frame, &mut draws, first);
-            PRETEXT_VIEWS.view(&frame, &mut draws, second);
+            for to in [first, second] {
+                if model.frozen == 0 {
+                    self.settings.views.view(&model.input, frame, &mut draws, to);
+                } else {
+                    self.settings.views.view(&model.input, frame, &mut draws, view);
+                    let weights = self.source.weights();
+                    through_flash(model, weights, self.kernels, (view, trace), to)
+                        .ok_or(Fault::MemoryMismatch)?;
+                }
+            }
         }
         Ok(())
     }
 
-    fn read_labelled(&mut self, index: u32) -> Result<(), Fault> {
-        let count = self.source.count(Corpus::Labelled);
-        let order = self.problem.stream(Purpose::DownstreamOrder);
-        let batch = BatchOrder::new(order, count, DOWNSTREAM_BATCH as u32)?;
-        let rows =
-            self.problem.downstream.frames.iter_mut().zip(&mut self.problem.downstream.labels);
-        for (row, (frame, label)) in (0..).zip(rows) {
-            *label = labelled(self.source, batch.item(index, row), frame)?;
-        }
-        Ok(())
-    }
-
-    /// Gradient of the pretext loss on the rows as they are.
+    /// The loss on the views that were read; gradients where registers are given.
     fn pretext_gradient(
         &mut self,
+        batch: u16,
         backbone: Option<Register>,
         head: Option<Register>,
     ) -> Result<f32, Fault> {
-        let LowerOperands { at, encoder_gradient, projector_gradient } =
-            self.problem.registers.lower(backbone, head)?;
-        let kernels = &mut *self.kernels;
-        Ok(self.problem.pretext.gradient(
-            kernels,
-            &at,
-            TEMPERATURE,
-            encoder_gradient,
-            projector_gradient,
-        ))
+        let Parts { registers, pretext, .. } = parts(&C::PLAN, self.memory)?;
+        let mut pretext = Pretext::new(Self::MODEL, batch, pretext, self.settings.temperature)
+            .ok_or(Fault::MemoryMismatch)?;
+        let lower = Register::Parameter(Group::LowerBackbone);
+        let projector = Register::Parameter(Group::PretextHead);
+        let loss = match (backbone, head) {
+            (Some(backbone), Some(head)) => {
+                let [encoder, projector, to_backbone, to_head] =
+                    disjoint(&C::PLAN, registers, [lower, projector, backbone, head])?;
+                let at = LowerParameters { encoder, projector };
+                pretext.gradient(self.kernels, at, Some(to_backbone), Some(to_head))
+            }
+            (None, Some(head)) => {
+                let [encoder, projector, to_head] =
+                    disjoint(&C::PLAN, registers, [lower, projector, head])?;
+                let at = LowerParameters { encoder, projector };
+                pretext.gradient(self.kernels, at, None, Some(to_head))
+            }
+            (_, None) => {
+                let [encoder, projector] = disjoint(&C::PLAN, registers, [lower, projector])?;
+                let at = LowerParameters { encoder, projector };
+                pretext.gradient(self.kernels, at, None, None)
+            }
+        };
+        loss.ok_or(Fault::MemoryMismatch)
     }
+
+    /// Reads labelled batch `index`.
+    fn read_labelled(&mut self, index: u32) -> Result<(), Fault> {
+        let count = self.source.count(Corpus::Labelled);
+        let order = self.stream(Purpose::DownstreamOrder);
+        let model = Self::MODEL;
+        let rows = model.downstream_batch;
+        let batch = BatchOrder::new(order, count, u32::from(rows))?;
+        let Parts { scratch, .. } = parts(&C::PLAN, self.memory)?;
+        let (downstream, rest) =
+            Downstream::new(model, usize::from(rows), scratch).ok_or(Fault::MemoryMismatch)?;
+        let mut incoming = Incoming::new(model, rest).ok_or(Fault::MemoryMismatch)?;
+        let width = at_least_one(model.trained_inputs());
+        let rows = downstream.frames.chunks_mut(width).zip(downstream.labels.iter_mut());
+        for (row, (to, label)) in (0..).zip(rows) {
+            let number = labelled(self.source, model, batch.item(index, row), incoming.frame)?;
+            *label = f32::from(number);
+            take_in(model, self.source.weights(), self.kernels, &mut incoming, to)?;
+        }
+        Ok(())
+    }
+}
+
+/// The class that θ_P and φ_D give a frame.
+pub(crate) fn classify<C: Configuration, S: FrameSource, K: Kernels<f32>>(
+    memory: &mut [f32],
+    source: &S,
+    kernels: &mut K,
+    frame: &[f32],
+) -> Result<u8, Fault> {
+    let model = C::MODEL_REF;
+    let Parts { registers, scratch, .. } = parts(&C::PLAN, memory)?;
+    let (mut downstream, rest) = Downstream::new(model, 1, scratch).ok_or(Fault::MemoryMismatch)?;
+    let mut incoming = Incoming::new(model, rest).ok_or(Fault::MemoryMismatch)?;
+    incoming.frame.iter_mut().zip(frame).for_each(|(to, from)| *to = *from);
+    take_in(model, source.weights(), kernels, &mut incoming, downstream.frames)?;
+    let at = [Group::LowerBackbone, Group::DownstreamHead].map(Register::Parameter);
+    let [encoder, classifier] = disjoint(&C::PLAN, registers, at)?;
+    downstream.classify(kernels, (encoder, classifier)).ok_or(Fault::MemoryMismatch)
+}
+
+/// The frame that was read, as the trained layers see it.
+fn take_in<K: Kernels<f32>>(
+    model: &Model,
+    weights: &[f32],
+    kernels: &mut K,
+    incoming: &mut Incoming<'_>,
+    to: &mut [f32],
+) -> Result<(), Fault> {
+    let Incoming { frame, trace, .. } = incoming;
+    if model.frozen == 0 {
+        to.iter_mut().zip(frame.iter()).for_each(|(to, from)| *to = *from);
+        return Ok(());
+    }
+    through_flash(model, weights, kernels, (frame, trace), to).ok_or(Fault::MemoryMismatch)
 }
 
 /// The loss, if it is a number.
@@ -165,117 +339,48 @@ fn finite(loss: f32, evaluation: Evaluation, index: u32) -> Result<f32, Fault> {
     if loss.is_finite() { Ok(loss) } else { Err(Fault::LossNotFinite { evaluation, index }) }
 }
 
-impl<S: FrameSource, K: Kernels<f32>> RegisterFile for Session<'_, S, K> {
-    type Error = Fault;
-
-    fn zero(&mut self, dst: Register) -> Result<(), Fault> {
-        self.problem.registers.perform(dst, dst, &mut Zero)
-    }
-
-    fn copy(&mut self, src: Register, dst: Register) -> Result<(), Fault> {
-        self.problem.registers.perform(src, dst, &mut CopyTo)
-    }
-
-    fn axpby(&mut self, a: f32, x: Register, b: f32, y: Register) -> Result<(), Fault> {
-        self.segment_axpby(&[a], x, b, y)
-    }
-
-    fn dots(&mut self, pairs: &[(Register, Register)], scalars: &mut [f32]) -> Result<(), Fault> {
-        for ((x, y), scalar) in pairs.iter().zip(scalars) {
-            *scalar = 0.0;
-            let mut dots = Dots { kernels: &mut *self.kernels, sink: |dot| *scalar += dot };
-            self.problem.registers.perform(*x, *y, &mut dots)?;
-        }
-        Ok(())
-    }
-
-    fn segment_dots(
-        &mut self,
-        pairs: &[(Register, Register)],
-        scalars: &mut [f32],
-    ) -> Result<u32, Fault> {
-        let mut room = scalars.iter_mut();
-        let mut count = 0u32;
-        let mut short = false;
-        for (x, y) in pairs {
-            let sink = |dot| match room.next() {
-                Some(scalar) => {
-                    *scalar = dot;
-                    count = count.saturating_add(1);
-                }
-                None => short = true,
-            };
-            self.problem.registers.perform(
-                *x,
-                *y,
-                &mut Dots { kernels: &mut *self.kernels, sink },
-            )?;
-        }
-        if short {
-            return Err(Fault::ShortWorkspace);
-        }
-        Ok(count.checked_div(pairs.len() as u32).unwrap_or(0))
-    }
-
-    fn segment_axpby(
-        &mut self,
-        scalars: &[f32],
-        x: Register,
-        b: f32,
-        y: Register,
-    ) -> Result<(), Fault> {
-        let mut axpby = Axpby { kernels: &mut *self.kernels, a: scalars, b };
-        self.problem.registers.perform(x, y, &mut axpby)
-    }
-
-    fn adam(
-        &mut self,
-        group: Group,
-        gradient: Register,
-        coefficients: &AdamCoefficients,
-    ) -> Result<(), Fault> {
-        // There is no room for second moments on this device.
-        Err(Fault::Unsupported(Request::Adam { group, gradient, coefficients: *coefficients }))
-    }
-
-    fn sketch(&mut self, dst: Register, index: u32) -> Result<(), Fault> {
-        Err(Fault::Unsupported(Request::Sketch { dst, index }))
-    }
-}
-
-impl<S: FrameSource, K: Kernels<f32>> LowerObjective for Session<'_, S, K> {
+impl<C: Configuration, S: FrameSource, K: Kernels<f32>> LowerObjective for Session<'_, C, S, K> {
     fn lower_gradient(
         &mut self,
         index: u32,
         backbone: Option<Register>,
         head: Register,
     ) -> Result<f32, Fault> {
-        self.problem.linearized = None;
-        self.read_views(Purpose::PretextOrder, Purpose::PretextViews, index)?;
-        let loss = self.pretext_gradient(backbone, Some(head))?;
+        self.position.linearized = None;
+        let batch = Self::MODEL.pretext_batch;
+        self.read_views((Purpose::PretextOrder, Purpose::PretextViews), batch, index)?;
+        let loss = self.pretext_gradient(batch, backbone, Some(head))?;
         finite(loss, Evaluation::Lower, index)
     }
 
     fn linearize(&mut self, index: u32) -> Result<(), Fault> {
-        self.problem.linearized = None;
-        self.read_views(Purpose::ProductOrder, Purpose::ProductViews, index)?;
-        let loss = self.pretext_gradient(None, None)?;
+        self.position.linearized = None;
+        let batch = Self::MODEL.product_batch;
+        self.read_views((Purpose::ProductOrder, Purpose::ProductViews), batch, index)?;
+        let loss = self.pretext_gradient(batch, None, None)?;
         finite(loss, Evaluation::Lower, index)?;
-        self.problem.linearized = Some(index);
+        self.position.linearized = Some(index);
         Ok(())
     }
 
     fn product(&mut self, src: Register, dst: Register) -> Result<(), Fault> {
-        if self.problem.linearized.is_none() {
+        if self.position.linearized.is_none() {
             return Err(Fault::NotLinearized);
         }
-        let ProductOperands { at, direction, out } = self.problem.registers.product(src, dst)?;
-        self.problem.pretext.product(self.kernels, &at, TEMPERATURE, direction, out);
-        Ok(())
+        let Parts { registers, pretext, scratch } = parts(&C::PLAN, self.memory)?;
+        let batch = Self::MODEL.product_batch;
+        let pretext = Pretext::new(Self::MODEL, batch, pretext, self.settings.temperature)
+            .ok_or(Fault::MemoryMismatch)?;
+        let lower = Register::Parameter(Group::LowerBackbone);
+        let head = Register::Parameter(Group::PretextHead);
+        let [encoder, projector, direction, out] =
+            disjoint(&C::PLAN, registers, [lower, head, src, dst])?;
+        let at = LowerParameters { encoder, projector };
+        pretext.product(self.kernels, at, scratch, direction, out).ok_or(Fault::MemoryMismatch)
     }
 }
 
-impl<S: FrameSource, K: Kernels<f32>> UpperObjective for Session<'_, S, K> {
+impl<C: Configuration, S: FrameSource, K: Kernels<f32>> UpperObjective for Session<'_, C, S, K> {
     fn upper_gradient(
         &mut self,
         at: Evaluation,
@@ -285,17 +390,27 @@ impl<S: FrameSource, K: Kernels<f32>> UpperObjective for Session<'_, S, K> {
     ) -> Result<f32, Fault> {
         self.read_labelled(index)?;
         let group = match at {
-            Evaluation::UpperAtUpper => UPPER_BACKBONE,
-            Evaluation::UpperAtLower | Evaluation::Lower => LOWER_BACKBONE,
+            Evaluation::UpperAtUpper => Group::UpperBackbone,
+            Evaluation::UpperAtLower | Evaluation::Lower => Group::LowerBackbone,
         };
-        let UpperOperands { encoder, classifier, encoder_gradient, classifier_gradient } =
-            self.problem.registers.upper(group, backbone, head)?;
-        let loss = self.problem.downstream.gradient(
-            self.kernels,
-            (encoder, classifier),
-            encoder_gradient,
-            classifier_gradient,
-        );
-        finite(loss, at, index)
+        let [encoder, classifier] = [group, Group::DownstreamHead].map(Register::Parameter);
+        let Parts { registers, scratch, .. } = parts(&C::PLAN, self.memory)?;
+        let rows = usize::from(Self::MODEL.downstream_batch);
+        let (mut downstream, _) =
+            Downstream::new(Self::MODEL, rows, scratch).ok_or(Fault::MemoryMismatch)?;
+        let loss = match backbone {
+            Some(backbone) => {
+                let [encoder, classifier, to_backbone, to_head] =
+                    disjoint(&C::PLAN, registers, [encoder, classifier, backbone, head])?;
+                let at = (&*encoder, &*classifier);
+                downstream.gradient(self.kernels, at, Some(to_backbone), to_head)
+            }
+            None => {
+                let [encoder, classifier, to_head] =
+                    disjoint(&C::PLAN, registers, [encoder, classifier, head])?;
+                downstream.gradient(self.kernels, (encoder, classifier), None, to_head)
+            }
+        };
+        finite(loss.ok_or(Fault::MemoryMismatch)?, at, index)
     }
 }

@@ -1,297 +1,182 @@
-//! The vectors that the machines name.
+//! The vectors that the machines name, and the operations on them.
 
-use bissl_core::{Group, Register};
+use bissl_core::{AdamCoefficients, Group, Register, RegisterFile, Request};
 
-use crate::pretext::LowerParameters;
-use crate::shape::{ClassifierParameters, EncoderParameters, ProjectorParameters};
-use crate::{Blank, Fault, Kernels, Vector};
-
-/// Every vector of the training state: parameters, momenta, gradients, the solver's work.
-///
-/// Each space is an array, so that two of its vectors can be borrowed at once, checked.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Registers {
-    pub(crate) backbone: [EncoderParameters<f32>; 8],
-    pub(crate) pretext: [ProjectorParameters<f32>; 3],
-    pub(crate) downstream: [ClassifierParameters<f32>; 4],
-}
-
-impl Blank for Registers {
-    const BLANK: Self =
-        Self { backbone: Blank::BLANK, pretext: Blank::BLANK, downstream: Blank::BLANK };
-}
+use crate::model::Layer;
+use crate::plan::{Plan, Space, Span};
+use crate::problem::Session;
+use crate::{Configuration, Fault, FrameSource, Kernels};
 
 /// Where a register is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Slot {
-    Backbone(usize),
-    Pretext(usize),
-    Downstream(usize),
+pub(crate) fn span(plan: &Plan, register: Register) -> Result<Span, Fault> {
+    plan.register(register).map(|(_, span)| span).ok_or(Fault::RegisterMissing(register))
 }
 
-/// Slots that the objectives use by name.
-pub(crate) const LOWER_BACKBONE: usize = 0;
-pub(crate) const UPPER_BACKBONE: usize = 1;
-pub(crate) const PRETEXT_HEAD: usize = 0;
-pub(crate) const DOWNSTREAM_HEAD: usize = 0;
+/// Several registers at once.
+///
+/// # Errors
+/// One that is not there; two that share storage, since nothing needs both at a time.
+pub(crate) fn disjoint<'a, const N: usize>(
+    plan: &Plan,
+    memory: &'a mut [f32],
+    registers: [Register; N],
+) -> Result<[&'a mut [f32]; N], Fault> {
+    let mut ranges = [const { 0..0 }; N];
+    for (range, register) in ranges.iter_mut().zip(registers) {
+        *range = span(plan, register)?.range();
+    }
+    memory.get_disjoint_mut(ranges).map_err(|_| Fault::RegistersShareMemory)
+}
 
-/// Where `register` is on this device.
-pub(crate) fn slot(register: Register) -> Result<Slot, Fault> {
-    Ok(match register {
-        Register::Parameter(Group::LowerBackbone) => Slot::Backbone(LOWER_BACKBONE),
-        Register::Parameter(Group::UpperBackbone) => Slot::Backbone(UPPER_BACKBONE),
-        Register::Momentum(Group::LowerBackbone) => Slot::Backbone(2),
-        Register::Momentum(Group::UpperBackbone) => Slot::Backbone(3),
-        Register::Solution => Slot::Backbone(4),
-        Register::Residual => Slot::Backbone(5),
-        Register::Direction => Slot::Backbone(6),
-        Register::Product => Slot::Backbone(7),
-        Register::Parameter(Group::PretextHead) => Slot::Pretext(PRETEXT_HEAD),
-        Register::Momentum(Group::PretextHead) => Slot::Pretext(1),
-        Register::PretextHeadGradient => Slot::Pretext(2),
-        Register::Parameter(Group::DownstreamHead) => Slot::Downstream(DOWNSTREAM_HEAD),
-        Register::Momentum(Group::DownstreamHead) => Slot::Downstream(1),
-        Register::DownstreamHeadGradient => Slot::Downstream(2),
-        Register::DownstreamHeadDirect => Slot::Downstream(3),
-        missing => return Err(Fault::RegisterMissing(missing)),
+/// Two registers of one space.
+enum Operands<'a> {
+    /// x and y.
+    Two(&'a [f32], &'a mut [f32]),
+    /// They are the same.
+    One(&'a mut [f32]),
+}
+
+fn operands<'a>(
+    plan: &Plan,
+    memory: &'a mut [f32],
+    x: Register,
+    y: Register,
+) -> Result<(Space, Operands<'a>), Fault> {
+    let place = |register| plan.register(register).ok_or(Fault::RegisterMissing(register));
+    let ((space, _), (other, span)) = (place(x)?, place(y)?);
+    if space != other {
+        return Err(Fault::RegistersDiffer(x, y));
+    }
+    if x == y {
+        let vector = memory.get_mut(span.range()).ok_or(Fault::MemoryMismatch)?;
+        return Ok((space, Operands::One(vector)));
+    }
+    let [x, y] = disjoint(plan, memory, [x, y])?;
+    Ok((space, Operands::Two(x, y)))
+}
+
+/// Floats of each segment of a space: every tensor of every layer.
+fn segments<C: Configuration>(space: Space) -> impl Iterator<Item = usize> {
+    let (layers, single): (&[Layer], _) = match space {
+        Space::Backbone => (C::MODEL_REF.trained(), None),
+        Space::PretextHead => (C::MODEL_REF.projector, None),
+        Space::DownstreamHead => (&[], Some(C::MODEL_REF.classifier())),
+    };
+    let layers = layers.iter().copied().chain(single);
+    layers.flat_map(|layer| [layer.weights(), layer.biases()]).filter(|floats| *floats > 0)
+}
+
+/// `y ← a x + b y`.
+fn combine<K: Kernels<f32>>(kernels: &mut K, a: f32, b: f32, operands: Operands<'_>) {
+    match operands {
+        Operands::Two(x, y) => kernels.axpby(a, x, b, y),
+        Operands::One(y) => {
+            // A factor of 0 reads nothing, here as in the kernel.
+            let factor = a + b;
+            y.iter_mut().for_each(|y| *y = if factor == 0.0 { 0.0 } else { factor * *y });
+        }
+    }
+}
+
+fn dot<K: Kernels<f32>>(kernels: &mut K, operands: &Operands<'_>) -> f32 {
+    match operands {
+        Operands::Two(x, y) => kernels.dot(x, y),
+        Operands::One(y) => kernels.dot(y, y),
+    }
+}
+
+/// Cuts the first `floats` off.
+fn split<'a>(operands: Operands<'a>, floats: usize) -> Option<(Operands<'a>, Operands<'a>)> {
+    Some(match operands {
+        Operands::Two(x, y) => {
+            let ((x, rest_x), (y, rest_y)) =
+                (x.split_at_checked(floats)?, y.split_at_mut_checked(floats)?);
+            (Operands::Two(x, y), Operands::Two(rest_x, rest_y))
+        }
+        Operands::One(y) => {
+            let (y, rest) = y.split_at_mut_checked(floats)?;
+            (Operands::One(y), Operands::One(rest))
+        }
     })
 }
 
-/// An operation on one or two vectors of the same space, whichever space that is.
-pub(crate) trait Operation {
-    /// `y` is read and written; `x` is another vector.
-    fn pair<V: Vector<f32>>(&mut self, x: &V, y: &mut V);
+impl<C: Configuration, S: FrameSource, K: Kernels<f32>> RegisterFile for Session<'_, C, S, K> {
+    type Error = Fault;
 
-    /// `x` and `y` are the same vector.
-    fn single<V: Vector<f32>>(&mut self, y: &mut V);
-}
+    fn zero(&mut self, dst: Register) -> Result<(), Fault> {
+        let range = span(&C::PLAN, dst)?.range();
+        self.memory.get_mut(range).ok_or(Fault::MemoryMismatch)?.fill(0.0);
+        Ok(())
+    }
 
-impl Registers {
-    /// Performs `operation` on two registers.
-    pub(crate) fn perform<O: Operation>(
+    fn copy(&mut self, src: Register, dst: Register) -> Result<(), Fault> {
+        if let (_, Operands::Two(x, y)) = operands(&C::PLAN, self.memory, src, dst)? {
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
+        }
+        Ok(())
+    }
+
+    fn axpby(&mut self, a: f32, x: Register, b: f32, y: Register) -> Result<(), Fault> {
+        let (_, operands) = operands(&C::PLAN, self.memory, x, y)?;
+        combine(self.kernels, a, b, operands);
+        Ok(())
+    }
+
+    fn dots(&mut self, pairs: &[(Register, Register)], scalars: &mut [f32]) -> Result<(), Fault> {
+        for ((x, y), scalar) in pairs.iter().zip(scalars) {
+            let (_, operands) = operands(&C::PLAN, self.memory, *x, *y)?;
+            *scalar = dot(self.kernels, &operands);
+        }
+        Ok(())
+    }
+
+    fn segment_dots(
         &mut self,
+        pairs: &[(Register, Register)],
+        scalars: &mut [f32],
+    ) -> Result<u32, Fault> {
+        let mut room = scalars.iter_mut();
+        let mut count = 0u32;
+        for (x, y) in pairs {
+            let (space, mut rest) = operands(&C::PLAN, self.memory, *x, *y)?;
+            for floats in segments::<C>(space) {
+                let (segment, behind) = split(rest, floats).ok_or(Fault::MemoryMismatch)?;
+                rest = behind;
+                *room.next().ok_or(Fault::ShortWorkspace)? = dot(self.kernels, &segment);
+                count = count.saturating_add(1);
+            }
+        }
+        Ok(count.checked_div(pairs.len() as u32).unwrap_or(0))
+    }
+
+    fn segment_axpby(
+        &mut self,
+        scalars: &[f32],
         x: Register,
+        b: f32,
         y: Register,
-        operation: &mut O,
     ) -> Result<(), Fault> {
-        let differ = Fault::RegistersDiffer(x, y);
-        match (slot(x)?, slot(y)?) {
-            (Slot::Backbone(i), Slot::Backbone(j)) => on(&mut self.backbone, i, j, operation),
-            (Slot::Pretext(i), Slot::Pretext(j)) => on(&mut self.pretext, i, j, operation),
-            (Slot::Downstream(i), Slot::Downstream(j)) => on(&mut self.downstream, i, j, operation),
-            _ => None,
+        let (space, mut rest) = operands(&C::PLAN, self.memory, x, y)?;
+        for (floats, i) in segments::<C>(space).zip(0..) {
+            let (segment, behind) = split(rest, floats).ok_or(Fault::MemoryMismatch)?;
+            rest = behind;
+            let a = *scalars.get::<usize>(i).ok_or(Fault::ShortWorkspace)?;
+            combine(self.kernels, a, b, segment);
         }
-        .ok_or(differ)
+        Ok(())
     }
 
-    /// θ_P, φ_P, and room for their gradients.
-    pub(crate) fn lower(
+    fn adam(
         &mut self,
-        backbone: Option<Register>,
-        head: Option<Register>,
-    ) -> Result<LowerOperands<'_>, Fault> {
-        let backbone = backbone.map(backbone_slot).transpose()?;
-        let head = head.map(pretext_slot).transpose()?;
-        let (encoder, encoder_gradient) = operands(&mut self.backbone, LOWER_BACKBONE, backbone)?;
-        let (projector, projector_gradient) = operands(&mut self.pretext, PRETEXT_HEAD, head)?;
-        let at = LowerParameters { encoder, projector };
-        Ok(LowerOperands { at, encoder_gradient, projector_gradient })
+        group: Group,
+        gradient: Register,
+        coefficients: &AdamCoefficients,
+    ) -> Result<(), Fault> {
+        // There is no room for second moments on this device.
+        Err(Fault::Unsupported(Request::Adam { group, gradient, coefficients: *coefficients }))
     }
 
-    /// θ of `group`, φ_D, and room for their gradients.
-    pub(crate) fn upper(
-        &mut self,
-        encoder: usize,
-        backbone: Option<Register>,
-        head: Register,
-    ) -> Result<UpperOperands<'_>, Fault> {
-        let missing = Fault::RegisterMissing(head);
-        let backbone = backbone.map(backbone_slot).transpose()?;
-        let head = downstream_slot(head)?;
-        let (encoder, encoder_gradient) = operands(&mut self.backbone, encoder, backbone)?;
-        let (classifier, gradient) = operands(&mut self.downstream, DOWNSTREAM_HEAD, Some(head))?;
-        let classifier_gradient = gradient.ok_or(missing)?;
-        Ok(UpperOperands { encoder, classifier, encoder_gradient, classifier_gradient })
-    }
-
-    /// θ_P, φ_P, a direction, and room for its product with H.
-    pub(crate) fn product(
-        &mut self,
-        src: Register,
-        dst: Register,
-    ) -> Result<ProductOperands<'_>, Fault> {
-        let slots = [LOWER_BACKBONE, backbone_slot(src)?, backbone_slot(dst)?];
-        let disjoint = self.backbone.get_disjoint_mut(slots);
-        let [encoder, direction, out] = disjoint.map_err(|_| Fault::RegistersDiffer(src, dst))?;
-        let [projector, ..] = &self.pretext;
-        Ok(ProductOperands { at: LowerParameters { encoder, projector }, direction, out })
-    }
-
-    /// Calls `visit` on every segment of every register, in order.
-    pub(crate) fn visit(&self, visit: &mut impl FnMut(&[f32])) {
-        let mut first = |segment: &[f32], _: &[f32]| visit(segment);
-        self.backbone.iter().for_each(|v| v.zip(v, &mut first));
-        self.pretext.iter().for_each(|v| v.zip(v, &mut first));
-        self.downstream.iter().for_each(|v| v.zip(v, &mut first));
-    }
-}
-
-impl Registers {
-    /// Floats of all registers.
-    pub(crate) const FLOATS: u32 = (size_of::<Self>() / size_of::<f32>()) as u32;
-
-    /// Calls `visit` on every segment of every register, in the order of [`visit`](Self::visit).
-    pub(crate) fn visit_mut(&mut self, visit: &mut impl FnMut(&mut [f32])) {
-        self.backbone.iter_mut().for_each(|v| v.each_mut(visit));
-        self.pretext.iter_mut().for_each(|v| v.each_mut(visit));
-        self.downstream.iter_mut().for_each(|v| v.each_mut(visit));
-    }
-}
-
-/// What a lower gradient reads and writes.
-pub(crate) struct LowerOperands<'a> {
-    pub(crate) at: LowerParameters<'a, f32>,
-    pub(crate) encoder_gradient: Option<&'a mut EncoderParameters<f32>>,
-    pub(crate) projector_gradient: Option<&'a mut ProjectorParameters<f32>>,
-}
-
-/// What an upper gradient reads and writes.
-pub(crate) struct UpperOperands<'a> {
-    pub(crate) encoder: &'a EncoderParameters<f32>,
-    pub(crate) classifier: &'a ClassifierParameters<f32>,
-    pub(crate) encoder_gradient: Option<&'a mut EncoderParameters<f32>>,
-    pub(crate) classifier_gradient: &'a mut ClassifierParameters<f32>,
-}
-
-/// What a curvature product reads and writes.
-pub(crate) struct ProductOperands<'a> {
-    pub(crate) at: LowerParameters<'a, f32>,
-    pub(crate) direction: &'a EncoderParameters<f32>,
-    pub(crate) out: &'a mut EncoderParameters<f32>,
-}
-
-fn backbone_slot(register: Register) -> Result<usize, Fault> {
-    match slot(register)? {
-        Slot::Backbone(index) => Ok(index),
-        _ => Err(Fault::RegisterMissing(register)),
-    }
-}
-
-fn pretext_slot(register: Register) -> Result<usize, Fault> {
-    match slot(register)? {
-        Slot::Pretext(index) => Ok(index),
-        _ => Err(Fault::RegisterMissing(register)),
-    }
-}
-
-fn downstream_slot(register: Register) -> Result<usize, Fault> {
-    match slot(register)? {
-        Slot::Downstream(index) => Ok(index),
-        _ => Err(Fault::RegisterMissing(register)),
-    }
-}
-
-/// One vector to read and, perhaps, another to write.
-fn operands<V, const N: usize>(
-    vectors: &mut [V; N],
-    read: usize,
-    write: Option<usize>,
-) -> Result<(&V, Option<&mut V>), Fault> {
-    match write {
-        Some(write) => {
-            let [read, write] = vectors
-                .get_disjoint_mut([read, write])
-                .map_err(|_| Fault::GradientOverParameter)?;
-            Ok((read, Some(write)))
-        }
-        None => Ok((vectors.get(read).ok_or(Fault::GradientOverParameter)?, None)),
-    }
-}
-
-fn on<O: Operation, V: Vector<f32>, const N: usize>(
-    vectors: &mut [V; N],
-    x: usize,
-    y: usize,
-    operation: &mut O,
-) -> Option<()> {
-    if x == y {
-        operation.single(vectors.get_mut(y)?);
-    } else {
-        let [x, y] = vectors.get_disjoint_mut([x, y]).ok()?;
-        operation.pair(x, y);
-    }
-    Some(())
-}
-
-/// `y ← x`.
-pub(crate) struct CopyTo;
-
-impl Operation for CopyTo {
-    fn pair<V: Vector<f32>>(&mut self, x: &V, y: &mut V) {
-        y.zip_mut(x, &mut |y, x| {
-            for (y, x) in y.iter_mut().zip(x) {
-                *y = *x;
-            }
-        });
-    }
-
-    fn single<V: Vector<f32>>(&mut self, _: &mut V) {}
-}
-
-/// `y ← 0`.
-pub(crate) struct Zero;
-
-impl Operation for Zero {
-    fn pair<V: Vector<f32>>(&mut self, _: &V, y: &mut V) {
-        self.single(y);
-    }
-
-    fn single<V: Vector<f32>>(&mut self, y: &mut V) {
-        y.each_mut(&mut |y| y.fill(0.0));
-    }
-}
-
-/// `y ← aₛ x + b y` on segment `s`; the last factor serves all segments after it.
-pub(crate) struct Axpby<'a, K> {
-    pub(crate) kernels: &'a mut K,
-    pub(crate) a: &'a [f32],
-    pub(crate) b: f32,
-}
-
-impl<K: Kernels<f32>> Operation for Axpby<'_, K> {
-    fn pair<V: Vector<f32>>(&mut self, x: &V, y: &mut V) {
-        let mut factors = self.a.iter().chain(core::iter::repeat(self.a.last().unwrap_or(&0.0)));
-        y.zip_mut(x, &mut |y, x| {
-            if let Some(a) = factors.next() {
-                self.kernels.axpby(*a, x, self.b, y);
-            }
-        });
-    }
-
-    fn single<V: Vector<f32>>(&mut self, y: &mut V) {
-        let mut factors = self.a.iter().chain(core::iter::repeat(self.a.last().unwrap_or(&0.0)));
-        y.each_mut(&mut |y| {
-            if let Some(a) = factors.next() {
-                // A factor of 0 reads nothing, here as in the kernel.
-                let factor = *a + self.b;
-                y.iter_mut().for_each(|y| *y = if factor == 0.0 { 0.0 } else { factor * *y });
-            }
-        });
-    }
-}
-
-/// Hands on one dot for each segment, in order.
-pub(crate) struct Dots<'a, K, F> {
-    pub(crate) kernels: &'a mut K,
-    pub(crate) sink: F,
-}
-
-impl<K: Kernels<f32>, F: FnMut(f32)> Operation for Dots<'_, K, F> {
-    fn pair<V: Vector<f32>>(&mut self, x: &V, y: &mut V) {
-        x.zip(y, &mut |x, y| (self.sink)(self.kernels.dot(x, y)));
-    }
-
-    fn single<V: Vector<f32>>(&mut self, y: &mut V) {
-        y.zip(y, &mut |x, y| (self.sink)(self.kernels.dot(x, y)));
+    fn sketch(&mut self, dst: Register, index: u32) -> Result<(), Fault> {
+        Err(Fault::Unsupported(Request::Sketch { dst, index }))
     }
 }

@@ -11,8 +11,9 @@ use crate::Augmentation;
 /// τ of NT-Xent.
 pub const TEMPERATURE: f32 = 0.5;
 
-/// How a pretext view differs from its frame.
-pub const PRETEXT_VIEWS: Augmentation = Augmentation { gain: 0.3, noise: 0.15 };
+/// How a pretext view differs from its frame, a picture.
+pub const PRETEXT_VIEWS: Augmentation =
+    Augmentation { gain: 0.3, gain_channels: 1, noise: 0.15, shift: [1, 1] };
 
 /// Clipping of the total gradient norm in the bilevel stage.
 const CLIP: f32 = 10.0;
@@ -65,13 +66,29 @@ impl Default for Lengths {
     }
 }
 
+/// Where the first weights come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Start {
+    /// Drawn from the seed's streams.
+    Random,
+    /// Pretrained elsewhere; the flash has them ([`FrameSource::weights`](crate::FrameSource::weights)).
+    Flash,
+}
+
 /// Everything that one training is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Of weights, batch order and augmentation.
     pub seed: u64,
-    /// Descent on the pretext loss.
-    pub pretrain: DescentSettings,
+    /// Backbone and pretext head before the first step.
+    pub start: Start,
+    /// How a pretext view differs from its frame.
+    pub views: Augmentation,
+    /// τ of NT-Xent, above 0.
+    pub temperature: f32,
+    /// Descent on the pretext loss; `None`: it was done elsewhere.
+    pub pretrain: Option<DescentSettings>,
     /// Descent on the downstream loss at θ_P, the backbone frozen.
     pub warm_up: DescentSettings,
     /// The bilevel stage; `None`: from pretraining straight to fine-tuning.
@@ -106,7 +123,10 @@ impl Settings {
         )?;
         Ok(Self {
             seed,
-            pretrain: descent(Evaluation::Lower, 0.01, lengths.pretrain)?,
+            start: Start::Random,
+            views: PRETEXT_VIEWS,
+            temperature: TEMPERATURE,
+            pretrain: Some(descent(Evaluation::Lower, 0.01, lengths.pretrain)?),
             warm_up: descent(Evaluation::UpperAtLower, 0.05, lengths.warm_up)?.frozen_backbone(),
             align: Some(align),
             finetune: descent(Evaluation::UpperAtLower, 0.03, lengths.finetune)?,
@@ -117,6 +137,21 @@ impl Settings {
     #[must_use]
     pub fn without_alignment(self) -> Self {
         Self { align: None, ..self }
+    }
+
+    /// The same from weights in flash, without pretraining here.
+    #[must_use]
+    pub fn pretrained(self) -> Self {
+        Self { start: Start::Flash, pretrain: None, ..self }
+    }
+
+    /// The stage that training begins with.
+    pub(crate) fn first(&self) -> Stage {
+        match (&self.pretrain, &self.align) {
+            (Some(_), _) => Stage::Pretrain,
+            (None, Some(_)) => Stage::WarmUp,
+            (None, None) => Stage::Finetune,
+        }
     }
 
     /// The stage after `stage`; `None` after the last.

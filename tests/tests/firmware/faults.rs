@@ -1,17 +1,19 @@
 //! Bad frames and bad numbers stop the device with an error value.
 
 use bissl_core::{ConfigError, DescentSettings, Evaluation, Event, Optimizer, Request, Schedule};
-use bissl_firmware::shape::PRETEXT_BATCH;
 use bissl_firmware::{
-    Corpus, Device, Fault, FlashFrames, FrameSource, Lengths, Portable, Settings, Stage, Tick,
+    Compact, Configuration, Corpus, DigitsDevice, Fault, FlashFrames, FrameSource, Lengths,
+    Settings, Stage, Tick,
 };
-use bissl_firmware_sim::{Digits, SimulatedDevice};
+use bissl_firmware_sim::{Digits, PIXELS};
 
-use crate::support::{Spoilt, short};
+use crate::support::{Device, Simulated, Spoilt, short};
+
+const PRETEXT_BATCH: usize = DigitsDevice::MODEL.pretext_batch as usize;
 
 /// Ticks to the first fault, which must stay.
 fn fault(frames: impl FrameSource) -> Fault {
-    let (mut device, kernels) = (Device::new(), &mut Portable);
+    let (mut device, kernels) = (Device::new(), &mut Compact);
     device.begin(short(1));
     for _ in 0..100_000 {
         match device.tick(&frames, kernels) {
@@ -33,15 +35,15 @@ fn pixels_out_of_range_stop_the_device() {
     let digits = Digits::embedded();
     // A labelled corpus of one batch: every frame of it is read. Of the unlabelled, one batch as well.
     let mut frames = digits.flash();
-    frames.unlabelled = &frames.unlabelled[..PRETEXT_BATCH];
-    frames.labelled = &frames.labelled[..10];
+    frames.unlabelled = &frames.unlabelled[..PRETEXT_BATCH * PIXELS];
+    frames.labelled = &frames.labelled[..10 * PIXELS];
     for pixel in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.01, 1.01] {
         for (corpus, index) in
             [(Corpus::Unlabelled, PRETEXT_BATCH as u32 - 1), (Corpus::Labelled, 3)]
         {
             let source = Spoilt { source: frames, corpus, index, pixel };
             let found = fault(source);
-            assert_eq!(found, Fault::PixelOutOfRange { corpus, index });
+            assert_eq!(found, Fault::ValueOutOfRange { corpus, index });
         }
     }
 }
@@ -53,9 +55,9 @@ fn numbers_that_leave_the_range_of_floats_stop_the_device() {
     let sgd = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
     let rate = Schedule::constant(1e30, 50).unwrap();
     let pretrain = DescentSettings::new(Evaluation::Lower, sgd, rate, None).unwrap();
-    device.begin(Settings { pretrain, ..short(1) });
+    device.begin(Settings { pretrain: Some(pretrain), ..short(1) });
     let fault = loop {
-        match device.tick(&digits.flash(), &mut Portable) {
+        match device.tick(&digits.flash(), &mut Compact) {
             Ok(Tick::Idle) => panic!("a rate of 1e30 did no harm"),
             Ok(_) => {}
             Err(fault) => break fault,
@@ -71,7 +73,7 @@ fn numbers_that_leave_the_range_of_floats_stop_the_device() {
 fn unknown_labels_and_missing_frames_stop_the_device() {
     let digits = Digits::embedded();
     let mut frames = digits.flash();
-    frames.labelled = &frames.labelled[..10];
+    frames.labelled = &frames.labelled[..10 * PIXELS];
     let labels = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10];
     let wrong = FlashFrames { labels: &labels, ..frames };
     assert_eq!(fault(wrong), Fault::LabelUnknown { index: 9, label: 10 });
@@ -84,7 +86,8 @@ fn unknown_labels_and_missing_frames_stop_the_device() {
 fn corpora_smaller_than_a_batch_are_refused_at_the_start() {
     let digits = Digits::embedded();
     let frames = digits.flash();
-    let few = FlashFrames { unlabelled: &frames.unlabelled[..PRETEXT_BATCH - 1], ..frames };
+    let few =
+        FlashFrames { unlabelled: &frames.unlabelled[..(PRETEXT_BATCH - 1) * PIXELS], ..frames };
     let corpus = Corpus::Unlabelled;
     let expected = Fault::TooFewFrames {
         corpus,
@@ -119,7 +122,7 @@ fn adam_has_no_second_moments_here_and_lars_trains() {
     let with = |optimizer| {
         let rate = Schedule::constant(0.1, 20).unwrap();
         let pretrain = DescentSettings::new(Evaluation::Lower, optimizer, rate, None).unwrap();
-        SimulatedDevice::new(digits.flash(), Portable, Settings { pretrain, ..short(1) })
+        Simulated::new(digits.flash(), Compact, Settings { pretrain: Some(pretrain), ..short(1) })
     };
     let mut adam =
         with(Optimizer::Adamw { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 });

@@ -1,170 +1,241 @@
-//! The four passes of layers and of their composition, each against f64 central differences.
+//! The four passes of sequences of layers, each against f64 central differences.
 
-use bissl_firmware::network::{
-    Chain, Dense, Direction, Gradient, Layer, Linear, Moved, Passed, Point, Relu,
+use bissl_firmware::network::{Direction, Sequence};
+use bissl_firmware::{
+    Compact, Convolution, Kernels, Layer, Real, activations, outputs, parameters,
 };
-use bissl_firmware::{Blank, Portable, Real, Rows, Vector};
 
 use crate::support::{distance, dot, draws, moved, random};
 
-const R: usize = 3;
+const ROWS: usize = 3;
 const STEP: f64 = 1e-7;
 /// Central differences of smooth f64 functions of size 1 at this step carry about 1e-9.
 const TOLERANCE: f64 = 1e-7;
 
-/// A batch of rows as a vector, for the tests' arithmetic.
-#[derive(Clone, Debug)]
-struct Batch<const N: usize>(Rows<f64, R, N>);
-
-impl<const N: usize> Blank for Batch<N> {
-    const BLANK: Self = Self([[0.0; N]; R]);
-}
-
-impl<const N: usize> Vector<f64> for Batch<N> {
-    fn zip(&self, other: &Self, visit: &mut impl FnMut(&[f64], &[f64])) {
-        visit(self.0.as_flattened(), other.0.as_flattened());
-    }
-
-    fn zip_mut(&mut self, other: &Self, visit: &mut impl FnMut(&mut [f64], &[f64])) {
-        visit(self.0.as_flattened_mut(), other.0.as_flattened());
-    }
-
-    fn each_mut(&mut self, visit: &mut impl FnMut(&mut [f64])) {
-        visit(self.0.as_flattened_mut());
-    }
+const fn dense(inputs: u16, outputs: u16, bias: bool, relu: bool) -> Layer {
+    Layer::Dense { inputs, outputs, bias, relu }
 }
 
 /// `(ahead − behind) / 2h`.
-fn difference<V: Vector<f64> + Clone>(ahead: &V, behind: &V) -> V {
-    let mut difference = moved(ahead, -1.0, behind);
-    difference.each_mut(&mut |segment| segment.iter_mut().for_each(|x| *x /= 2.0 * STEP));
-    difference
+fn difference(ahead: &[f64], behind: &[f64]) -> Vec<f64> {
+    ahead.iter().zip(behind).map(|(a, b)| (a - b) / (2.0 * STEP)).collect()
 }
 
-/// What the backward passes give: x̄ and θ̄.
-type Bars<L, const I: usize> = (Batch<I>, <L as Layer<f64>>::Parameters);
+/// y, x̄ and θ̄; or their tangents.
+type Passes = [Vec<f64>; 3];
 
-/// A layer at a random point, moving in a random direction, with a random cotangent that moves.
-struct Case<L: Layer<f64>, const I: usize, const O: usize> {
-    input: [Batch<I>; 2],
-    parameters: [L::Parameters; 2],
-    cotangent: [Batch<O>; 2],
+/// A sequence at a random point, moving in a random direction, with a random cotangent that moves.
+struct Case<'a> {
+    sequence: Sequence<'a>,
+    input: [Vec<f64>; 2],
+    parameters: [Vec<f64>; 2],
+    cotangent: [Vec<f64>; 2],
 }
 
-impl<L, const I: usize, const O: usize> Case<L, I, O>
-where
-    L: Layer<f64, Input = Rows<f64, R, I>, Output = Rows<f64, R, O>>,
-    L::Parameters: Clone,
-{
-    fn new(seed: u64) -> Self {
+impl<'a> Case<'a> {
+    fn new(layers: &'a [Layer], seed: u64) -> Self {
         let mut draws = draws(seed);
+        let mut pair = |floats| [random(&mut draws, floats), random(&mut draws, floats)];
+        let inputs = layers[0].inputs();
         Self {
-            input: [random(&mut draws), random(&mut draws)],
-            parameters: [random(&mut draws), random(&mut draws)],
-            cotangent: [random(&mut draws), random(&mut draws)],
+            sequence: Sequence { layers, rows: ROWS },
+            input: pair(ROWS * inputs),
+            parameters: pair(parameters(layers)),
+            cotangent: pair(ROWS * outputs(layers, inputs)),
         }
     }
 
-    /// y and, with the same trace, x̄ and θ̄, after `step` along the direction.
-    fn first_order(&self, step: f64) -> (Batch<O>, Bars<L, I>) {
-        let at = |pair: &[Batch<I>; 2]| moved(&pair[0], step, &pair[1]);
-        let (input, parameters) =
-            (at(&self.input), moved(&self.parameters[0], step, &self.parameters[1]));
-        let mut bar = moved(&self.cotangent[0], step, &self.cotangent[1]);
-        let (mut trace, mut bars, mut y) = (L::Trace::BLANK, L::Trace::BLANK, Batch::BLANK);
-        L::forward(&mut Portable, &parameters, &input.0, &mut trace, &mut y.0);
-        let (mut x_bar, mut parameters_bar) = (Batch::BLANK, L::Parameters::BLANK);
-        let point = Point { parameters: &parameters, input: &input.0, trace: &trace, output: &y.0 };
-        let wanted = Gradient { input: Some(&mut x_bar.0), parameters: Some(&mut parameters_bar) };
-        L::backward(&mut Portable, point, &mut bar.0, &mut bars, wanted);
-        (y, (x_bar, parameters_bar))
+    /// A trace of cotangents whose last output is `bar`.
+    fn ending_in(&self, bar: &[f64]) -> Vec<f64> {
+        let mut trace = vec![0.0; ROWS * activations(self.sequence.layers)];
+        let start = trace.len() - bar.len();
+        trace[start..].copy_from_slice(bar);
+        trace
+    }
+
+    fn blank(&self) -> Vec<f64> {
+        vec![0.0; ROWS * activations(self.sequence.layers)]
+    }
+
+    /// y, x̄ and θ̄ after `step` along the direction.
+    fn first_order(&self, step: f64) -> Passes {
+        let at = |[here, direction]: &[Vec<f64>; 2]| moved(here, step, direction);
+        let (input, parameters) = (at(&self.input), at(&self.parameters));
+        let bar = at(&self.cotangent);
+        let mut values = self.blank();
+        self.sequence.forward(&mut Compact, &parameters, &input, &mut values).unwrap();
+        let mut bars = self.ending_in(&bar);
+        let (mut x_bar, mut gradient) = (vec![9.0; input.len()], vec![9.0; parameters.len()]);
+        let wanted = (Some(&mut x_bar[..]), Some(&mut gradient[..]));
+        let point = (&parameters[..], &input[..], &values[..]);
+        self.sequence.backward(&mut Compact, point, &mut bars, wanted).unwrap();
+        [values[values.len() - bar.len()..].to_vec(), x_bar, gradient]
     }
 
     /// ẏ, and the tangents of x̄ and θ̄, by the tangent passes.
-    fn tangents(&self) -> (Batch<O>, Bars<L, I>) {
+    fn tangents(&self) -> Passes {
         let ([input, input_dot], [parameters, parameters_dot]) = (&self.input, &self.parameters);
-        let (mut trace, mut dots, mut bars, mut moving) =
-            (L::Trace::BLANK, L::Trace::BLANK, L::Trace::BLANK, L::Trace::BLANK);
-        let mut y = Batch::<O>::BLANK;
-        L::forward(&mut Portable, parameters, &input.0, &mut trace, &mut y.0);
-        let point = || Point { parameters, input: &input.0, trace: &trace, output: &y.0 };
+        let [bar, bar_dot] = &self.cotangent;
+        let mut values = self.blank();
+        self.sequence.forward(&mut Compact, parameters, input, &mut values).unwrap();
+        let point = (&parameters[..], &input[..], &values[..]);
         let direction =
-            || Direction { input: Some(&input_dot.0), parameters: Some(parameters_dot) };
-        let mut y_dot = Batch::<O>::BLANK;
-        L::tangent(&mut Portable, point(), direction(), &mut dots, &mut y_dot.0);
-
-        let [mut bar, mut bar_dot] = self.cotangent.clone();
-        let nothing = Gradient { input: None, parameters: None };
-        L::backward(&mut Portable, point(), &mut bar.0, &mut bars, nothing);
-        let (mut x_bar, mut parameters_bar) = (Batch::BLANK, L::Parameters::BLANK);
-        L::backward_tangent(
-            &mut Portable,
-            point(),
-            Moved { direction: direction(), trace: &dots },
-            Passed { output: &bar.0, trace: &bars },
-            &mut bar_dot.0,
-            &mut moving,
-            Gradient { input: Some(&mut x_bar.0), parameters: Some(&mut parameters_bar) },
-        );
-        (y_dot, (x_bar, parameters_bar))
+            Direction { input: Some(&input_dot[..]), parameters: Some(&parameters_dot[..]) };
+        let mut dots = self.blank();
+        self.sequence.tangent(&mut Compact, point, direction, &mut dots).unwrap();
+        let mut bars = self.ending_in(bar);
+        self.sequence.backward(&mut Compact, point, &mut bars, (None, None)).unwrap();
+        let mut moving = self.ending_in(bar_dot);
+        let (mut x_bar, mut gradient) = (vec![9.0; input.len()], vec![9.0; parameters.len()]);
+        let wanted = (Some(&mut x_bar[..]), Some(&mut gradient[..]));
+        let moved = (direction, &dots[..]);
+        self.sequence
+            .backward_tangent(&mut Compact, point, moved, Some(&bars), &mut moving, wanted)
+            .unwrap();
+        [dots[dots.len() - bar.len()..].to_vec(), x_bar, gradient]
     }
 
     fn check(&self, seed: u64) {
-        let (y, (x_bar, parameters_bar)) = self.first_order(0.0);
+        let [y, x_bar, gradient] = self.first_order(0.0);
         let (ahead, behind) = (self.first_order(STEP), self.first_order(-STEP));
-        let (y_dot, (x_bar_dot, parameters_bar_dot)) = self.tangents();
-        assert!(y.0.as_flattened().iter().any(|y| *y != 0.0), "seed {seed}: a dead layer");
-
-        let errors = [
-            distance(&y_dot, &difference(&ahead.0, &behind.0)),
-            distance(&x_bar_dot, &difference(&ahead.1.0, &behind.1.0)),
-            distance(&parameters_bar_dot, &difference(&ahead.1.1, &behind.1.1)),
-        ];
-        assert!(errors.iter().all(|e| *e < TOLERANCE), "seed {seed}: {errors:?}");
-
+        let found = self.tangents();
+        assert!(y.iter().any(|y| *y != 0.0), "seed {seed}: a dead layer");
+        for (pass, found) in found.iter().enumerate() {
+            let error = distance(found, &difference(&ahead[pass], &behind[pass]));
+            assert!(error < TOLERANCE, "seed {seed}, pass {pass}: {error:.1e}");
+        }
         // The backward pass is the adjoint of the tangent pass.
-        let forward = dot(&self.cotangent[0], &y_dot);
-        let backward = dot(&x_bar, &self.input[1]) + dot(&parameters_bar, &self.parameters[1]);
+        let forward = dot(&self.cotangent[0], &found[0]);
+        let backward = dot(&x_bar, &self.input[1]) + dot(&gradient, &self.parameters[1]);
         assert!((forward - backward).abs() < 1e-12 * (1.0 + forward.abs()), "seed {seed}");
     }
 }
 
-fn check<L, const I: usize, const O: usize>()
-where
-    L: Layer<f64, Input = Rows<f64, R, I>, Output = Rows<f64, R, O>>,
-    L::Parameters: Clone,
-{
-    for seed in 0..20 {
-        Case::<L, I, O>::new(800 + seed).check(seed);
+fn check(layers: &[Layer]) {
+    for seed in 0..12 {
+        Case::new(layers, 800 + seed).check(seed);
     }
 }
 
 #[test]
-fn dense_layer_has_its_four_passes() {
-    check::<Dense<Linear, R, 5, 4, 4>, 5, 4>();
+fn dense_layers_have_their_four_passes() {
+    check(&[dense(5, 4, true, false)]);
+    check(&[dense(5, 4, false, false)]);
+    check(&[dense(5, 7, true, true)]);
+}
+
+/// Two channels of a time series, windows of 3 that overlap by 1.
+const SERIES: Layer = Layer::Convolution(Convolution {
+    channels: 2,
+    height: 1,
+    width: 9,
+    filters: 4,
+    kernel: [1, 3],
+    stride: [1, 2],
+    relu: true,
+});
+/// A picture of 5 × 6 pixels with 2 channels.
+const PICTURE: Layer = Layer::Convolution(Convolution {
+    channels: 2,
+    height: 5,
+    width: 6,
+    filters: 3,
+    kernel: [3, 2],
+    stride: [2, 1],
+    relu: false,
+});
+
+#[test]
+fn convolutions_have_their_four_passes() {
+    check(&[SERIES]);
+    check(&[PICTURE]);
 }
 
 #[test]
-fn dense_layer_without_bias_has_its_four_passes() {
-    check::<Dense<Linear, R, 5, 4, 0>, 5, 4>();
+fn average_pools_have_their_four_passes() {
+    check(&[dense(5, 12, true, true), Layer::AveragePool { channels: 3, positions: 4 }]);
 }
 
 #[test]
-fn dense_layer_with_relu_has_its_four_passes() {
-    check::<Dense<Relu, R, 5, 7, 7>, 5, 7>();
+fn sequences_have_their_four_passes() {
+    check(&[dense(6, 7, true, true), dense(7, 5, true, true), dense(5, 4, false, false)]);
+    check(&[
+        SERIES,
+        Layer::Convolution(Convolution {
+            channels: 4,
+            height: 1,
+            width: 4,
+            filters: 3,
+            kernel: [1, 2],
+            stride: [1, 1],
+            relu: true,
+        }),
+        Layer::AveragePool { channels: 3, positions: 3 },
+        dense(3, 4, true, false),
+    ]);
+    check(&[PICTURE, dense(30, 4, true, true)]);
+}
+
+/// A convolution by its definition, `[y][x][channel]`.
+fn convolve(c: &Convolution, w: &[f64], b: &[f64], x: &[f64]) -> Vec<f64> {
+    let [channels, height, width, filters] =
+        [c.channels, c.height, c.width, c.filters].map(usize::from);
+    let [[rows, columns], [down, right]] = [c.kernel, c.stride].map(|p| p.map(usize::from));
+    let mut out = vec![];
+    for top in (0..=height - rows).step_by(down) {
+        for left in (0..=width - columns).step_by(right) {
+            for filter in 0..filters {
+                let mut sum = b[filter];
+                for (row, column, channel) in (0..rows).flat_map(|r| {
+                    (0..columns)
+                        .flat_map(move |c| (0..channels).map(move |channel| (r, c, channel)))
+                }) {
+                    let weight = ((filter * rows + row) * columns + column) * channels + channel;
+                    let value = ((top + row) * width + left + column) * channels + channel;
+                    sum += w[weight] * x[value];
+                }
+                out.push(if c.relu && sum < 0.0 { 0.0 } else { sum });
+            }
+        }
+    }
+    out
 }
 
 #[test]
-fn chains_have_their_four_passes() {
-    type Inner = Chain<Dense<Relu, R, 6, 7, 7>, Dense<Relu, R, 7, 5, 5>>;
-    check::<Chain<Inner, Dense<Linear, R, 5, 4, 0>>, 6, 4>();
-    check::<Chain<Dense<Linear, R, 8, 6, 6>, Inner>, 8, 5>();
+fn convolution_is_what_its_definition_says() {
+    for layer in [SERIES, PICTURE] {
+        let Layer::Convolution(convolution) = layer else { unreachable!("both are convolutions") };
+        let mut draws = draws(77);
+        let theta: Vec<f64> = random(&mut draws, layer.parameters());
+        let x: Vec<f64> = random(&mut draws, ROWS * layer.inputs());
+        let mut values = vec![0.0; ROWS * layer.outputs()];
+        let sequence = Sequence { layers: &[layer], rows: ROWS };
+        sequence.forward(&mut Compact, &theta, &x, &mut values).unwrap();
+        let (w, b) = theta.split_at(layer.weights());
+        let expected: Vec<f64> =
+            x.chunks(layer.inputs()).flat_map(|x| convolve(&convolution, w, b, x)).collect();
+        assert_eq!(expected.len(), values.len());
+        assert!(distance(&values, &expected) < 1e-14);
+    }
+}
+
+#[test]
+fn arrays_of_another_length_are_refused() {
+    let sequence =
+        Sequence { layers: &[dense(2, 3, true, true), dense(3, 2, true, false)], rows: 2 };
+    let fits = (vec![1.0f32; 17], vec![1.0; 4], vec![0.0; 10]);
+    let run = |(theta, x, mut values): (Vec<f32>, Vec<f32>, Vec<f32>)| {
+        sequence.forward(&mut Compact, &theta, &x, &mut values)
+    };
+    assert!(run(fits.clone()).is_some());
+    assert!(run((vec![1.0; 16], fits.1.clone(), fits.2.clone())).is_none());
+    assert!(run((fits.0, fits.1, vec![0.0; 9])).is_none());
 }
 
 #[test]
 fn rectifier_shows_a_nan_and_keeps_zeros() {
     let mut values = [-1.0f32, -0.0, 0.0, 2.0, f32::NAN, f32::NEG_INFINITY];
-    bissl_firmware::Kernels::relu(&mut Portable, &mut values);
+    Compact.relu(&mut values);
     assert!(values[4].is_nan());
     let bits: Vec<u32> = values[..4].iter().map(|x| x.to_bits()).collect();
     assert_eq!(bits, [0, (-0.0f32).to_bits(), 0, 2f32.to_bits()]);

@@ -3,22 +3,21 @@
 
 use bissl_core::Request;
 use bissl_firmware::{
-    BLOCK, CheckpointError, Checkpoints, Corpus, Crc, Device, Fault, FlashFrames, Portable,
-    SlotState, Tick,
+    BLOCK, CheckpointError, Checkpoints, Compact, Corpus, Crc, DigitsDevice, Fault, SlotState, Tick,
 };
 use bissl_firmware_sim::{
-    Cadence, Change, Coverage, Digits, FlashError, SimulatedDevice, SimulatedFlash, explore,
-    explore_flips, explore_twice, pages, recover, save, shortest, start, wear,
+    Cadence, Change, Coverage, Digits, FlashError, PIXELS, SimulatedDevice, SimulatedFlash,
+    explore, explore_flips, explore_twice, pages, recover, save, shortest, wear,
 };
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 
-use crate::support::{Spoilt, finish, short};
+use crate::support::{Device, Simulated, Spoilt, finish, short, start};
 
 /// A microcontroller's flash: pages of 4 KiB, words of 4 bytes.
 type Flash = SimulatedFlash<4096, 4>;
 
 fn flash() -> Flash {
-    Flash::new(pages::<4096, 4>(), 1)
+    Flash::new(pages::<DigitsDevice, 4096, 4>(), 1)
 }
 
 fn rest() -> u64 {
@@ -26,7 +25,7 @@ fn rest() -> u64 {
 }
 
 /// A device in the midst of a solve: a product of the second solve on one linearisation was computed.
-fn in_a_solve(digits: &Digits) -> SimulatedDevice<FlashFrames<'_>, Portable> {
+fn in_a_solve(digits: &Digits) -> Simulated<'_> {
     let mut device = start(digits, shortest(1));
     let (mut gradients, mut linearised) = (0, false);
     loop {
@@ -45,10 +44,10 @@ fn in_a_solve(digits: &Digits) -> SimulatedDevice<FlashFrames<'_>, Portable> {
 fn a_cut_at_every_byte_of_every_checkpoint_leaves_the_old_state_or_the_new_one() {
     let digits = Digits::embedded();
     let explored =
-        explore::<_, _, 4096, 4>(start(&digits, shortest(1)), 1, Coverage::Thinned(1)).unwrap();
+        explore::<_, _, _, 4096, 4>(start(&digits, shortest(1)), 1, Coverage::Thinned(1)).unwrap();
     assert!(explored.checkpoints > 150, "{explored:?}");
-    // Pages of two slots, blocks of a state of some 60 KB: each byte of each.
-    assert!(explored.cuts > 120_000 * explored.checkpoints, "{explored:?}");
+    // Pages of two slots, blocks of a state of some 58 KB: each byte of each.
+    assert!(explored.cuts > 115_000 * explored.checkpoints, "{explored:?}");
     assert!(explored.recoveries > 3 * explored.checkpoints, "{explored:?}");
     assert!(explored.left_old < explored.cuts, "{explored:?}");
 }
@@ -57,7 +56,8 @@ fn a_cut_at_every_byte_of_every_checkpoint_leaves_the_old_state_or_the_new_one()
 fn a_second_cut_leaves_one_of_the_two_states_as_well() {
     let digits = Digits::embedded();
     let sometimes = |tick| u32::from(tick % 4 == 1 || tick == 0);
-    let tried = explore_twice::<_, _, 4096, 4>(start(&digits, shortest(2)), 2, sometimes).unwrap();
+    let tried =
+        explore_twice::<_, _, _, 4096, 4>(start(&digits, shortest(2)), 2, sometimes).unwrap();
     assert!(tried.pairs > 40, "{tried:?}");
 }
 
@@ -66,7 +66,8 @@ fn flipped_bits_are_found() {
     let digits = Digits::embedded();
     // Commit word, header and seal at each byte, the rest of the 60 KB at every 17th.
     let bytes = |count| (0..4 * BLOCK as u32).chain((4 * BLOCK as u32..count).step_by(17));
-    let flips = explore_flips::<_, _, _, 4096, 4>(start(&digits, shortest(3)), 3, bytes).unwrap();
+    let flips =
+        explore_flips::<_, _, _, _, 4096, 4>(start(&digits, shortest(3)), 3, bytes).unwrap();
     assert!(flips > 3500, "{flips}");
 }
 
@@ -176,7 +177,7 @@ fn slots_take_turns_and_numbers_grow() {
     let digits = Digits::embedded();
     let device = start(&digits, shortest(1)).device;
     let mut flash = flash();
-    let mut checkpoints = Checkpoints::open(&mut flash, 0).unwrap();
+    let mut checkpoints = Checkpoints::<DigitsDevice, _>::open(&mut flash, 0).unwrap();
     assert_eq!(checkpoints.newest(), None);
     for sequence in 0..4 {
         let saved = checkpoints.save(&device).unwrap();
@@ -209,7 +210,7 @@ fn a_checkpoint_of_another_layout_is_named_and_not_read() {
     save(&mut flash, &device.device).unwrap();
     write_header(&mut flash, 0, 77, 0);
     let [slot, _] = recover(&mut device, &mut flash).unwrap();
-    assert!(matches!(slot, SlotState::Foreign { layout: 77, layout_expected: 1, .. }), "{slot}");
+    assert!(matches!(slot, SlotState::Foreign { layout: 77, layout_expected: 2, .. }), "{slot}");
     assert!(slot.to_string().contains("layout 77"), "{slot}");
     assert_eq!(device.device.hash(), Ok(rest()));
 }
@@ -221,7 +222,7 @@ fn the_checksum_covers_the_number() {
     let mut flash = flash();
     save(&mut flash, &device.device).unwrap();
     save(&mut flash, &device.device).unwrap();
-    write_header(&mut flash, 0, 1, 2);
+    write_header(&mut flash, 0, 2, 2);
     let slots = recover(&mut device, &mut flash).unwrap();
     assert!(matches!(slots, [SlotState::ChecksumDiffers { .. }, SlotState::Valid { sequence: 1 }]));
 }
@@ -233,11 +234,11 @@ fn a_failed_device_is_not_stored_and_frames_that_are_gone_stop_a_recovered_one()
     let mut flash = flash();
     save(&mut flash, &device.device).unwrap();
     let mut frames = digits.flash();
-    frames.unlabelled = &frames.unlabelled[..10];
+    frames.unlabelled = &frames.unlabelled[..10 * PIXELS];
     let (corpus, index) = (Corpus::Unlabelled, 4);
     let source = Spoilt { source: frames, corpus, index, pixel: f32::NAN };
-    let fault = Fault::PixelOutOfRange { corpus, index };
-    let mut broken = SimulatedDevice { device: device.device, frames: source, kernels: Portable };
+    let fault = Fault::ValueOutOfRange { corpus, index };
+    let mut broken = SimulatedDevice { device: device.device, frames: source, kernels: Compact };
     assert_eq!(recover(&mut broken, &mut flash), Err(CheckpointError::Device(fault)));
     assert_eq!(broken.tick(), Err(fault), "it stays stopped");
     assert_eq!(save(&mut flash, &broken.device), Err(CheckpointError::Device(fault)));
@@ -245,21 +246,21 @@ fn a_failed_device_is_not_stored_and_frames_that_are_gone_stop_a_recovered_one()
 
 #[test]
 fn regions_that_do_not_fit_are_refused() {
-    let needed = Checkpoints::<Flash>::BYTES;
-    let mut small = Flash::new(pages::<4096, 4>() - 1, 1);
+    let needed = Checkpoints::<DigitsDevice, Flash>::BYTES;
+    let mut small = Flash::new(pages::<DigitsDevice, 4096, 4>() - 1, 1);
     let found = needed - 4096;
-    let error = Checkpoints::open(&mut small, 0).err();
+    let error = Checkpoints::<DigitsDevice, _>::open(&mut small, 0).err();
     assert_eq!(error, Some(CheckpointError::TooSmall { found, needed }));
-    let mut flash = Flash::new(pages::<4096, 4>() + 1, 1);
-    assert!(Checkpoints::open(&mut flash, 4096).is_ok());
-    let error = Checkpoints::open(&mut flash, 4100).err();
+    let mut flash = Flash::new(pages::<DigitsDevice, 4096, 4>() + 1, 1);
+    assert!(Checkpoints::<DigitsDevice, _>::open(&mut flash, 4096).is_ok());
+    let error = Checkpoints::<DigitsDevice, _>::open(&mut flash, 4100).err();
     assert_eq!(error, Some(CheckpointError::NotAligned { offset: 4100, page: 4096 }));
 }
 
 fn round_trip<const PAGE: usize, const WORD: usize>() {
     let digits = Digits::embedded();
     let device = in_a_solve(&digits);
-    let mut flash = SimulatedFlash::<PAGE, WORD>::new(pages::<PAGE, WORD>(), 1);
+    let mut flash = SimulatedFlash::<PAGE, WORD>::new(pages::<DigitsDevice, PAGE, WORD>(), 1);
     save(&mut flash, &device.device).unwrap();
     save(&mut flash, &device.device).unwrap();
     let mut recovered = start(&digits, shortest(2));
@@ -317,16 +318,16 @@ fn a_write_that_was_lost_is_noticed_and_the_older_checkpoint_counts() {
     let digits = Digits::embedded();
     let device = start(&digits, shortest(1)).device;
     let mut whole = Worn { flash: flash(), writes: 0, lost: 0 };
-    Checkpoints::open(&mut whole, 0).unwrap().save(&device).unwrap();
+    Checkpoints::<DigitsDevice, _>::open(&mut whole, 0).unwrap().save(&device).unwrap();
     let writes = whole.writes;
     // Header, content, seal, commit word.
     for lost in [1, 2, writes / 2, writes - 1, writes] {
         let worn = Worn { flash: whole.flash.clone(), writes: 0, lost };
-        let mut checkpoints = Checkpoints::open(worn, 0).unwrap();
+        let mut checkpoints = Checkpoints::<DigitsDevice, _>::open(worn, 0).unwrap();
         let error = checkpoints.save(&device).unwrap_err();
         assert!(matches!(error, CheckpointError::NotWritten { slot: 1, .. }), "{error}");
         assert_eq!(checkpoints.newest(), Some((0, 0)));
-        let reopened = Checkpoints::open(checkpoints.close(), 0).unwrap();
+        let reopened = Checkpoints::<DigitsDevice, _>::open(checkpoints.close(), 0).unwrap();
         assert_eq!(reopened.newest(), Some((0, 0)));
     }
 }
@@ -339,7 +340,7 @@ fn the_checksum_is_the_usual_one() {
 
 /// The checkpoint of a device in a solve. Another number means that stored states are read in another
 /// way than they were written: raise `LAYOUT` in `checkpoint/layout.rs`, then change it.
-const GOLDEN: u32 = 0x2f63_4f8c;
+const GOLDEN: u32 = 0xb297_3a6e;
 
 #[test]
 fn the_layout_is_the_golden_one() {
@@ -354,12 +355,12 @@ fn the_layout_is_the_golden_one() {
 fn a_checkpoint_writes_little_more_than_the_state() {
     let digits = Digits::embedded();
     let device = || start(&digits, shortest(1));
-    let each = wear::<_, _, 4096, 4>(device(), Cadence::Alternations).unwrap();
+    let each = wear::<_, _, _, 4096, 4>(device(), Cadence::Alternations).unwrap();
     assert_eq!((each.alternations, each.checkpoints), (2, 2));
     assert!(each.write_amplification() < 1.01, "{each:?}");
     assert_eq!(each.erasures_per_alternation(), f64::from(each.slot_pages));
     assert_eq!(each.erasures_max, 1);
-    let often = wear::<_, _, 4096, 4>(device(), Cadence::Ticks(10)).unwrap();
+    let often = wear::<_, _, _, 4096, 4>(device(), Cadence::Ticks(10)).unwrap();
     assert_eq!(u64::from(often.checkpoints), often.ticks / 10);
 }
 

@@ -2,9 +2,20 @@
 
 use bissl_core::{Draws, Stream};
 use bissl_firmware::{
-    Corpus, FlashFrames, Frame, FrameSource, Lengths, Portable, Real, Settings, Vector,
+    Compact, Corpus, DigitsDevice, FlashFrames, FrameSource, Lengths, Program, Real, Settings,
 };
-use bissl_firmware_sim::{Digits, SimulatedDevice, start};
+use bissl_firmware_sim::{Digits, SimulatedDevice};
+
+/// The device that the tests of the superloop train.
+pub(crate) type Device = Program<DigitsDevice>;
+
+/// The same, simulated.
+pub(crate) type Simulated<'a> = SimulatedDevice<DigitsDevice, FlashFrames<'a, u8>, Compact>;
+
+/// One that has begun.
+pub(crate) fn start(digits: &Digits, settings: Settings) -> Simulated<'_> {
+    bissl_firmware_sim::start(digits, settings)
+}
 
 /// Stages of a few steps: every kind of request and event occurs, and a debug build is quick.
 pub(crate) fn short(seed: u64) -> Settings {
@@ -20,7 +31,7 @@ pub(crate) fn short(seed: u64) -> Settings {
 }
 
 /// Runs to the end; the hash of the final state.
-pub(crate) fn finish(mut device: SimulatedDevice<FlashFrames<'_>, Portable>) -> u64 {
+pub(crate) fn finish(mut device: Simulated<'_>) -> u64 {
     while device.tick().unwrap() != bissl_firmware::Tick::Idle {}
     device.device.hash().unwrap()
 }
@@ -36,30 +47,24 @@ pub(crate) fn draws(seed: u64) -> Draws {
 }
 
 /// A vector uniform in `[−1, 1)`.
-pub(crate) fn random<T: Real, V: Vector<T>>(draws: &mut Draws) -> V {
-    let mut vector = V::BLANK;
-    vector.each_mut(&mut |segment| {
-        segment.iter_mut().for_each(|x| *x = T::from_f32(draws.uniform_in(-1.0, 1.0)));
-    });
-    vector
+pub(crate) fn random<T: Real>(draws: &mut Draws, floats: usize) -> Vec<T> {
+    (0..floats).map(|_| T::from_f32(draws.uniform_in(-1.0, 1.0))).collect()
 }
 
 /// `a x + y`.
-pub(crate) fn moved<T: Real, V: Vector<T> + Clone>(y: &V, a: T, x: &V) -> V {
-    let mut sum = y.clone();
-    sum.zip_mut(x, &mut |y, x| y.iter_mut().zip(x).for_each(|(y, x)| *y += a * *x));
-    sum
+pub(crate) fn moved<T: Real>(y: &[T], a: T, x: &[T]) -> Vec<T> {
+    y.iter().zip(x).map(|(y, x)| *y + a * *x).collect()
 }
 
 /// `x · y`.
-pub(crate) fn dot<T: Real, V: Vector<T>>(x: &V, y: &V) -> T {
+pub(crate) fn dot<T: Real>(x: &[T], y: &[T]) -> T {
     let mut sum = T::BLANK;
-    x.zip(y, &mut |x, y| x.iter().zip(y).for_each(|(x, y)| sum += *x * *y));
+    x.iter().zip(y).for_each(|(x, y)| sum += *x * *y);
     sum
 }
 
 /// `‖x − y‖ / ‖y‖`.
-pub(crate) fn distance<V: Vector<f64> + Clone>(x: &V, y: &V) -> f64 {
+pub(crate) fn distance(x: &[f64], y: &[f64]) -> f64 {
     let difference = moved(x, -1.0, y);
     (dot(&difference, &difference) / dot(y, y)).sqrt()
 }
@@ -74,7 +79,7 @@ pub(crate) struct Spoilt<S> {
 }
 
 impl<S: FrameSource> Spoilt<S> {
-    fn spoil(&self, corpus: Corpus, index: u32, frame: &mut Frame) {
+    fn spoil(&self, corpus: Corpus, index: u32, frame: &mut [f32]) {
         if (corpus, index) == (self.corpus, self.index) {
             frame[13] = self.pixel;
         }
@@ -86,13 +91,13 @@ impl<S: FrameSource> FrameSource for Spoilt<S> {
         self.source.count(corpus)
     }
 
-    fn unlabelled(&self, index: u32, frame: &mut Frame) -> Option<()> {
+    fn unlabelled(&self, index: u32, frame: &mut [f32]) -> Option<()> {
         self.source.unlabelled(index, frame)?;
         self.spoil(Corpus::Unlabelled, index, frame);
         Some(())
     }
 
-    fn labelled(&self, index: u32, frame: &mut Frame) -> Option<u8> {
+    fn labelled(&self, index: u32, frame: &mut [f32]) -> Option<u8> {
         let label = self.source.labelled(index, frame)?;
         self.spoil(Corpus::Labelled, index, frame);
         Some(label)

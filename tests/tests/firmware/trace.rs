@@ -1,9 +1,9 @@
 //! Traces: what was recorded is replayed, and every departure is found at its line.
 
 use bissl_core::Completion;
-use bissl_firmware_sim::{Digits, RecordError, ReplayError, record, replay, start};
+use bissl_firmware_sim::{Digits, RecordError, ReplayError, record, replay};
 
-use crate::support::short;
+use crate::support::{short, start};
 
 fn recorded() -> String {
     let digits = Digits::embedded();

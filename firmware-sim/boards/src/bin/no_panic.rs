@@ -6,15 +6,19 @@
 #![no_std]
 #![no_main]
 
+#[path = "../device.rs"]
+mod device;
 #[path = "../frames.rs"]
 mod frames;
 
 use core::ptr::addr_of_mut;
 
-use bissl_firmware::{Device, Lengths, Portable, Settings, Tick};
+use bissl_firmware::{Lengths, Program, Settings, Tick};
 use semihosting::process::exit;
 
-static mut DEVICE: Device = Device::new();
+use crate::device::{Device, Kernels};
+
+static mut DEVICE: Program<Device> = Program::new();
 
 unsafe extern "C" {
     fn a_panic_is_reachable() -> !;
@@ -53,7 +57,7 @@ fn run() -> i32 {
     let Ok(settings) = Settings::new(6, lengths) else { return 1 };
     device.begin(settings);
     loop {
-        match device.tick(&frames, &mut Portable) {
+        match device.tick(&frames, &mut Kernels) {
             Ok(Tick::Idle) => return i32::from(device.hash().is_err()),
             Ok(_) => {}
             Err(_) => return 1,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bissl_core::Stream;
-use bissl_firmware::{CheckpointError, Device, FrameSource, Kernels, Tick};
+use bissl_firmware::{CheckpointError, Configuration, FrameSource, Kernels, Program, Tick};
 use serde::Serialize;
 
 use super::{CUTS, CutError, hash, pages, recover, save, stopped};
@@ -67,19 +67,20 @@ const SEEN_MAX: usize = 8;
 ///
 /// # Errors
 /// The first recovery that gives another state.
-pub fn explore<S, K, const PAGE: usize, const WORD: usize>(
-    mut simulated: SimulatedDevice<S, K>,
+pub fn explore<C, S, K, const PAGE: usize, const WORD: usize>(
+    mut simulated: SimulatedDevice<C, S, K>,
     seed: u64,
     coverage: Coverage,
 ) -> Result<Explored, CutError>
 where
+    C: Configuration,
     S: FrameSource + Clone,
     K: Kernels<f32> + Clone,
 {
-    let mut flash = SimulatedFlash::<PAGE, WORD>::new(pages::<PAGE, WORD>(), seed);
+    let mut flash = SimulatedFlash::<PAGE, WORD>::new(pages::<C, PAGE, WORD>(), seed);
     let mut explorer =
         Explorer { scratch: simulated.clone(), seen: vec![], explored: Explored::default(), seed };
-    let mut old = hash(&Device::new(), 0)?;
+    let mut old = hash(&Program::<C>::new(), 0)?;
     loop {
         let tick = simulated.device.ticks();
         let new = hash(&simulated.device, tick)?;
@@ -106,16 +107,16 @@ struct Moment {
     new: u64,
 }
 
-struct Explorer<S, K> {
+struct Explorer<C: Configuration, S, K> {
     /// The device that recovers; what it held before must not matter.
-    scratch: SimulatedDevice<S, K>,
+    scratch: SimulatedDevice<C, S, K>,
     /// The latest recoveries, the last one used at the end.
     seen: Vec<Recovery>,
     explored: Explored,
     seed: u64,
 }
 
-impl<S: FrameSource, K: Kernels<f32>> Explorer<S, K> {
+impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Explorer<C, S, K> {
     fn checkpoint<const PAGE: usize, const WORD: usize>(
         &mut self,
         image: &mut SimulatedFlash<PAGE, WORD>,

@@ -1,7 +1,7 @@
 //! Flipped bits.
 
 use bissl_core::Stream;
-use bissl_firmware::{BLOCK, Checkpoints, FrameSource, Kernels, SlotState};
+use bissl_firmware::{BLOCK, Checkpoints, Configuration, FrameSource, Kernels, SlotState};
 
 use super::{CUTS, CutError, pages, save, stopped};
 use crate::SimulatedDevice;
@@ -15,17 +15,18 @@ use crate::flash::SimulatedFlash;
 ///
 /// # Errors
 /// The first flipped bit that leaves the checkpoint valid or spoils the older one.
-pub fn explore_flips<S, K, I, const PAGE: usize, const WORD: usize>(
-    mut simulated: SimulatedDevice<S, K>,
+pub fn explore_flips<C, S, K, I, const PAGE: usize, const WORD: usize>(
+    mut simulated: SimulatedDevice<C, S, K>,
     seed: u64,
     bytes: impl FnOnce(u32) -> I,
 ) -> Result<u64, CutError>
 where
+    C: Configuration,
     S: FrameSource,
     K: Kernels<f32>,
     I: IntoIterator<Item = u32>,
 {
-    let mut flash = SimulatedFlash::<PAGE, WORD>::new(pages::<PAGE, WORD>(), seed);
+    let mut flash = SimulatedFlash::<PAGE, WORD>::new(pages::<C, PAGE, WORD>(), seed);
     let tick = simulated.device.ticks();
     let at_save = |error| CutError::Save { tick, error };
     save(&mut flash, &simulated.device).map_err(at_save)?;
@@ -39,7 +40,7 @@ where
     for byte in bytes(blocks * BLOCK as u32) {
         let (place, bit) = (slot + byte as usize, draws.below(8));
         flash.flip(place, bit);
-        let checkpoints = Checkpoints::open(&mut flash, 0).map_err(at_save)?;
+        let checkpoints = Checkpoints::<C, _>::open(&mut flash, 0).map_err(at_save)?;
         let [older, newer] = *checkpoints.slots();
         if matches!(newer, SlotState::Valid { .. }) || !matches!(older, SlotState::Valid { .. }) {
             return Err(CutError::Flip { byte, bit, older, newer });

@@ -1,7 +1,7 @@
 //! Two power cuts, one after the other.
 
 use bissl_core::{Draws, Stream};
-use bissl_firmware::{BLOCK, CheckpointError, Device, FrameSource, Kernels, Tick};
+use bissl_firmware::{BLOCK, CheckpointError, Configuration, FrameSource, Kernels, Program, Tick};
 use serde::Serialize;
 
 use super::{CUTS, CutError, hash, pages, recover, save, stopped};
@@ -29,16 +29,17 @@ pub struct Twice {
 ///
 /// # Errors
 /// The first recovery that gives neither of the two states that it may.
-pub fn explore_twice<S, K, const PAGE: usize, const WORD: usize>(
-    mut simulated: SimulatedDevice<S, K>,
+pub fn explore_twice<C, S, K, const PAGE: usize, const WORD: usize>(
+    mut simulated: SimulatedDevice<C, S, K>,
     seed: u64,
     count: impl Fn(u64) -> u32,
 ) -> Result<Twice, CutError>
 where
+    C: Configuration,
     S: FrameSource + Clone,
     K: Kernels<f32> + Clone,
 {
-    let mut flash = SimulatedFlash::<PAGE, WORD>::new(pages::<PAGE, WORD>(), seed);
+    let mut flash = SimulatedFlash::<PAGE, WORD>::new(pages::<C, PAGE, WORD>(), seed);
     let (mut tried, mut old) = (Twice::default(), None);
     loop {
         let tick = simulated.device.ticks();
@@ -72,8 +73,14 @@ where
 
 /// Cuts power while a checkpoint is written, and recovers: the hash of what was left, one of `may`;
 /// `None`: nothing was there before, and nothing is.
-fn cut_once<S: FrameSource, K: Kernels<f32>, const PAGE: usize, const WORD: usize>(
-    survivor: &mut SimulatedDevice<S, K>,
+fn cut_once<
+    C: Configuration,
+    S: FrameSource,
+    K: Kernels<f32>,
+    const PAGE: usize,
+    const WORD: usize,
+>(
+    survivor: &mut SimulatedDevice<C, S, K>,
     flash: &mut SimulatedFlash<PAGE, WORD>,
     draws: &mut Draws,
     may: [Option<u64>; 2],
@@ -87,7 +94,7 @@ fn cut_once<S: FrameSource, K: Kernels<f32>, const PAGE: usize, const WORD: usiz
     flash.power_on();
     let (change, byte) = (0, byte as usize);
     recover(survivor, flash).map_err(|error| CutError::Recovery { tick, change, byte, error })?;
-    let [rest, found] = [&Device::new(), &survivor.device].map(|device| hash(device, tick));
+    let [rest, found] = [&Program::<C>::new(), &survivor.device].map(|device| hash(device, tick));
     let (rest, found) = (rest?, found?);
     let left = (found != rest).then_some(found);
     if may.contains(&left) {
@@ -98,9 +105,9 @@ fn cut_once<S: FrameSource, K: Kernels<f32>, const PAGE: usize, const WORD: usiz
 }
 
 /// After how many bytes of the next checkpoint power is to be cut.
-fn draw_cut<const PAGE: usize, const WORD: usize>(
+fn draw_cut<C: Configuration, const PAGE: usize, const WORD: usize>(
     flash: &SimulatedFlash<PAGE, WORD>,
-    device: &Device,
+    device: &Program<C>,
     draws: &mut Draws,
 ) -> Result<u64, CheckpointError<FlashError>> {
     let mut rehearsal = flash.clone();

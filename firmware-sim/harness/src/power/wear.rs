@@ -1,7 +1,7 @@
 //! What checkpoints cost a flash.
 
 use bissl_core::Event;
-use bissl_firmware::{FrameSource, Kernels, Tick};
+use bissl_firmware::{Configuration, FrameSource, Kernels, Tick};
 use serde::Serialize;
 
 use super::{CutError, pages, save, stopped};
@@ -60,11 +60,17 @@ impl Wear {
 ///
 /// # Errors
 /// The device's fault, or a checkpoint that could not be written.
-pub fn wear<S: FrameSource, K: Kernels<f32>, const PAGE: usize, const WORD: usize>(
-    mut simulated: SimulatedDevice<S, K>,
+pub fn wear<
+    C: Configuration,
+    S: FrameSource,
+    K: Kernels<f32>,
+    const PAGE: usize,
+    const WORD: usize,
+>(
+    mut simulated: SimulatedDevice<C, S, K>,
     cadence: Cadence,
 ) -> Result<Wear, CutError> {
-    let mut flash = SimulatedFlash::<PAGE, WORD>::new(pages::<PAGE, WORD>(), 0);
+    let mut flash = SimulatedFlash::<PAGE, WORD>::new(pages::<C, PAGE, WORD>(), 0);
     let (mut checkpoints, mut alternations, mut ticks, mut state_bytes) = (0, 0, 0, 0);
     loop {
         let tick = simulated.device.ticks();
@@ -93,7 +99,7 @@ pub fn wear<S: FrameSource, K: Kernels<f32>, const PAGE: usize, const WORD: usiz
     let traffic = flash.traffic();
     Ok(Wear {
         page_bytes: PAGE as u32,
-        slot_pages: pages::<PAGE, WORD>() as u32 / 2,
+        slot_pages: pages::<C, PAGE, WORD>() as u32 / 2,
         alternations,
         ticks,
         checkpoints,

@@ -10,7 +10,6 @@
 //! Numbers are little-endian. What a block does not use is left erased, and checked to be.
 
 use crate::checkpoint::crc::Crc;
-use crate::registers::Registers;
 
 /// Bytes that are read or written at a time. A flash's words divide it.
 pub const BLOCK: usize = 64;
@@ -18,7 +17,7 @@ pub const BLOCK: usize = 64;
 pub(crate) type Block = [u8; BLOCK];
 
 /// Raised whenever the content of a checkpoint changes its meaning.
-pub(crate) const LAYOUT: u32 = 1;
+pub(crate) const LAYOUT: u32 = 2;
 const MAGIC: [u8; 8] = *b"bisslckp";
 
 /// The commit word: what it must be for the slot to count. Neither erased nor all zeros.
@@ -33,8 +32,10 @@ pub(crate) const CONTENT: u32 = 3 * BLOCK as u32;
 
 /// The most that settings, machine, scalars and positions take.
 pub(crate) const POSITION_BYTES_MAX: u32 = 1536;
-/// The most that the whole content takes.
-pub(crate) const CONTENT_BYTES_MAX: u32 = 4 * Registers::FLOATS + POSITION_BYTES_MAX;
+/// The most that the whole content takes, with so many floats of registers.
+pub(crate) const fn content_bytes_max(floats: u32) -> u32 {
+    4 * floats + POSITION_BYTES_MAX
+}
 
 /// `parts` one after the other in an erased block; what goes beyond it is cut off.
 fn block(parts: &[&[u8]]) -> Block {
@@ -81,9 +82,9 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Of a checkpoint of this program.
-    pub(crate) fn new(sequence: u32) -> Self {
-        Self { layout: LAYOUT, floats: Registers::FLOATS, sequence }
+    /// Of a checkpoint of a program with so many floats of registers.
+    pub(crate) fn new(floats: u32, sequence: u32) -> Self {
+        Self { layout: LAYOUT, floats, sequence }
     }
 
     pub(crate) fn write(&self) -> Block {

@@ -5,6 +5,7 @@ pub(crate) mod layout;
 pub(crate) mod stream;
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use embedded_storage::nor_flash::NorFlash;
 
@@ -12,13 +13,12 @@ pub use self::crc::Crc;
 pub use self::layout::BLOCK;
 
 use self::layout::{
-    Block, COMMITTED, CONTENT, CONTENT_BYTES_MAX, Commit, HEADER, Header, LAYOUT, SEAL, Seal,
-    commit, read_commit,
+    Block, COMMITTED, CONTENT, Commit, HEADER, Header, LAYOUT, SEAL, Seal, commit,
+    content_bytes_max, read_commit,
 };
 use self::stream::{Reader, StreamError, Writer};
-use crate::device::StateError;
-use crate::registers::Registers;
-use crate::{Device, Fault, FrameSource, Kernels};
+use crate::program::StateError;
+use crate::{Configuration, Fault, FrameSource, Kernels, Program};
 
 /// What a slot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +173,7 @@ pub struct Restored {
     pub ticks: u64,
 }
 
-/// Two slots of a NOR flash for the whole state of a [`Device`].
+/// Two slots of a NOR flash for the whole state of a [`Program`].
 ///
 /// A slot is erased, header and content are written block by block, then the seal with the checksum,
 /// read back, and at last the commit word. The slot that holds the newest valid checkpoint is never
@@ -182,7 +182,8 @@ pub struct Restored {
 /// No word is written twice between two erasures, and words are written whole. A flash's words must
 /// divide [`BLOCK`] bytes.
 #[derive(Debug)]
-pub struct Checkpoints<F> {
+pub struct Checkpoints<C, F> {
+    configuration: PhantomData<C>,
     flash: F,
     offset: u32,
     slots: [SlotState; 2],
@@ -193,13 +194,16 @@ const fn commit_bytes(write_size: usize) -> usize {
     if write_size > 4 { write_size } else { 4 }
 }
 
-impl<F: NorFlash> Checkpoints<F> {
+impl<C: Configuration, F: NorFlash> Checkpoints<C, F> {
+    const FLOATS: u32 = C::PLAN.registers.floats as u32;
+    const CONTENT_BYTES_MAX: u32 = content_bytes_max(Self::FLOATS);
+
     /// Bytes of a slot: whole pages, with room for the longest state.
     pub const SLOT_BYTES: u32 = {
         assert!(BLOCK.is_multiple_of(F::WRITE_SIZE), "words divide a block");
         assert!(4usize.is_multiple_of(F::WRITE_SIZE) || F::WRITE_SIZE.is_multiple_of(4), "words");
         assert!(BLOCK.is_multiple_of(F::READ_SIZE), "reads divide a block");
-        let blocks = CONTENT_BYTES_MAX.div_ceil(BLOCK as u32);
+        let blocks = Self::CONTENT_BYTES_MAX.div_ceil(BLOCK as u32);
         (CONTENT + blocks * BLOCK as u32).next_multiple_of(F::ERASE_SIZE as u32)
     };
 
@@ -222,7 +226,8 @@ impl<F: NorFlash> Checkpoints<F> {
         if found < Self::BYTES {
             return Err(CheckpointError::TooSmall { found, needed: Self::BYTES });
         }
-        let mut checkpoints = Self { flash, offset, slots: [SlotState::Uncommitted; 2] };
+        let mut checkpoints =
+            Self { configuration: PhantomData, flash, offset, slots: [SlotState::Uncommitted; 2] };
         checkpoints.slots = [checkpoints.examine(0)?, checkpoints.examine(1)?];
         Ok(checkpoints)
     }
@@ -238,7 +243,7 @@ impl<F: NorFlash> Checkpoints<F> {
     ///
     /// # Errors
     /// A flash that fails, a device that has failed.
-    pub fn save(&mut self, device: &Device) -> Result<Saved, CheckpointError<F::Error>> {
+    pub fn save(&mut self, device: &Program<C>) -> Result<Saved, CheckpointError<F::Error>> {
         if let Some(fault) = device.failed() {
             return Err(CheckpointError::Device(fault));
         }
@@ -251,9 +256,9 @@ impl<F: NorFlash> Checkpoints<F> {
         self.flash
             .erase(at, at.saturating_add(Self::SLOT_BYTES))
             .map_err(CheckpointError::Flash)?;
-        let header = Header::new(sequence);
+        let header = Header::new(Self::FLOATS, sequence);
         self.put(at + HEADER, &header.write())?;
-        let room = CONTENT_BYTES_MAX;
+        let room = Self::CONTENT_BYTES_MAX;
         let mut writer = Writer::new(&mut self.flash, at + CONTENT, room, header.checksum());
         let decodable = match device.write(&mut writer) {
             Err(StateError::Stream(error)) => return Err(error.into()),
@@ -291,7 +296,7 @@ impl<F: NorFlash> Checkpoints<F> {
     /// device has stopped with that fault.
     pub fn restore<S: FrameSource, K: Kernels<f32>>(
         &mut self,
-        device: &mut Device,
+        device: &mut Program<C>,
         source: &S,
         kernels: &mut K,
     ) -> Result<Option<Restored>, CheckpointError<F::Error>> {
@@ -382,7 +387,7 @@ impl<F: NorFlash> Checkpoints<F> {
     fn load(
         &mut self,
         slot: u8,
-        device: &mut Device,
+        device: &mut Program<C>,
     ) -> Result<SlotState, CheckpointError<F::Error>> {
         self.read_content(slot, |reader| device.read(reader))
     }
@@ -398,12 +403,12 @@ impl<F: NorFlash> Checkpoints<F> {
             return Ok(SlotState::HeaderDamaged);
         };
         let Header { layout, floats, sequence } = header;
-        let (layout_expected, floats_expected) = (LAYOUT, Registers::FLOATS);
+        let (layout_expected, floats_expected) = (LAYOUT, Self::FLOATS);
         if (layout, floats) != (layout_expected, floats_expected) {
             return Ok(SlotState::Foreign { layout, layout_expected, floats, floats_expected });
         }
         let seal = match Seal::read(&self.get(at + SEAL)?) {
-            Some(seal) if seal.bytes <= CONTENT_BYTES_MAX => seal,
+            Some(seal) if seal.bytes <= Self::CONTENT_BYTES_MAX => seal,
             _ => return Ok(SlotState::SealDamaged),
         };
         let mut reader = Reader::new(&mut self.flash, at + CONTENT, seal.bytes, header.checksum());

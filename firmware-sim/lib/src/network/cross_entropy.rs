@@ -1,26 +1,28 @@
 //! The downstream loss.
 
-use crate::{Real, Rows};
+use super::layer::at_least_one;
+use crate::Real;
 
-/// Cross entropy of `logits`, mean over the `R` samples (nats); its gradient goes into `cotangent`.
+/// Cross entropy of `logits`, `[sample][class]`, mean over the samples (nats); its gradient goes into
+/// `cotangent`.
 ///
-/// A label that is not below `C` is no class: its row's target is 0 everywhere. Callers check labels
-/// where frames are read.
-pub fn cross_entropy<T: Real, const R: usize, const C: usize>(
-    labels: &[u8; R],
-    logits: &Rows<T, R, C>,
-    cotangent: &mut Rows<T, R, C>,
-) -> T {
-    let samples = T::from_f32(R as f32);
+/// Labels are whole numbers below the count of classes, one a sample, kept in floats like everything else
+/// of the device. Another number is no class: its row's target is 0 everywhere. Callers check labels where
+/// frames are read.
+pub fn cross_entropy<T: Real>(labels: &[T], logits: &[T], cotangent: &mut [T]) -> T {
+    let samples = T::from_f32(labels.len() as f32);
+    let classes = at_least_one(logits.len().checked_div(labels.len()).unwrap_or(1));
     let mut loss = T::BLANK;
-    for ((row, label), out) in logits.iter().zip(labels).zip(cotangent) {
+    let rows = logits.chunks(classes).zip(labels).zip(cotangent.chunks_mut(classes));
+    for ((row, label), out) in rows {
+        let is_target = |class: usize| T::from_f32(class as f32) == *label;
         let mut largest = row.first().copied().unwrap_or(T::BLANK);
         let mut target = T::BLANK;
         for (class, value) in row.iter().enumerate() {
             if *value > largest {
                 largest = *value;
             }
-            if class == usize::from(*label) {
+            if is_target(class) {
                 target = *value;
             }
         }
@@ -31,7 +33,7 @@ pub fn cross_entropy<T: Real, const R: usize, const C: usize>(
         }
         loss += sum.ln() + largest - target;
         for (class, out) in out.iter_mut().enumerate() {
-            let hot = if class == usize::from(*label) { T::from_f32(1.0) } else { T::BLANK };
+            let hot = if is_target(class) { T::from_f32(1.0) } else { T::BLANK };
             *out = (*out / sum - hot) / samples;
         }
     }
@@ -39,9 +41,9 @@ pub fn cross_entropy<T: Real, const R: usize, const C: usize>(
 }
 
 /// The class of the largest logit; the first of several.
-pub fn largest<T: Real, const C: usize>(logits: &[T; C]) -> u8 {
+pub fn largest<T: Real>(logits: &[T]) -> u8 {
     let mut best = (0, logits.first().copied().unwrap_or(T::BLANK));
-    for (class, value) in (0..).zip(logits) {
+    for (class, value) in (0..=u8::MAX).zip(logits) {
         if *value > best.1 {
             best = (class, *value);
         }

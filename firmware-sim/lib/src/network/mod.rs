@@ -1,11 +1,12 @@
-//! The networks of the device: layers with four passes, and the two losses.
+//! The networks of the device: the four passes over layers, and the two losses.
 
 mod cross_entropy;
-mod dense;
+mod geometry;
 mod layer;
 mod nt_xent;
+mod sequence;
 
 pub use cross_entropy::{cross_entropy, largest};
-pub use dense::{Activation, Dense, DenseParameters, Linear, Relu};
-pub use layer::{Chain, ChainTrace, Direction, Gradient, Layer, Moved, Passed, Point};
-pub use nt_xent::NtXent;
+pub(crate) use layer::at_least_one;
+pub use nt_xent::{NtXent, NtXentScratch};
+pub use sequence::{Direction, Sequence};

@@ -2,6 +2,8 @@
 
 mod state;
 
+use core::marker::PhantomData;
+
 use bissl_core::{
     Alternation, Completion, Descent, Driver, Event, Machine, Pending, Reply, Request, Ticket,
     Training,
@@ -9,29 +11,29 @@ use bissl_core::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::state::StateError;
-use crate::downstream::classify;
-use crate::frames::Frame;
+use crate::configuration::Memory;
 use crate::hash::Fnv;
-use crate::problem::{Problem, Session};
-use crate::registers::{DOWNSTREAM_HEAD, LOWER_BACKBONE};
-use crate::{Fault, FrameSource, Kernels, Settings, Stage};
+use crate::problem::{Position, Session, classify};
+use crate::{Blank, Configuration, Fault, FrameSource, Kernels, Settings, Stage};
 
-/// Scalars that travel between machine and driver: the longest reply, LARS's pairs of segment norms.
-pub const SCALARS: usize = 8;
+/// Scalars that travel between machine and driver: the longest reply, LARS's pairs of segment norms or the
+/// dots with a solver's basis.
+pub const SCALARS: usize = 16;
 
-/// A device that trains itself: the whole state, and nothing outside it.
+/// A device's program that trains itself: the whole state, and nothing outside it.
 ///
 /// It has neither clock nor input nor output: whoever owns it calls [`tick`](Self::tick) and lends it
 /// the frames and the kernels. It may be put aside (copied, stored) between any two ticks.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Device {
-    problem: Problem,
+pub struct Program<C: Configuration> {
+    memory: C::Memory,
     scalars: [f32; SCALARS],
+    position: Position,
     phase: Phase,
     ticks: u64,
 }
 
-impl Default for Device {
+impl<C: Configuration> Default for Program<C> {
     fn default() -> Self {
         Self::new()
     }
@@ -84,6 +86,8 @@ enum Phase {
     Ready {
         settings: Settings,
         stage: Stage,
+        /// Whether it is the first stage, at which weights come into being.
+        first: bool,
     },
     Running {
         settings: Settings,
@@ -105,11 +109,11 @@ enum Stepper {
 
 impl Stepper {
     fn new(settings: &Settings, stage: Stage) -> Self {
-        match (stage, settings.align) {
-            (Stage::Pretrain, _) => Self::Descent(Descent::new(settings.pretrain)),
-            (Stage::WarmUp, _) => Self::Descent(Descent::new(settings.warm_up)),
-            (Stage::Align, Some(align)) => Self::Alternation(Alternation::new(align)),
-            (Stage::Align, None) | (Stage::Finetune, _) => {
+        match (stage, settings.pretrain, settings.align) {
+            (Stage::Pretrain, Some(pretrain), _) => Self::Descent(Descent::new(pretrain)),
+            (Stage::WarmUp, ..) => Self::Descent(Descent::new(settings.warm_up)),
+            (Stage::Align, _, Some(align)) => Self::Alternation(Alternation::new(align)),
+            (Stage::Pretrain | Stage::Align | Stage::Finetune, ..) => {
                 Self::Descent(Descent::new(settings.finetune))
             }
         }
@@ -131,28 +135,38 @@ impl Stepper {
     }
 }
 
-impl Device {
+impl<C: Configuration> Program<C> {
     /// Bytes of the whole state, frames and code in flash apart.
     pub const BYTES: usize = core::mem::size_of::<Self>();
 
     /// A device at rest; a constant of zeros, so that a `static` holds it without a copy on the stack or
     /// in flash.
     pub const fn new() -> Self {
-        Self { problem: Problem::new(), scalars: [0.0; SCALARS], phase: Phase::Idle, ticks: 0 }
+        const {
+            let floats = core::mem::size_of::<C::Memory>() / core::mem::size_of::<f32>();
+            assert!(floats == C::PLAN.floats, "`Memory` is `[f32; Plan::new(&MODEL).floats]`");
+        }
+        Self {
+            memory: C::Memory::BLANK,
+            scalars: [0.0; SCALARS],
+            position: Position::NEW,
+            phase: Phase::Idle,
+            ticks: 0,
+        }
     }
 
     /// Starts the training from its beginning, whatever the device did before.
     pub fn begin(&mut self, settings: Settings) {
         self.scalars = [0.0; SCALARS];
         self.ticks = 0;
-        self.phase = Phase::Ready { settings, stage: Stage::Pretrain };
+        self.phase = Phase::Ready { settings, stage: settings.first(), first: true };
     }
 
-    /// After pretraining, takes the conventional path: the next stage is fine-tuning.
+    /// Takes the conventional path: the next stage is fine-tuning.
     ///
     /// Between [`Tick::Ended`]`(Pretrain)` and the tick after it; else it changes nothing.
     pub fn skip_alignment(&mut self) {
-        if let Phase::Ready { settings, stage } = &mut self.phase
+        if let Phase::Ready { settings, stage, first: false } = &mut self.phase
             && *stage == Stage::WarmUp
         {
             *settings = settings.without_alignment();
@@ -186,22 +200,28 @@ impl Device {
         match &self.phase {
             Phase::Failed(fault) => return Err(*fault),
             Phase::Idle => hash.write(&[0]),
-            Phase::Ready { settings, stage } => hash.write_value(&(1u8, settings, stage))?,
+            Phase::Ready { settings, stage, first } => {
+                hash.write_value(&(1u8, settings, stage, first))?;
+            }
             Phase::Running { settings, stage, machine } => {
                 hash.write_value(&(2u8, settings, stage, machine))?;
             }
             Phase::Finished => hash.write(&[3]),
         }
         hash.write(&self.ticks.to_le_bytes());
-        hash.write_value(&(self.problem.seed, self.problem.stage, self.problem.linearized))?;
+        hash.write_value(&self.position)?;
         hash.write_floats(&self.scalars)?;
-        let mut result = Ok(());
-        self.problem.registers.visit(&mut |segment| {
-            if result.is_ok() {
-                result = hash.write_floats(segment);
-            }
-        });
-        result.map(|()| hash.value())
+        hash.write_floats(self.registers())?;
+        Ok(hash.value())
+    }
+
+    /// Parameters, momenta and work vectors.
+    pub(crate) fn registers(&self) -> &[f32] {
+        self.memory.floats().get(C::PLAN.registers.range()).unwrap_or(&[])
+    }
+
+    pub(crate) fn registers_mut(&mut self) -> &mut [f32] {
+        self.memory.floats_mut().get_mut(C::PLAN.registers.range()).unwrap_or(&mut [])
     }
 
     /// Performs one request of the pending machine, or acknowledges one event.
@@ -244,9 +264,16 @@ impl Device {
         source: &S,
         kernels: &mut K,
     ) -> Result<Tick, Fault> {
-        let Phase::Ready { settings, stage } = self.phase else { return Ok(Tick::Idle) };
-        let mut session = Session { problem: &mut self.problem, source, kernels };
-        session.begin(settings.seed, stage)?;
+        let Phase::Ready { settings, stage, first } = self.phase else { return Ok(Tick::Idle) };
+        let mut session = Session::<C, _, _> {
+            memory: self.memory.floats_mut(),
+            position: &mut self.position,
+            settings: &settings,
+            source,
+            kernels,
+            configuration: PhantomData,
+        };
+        session.begin(stage, first)?;
         let machine = Stepper::new(&settings, stage);
         self.phase = Phase::Running { settings, stage, machine };
         Ok(Tick::Begun(stage))
@@ -257,7 +284,7 @@ impl Device {
     fn end_stage(&mut self) -> Tick {
         let Phase::Running { settings, stage, .. } = self.phase else { return Tick::Idle };
         self.phase = match settings.after(stage) {
-            Some(stage) => Phase::Ready { settings, stage },
+            Some(stage) => Phase::Ready { settings, stage, first: false },
             None => Phase::Finished,
         };
         Tick::Ended(stage)
@@ -269,10 +296,19 @@ impl Device {
         source: &S,
         kernels: &mut K,
     ) -> Result<Tick, Fault> {
-        let Phase::Running { stage, machine, .. } = &mut self.phase else { return Ok(Tick::Idle) };
+        let Phase::Running { settings, stage, machine } = &mut self.phase else {
+            return Ok(Tick::Idle);
+        };
         match machine.pending() {
             Pending::Request(ticket, request) => {
-                let mut session = Session { problem: &mut self.problem, source, kernels };
+                let mut session = Session::<C, _, _> {
+                    memory: self.memory.floats_mut(),
+                    position: &mut self.position,
+                    settings,
+                    source,
+                    kernels,
+                    configuration: PhantomData,
+                };
                 let reply = Training(&mut session).perform(&request, &mut self.scalars)?;
                 let exchange = Exchange { request, reply, scalars: self.scalars };
                 machine.step(ticket, reply, &mut self.scalars)?;
@@ -289,13 +325,16 @@ impl Device {
         }
     }
 
-    /// The class that θ_P and φ_D give a frame.
-    pub fn classify<K: Kernels<f32>>(&self, kernels: &mut K, frame: &Frame) -> u8 {
-        let registers = &self.problem.registers;
-        let encoder = registers.backbone.get(LOWER_BACKBONE);
-        match encoder.zip(registers.downstream.get(DOWNSTREAM_HEAD)) {
-            Some((encoder, classifier)) => classify(kernels, encoder, classifier, frame),
-            None => 0,
-        }
+    /// The class that θ_P and φ_D give a frame, whose length is the model's.
+    ///
+    /// # Errors
+    /// Weights that the flash does not hold.
+    pub fn classify<S: FrameSource, K: Kernels<f32>>(
+        &mut self,
+        source: &S,
+        kernels: &mut K,
+        frame: &[f32],
+    ) -> Result<u8, Fault> {
+        classify::<C, _, _>(self.memory.floats_mut(), source, kernels, frame)
     }
 }

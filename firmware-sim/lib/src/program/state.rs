@@ -2,17 +2,20 @@
 
 use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 
-use super::{Device, Phase, SCALARS};
+use core::marker::PhantomData;
+
+use super::{Phase, Program, SCALARS};
 use crate::checkpoint::layout::POSITION_BYTES_MAX;
 use crate::checkpoint::stream::{Reader, Source, StreamError, Writer};
-use crate::problem::Session;
-use crate::{Fault, FrameSource, Kernels, Stage};
+use crate::configuration::Memory;
+use crate::problem::{Position, Session};
+use crate::{Configuration, Fault, FrameSource, Kernels};
 
-/// All but the registers: phase, ticks, scalars, and the problem's seed, stage and linearisation.
-type Position = (Phase, u64, [f32; SCALARS], u64, Stage, Option<u32>);
+/// All but the registers: phase, ticks, scalars, and where the problem stands.
+type Rest = (Phase, u64, [f32; SCALARS], Position);
 
 /// Numbers of variable length take at most half as much again as in memory.
-const _: () = assert!(size_of::<Position>() / 2 * 3 <= POSITION_BYTES_MAX as usize);
+const _: () = assert!(size_of::<Rest>() / 2 * 3 <= POSITION_BYTES_MAX as usize);
 
 /// Why a stream is no state.
 pub(crate) enum StateError<E> {
@@ -26,7 +29,7 @@ impl<E> From<StreamError<E>> for StateError<E> {
     }
 }
 
-impl Device {
+impl<C: Configuration> Program<C> {
     /// The fault that stopped the device.
     pub(crate) fn failed(&self) -> Option<Fault> {
         match self.phase {
@@ -40,24 +43,10 @@ impl Device {
         &self,
         writer: &mut Writer<'_, F>,
     ) -> Result<(), StateError<F::Error>> {
-        let problem = &self.problem;
-        let mut result = Ok(());
-        problem.registers.visit(&mut |segment| {
-            for float in segment {
-                if result.is_ok() {
-                    result = writer.push(&float.to_bits().to_le_bytes());
-                }
-            }
-        });
-        result?;
-        let position = (
-            &self.phase,
-            self.ticks,
-            self.scalars,
-            problem.seed,
-            problem.stage,
-            problem.linearized,
-        );
+        for float in self.registers() {
+            writer.push(&float.to_bits().to_le_bytes())?;
+        }
+        let position = (&self.phase, self.ticks, self.scalars, self.position);
         // The writer keeps an error of its own.
         postcard::serialize_with_flavor(&position, writer).map_err(|_| StateError::Undecodable)
     }
@@ -67,40 +56,29 @@ impl Device {
         &mut self,
         reader: &mut Reader<'_, F>,
     ) -> Result<(), StateError<F::Error>> {
-        let mut result = Ok(());
-        self.problem.registers.visit_mut(&mut |segment| {
-            for float in segment {
-                let mut bytes = [0; 4];
-                if result.is_ok() {
-                    result = reader.take(&mut bytes);
-                }
-                *float = f32::from_bits(u32::from_le_bytes(bytes));
-            }
-        });
-        result?;
+        for float in self.registers_mut() {
+            let mut bytes = [0; 4];
+            reader.take(&mut bytes)?;
+            *float = f32::from_bits(u32::from_le_bytes(bytes));
+        }
         let source = Source { reader, number: [0; 8] };
         let mut deserializer = postcard::Deserializer::from_flavor(source);
-        let position = <Position as serde::Deserialize>::deserialize(&mut deserializer);
-        let (phase, ticks, scalars, seed, stage, linearized) =
-            position.map_err(|_| StateError::Undecodable)?;
+        let rest = <Rest as serde::Deserialize>::deserialize(&mut deserializer);
+        let (phase, ticks, scalars, position) = rest.map_err(|_| StateError::Undecodable)?;
         self.phase = phase;
         self.ticks = ticks;
         self.scalars = scalars;
-        self.problem.seed = seed;
-        self.problem.stage = stage;
-        self.problem.linearized = linearized;
+        self.position = position;
         Ok(())
     }
 
     /// Puts the device at rest, whatever it did before.
     pub(crate) fn clear(&mut self) {
-        self.problem.registers.visit_mut(&mut |segment| segment.fill(0.0));
+        self.registers_mut().fill(0.0);
         self.phase = Phase::Idle;
         self.ticks = 0;
         self.scalars = [0.0; SCALARS];
-        self.problem.seed = 0;
-        self.problem.stage = Stage::Pretrain;
-        self.problem.linearized = None;
+        self.position = Position::NEW;
     }
 
     /// Computes the activations that are not stored: a linearisation is a function of the parameters,
@@ -110,8 +88,16 @@ impl Device {
         source: &S,
         kernels: &mut K,
     ) -> Result<(), Fault> {
-        let Some(index) = self.problem.linearized else { return Ok(()) };
-        let mut session = Session { problem: &mut self.problem, source, kernels };
+        let Some(index) = self.position.linearized else { return Ok(()) };
+        let Phase::Running { settings, .. } = &self.phase else { return Ok(()) };
+        let mut session = Session::<C, _, _> {
+            memory: self.memory.floats_mut(),
+            position: &mut self.position,
+            settings,
+            source,
+            kernels,
+            configuration: PhantomData,
+        };
         let result = bissl_core::LowerObjective::linearize(&mut session, index);
         if let Err(fault) = result {
             self.phase = Phase::Failed(fault);

@@ -1,0 +1,80 @@
+//! A layer's linear map as matrix products on parts of its arrays.
+
+use crate::model::{Convolution, Layer};
+
+/// Where a matrix lies in an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) start: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) stride: usize,
+}
+
+/// One product: `y += x wᵀ`, and the two others on the same parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Product {
+    pub(super) x: Part,
+    pub(super) w: Part,
+    pub(super) y: Part,
+}
+
+/// Calls `each` on the products that the linear map of `layer` on `rows` samples is the sum of.
+///
+/// A dense layer is one. A convolution is one for each sample, row of its output and row of its kernel:
+/// channel-last, the windows along a row are overlapping rows of a matrix, so nothing is unfolded.
+pub(super) fn products(
+    layer: &Layer,
+    rows: usize,
+    mut each: impl FnMut(Product) -> Option<()>,
+) -> Option<()> {
+    match layer {
+        Layer::Dense { inputs, outputs, .. } => {
+            let (inputs, outputs) = (usize::from(*inputs), usize::from(*outputs));
+            each(Product {
+                x: Part { start: 0, rows, columns: inputs, stride: inputs },
+                w: Part { start: 0, rows: outputs, columns: inputs, stride: inputs },
+                y: Part { start: 0, rows, columns: outputs, stride: outputs },
+            })
+        }
+        Layer::Convolution(convolution) => {
+            for sample in 0..rows {
+                of_sample(convolution, sample, &mut each)?;
+            }
+            Some(())
+        }
+        Layer::AveragePool { .. } => Some(()),
+    }
+}
+
+fn of_sample(
+    convolution: &Convolution,
+    sample: usize,
+    each: &mut impl FnMut(Product) -> Option<()>,
+) -> Option<()> {
+    let channels = usize::from(convolution.channels);
+    let filters = usize::from(convolution.filters);
+    let [kernel_rows, kernel_columns] = convolution.kernel.map(usize::from);
+    let [down, right] = convolution.stride.map(usize::from);
+    let [rows, positions] = convolution.output();
+    let line = usize::from(convolution.width) * channels;
+    let input = usize::from(convolution.height) * line;
+    let columns = kernel_columns * channels;
+    for row in 0..rows {
+        let y = (sample * rows + row) * positions * filters;
+        for kernel_row in 0..kernel_rows {
+            let x = sample * input + (row * down + kernel_row) * line;
+            each(Product {
+                x: Part { start: x, rows: positions, columns, stride: right * channels },
+                w: Part {
+                    start: kernel_row * columns,
+                    rows: filters,
+                    columns,
+                    stride: kernel_rows * columns,
+                },
+                y: Part { start: y, rows: positions, columns: filters, stride: filters },
+            })?;
+        }
+    }
+    Some(())
+}

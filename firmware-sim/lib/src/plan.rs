@@ -1,0 +1,208 @@
+//! Where everything lies in the one array of floats that a device has.
+//!
+//! | part | lives |
+//! |---|---|
+//! | registers | always; this is what checkpoints hold |
+//! | linearisation: views, values, cotangents, loss | from a pretext gradient to the next |
+//! | scratch | for one request: tangents of a product, *or* the downstream batch, *or* a frame on its way in |
+//!
+//! Registers whose lives do not meet lie in the same place: the pretext head's gradient over the solver's
+//! iterate and product (a lower step has neither), the downstream head's direct term over residual and
+//! direction (a solve is over when it is taken).
+
+use bissl_core::{Bank, Group, Register};
+
+use crate::model::{Model, activations, parameters};
+
+/// A part of the array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its first float.
+    pub start: usize,
+    /// Floats.
+    pub floats: usize,
+}
+
+impl Span {
+    /// First float and the one behind the last.
+    pub const fn range(self) -> core::ops::Range<usize> {
+        self.start..self.start + self.floats
+    }
+
+    const fn after(self) -> usize {
+        self.start + self.floats
+    }
+}
+
+/// Which vectors of parameters a register has the form of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// θ, the trained part of it.
+    Backbone,
+    /// φ_P.
+    PretextHead,
+    /// φ_D.
+    DownstreamHead,
+}
+
+/// The layout of a model's memory; a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Floats of θ, φ_P and φ_D.
+    pub backbone: usize,
+    /// Of φ_P.
+    pub pretext_head: usize,
+    /// Of φ_D.
+    pub downstream_head: usize,
+    basis: usize,
+    basis_products: usize,
+    /// Everything that registers name.
+    pub registers: Span,
+    /// Rows of the pretext network, as the trained layers see them.
+    pub views: Span,
+    /// Outputs of all its layers.
+    pub values: Span,
+    /// Their cotangents.
+    pub cotangents: Span,
+    /// Unit vectors, their cotangents, norms, softmax.
+    pub loss: Span,
+    /// What a request needs for itself.
+    pub scratch: Span,
+    /// Floats in all.
+    pub floats: usize,
+    /// Of the scratch: what a product needs.
+    pub product_scratch: usize,
+    /// What a downstream gradient needs.
+    pub downstream_scratch: usize,
+}
+
+/// Vectors of the backbone's length that are always there: parameters, momenta, the solver's four.
+pub(crate) const BACKBONE_VECTORS: usize = 8;
+const PRETEXT_VECTORS: usize = 2;
+const DOWNSTREAM_VECTORS: usize = 3;
+
+const fn max(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
+}
+
+impl Plan {
+    /// The layout for `model`.
+    ///
+    /// # Panics
+    /// The model is none ([`Model::check`]); in a constant, an error of the compiler.
+    pub const fn new(model: &Model) -> Self {
+        model.check();
+        let backbone = parameters(model.trained());
+        let pretext_head = parameters(model.projector);
+        let downstream_head = model.classifier().parameters();
+        let (basis, basis_products) = (model.basis as usize, model.basis_products as usize);
+        let vectors = BACKBONE_VECTORS + basis + basis_products;
+        let shared = Self::beyond(pretext_head, backbone) + Self::beyond(downstream_head, backbone);
+        let floats = vectors * backbone
+            + PRETEXT_VECTORS * pretext_head
+            + DOWNSTREAM_VECTORS * downstream_head
+            + shared;
+        let registers = Span { start: 0, floats };
+
+        let rows = 2 * model.pretext_batch as usize;
+        let inner = activations(model.trained()) + activations(model.projector);
+        let embedding = model.embedding();
+        let views = Span { start: registers.after(), floats: rows * model.trained_inputs() };
+        let values = Span { start: views.after(), floats: rows * inner };
+        let cotangents = Span { start: values.after(), floats: rows * inner };
+        let loss = Span { start: cotangents.after(), floats: rows * (2 * embedding + 1 + rows) };
+
+        let product_rows = 2 * model.product_batch as usize;
+        let product_scratch = product_rows * (2 * inner + 2 * embedding + product_rows + 1);
+        let samples = model.downstream_batch as usize;
+        let of_sample = activations(model.trained()) + model.classes as usize;
+        let incoming = if model.frozen == 0 {
+            model.input.floats()
+        } else {
+            2 * model.input.floats() + activations(model.in_flash())
+        };
+        let downstream_scratch = samples * (model.trained_inputs() + 1 + 2 * of_sample) + incoming;
+        let scratch =
+            Span { start: loss.after(), floats: max(product_scratch, downstream_scratch) };
+        Self {
+            backbone,
+            pretext_head,
+            downstream_head,
+            basis,
+            basis_products,
+            registers,
+            views,
+            values,
+            cotangents,
+            loss,
+            scratch,
+            floats: scratch.after(),
+            product_scratch,
+            downstream_scratch,
+        }
+    }
+
+    /// Floats of a head's vector for which two of the backbone's have no room.
+    const fn beyond(head: usize, backbone: usize) -> usize {
+        if head > 2 * backbone { head } else { 0 }
+    }
+
+    /// Where a register lies, and which form it has; `None`: this device has none of this name.
+    pub const fn register(&self, register: Register) -> Option<(Space, Span)> {
+        let heads = self.vectors() * self.backbone;
+        let downstream = heads + PRETEXT_VECTORS * self.pretext_head;
+        let beyond = downstream + DOWNSTREAM_VECTORS * self.downstream_head;
+        let (space, start) = match register {
+            Register::Parameter(Group::LowerBackbone) => (Space::Backbone, 0),
+            Register::Parameter(Group::UpperBackbone) => (Space::Backbone, 1),
+            Register::Momentum(Group::LowerBackbone) => (Space::Backbone, 2),
+            Register::Momentum(Group::UpperBackbone) => (Space::Backbone, 3),
+            Register::Solution => (Space::Backbone, 4),
+            Register::Product => (Space::Backbone, 5),
+            Register::Residual => (Space::Backbone, 6),
+            Register::Direction => (Space::Backbone, 7),
+            Register::Banked(Bank::Basis, i) if (i as usize) < self.basis => {
+                (Space::Backbone, BACKBONE_VECTORS + i as usize)
+            }
+            Register::Banked(Bank::BasisProduct, i) if (i as usize) < self.basis_products => {
+                (Space::Backbone, BACKBONE_VECTORS + self.basis + i as usize)
+            }
+            Register::Parameter(Group::PretextHead) => (Space::PretextHead, heads),
+            Register::Momentum(Group::PretextHead) => {
+                (Space::PretextHead, heads + self.pretext_head)
+            }
+            Register::PretextHeadGradient => {
+                let apart = Self::beyond(self.pretext_head, self.backbone) > 0;
+                (Space::PretextHead, if apart { beyond } else { 4 * self.backbone })
+            }
+            Register::Parameter(Group::DownstreamHead) => (Space::DownstreamHead, downstream),
+            Register::Momentum(Group::DownstreamHead) => {
+                (Space::DownstreamHead, downstream + self.downstream_head)
+            }
+            Register::DownstreamHeadGradient => {
+                (Space::DownstreamHead, downstream + 2 * self.downstream_head)
+            }
+            Register::DownstreamHeadDirect => {
+                let apart = Self::beyond(self.downstream_head, self.backbone) > 0;
+                let behind = beyond + Self::beyond(self.pretext_head, self.backbone);
+                (Space::DownstreamHead, if apart { behind } else { 6 * self.backbone })
+            }
+            _ => return None,
+        };
+        let span = match space {
+            Space::Backbone => Span { start: start * self.backbone, floats: self.backbone },
+            Space::PretextHead => Span { start, floats: self.pretext_head },
+            Space::DownstreamHead => Span { start, floats: self.downstream_head },
+        };
+        Some((space, span))
+    }
+
+    const fn vectors(&self) -> usize {
+        BACKBONE_VECTORS + self.basis + self.basis_products
+    }
+
+    /// Vectors of the backbone's length.
+    pub const fn backbone_vectors(&self) -> usize {
+        self.vectors()
+    }
+}
