@@ -8,9 +8,9 @@ use crate::protocol::{expect_ack, expect_ticket};
 use crate::update::UpdateSettings;
 use crate::{
     Completion, ConfigError, DescentSettings, Evaluation, Event, Group, Hypergradient,
-    HypergradientRecord, HypergradientSettings, Machine, Optimizer, Pending, Register, Reply,
-    Request, Schedule, SolverMemory, Termination, Ticket, UnexpectedReply, Update, UpdateReport,
-    UpperRecord,
+    HypergradientRecord, HypergradientSettings, LinearSolver, Machine, Optimizer, Pending,
+    Register, Reply, Request, Schedule, Solver, Termination, Ticket, UnexpectedReply, Update,
+    UpdateReport, UpperRecord,
 };
 
 /// How one level of the bilevel stage is trained.
@@ -31,17 +31,18 @@ pub struct Level {
 /// The bilevel stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct AlternationSettings {
+pub struct AlternationSettings<S: LinearSolver = Solver> {
     alternations: u32,
     lower: DescentSettings,
     lower_steps: u32,
     upper: DescentSettings,
     upper_steps: u32,
-    hypergradient: HypergradientSettings,
+    hypergradient: HypergradientSettings<S>,
 }
 
-impl AlternationSettings {
+impl<S: LinearSolver> AlternationSettings<S> {
     /// `alternations` T ≥ 1 of `lower.steps` and `upper.steps`.
     ///
     /// # Errors
@@ -51,7 +52,7 @@ impl AlternationSettings {
         alternations: u32,
         lower: Level,
         upper: Level,
-        hypergradient: HypergradientSettings,
+        hypergradient: HypergradientSettings<S>,
     ) -> Result<Self, ConfigError> {
         if alternations == 0 {
             return Err(ConfigError::Zero { name: "alternations" });
@@ -65,7 +66,7 @@ impl AlternationSettings {
                 return Err(ConfigError::OutOfRange { name, value: count as f32, range });
             }
         }
-        let gradients = hypergradient.solver().gradients();
+        let gradients = hypergradient.gradients();
         if u32::from(gradients) > lower.steps {
             let (value, range) = (gradients.into(), "at most lower_steps");
             return Err(ConfigError::OutOfRange { name: "gradients", value, range });
@@ -96,7 +97,7 @@ impl AlternationSettings {
     /// Lower step `index`; where the solver takes gradients, the last of an alternation keep theirs.
     fn lower_step(&self, index: u32) -> DescentStep {
         let step = DescentStep::new(self.lower, index);
-        let first = self.lower_steps - u32::from(self.hypergradient.solver().gradients());
+        let first = self.lower_steps - u32::from(self.hypergradient.gradients());
         match index.checked_rem(self.lower_steps).and_then(|step| step.checked_sub(first)) {
             Some(slot) => step.keeping(slot as u8),
             None => step,
@@ -112,56 +113,58 @@ impl AlternationSettings {
 /// the alternations. The result of the stage is θ_P.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Alternation {
-    settings: AlternationSettings,
+pub struct Alternation<S: LinearSolver = Solver> {
+    settings: AlternationSettings<S>,
     alternation: u32,
     ticket: Ticket,
-    state: State,
-    memory: SolverMemory,
+    state: State<S>,
+    memory: S::Memory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-enum State {
+enum State<S: LinearSolver> {
     Lower(DescentStep),
     LowerReport(crate::StepRecord),
     Linearize,
-    Hypergradient { index: u32, machine: Hypergradient },
+    Hypergradient { index: u32, machine: Hypergradient<S> },
     Update { index: u32, record: HypergradientRecord, machine: Update },
     UpperReport(UpperRecord),
     AlternationReport,
     Done(Completion),
 }
 
-impl Alternation {
+impl<S: LinearSolver> Alternation<S> {
     /// The stage, before its first step.
-    pub fn new(settings: AlternationSettings) -> Self {
+    pub fn new(settings: AlternationSettings<S>) -> Self {
         let state = State::Lower(settings.lower_step(0));
-        let (ticket, memory) = (Ticket::default(), SolverMemory::default());
+        let (ticket, memory) = (Ticket::default(), S::Memory::default());
         Self { settings, alternation: 0, ticket, state, memory }
     }
 
-    fn after_lower(&mut self, index: u32) -> State {
+    fn after_lower(&mut self, index: u32) -> State<S> {
         let next = index + 1;
         if next < (self.alternation + 1) * self.settings.lower_steps {
             State::Lower(self.settings.lower_step(next))
         } else if self.settings.hypergradient.uses_products() {
             State::Linearize
         } else {
-            self.memory = SolverMemory::filled(self.settings.hypergradient.solver().gradients());
+            self.memory = S::filled(&self.settings.hypergradient.solver());
             self.upper(self.alternation * self.settings.upper_steps)
         }
     }
 
-    fn upper(&self, index: u32) -> State {
+    fn upper(&self, index: u32) -> State<S> {
         let machine =
             Hypergradient::new(self.settings.hypergradient, index).with_memory(self.memory);
         State::Hypergradient { index, machine }
     }
 
-    fn on_hypergradient(&self, index: u32, record: HypergradientRecord) -> State {
+    fn on_hypergradient(&self, index: u32, record: HypergradientRecord) -> State<S> {
         let losses = [Some(record.loss_at_lower), record.loss_at_upper];
         let finite = losses.into_iter().flatten().all(f32::is_finite);
         if !finite || record.solve.termination == Termination::NonFinite {
@@ -179,7 +182,7 @@ impl Alternation {
         State::Update { index, record, machine }
     }
 
-    fn on_update(&self, index: u32, record: HypergradientRecord, report: UpdateReport) -> State {
+    fn on_update(&self, index: u32, record: HypergradientRecord, report: UpdateReport) -> State<S> {
         if !report.gradient_norm.is_finite() {
             return State::Done(Completion::Diverged { index });
         }
@@ -192,7 +195,7 @@ impl Alternation {
         })
     }
 
-    fn after_upper(&self, index: u32) -> State {
+    fn after_upper(&self, index: u32) -> State<S> {
         if index + 1 < (self.alternation + 1) * self.settings.upper_steps {
             self.upper(index + 1)
         } else {
@@ -201,7 +204,7 @@ impl Alternation {
     }
 }
 
-impl Machine for Alternation {
+impl<S: LinearSolver> Machine for Alternation<S> {
     type Output = Completion;
 
     fn pending(&self) -> Pending<Completion> {
@@ -259,7 +262,7 @@ impl Machine for Alternation {
                     State::LowerReport(record) => self.after_lower(record.index),
                     State::Linearize => {
                         let solver = self.settings.hypergradient.solver();
-                        self.memory = self.memory.relinearized(&solver);
+                        self.memory = S::relinearized(&solver, self.memory);
                         self.upper(self.alternation * self.settings.upper_steps)
                     }
                     State::UpperReport(record) => self.after_upper(record.index),

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{check, non_negative, positive};
 use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
 use crate::{
-    ConfigError, Evaluation, Machine, Pending, Register, Reply, Report, Request, Solver,
-    SolverMemory, SolverSettings, Termination, Ticket, UnexpectedReply,
+    ConfigError, Evaluation, LinearSolver, Machine, Pending, Register, Reply, Report, Request,
+    Solver, SolverSettings, Termination, Ticket, UnexpectedReply,
 };
 use Register::{
     DirectGradient, DownstreamHeadDirect, DownstreamHeadGradient, Product, Residual, Solution,
@@ -31,31 +31,48 @@ pub enum Coupling {
 /// What a hypergradient is computed with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct HypergradientSettings {
+pub struct HypergradientSettings<S: LinearSolver = Solver> {
     coupling: Coupling,
     damping: f32,
     direct_weight: f32,
-    solver: SolverSettings,
+    solver: S::Settings,
 }
 
 impl HypergradientSettings {
-    /// `damping` δ ≥ 0; `direct_weight` γ ≥ 0, and at 0 the direct term is not evaluated.
+    /// With a solver that is chosen when the program runs; else as [`with_solver`](Self::with_solver).
     ///
     /// # Errors
-    /// The setting that is out of its range; a solver that does not fit the coupling: `mfac` with a
-    /// proximity other than the coupling's, `mfac` or `nystrom` with a general one.
+    /// Those of [`with_solver`](Self::with_solver).
     pub fn new(
         coupling: Coupling,
         damping: f32,
         direct_weight: f32,
         solver: SolverSettings,
     ) -> Result<Self, ConfigError> {
+        Self::with_solver(coupling, damping, direct_weight, solver)
+    }
+}
+
+impl<S: LinearSolver> HypergradientSettings<S> {
+    /// `damping` δ ≥ 0; `direct_weight` γ ≥ 0, and at 0 the direct term is not evaluated; `solver` are
+    /// the settings of S.
+    ///
+    /// # Errors
+    /// The setting that is out of its range; a solver that does not fit the coupling: `mfac` with a
+    /// proximity other than the coupling's, `mfac` or `nystrom` with a general one.
+    pub fn with_solver(
+        coupling: Coupling,
+        damping: f32,
+        direct_weight: f32,
+        solver: S::Settings,
+    ) -> Result<Self, ConfigError> {
         if let Coupling::Proximity { weight } = coupling {
             positive("proximity", weight)?;
             check("damping", damping, (weight + damping).is_finite(), "finite with proximity")?;
         }
-        check_solver(coupling, solver)?;
+        S::check(&solver, coupling)?;
         non_negative("damping", damping)?;
         non_negative("direct_weight", direct_weight)?;
         Ok(Self { coupling, damping, direct_weight, solver })
@@ -69,14 +86,19 @@ impl HypergradientSettings {
         }
     }
 
-    /// Which solver, with its settings.
-    pub fn solver(&self) -> SolverSettings {
+    /// The solver's settings; of a [`Solver`], which one it is, too.
+    pub fn solver(&self) -> S::Settings {
         self.solver
     }
 
     /// Whether products are asked for.
     pub fn uses_products(&self) -> bool {
-        self.solver.uses_products()
+        S::uses_products(&self.solver)
+    }
+
+    /// Lower gradients that the solver takes from the lower phase.
+    pub(crate) fn gradients(&self) -> u8 {
+        S::gradients(&self.solver)
     }
 
     /// `(s, t)` of `A = s H + t I`.
@@ -103,25 +125,6 @@ impl HypergradientSettings {
     }
 }
 
-/// Refuses a solver that would solve another system than the coupling's.
-fn check_solver(coupling: Coupling, solver: SolverSettings) -> Result<(), ConfigError> {
-    match (solver, coupling) {
-        (SolverSettings::Mfac(settings), Coupling::Proximity { weight })
-            if settings.proximity() != weight =>
-        {
-            let (name, range) = ("mfac proximity", "the coupling's proximity");
-            Err(ConfigError::OutOfRange { name, value: settings.proximity(), range })
-        }
-        (SolverSettings::Mfac(_), Coupling::General) => {
-            Err(ConfigError::NeedsProximity { solver: "mfac" })
-        }
-        (SolverSettings::Nystrom(_), Coupling::General) => {
-            Err(ConfigError::NeedsProximity { solver: "nystrom" })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// What one hypergradient was.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -142,23 +145,25 @@ pub struct HypergradientRecord {
 /// `DownstreamHeadGradient`. Four registers of the backbone's length and two of the head's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Hypergradient {
-    settings: HypergradientSettings,
+pub struct Hypergradient<S: LinearSolver = Solver> {
+    settings: HypergradientSettings<S>,
     index: u32,
     ticket: Ticket,
-    state: State,
-    memory: SolverMemory,
+    state: State<S>,
+    memory: S::Memory,
     loss_at_lower: f32,
     loss_at_upper: Option<f32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-enum State {
+enum State<S: LinearSolver> {
     GradientAtLower,
-    Solve { solver: Solver, apply: Apply },
+    Solve { solver: S, apply: Apply },
     CrossProduct(Report),
     GradientAtUpper(Report),
     AddBackbone(Report),
@@ -175,15 +180,15 @@ enum Apply {
     Shift,
 }
 
-impl Hypergradient {
+impl<S: LinearSolver> Hypergradient<S> {
     /// The hypergradient of upper step `index`, not begun.
-    pub fn new(settings: HypergradientSettings, index: u32) -> Self {
+    pub fn new(settings: HypergradientSettings<S>, index: u32) -> Self {
         Self {
             settings,
             index,
             ticket: Ticket::default(),
             state: State::GradientAtLower,
-            memory: SolverMemory::default(),
+            memory: S::Memory::default(),
             loss_at_lower: 0.0,
             loss_at_upper: None,
         }
@@ -191,14 +196,14 @@ impl Hypergradient {
 
     /// The same, going on with what the solve before has left in the banks.
     ///
-    /// For the same linearisation; after a new one, [`SolverMemory::relinearized`] says what is left.
+    /// For the same linearisation; after a new one, [`LinearSolver::relinearized`] says what is left.
     #[must_use]
-    pub fn with_memory(self, memory: SolverMemory) -> Self {
+    pub fn with_memory(self, memory: S::Memory) -> Self {
         Self { memory, ..self }
     }
 
     /// What the next hypergradient on the same linearisation goes on with; complete at the end.
-    pub fn memory(&self) -> SolverMemory {
+    pub fn memory(&self) -> S::Memory {
         self.memory
     }
 
@@ -247,11 +252,11 @@ impl Hypergradient {
     /// The state after a reply inside the solve.
     fn step_solve(
         &mut self,
-        mut solver: Solver,
+        mut solver: S,
         apply: Apply,
         reply: Reply,
         scalars: &mut [f32],
-    ) -> Result<State, UnexpectedReply> {
+    ) -> Result<State<S>, UnexpectedReply> {
         let Pending::Request(ticket, _) = solver.pending() else {
             return Err(UnexpectedReply::Ended);
         };
@@ -269,7 +274,7 @@ impl Hypergradient {
         })
     }
 
-    fn on_solved(&self, mut report: Report) -> State {
+    fn on_solved(&self, mut report: Report) -> State<S> {
         let (scale, shift) = self.settings.operator();
         let of_hessian = |quotient: f32| (quotient - shift) / scale;
         report.rayleigh_max = report.rayleigh_max.map(of_hessian);
@@ -283,7 +288,7 @@ impl Hypergradient {
         }
     }
 
-    fn after_implicit(&self, report: Report) -> State {
+    fn after_implicit(&self, report: Report) -> State<S> {
         if self.settings.direct_weight > 0.0 {
             State::GradientAtUpper(report)
         } else {
@@ -292,7 +297,7 @@ impl Hypergradient {
     }
 }
 
-impl Machine for Hypergradient {
+impl<S: LinearSolver> Machine for Hypergradient<S> {
     type Output = HypergradientRecord;
 
     fn pending(&self) -> Pending<HypergradientRecord> {
@@ -320,7 +325,7 @@ impl Machine for Hypergradient {
             State::GradientAtLower => {
                 let [loss] = expect_scalars(reply, scalars)?;
                 self.loss_at_lower = loss;
-                let solver = Solver::new(self.settings.solver, self.memory);
+                let solver = S::begin(self.settings.solver, self.memory);
                 State::Solve { solver, apply: Apply::Product }
             }
             State::Solve { solver, apply } => self.step_solve(solver, apply, reply, scalars)?,

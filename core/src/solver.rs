@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CgSettings, ConjugateGradient, Identity, Layerwise, LayerwiseSettings, Machine, Mfac,
-    MfacSettings, Neumann, NeumannSettings, Nystrom, NystromSettings, Pending, RecycledCg,
+    CgSettings, ConjugateGradient, Identity, Layerwise, LayerwiseSettings, LinearSolver, Machine,
+    Mfac, MfacSettings, Neumann, NeumannSettings, Nystrom, NystromSettings, Pending, RecycledCg,
     RecycledCgSettings, Reply, Report, Request, Soba, SobaSettings, Ticket, UnexpectedReply,
 };
 
@@ -146,10 +146,8 @@ impl SolverMemory {
     #[must_use]
     pub fn relinearized(self, settings: &SolverSettings) -> Self {
         match settings {
-            SolverSettings::Soba(_) => self,
-            SolverSettings::RecycledCg(_) => {
-                Self { unverified: self.unverified, ..Self::default() }
-            }
+            SolverSettings::Soba(settings) => Soba::relinearized(settings, self),
+            SolverSettings::RecycledCg(settings) => RecycledCg::relinearized(settings, self),
             _ => Self::default(),
         }
     }
