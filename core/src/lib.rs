@@ -15,12 +15,15 @@
 //! | [`Descent`] | gradients | [`Update`] |
 //! | [`Alternation`] | everything above | [`Descent`]'s step, [`Hypergradient`], [`Update`] |
 //!
+//! A new backend proves itself with [`conformance`]: laws that it checks where it runs.
+//!
 //! [`drive`] is the only loop. Symbols are those of `docs/method.md`.
 #![no_std]
 #![forbid(unsafe_code)]
 
 mod alternation;
 mod cg;
+pub mod conformance;
 mod descent;
 mod drive;
 mod error;

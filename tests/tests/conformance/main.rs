@@ -1,0 +1,9 @@
+//! The conformance kit, on right backends and on backends with one fault each.
+
+mod arrays;
+mod broken;
+mod losses;
+mod machines;
+mod mutants;
+mod number;
+mod right;
