@@ -6,10 +6,20 @@
 //! the problem, holds no vector and does not allocate, so that it runs where the backend runs. A [`Law`]
 //! ends in a [`Verdict`]: what was measured, and what is allowed.
 //!
-//! ```ignore
-//! let summary = conformance::run(&mut problem, &Law::ALL, &Settings::DEFAULT, &mut scalars, |outcome| {
-//!     defmt::info!("{}", outcome);
-//! })?;
+//! ```
+//! use bissl_core::conformance::{self, Law, Settings};
+//! use bissl_core::{LowerObjective, UpperObjective};
+//!
+//! /// Whether no law is broken; those that were not measured are printed.
+//! fn prove<P>(problem: &mut P) -> bool
+//! where
+//!     P: LowerObjective<Error: core::fmt::Display> + UpperObjective,
+//! {
+//!     let mut scalars = [0.0; 16];
+//!     let print = |outcome: &conformance::Outcome<P::Error>| println!("{outcome}");
+//!     conformance::run(problem, &Law::ALL, &Settings::DEFAULT, &mut scalars, print)
+//!         .is_ok_and(|summary| summary.broken == 0)
+//! }
 //! ```
 //!
 //! **Registers.** `Solution`, `Residual`, `Direction`, `Product` must exist and are overwritten, as are the

@@ -1,6 +1,6 @@
 //! Laws of a machine and a driver in conversation.
 
-use super::probe::{Figure, Probe, Stop, apart, worst};
+use super::probe::{Figure, Probe, Stop, apart, ratio, worst};
 use super::{Law, Outcome, Verdict};
 use crate::{
     CgSettings, Coupling, DriveError, Driver, Hypergradient, HypergradientRecord,
@@ -193,7 +193,8 @@ impl<P: LowerObjective + UpperObjective> Probe<'_, P> {
         let again = self.hypergradient()?;
         let again_dot = self.dot(Register::Solution, Register::Solution)?;
         let (Some(first), Some(again)) = (first, again) else { return Ok(f32::NAN) };
-        let mut measured = apart(first_dot, again_dot);
+        // NaN where G_θ is 0.
+        let mut measured = worst(ratio(0.0, first_dot), apart(first_dot, again_dot));
         for (a, b) in [
             (first.loss_at_lower, again.loss_at_lower),
             (first.solve.rhs_sq, again.solve.rhs_sq),

@@ -12,6 +12,8 @@ pub struct Settings {
     /// Distance between a slope and the difference of two losses, of the gradient's norm. Along a direction of
     /// length about √2 with the gradient in it, a factor of 2 has about 0.5.
     pub loss_differences: f32,
+    /// Directions along which slopes of losses are compared, at least 1; only one without sketches.
+    pub directions: u8,
     /// First batch that is asked for; the kit uses this one and the three after it, of both levels.
     pub index: u32,
     /// First draw that is asked for where the problem has sketches; likewise.
@@ -31,6 +33,7 @@ impl Settings {
         rounding: 1e-4,
         product_differences: 0.05,
         loss_differences: 0.02,
+        directions: 3,
         index: 0,
         sketch: 0,
         step: 0.0625,

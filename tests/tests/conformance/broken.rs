@@ -64,7 +64,6 @@ pub(crate) struct Broken<L> {
     pub(crate) fault: Fault,
     /// Calls that the fault counts.
     count: u32,
-
 }
 
 impl<L: Losses> Broken<L> {
@@ -225,13 +224,7 @@ impl<L: Losses> RegisterFile for Broken<L> {
         Ok(())
     }
 
-    fn combine(
-        &mut self,
-        bank: Bank,
-        scalars: &[f32],
-        b: f32,
-        y: Register,
-    ) -> Result<(), Missing> {
+    fn combine(&mut self, bank: Bank, scalars: &[f32], b: f32, y: Register) -> Result<(), Missing> {
         match self.fault {
             Fault::CombineForgetsB if b != 0.0 => self.inner.combine(bank, scalars, 1.0, y),
             Fault::CombineReadsY => {

@@ -175,12 +175,8 @@ fn a_machine_that_is_not_plain_data_is_found() {
 #[test]
 fn laws_of_backends_are_not_asked_of_machines() {
     let mut problem = Arrays::<Logistic, f32>::whole();
-    let outcome = check_machine(
-        right(),
-        &mut Training(&mut problem),
-        Law::Symmetry,
-        &mut [f32::NAN; 4],
-    );
+    let outcome =
+        check_machine(right(), &mut Training(&mut problem), Law::Symmetry, &mut [f32::NAN; 4]);
     assert_eq!(outcome.unwrap(), Outcome::<Missing>::NotAsked { law: Law::Symmetry });
 }
 

@@ -150,10 +150,8 @@ fn a_failing_problem_is_an_error_and_keeps_its_parameters() {
             problem.frames = frames;
             let before = state(&problem);
             let result = conformance::check(&mut problem, law, &settings, &mut [0.0; 8]);
-            let optional = matches!(
-                result,
-                Ok(Outcome::Unsupported { error: Missing::Sensor, .. })
-            );
+            let optional =
+                matches!(result, Ok(Outcome::Unsupported { error: Missing::Sensor, .. }));
             assert!(!matches!(&result, Ok(outcome) if outcome.is_broken()), "{law:?} {frames}");
             if result == Err(DriveError::Problem(Missing::Sensor)) || optional {
                 failures += 1;
@@ -187,10 +185,7 @@ fn batches_of_products_may_come_from_elsewhere() {
 
 #[test]
 fn a_short_workspace_is_an_error() {
-    for (law, needed, found) in [
-        (Law::SegmentDots, 4, 3),
-        (Law::HypergradientRepeats, 1, 0),
-    ] {
+    for (law, needed, found) in [(Law::SegmentDots, 4, 3), (Law::HypergradientRepeats, 1, 0)] {
         let mut problem = Arrays::<Logistic, f32>::whole();
         let mut scalars = vec![0.0; found];
         let result = conformance::check(&mut problem, law, &Settings::DEFAULT, &mut scalars);
