@@ -49,3 +49,4 @@ mod recycled_trust;
 mod schedule;
 mod settings;
 mod soba;
+mod typed;
