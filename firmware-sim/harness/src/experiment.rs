@@ -22,7 +22,7 @@ pub struct SimulatedDevice<C: Configuration, S, K> {
 
 impl<C: Configuration, S: FrameSource, K: Kernels<f32>> SimulatedDevice<C, S, K> {
     /// A device that has begun.
-    pub fn new(frames: S, kernels: K, settings: Settings) -> Self {
+    pub fn new(frames: S, kernels: K, settings: Settings<C::Solver>) -> Self {
         let mut device = Program::new();
         device.begin(settings);
         Self { device, frames, kernels }
@@ -98,7 +98,7 @@ pub type Observer<'a> = &'a mut dyn FnMut(Path, &Tick);
 /// The device's fault, with the tick at which it stopped.
 pub fn compare<C: Configuration>(
     digits: &Digits,
-    settings: Settings,
+    settings: Settings<C::Solver>,
     observer: Observer<'_>,
 ) -> Result<Comparison, Stopped> {
     let mut aligned = start::<C>(digits, settings);
@@ -118,7 +118,7 @@ pub fn compare<C: Configuration>(
 /// A device over the digits, begun.
 pub fn start<C: Configuration>(
     digits: &Digits,
-    settings: Settings,
+    settings: Settings<C::Solver>,
 ) -> SimulatedDevice<C, FlashFrames<'_, u8>, Compact> {
     SimulatedDevice::new(digits.flash(), Compact, settings)
 }

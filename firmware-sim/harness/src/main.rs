@@ -8,6 +8,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use bissl_core::ConjugateGradient;
 use bissl_firmware::{
     Buffer, Configuration, DigitsDevice, Lengths, Settings, SmallDigitsDevice, Tick, memory_table,
 };
@@ -105,7 +106,10 @@ fn main() -> ExitCode {
 }
 
 /// What goes to standard output.
-fn run<C: Configuration>(arguments: &Arguments, settings: Settings) -> anyhow::Result<String> {
+fn run<C: Configuration<Solver = ConjugateGradient>>(
+    arguments: &Arguments,
+    settings: Settings,
+) -> anyhow::Result<String> {
     if let Some(command) = &arguments.command {
         return command.run();
     }

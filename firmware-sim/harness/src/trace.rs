@@ -8,7 +8,7 @@
 //!
 //! | line | object |
 //! |---|---|
-//! | first | `{"machine": M}`: the [`Alternation`] before its first reply, in its serde form |
+//! | first | `{"machine": M}`: the [`Alternation`] before its first reply, in its serde form: over the solver that a device has, or over the host's choice of solvers |
 //! | others | `{"request": Q, "reply": A, "scalars": [bits, …]}`, in order |
 //!
 //! `Q` and `A` are [`Request`] and [`Reply`] in their serde forms; `scalars` are the reply's scalars as
@@ -18,7 +18,10 @@
 
 use std::io::{BufRead, Write};
 
-use bissl_core::{Alternation, Completion, Machine, Pending, Reply, Request, UnexpectedReply};
+use bissl_core::{
+    Alternation, Completion, ConjugateGradient, LinearSolver, Machine, Pending, Reply, Request,
+    Solver, UnexpectedReply,
+};
 use bissl_firmware::{Configuration, Fault, FrameSource, Kernels, Stage, Tick};
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +30,8 @@ use crate::SimulatedDevice;
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
-    machine: Alternation,
+struct Header<M> {
+    machine: M,
 }
 
 /// Any other line.
@@ -176,7 +179,19 @@ pub fn replay<R: BufRead>(reader: R) -> Result<ReplayReport, ReplayError> {
         None => Ok(None),
     };
     let (line, text) = next()?.ok_or(ReplayError::Empty)?;
-    let Header { mut machine } = parse(line, &text, "{\"machine\": …}")?;
+    // A device has one solver in its machine, the host a choice of them.
+    if let Ok(Header { machine }) = serde_json::from_str(&text) {
+        return replay_through::<ConjugateGradient>(machine, next);
+    }
+    let Header { machine } = parse(line, &text, "{\"machine\": …}")?;
+    replay_through::<Solver>(machine, next)
+}
+
+/// Feeds the lines behind the first to `machine`.
+fn replay_through<S: LinearSolver>(
+    mut machine: Alternation<S>,
+    mut next: impl FnMut() -> Result<Option<(u64, String)>, ReplayError>,
+) -> Result<ReplayReport, ReplayError> {
     let mut report = ReplayReport { requests: 0, events: 0, completion: None };
     let mut scalars = Vec::new();
     while let Some((line, text)) = next()? {
@@ -205,8 +220,8 @@ pub fn replay<R: BufRead>(reader: R) -> Result<ReplayReport, ReplayError> {
     Ok(report)
 }
 
-fn acknowledge_events(
-    machine: &mut Alternation,
+fn acknowledge_events<S: LinearSolver>(
+    machine: &mut Alternation<S>,
     line: u64,
     scalars: &mut [f32],
 ) -> Result<u64, ReplayError> {

@@ -2,6 +2,8 @@
 
 use core::fmt::Debug;
 
+use bissl_core::LinearSolver;
+
 use crate::Blank;
 use crate::model::Model;
 use crate::plan::Plan;
@@ -27,8 +29,10 @@ use crate::plan::Plan;
 ///         curvature: Curvature::Hessian,
 ///         basis: 0,
 ///         basis_products: 0,
+///         shared: true,
 ///     };
 ///     type Memory = [f32; Plan::new(&Self::MODEL).floats];
+///     type Solver = bissl_core::ConjugateGradient;
 /// }
 ///
 /// // What it takes is known before anything runs.
@@ -40,6 +44,10 @@ pub trait Configuration: 'static + Copy + Debug + PartialEq {
 
     /// `[f32; Plan::new(&Self::MODEL).floats]`: the language cannot say so for all configurations at once.
     type Memory: Memory;
+
+    /// Solves the upper level's linear systems. `bissl_core::Solver` lets settings choose when the program
+    /// runs, and has every solver in it; a single one takes less flash, RAM and stack.
+    type Solver: LinearSolver;
 
     /// The layout of the memory.
     const PLAN: Plan = Plan::new(&Self::MODEL);

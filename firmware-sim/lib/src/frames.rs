@@ -187,7 +187,7 @@ impl Augmentation {
         for gain in gains.iter_mut().take(channels.div_ceil(together)) {
             *gain = draws.uniform_in(1.0 - self.gain, 1.0 + self.gain);
         }
-        let line = channels * at_least_one(usize::from(input.width));
+        let line = at_least_one(channels * usize::from(input.width));
         for (y, out) in view.chunks_mut(line).enumerate() {
             let from = y.wrapping_add_signed(down);
             let row = if from < usize::from(input.height) {

@@ -53,6 +53,7 @@ pub use memory::{Buffer, memory_table};
 pub use model::{Convolution, Curvature, Input, Layer, Model, activations, outputs, parameters};
 pub use plan::{Plan, Space, Span};
 pub use pretext::{LowerParameters, Pretext, PretextMemory};
+pub use problem::Session;
 pub use program::{Exchange, Program, SCALARS, Tick};
 pub use real::{Blank, Real};
 pub use settings::{Lengths, PRETEXT_VIEWS, Settings, Stage, Start, TEMPERATURE};

@@ -218,6 +218,9 @@ pub struct Model {
     pub basis: u8,
     /// And their products.
     pub basis_products: u8,
+    /// Whether the heads' gradients lie over vectors of the solver's whose lives do not meet theirs. Training
+    /// needs no more; the conformance kit asks for all registers at any time, and so for `false`.
+    pub shared: bool,
 }
 
 impl Model {

@@ -56,6 +56,8 @@ pub struct Plan {
     pub downstream_head: usize,
     basis: usize,
     basis_products: usize,
+    /// Floats of the two vectors that a head's may lie over; 0 where none may.
+    room: usize,
     /// Everything that registers name.
     pub registers: Span,
     /// Rows of the pretext network, as the trained layers see them.
@@ -97,11 +99,12 @@ impl Plan {
         let downstream_head = model.classifier().parameters();
         let (basis, basis_products) = (model.basis as usize, model.basis_products as usize);
         let vectors = BACKBONE_VECTORS + basis + basis_products;
-        let shared = Self::beyond(pretext_head, backbone) + Self::beyond(downstream_head, backbone);
+        let room = if model.shared { 2 * backbone } else { 0 };
+        let apart = Self::beyond(pretext_head, room) + Self::beyond(downstream_head, room);
         let floats = vectors * backbone
             + PRETEXT_VECTORS * pretext_head
             + DOWNSTREAM_VECTORS * downstream_head
-            + shared;
+            + apart;
         let registers = Span { start: 0, floats };
 
         let rows = 2 * model.pretext_batch as usize;
@@ -130,6 +133,7 @@ impl Plan {
             downstream_head,
             basis,
             basis_products,
+            room,
             registers,
             views,
             values,
@@ -142,9 +146,9 @@ impl Plan {
         }
     }
 
-    /// Floats of a head's vector for which two of the backbone's have no room.
-    const fn beyond(head: usize, backbone: usize) -> usize {
-        if head > 2 * backbone { head } else { 0 }
+    /// Floats of a head's vector for which there is no room over two of the backbone's.
+    const fn beyond(head: usize, room: usize) -> usize {
+        if head > room { head } else { 0 }
     }
 
     /// Where a register lies, and which form it has; `None`: this device has none of this name.
@@ -172,7 +176,7 @@ impl Plan {
                 (Space::PretextHead, heads + self.pretext_head)
             }
             Register::PretextHeadGradient => {
-                let apart = Self::beyond(self.pretext_head, self.backbone) > 0;
+                let apart = Self::beyond(self.pretext_head, self.room) > 0;
                 (Space::PretextHead, if apart { beyond } else { 4 * self.backbone })
             }
             Register::Parameter(Group::DownstreamHead) => (Space::DownstreamHead, downstream),
@@ -183,8 +187,8 @@ impl Plan {
                 (Space::DownstreamHead, downstream + 2 * self.downstream_head)
             }
             Register::DownstreamHeadDirect => {
-                let apart = Self::beyond(self.downstream_head, self.backbone) > 0;
-                let behind = beyond + Self::beyond(self.pretext_head, self.backbone);
+                let apart = Self::beyond(self.downstream_head, self.room) > 0;
+                let behind = beyond + Self::beyond(self.pretext_head, self.room);
                 (Space::DownstreamHead, if apart { behind } else { 6 * self.backbone })
             }
             _ => return None,

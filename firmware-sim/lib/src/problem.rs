@@ -41,11 +41,16 @@ impl Position {
     pub(crate) const NEW: Self = Self { stage: Stage::Pretrain, linearized: None };
 }
 
-/// The problem with what is lent for one tick: where frames come from, and what multiplies matrices.
-pub(crate) struct Session<'a, C, S, K> {
+/// The bilevel problem of a device, as the core's traits see it, with what is lent for a while: where frames
+/// come from, and what multiplies matrices.
+///
+/// A [`Program`](crate::Program) makes one for each tick. Made by itself
+/// ([`Program::session`](crate::Program::session)) it is what a port's conformance is tested on.
+#[derive(Debug)]
+pub struct Session<'a, C: Configuration, S, K> {
     pub(crate) memory: &'a mut [f32],
     pub(crate) position: &'a mut Position,
-    pub(crate) settings: &'a Settings,
+    pub(crate) settings: &'a Settings<C::Solver>,
     pub(crate) source: &'a S,
     pub(crate) kernels: &'a mut K,
     pub(crate) configuration: PhantomData<C>,
@@ -115,12 +120,37 @@ fn through_flash<K: Kernels<f32>>(
 impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
     const MODEL: &'static Model = C::MODEL_REF;
 
+    /// What the products are taken of: the pretext gradient of product batch `index` into `backbone` and
+    /// `head`, and the loss.
+    ///
+    /// [`linearize`](LowerObjective::linearize) draws other batches than
+    /// [`lower_gradient`](LowerObjective::lower_gradient), so their differences are not the products'.
+    ///
+    /// # Errors
+    /// Frames that are not there or not sound, a loss that is not finite.
+    pub fn product_gradient(
+        &mut self,
+        index: u32,
+        backbone: Option<Register>,
+        head: Register,
+    ) -> Result<f32, Fault> {
+        self.position.linearized = None;
+        let batch = Self::MODEL.product_batch;
+        self.read_views((Purpose::ProductOrder, Purpose::ProductViews), batch, index)?;
+        let loss = self.pretext_gradient(batch, backbone, Some(head))?;
+        finite(loss, Evaluation::Lower, index)
+    }
+
     fn stream(&self, purpose: Purpose) -> Stream {
         Stream::new(self.settings.seed, purpose as u16 * 8 + self.position.stage as u16)
     }
 
-    /// Makes the vectors ready for a stage: fresh weights where they are due, momenta 0.
-    pub(crate) fn begin(&mut self, stage: Stage, first: bool) -> Result<(), Fault> {
+    /// Makes the vectors ready for a stage: momenta 0, fresh weights where they are due, all of them if it
+    /// is the `first` stage.
+    ///
+    /// # Errors
+    /// Frames or weights that are not there.
+    pub fn begin(&mut self, stage: Stage, first: bool) -> Result<(), Fault> {
         *self.position = Position { stage, linearized: None };
         for (corpus, needed) in [
             (Corpus::Unlabelled, u32::from(Self::MODEL.pretext_batch)),

@@ -5,8 +5,8 @@ mod state;
 use core::marker::PhantomData;
 
 use bissl_core::{
-    Alternation, Completion, Descent, Driver, Event, Machine, Pending, Reply, Request, Ticket,
-    Training,
+    Alternation, Completion, Descent, Driver, Event, LinearSolver, Machine, Pending, Reply,
+    Request, Ticket, Training,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ pub struct Program<C: Configuration> {
     memory: C::Memory,
     scalars: [f32; SCALARS],
     position: Position,
-    phase: Phase,
+    phase: Phase<C::Solver>,
     ticks: u64,
 }
 
@@ -80,19 +80,20 @@ impl Exchange {
 /// Its form is fixed so that a device at rest is all zeros: a `static` of it takes no flash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[repr(u8)]
+#[serde(bound = "")]
 #[expect(clippy::large_enum_variant, reason = "there is no allocator to box the machine with")]
-enum Phase {
+enum Phase<S: LinearSolver> {
     Idle,
     Ready {
-        settings: Settings,
+        settings: Settings<S>,
         stage: Stage,
         /// Whether it is the first stage, at which weights come into being.
         first: bool,
     },
     Running {
-        settings: Settings,
+        settings: Settings<S>,
         stage: Stage,
-        machine: Stepper,
+        machine: Stepper<S>,
     },
     Finished,
     /// Has no stored form: a device that failed is not to come back as one that did not.
@@ -102,13 +103,14 @@ enum Phase {
 
 /// The machine of a stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Stepper {
+#[serde(bound = "")]
+enum Stepper<S: LinearSolver> {
     Descent(Descent),
-    Alternation(Alternation),
+    Alternation(Alternation<S>),
 }
 
-impl Stepper {
-    fn new(settings: &Settings, stage: Stage) -> Self {
+impl<S: LinearSolver> Stepper<S> {
+    fn new(settings: &Settings<S>, stage: Stage) -> Self {
         match (stage, settings.pretrain, settings.align) {
             (Stage::Pretrain, Some(pretrain), _) => Self::Descent(Descent::new(pretrain)),
             (Stage::WarmUp, ..) => Self::Descent(Descent::new(settings.warm_up)),
@@ -156,7 +158,7 @@ impl<C: Configuration> Program<C> {
     }
 
     /// Starts the training from its beginning, whatever the device did before.
-    pub fn begin(&mut self, settings: Settings) {
+    pub fn begin(&mut self, settings: Settings<C::Solver>) {
         self.scalars = [0.0; SCALARS];
         self.ticks = 0;
         self.phase = Phase::Ready { settings, stage: settings.first(), first: true };
@@ -180,7 +182,7 @@ impl<C: Configuration> Program<C> {
     }
 
     /// The alignment stage's machine while that stage runs.
-    pub fn alternation(&self) -> Option<&Alternation> {
+    pub fn alternation(&self) -> Option<&Alternation<C::Solver>> {
         match &self.phase {
             Phase::Running { machine: Stepper::Alternation(machine), .. } => Some(machine),
             _ => None,
@@ -322,6 +324,25 @@ impl<C: Configuration> Program<C> {
                 Err(Fault::Diverged { stage: *stage, index })
             }
             Pending::Done(Completion::Finished) => Ok(self.end_stage()),
+        }
+    }
+
+    /// The problem by itself, for tests of a port: what is done to it is done to this device's memory, and no
+    /// training survives it.
+    pub fn session<'a, S: FrameSource, K: Kernels<f32>>(
+        &'a mut self,
+        settings: &'a Settings<C::Solver>,
+        source: &'a S,
+        kernels: &'a mut K,
+    ) -> Session<'a, C, S, K> {
+        self.phase = Phase::Idle;
+        Session {
+            memory: self.memory.floats_mut(),
+            position: &mut self.position,
+            settings,
+            source,
+            kernels,
+            configuration: PhantomData,
         }
     }
 

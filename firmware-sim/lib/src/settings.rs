@@ -1,8 +1,8 @@
 //! What the device trains with.
 
 use bissl_core::{
-    AlternationSettings, CgSettings, ConfigError, Coupling, DescentSettings, Evaluation,
-    HypergradientSettings, Level, Optimizer, Schedule, SolverSettings,
+    AlternationSettings, CgSettings, ConfigError, ConjugateGradient, Coupling, DescentSettings,
+    Evaluation, HypergradientSettings, Level, LinearSolver, Optimizer, Schedule,
 };
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +78,8 @@ pub enum Start {
 
 /// Everything that one training is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
+#[serde(bound = "")]
+pub struct Settings<S: LinearSolver = ConjugateGradient> {
     /// Of weights, batch order and augmentation.
     pub seed: u64,
     /// Backbone and pretext head before the first step.
@@ -92,17 +93,32 @@ pub struct Settings {
     /// Descent on the downstream loss at θ_P, the backbone frozen.
     pub warm_up: DescentSettings,
     /// The bilevel stage; `None`: from pretraining straight to fine-tuning.
-    pub align: Option<AlternationSettings>,
+    pub align: Option<AlternationSettings<S>>,
     /// Descent on the downstream loss at θ_P.
     pub finetune: DescentSettings,
 }
 
 impl Settings {
-    /// The shipped rates and weights at the given lengths.
+    /// The shipped rates and weights at the given lengths, with plain conjugate gradients of at most five
+    /// products.
     ///
     /// # Errors
     /// The length that is out of its range.
     pub fn new(seed: u64, lengths: Lengths) -> Result<Self, ConfigError> {
+        Self::with_solver(seed, lengths, CgSettings::new(1e-2, 5)?)
+    }
+}
+
+impl<S: LinearSolver> Settings<S> {
+    /// The same with another solver.
+    ///
+    /// # Errors
+    /// The length that is out of its range, or a solver that does not fit.
+    pub fn with_solver(
+        seed: u64,
+        lengths: Lengths,
+        solver: S::Settings,
+    ) -> Result<Self, ConfigError> {
         let optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-4 };
         let descent = |evaluation, rate, steps| {
             let schedule = Schedule::new(rate, steps / 10, steps, 0.01)?;
@@ -112,9 +128,9 @@ impl Settings {
             let schedule = Schedule::new(rate, 0, steps.saturating_mul(lengths.alternations), 0.1)?;
             Ok::<_, ConfigError>(Level { steps, optimizer, schedule, clip: Some(CLIP) })
         };
-        let solver = SolverSettings::ConjugateGradient(CgSettings::new(1e-2, 5)?);
         let coupling = Coupling::Proximity { weight: PROXIMITY };
-        let hypergradient = HypergradientSettings::new(coupling, DAMPING, DIRECT_WEIGHT, solver)?;
+        let hypergradient =
+            HypergradientSettings::with_solver(coupling, DAMPING, DIRECT_WEIGHT, solver)?;
         let align = AlternationSettings::new(
             lengths.alternations,
             level(lengths.lower_steps, 0.01)?,

@@ -12,10 +12,7 @@ use crate::problem::{Position, Session};
 use crate::{Configuration, Fault, FrameSource, Kernels};
 
 /// All but the registers: phase, ticks, scalars, and where the problem stands.
-type Rest = (Phase, u64, [f32; SCALARS], Position);
-
-/// Numbers of variable length take at most half as much again as in memory.
-const _: () = assert!(size_of::<Rest>() / 2 * 3 <= POSITION_BYTES_MAX as usize);
+type Rest<S> = (Phase<S>, u64, [f32; SCALARS], Position);
 
 /// Why a stream is no state.
 pub(crate) enum StateError<E> {
@@ -30,6 +27,9 @@ impl<E> From<StreamError<E>> for StateError<E> {
 }
 
 impl<C: Configuration> Program<C> {
+    /// Numbers of variable length take at most half as much again as in memory.
+    const ROOM: () = assert!(size_of::<Rest<C::Solver>>() / 2 * 3 <= POSITION_BYTES_MAX as usize);
+
     /// The fault that stopped the device.
     pub(crate) fn failed(&self) -> Option<Fault> {
         match self.phase {
@@ -43,6 +43,7 @@ impl<C: Configuration> Program<C> {
         &self,
         writer: &mut Writer<'_, F>,
     ) -> Result<(), StateError<F::Error>> {
+        const { Self::ROOM };
         for float in self.registers() {
             writer.push(&float.to_bits().to_le_bytes())?;
         }
@@ -63,7 +64,7 @@ impl<C: Configuration> Program<C> {
         }
         let source = Source { reader, number: [0; 8] };
         let mut deserializer = postcard::Deserializer::from_flavor(source);
-        let rest = <Rest as serde::Deserialize>::deserialize(&mut deserializer);
+        let rest = <Rest<C::Solver> as serde::Deserialize>::deserialize(&mut deserializer);
         let (phase, ticks, scalars, position) = rest.map_err(|_| StateError::Undecodable)?;
         self.phase = phase;
         self.ticks = ticks;
