@@ -112,14 +112,7 @@ fn run() -> ! {
     // SAFETY: nothing else has a reference to it: `run` is called once, and there is one thread.
     let device = unsafe { &mut *addr_of_mut!(DEVICE) };
     let frames = frames::flash();
-    let settings = match Settings::new(SEED, LENGTHS) {
-        Ok(settings) => settings,
-        Err(error) => {
-            println!("settings: {error}");
-            exit(1)
-        }
-    };
-    device.begin(settings);
+    begin(device);
     let mut counter = Counter::start();
     let mut work = AlignWork::default();
     loop {
@@ -153,6 +146,18 @@ fn run() -> ! {
         }
         Err(fault) => {
             println!("no hash: {fault}");
+            exit(1)
+        }
+    }
+}
+
+/// A function of its own, so that settings do not lie on the stack while the device trains.
+#[inline(never)]
+fn begin(device: &mut Program<Device>) {
+    match Settings::new(SEED, LENGTHS) {
+        Ok(settings) => device.begin(settings),
+        Err(error) => {
+            println!("settings: {error}");
             exit(1)
         }
     }

@@ -49,6 +49,9 @@ pub trait Configuration: 'static + Copy + Debug + PartialEq {
     /// runs, and has every solver in it; a single one takes less flash, RAM and stack.
     type Solver: LinearSolver;
 
+    /// Whether something works tensor by tensor: LARS, or the layer-wise solver. What does not costs no flash.
+    const SEGMENTS: bool = false;
+
     /// The layout of the memory.
     const PLAN: Plan = Plan::new(&Self::MODEL);
 

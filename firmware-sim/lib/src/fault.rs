@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use bissl_core::{ConfigError, DriveError, Evaluation, Register, Request, UnexpectedReply};
+use bissl_core::{ConfigError, Evaluation, Register, Request, UnexpectedReply};
 
 use crate::Stage;
 
@@ -84,6 +84,8 @@ pub enum Fault {
     },
     /// A product was asked for while no linearisation is kept.
     NotLinearized,
+    /// A request was performed, or a reply given, while no machine waits for one.
+    NotAsked,
     /// The network of this device cannot do this.
     Unsupported(Request),
     /// The scalar workspace is too short for the request.
@@ -126,6 +128,7 @@ impl fmt::Display for Fault {
                 write!(f, "{found} weights in flash, the network has {needed}")
             }
             Self::NotLinearized => write!(f, "product without a linearisation"),
+            Self::NotAsked => write!(f, "no request waits for a reply"),
             Self::Unsupported(request) => write!(f, "request not supported: {request:?}"),
             Self::NotSerializable => write!(f, "a part of the state has no serialised form"),
             Self::ShortWorkspace => write!(f, "scalar workspace too short"),
@@ -136,17 +139,6 @@ impl fmt::Display for Fault {
 }
 
 impl core::error::Error for Fault {}
-
-impl From<DriveError<Self>> for Fault {
-    fn from(error: DriveError<Self>) -> Self {
-        match error {
-            DriveError::Problem(fault) => fault,
-            DriveError::Unsupported(request) => Self::Unsupported(request),
-            DriveError::ShortWorkspace { .. } => Self::ShortWorkspace,
-            DriveError::Reply(error) => Self::Reply(error),
-        }
-    }
-}
 
 impl From<UnexpectedReply> for Fault {
     fn from(error: UnexpectedReply) -> Self {

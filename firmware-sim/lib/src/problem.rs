@@ -284,27 +284,16 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
         let Parts { registers, pretext, .. } = parts(&C::PLAN, self.memory)?;
         let mut pretext = Pretext::new(Self::MODEL, batch, pretext, self.settings.temperature)
             .ok_or(Fault::MemoryMismatch)?;
-        let lower = Register::Parameter(Group::LowerBackbone);
-        let projector = Register::Parameter(Group::PretextHead);
-        let loss = match (backbone, head) {
-            (Some(backbone), Some(head)) => {
-                let [encoder, projector, to_backbone, to_head] =
-                    disjoint(&C::PLAN, registers, [lower, projector, backbone, head])?;
-                let at = LowerParameters { encoder, projector };
-                pretext.gradient(self.kernels, at, Some(to_backbone), Some(to_head))
-            }
-            (None, Some(head)) => {
-                let [encoder, projector, to_head] =
-                    disjoint(&C::PLAN, registers, [lower, projector, head])?;
-                let at = LowerParameters { encoder, projector };
-                pretext.gradient(self.kernels, at, None, Some(to_head))
-            }
-            (_, None) => {
-                let [encoder, projector] = disjoint(&C::PLAN, registers, [lower, projector])?;
-                let at = LowerParameters { encoder, projector };
-                pretext.gradient(self.kernels, at, None, None)
-            }
-        };
+        let [lower, own] = [Group::LowerBackbone, Group::PretextHead].map(Register::Parameter);
+        let names = [Some(lower), Some(own), backbone, head];
+        let [encoder, projector, to_backbone, to_head] = disjoint(&C::PLAN, registers, names)?;
+        let at = LowerParameters { encoder, projector };
+        let loss = pretext.gradient(
+            self.kernels,
+            at,
+            backbone.map(|_| to_backbone),
+            head.map(|_| to_head),
+        );
         loss.ok_or(Fault::MemoryMismatch)
     }
 
@@ -343,8 +332,9 @@ pub(crate) fn classify<C: Configuration, S: FrameSource, K: Kernels<f32>>(
     let mut incoming = Incoming::new(model, rest).ok_or(Fault::MemoryMismatch)?;
     incoming.frame.iter_mut().zip(frame).for_each(|(to, from)| *to = *from);
     take_in(model, source.weights(), kernels, &mut incoming, downstream.frames)?;
-    let at = [Group::LowerBackbone, Group::DownstreamHead].map(Register::Parameter);
-    let [encoder, classifier] = disjoint(&C::PLAN, registers, at)?;
+    let [lower, head] = [Group::LowerBackbone, Group::DownstreamHead].map(Register::Parameter);
+    let [encoder, classifier, ..] =
+        disjoint(&C::PLAN, registers, [Some(lower), Some(head), None, None])?;
     downstream.classify(kernels, (encoder, classifier)).ok_or(Fault::MemoryMismatch)
 }
 
@@ -401,10 +391,9 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> LowerObjective for Sessi
         let batch = Self::MODEL.product_batch;
         let pretext = Pretext::new(Self::MODEL, batch, pretext, self.settings.temperature)
             .ok_or(Fault::MemoryMismatch)?;
-        let lower = Register::Parameter(Group::LowerBackbone);
-        let head = Register::Parameter(Group::PretextHead);
-        let [encoder, projector, direction, out] =
-            disjoint(&C::PLAN, registers, [lower, head, src, dst])?;
+        let [lower, head] = [Group::LowerBackbone, Group::PretextHead].map(Register::Parameter);
+        let names = [lower, head, src, dst].map(Some);
+        let [encoder, projector, direction, out] = disjoint(&C::PLAN, registers, names)?;
         let at = LowerParameters { encoder, projector };
         pretext.product(self.kernels, at, scratch, direction, out).ok_or(Fault::MemoryMismatch)
     }
@@ -428,19 +417,10 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> UpperObjective for Sessi
         let rows = usize::from(Self::MODEL.downstream_batch);
         let (mut downstream, _) =
             Downstream::new(Self::MODEL, rows, scratch).ok_or(Fault::MemoryMismatch)?;
-        let loss = match backbone {
-            Some(backbone) => {
-                let [encoder, classifier, to_backbone, to_head] =
-                    disjoint(&C::PLAN, registers, [encoder, classifier, backbone, head])?;
-                let at = (&*encoder, &*classifier);
-                downstream.gradient(self.kernels, at, Some(to_backbone), to_head)
-            }
-            None => {
-                let [encoder, classifier, to_head] =
-                    disjoint(&C::PLAN, registers, [encoder, classifier, head])?;
-                downstream.gradient(self.kernels, (encoder, classifier), None, to_head)
-            }
-        };
+        let names = [Some(encoder), Some(classifier), backbone, Some(head)];
+        let [encoder, classifier, to_backbone, to_head] = disjoint(&C::PLAN, registers, names)?;
+        let point = (&*encoder, &*classifier);
+        let loss = downstream.gradient(self.kernels, point, backbone.map(|_| to_backbone), to_head);
         finite(loss.ok_or(Fault::MemoryMismatch)?, at, index)
     }
 }

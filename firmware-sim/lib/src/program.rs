@@ -5,8 +5,7 @@ mod state;
 use core::marker::PhantomData;
 
 use bissl_core::{
-    Alternation, Completion, Descent, Driver, Event, LinearSolver, Machine, Pending, Reply,
-    Request, Ticket, Training,
+    Alternation, Completion, Descent, Event, LinearSolver, Machine, Pending, Reply, Request, Ticket,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +17,7 @@ use crate::{Blank, Configuration, Fault, FrameSource, Kernels, Settings, Stage};
 
 /// Scalars that travel between machine and driver: the longest reply, LARS's pairs of segment norms or the
 /// dots with a solver's basis.
-pub const SCALARS: usize = 16;
+pub const SCALARS: usize = 8;
 
 /// A device's program that trains itself: the whole state, and nothing outside it.
 ///
@@ -228,7 +227,9 @@ impl<C: Configuration> Program<C> {
 
     /// Performs one request of the pending machine, or acknowledges one event.
     ///
-    /// Its time is bounded by that of a pretext gradient or of a curvature product.
+    /// Its time is bounded by that of a pretext gradient or of a curvature product. A device whose
+    /// accelerator works by itself uses [`pending`](Self::pending), [`perform`](Self::perform) and
+    /// [`complete`](Self::complete) instead, of which this is made.
     ///
     /// # Errors
     /// The fault that stopped the device, now or at an earlier tick.
@@ -237,26 +238,85 @@ impl<C: Configuration> Program<C> {
         source: &S,
         kernels: &mut K,
     ) -> Result<Tick, Fault> {
-        let tick = self.advance(source, kernels);
+        match &self.phase {
+            Phase::Idle | Phase::Finished => Ok(Tick::Idle),
+            Phase::Failed(fault) => Err(*fault),
+            Phase::Ready { .. } => {
+                let begun = self.begin_stage(source, kernels);
+                self.counted(begun)
+            }
+            Phase::Running { .. } => match self.pending() {
+                Some((ticket, request)) => {
+                    let reply = self.perform(source, kernels, &request)?;
+                    let exchange = Exchange { request, reply, scalars: self.scalars };
+                    self.complete(ticket, reply)?;
+                    Ok(Tick::Performed(exchange))
+                }
+                None => self.advance(),
+            },
+        }
+    }
+
+    /// Counts what was done; a fault stops the device.
+    fn counted(&mut self, tick: Result<Tick, Fault>) -> Result<Tick, Fault> {
         match tick {
-            Ok(Tick::Idle) => {}
             Ok(_) => self.ticks = self.ticks.wrapping_add(1),
             Err(fault) => self.phase = Phase::Failed(fault),
         }
         tick
     }
 
-    fn advance<S: FrameSource, K: Kernels<f32>>(
+    /// The request that waits for its reply; `None`: a [`tick`](Self::tick) would do something else, at once.
+    #[inline(never)]
+    pub fn pending(&self) -> Option<(Ticket, Request)> {
+        match &self.phase {
+            Phase::Running { machine, .. } => match machine.pending() {
+                Pending::Request(ticket, request) => Some((ticket, request)),
+                Pending::Event(..) | Pending::Done(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Does what a request asks for; scalars of the reply are kept here. The machine does not know of it
+    /// until [`complete`](Self::complete).
+    ///
+    /// # Errors
+    /// The fault that stops the device.
+    #[inline(never)]
+    pub fn perform<S: FrameSource, K: Kernels<f32>>(
         &mut self,
         source: &S,
         kernels: &mut K,
-    ) -> Result<Tick, Fault> {
-        match &self.phase {
-            Phase::Idle | Phase::Finished => Ok(Tick::Idle),
-            Phase::Failed(fault) => Err(*fault),
-            Phase::Ready { .. } => self.begin_stage(source, kernels),
-            Phase::Running { .. } => self.exchange(source, kernels),
+        request: &Request,
+    ) -> Result<Reply, Fault> {
+        let Phase::Running { settings, .. } = &self.phase else { return Err(Fault::NotAsked) };
+        let mut session = Session::<C, _, _> {
+            memory: self.memory.floats_mut(),
+            position: &mut self.position,
+            settings,
+            source,
+            kernels,
+            configuration: PhantomData,
+        };
+        let reply = session.perform(request, &mut self.scalars);
+        if let Err(fault) = reply {
+            self.phase = Phase::Failed(fault);
         }
+        reply
+    }
+
+    /// Hands the reply to the request of this ticket to the machine.
+    ///
+    /// # Errors
+    /// A reply to another request, or of the wrong kind: it changes nothing. A late or a reordered
+    /// completion ends here.
+    #[inline(never)]
+    pub fn complete(&mut self, ticket: Ticket, reply: Reply) -> Result<(), Fault> {
+        let Phase::Running { machine, .. } = &mut self.phase else { return Err(Fault::NotAsked) };
+        machine.step(ticket, reply, &mut self.scalars)?;
+        self.ticks = self.ticks.wrapping_add(1);
+        Ok(())
     }
 
     /// A function of its own: its frame holds a whole machine, and must not lie on the stack below a request.
@@ -281,6 +341,24 @@ impl<C: Configuration> Program<C> {
         Ok(Tick::Begun(stage))
     }
 
+    /// Acknowledges an event, or ends a stage.
+    #[inline(never)]
+    fn advance(&mut self) -> Result<Tick, Fault> {
+        let Phase::Running { stage, machine, .. } = &mut self.phase else { return Ok(Tick::Idle) };
+        let tick = match machine.pending() {
+            Pending::Event(ticket, event) => {
+                machine.step(ticket, Reply::Ack, &mut self.scalars)?;
+                Ok(Tick::Event(event))
+            }
+            Pending::Done(Completion::Diverged { index }) => {
+                Err(Fault::Diverged { stage: *stage, index })
+            }
+            Pending::Done(Completion::Finished) => Ok(self.end_stage()),
+            Pending::Request(..) => return Ok(Tick::Idle),
+        };
+        self.counted(tick)
+    }
+
     /// As [`begin_stage`](Self::begin_stage) a function of its own.
     #[inline(never)]
     fn end_stage(&mut self) -> Tick {
@@ -290,41 +368,6 @@ impl<C: Configuration> Program<C> {
             None => Phase::Finished,
         };
         Tick::Ended(stage)
-    }
-
-    #[inline(never)]
-    fn exchange<S: FrameSource, K: Kernels<f32>>(
-        &mut self,
-        source: &S,
-        kernels: &mut K,
-    ) -> Result<Tick, Fault> {
-        let Phase::Running { settings, stage, machine } = &mut self.phase else {
-            return Ok(Tick::Idle);
-        };
-        match machine.pending() {
-            Pending::Request(ticket, request) => {
-                let mut session = Session::<C, _, _> {
-                    memory: self.memory.floats_mut(),
-                    position: &mut self.position,
-                    settings,
-                    source,
-                    kernels,
-                    configuration: PhantomData,
-                };
-                let reply = Training(&mut session).perform(&request, &mut self.scalars)?;
-                let exchange = Exchange { request, reply, scalars: self.scalars };
-                machine.step(ticket, reply, &mut self.scalars)?;
-                Ok(Tick::Performed(exchange))
-            }
-            Pending::Event(ticket, event) => {
-                machine.step(ticket, Reply::Ack, &mut self.scalars)?;
-                Ok(Tick::Event(event))
-            }
-            Pending::Done(Completion::Diverged { index }) => {
-                Err(Fault::Diverged { stage: *stage, index })
-            }
-            Pending::Done(Completion::Finished) => Ok(self.end_stage()),
-        }
     }
 
     /// The problem by itself, for tests of a port: what is done to it is done to this device's memory, and no

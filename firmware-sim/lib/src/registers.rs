@@ -1,6 +1,9 @@
 //! The vectors that the machines name, and the operations on them.
 
-use bissl_core::{AdamCoefficients, Group, Register, RegisterFile, Request};
+use bissl_core::{
+    AdamCoefficients, Evaluation, Group, LowerObjective, Register, RegisterFile, Reply, Request,
+    UpperObjective,
+};
 
 use crate::model::Layer;
 use crate::plan::{Plan, Space, Span};
@@ -12,18 +15,20 @@ pub(crate) fn span(plan: &Plan, register: Register) -> Result<Span, Fault> {
     plan.register(register).map(|(_, span)| span).ok_or(Fault::RegisterMissing(register))
 }
 
-/// Several registers at once.
+/// Four registers at once; for `None` an empty slice, so that all who need fewer share this one function.
 ///
 /// # Errors
 /// One that is not there; two that share storage, since nothing needs both at a time.
-pub(crate) fn disjoint<'a, const N: usize>(
+pub(crate) fn disjoint<'a>(
     plan: &Plan,
     memory: &'a mut [f32],
-    registers: [Register; N],
-) -> Result<[&'a mut [f32]; N], Fault> {
-    let mut ranges = [const { 0..0 }; N];
+    registers: [Option<Register>; 4],
+) -> Result<[&'a mut [f32]; 4], Fault> {
+    let mut ranges = [const { 0..0 }; 4];
     for (range, register) in ranges.iter_mut().zip(registers) {
-        *range = span(plan, register)?.range();
+        if let Some(register) = register {
+            *range = span(plan, register)?.range();
+        }
     }
     memory.get_disjoint_mut(ranges).map_err(|_| Fault::RegistersShareMemory)
 }
@@ -51,7 +56,7 @@ fn operands<'a>(
         let vector = memory.get_mut(span.range()).ok_or(Fault::MemoryMismatch)?;
         return Ok((space, Operands::One(vector)));
     }
-    let [x, y] = disjoint(plan, memory, [x, y])?;
+    let [x, y, ..] = disjoint(plan, memory, [Some(x), Some(y), None, None])?;
     Ok((space, Operands::Two(x, y)))
 }
 
@@ -98,6 +103,59 @@ fn split<'a>(operands: Operands<'a>, floats: usize) -> Option<(Operands<'a>, Ope
             (Operands::One(y), Operands::One(rest))
         }
     })
+}
+
+impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
+    /// Performs a request; scalars of the reply go to the front of `scalars`.
+    ///
+    /// The core's driver knows all requests. This one leaves out of the program what the configuration
+    /// never asks for.
+    pub(crate) fn perform(
+        &mut self,
+        request: &Request,
+        scalars: &mut [f32],
+    ) -> Result<Reply, Fault> {
+        match request {
+            Request::Zero { dst } => self.zero(*dst)?,
+            Request::Copy { src, dst } => self.copy(*src, *dst)?,
+            Request::Axpby { a, x, b, y } => self.axpby(*a, *x, *b, *y)?,
+            Request::Dots { pairs } => {
+                self.dots(pairs.as_slice(), scalars)?;
+                return Ok(Reply::Scalars(pairs.as_slice().len() as u32));
+            }
+            Request::Gradient { evaluation, index, backbone, head } => {
+                let loss = match evaluation {
+                    Evaluation::Lower => self.lower_gradient(*index, *backbone, *head)?,
+                    at => self.upper_gradient(*at, *index, *backbone, *head)?,
+                };
+                *scalars.first_mut().ok_or(Fault::ShortWorkspace)? = loss;
+                return Ok(Reply::Scalars(1));
+            }
+            Request::Linearize { index } => self.linearize(*index)?,
+            Request::Product { src, dst } => self.product(*src, *dst)?,
+            Request::BasisDots { pairs, bank, count, x } if C::MODEL.basis > 0 => {
+                let pairs = pairs.as_slice();
+                let needed = pairs.len().saturating_add(usize::from(*count));
+                let room = scalars.get_mut(..needed).ok_or(Fault::ShortWorkspace)?;
+                self.basis_dots(pairs, *bank, *x, room)?;
+                return Ok(Reply::Scalars(needed as u32));
+            }
+            Request::Combine { bank, count, b, y } if C::MODEL.basis > 0 => {
+                let factors = scalars.get(..usize::from(*count)).ok_or(Fault::ShortWorkspace)?;
+                self.combine(*bank, factors, *b, *y)?;
+            }
+            Request::SegmentDots { pairs } if C::SEGMENTS => {
+                let pairs = pairs.as_slice();
+                let segments = self.segment_dots(pairs, scalars)?;
+                return Ok(Reply::Scalars(segments.saturating_mul(pairs.len() as u32)));
+            }
+            Request::SegmentAxpby { x, b, y } if C::SEGMENTS => {
+                self.segment_axpby(scalars, *x, *b, *y)?;
+            }
+            unsupported => return Err(Fault::Unsupported(*unsupported)),
+        }
+        Ok(Reply::Ack)
+    }
 }
 
 impl<C: Configuration, S: FrameSource, K: Kernels<f32>> RegisterFile for Session<'_, C, S, K> {

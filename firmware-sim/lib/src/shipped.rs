@@ -37,6 +37,7 @@ impl Configuration for DigitsDevice {
     };
     type Memory = [f32; Plan::new(&Self::MODEL).floats];
     type Solver = ConjugateGradient;
+    const SEGMENTS: bool = true;
 }
 
 /// 2 000 trained parameters and more, of 128 KiB: what is left is for stack and board.

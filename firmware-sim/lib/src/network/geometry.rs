@@ -22,11 +22,12 @@ pub(super) struct Product {
 /// Calls `each` on the products that the linear map of `layer` on `rows` samples is the sum of.
 ///
 /// A dense layer is one. A convolution is one for each sample, row of its output and row of its kernel:
-/// channel-last, the windows along a row are overlapping rows of a matrix, so nothing is unfolded.
+/// channel-last, the windows along a row are overlapping rows of a matrix, so nothing is unfolded. Called
+/// through a table, so that there is one copy of this for all passes.
 pub(super) fn products(
     layer: &Layer,
     rows: usize,
-    mut each: impl FnMut(Product) -> Option<()>,
+    each: &mut dyn FnMut(Product) -> Option<()>,
 ) -> Option<()> {
     match layer {
         Layer::Dense { inputs, outputs, .. } => {
@@ -39,7 +40,7 @@ pub(super) fn products(
         }
         Layer::Convolution(convolution) => {
             for sample in 0..rows {
-                of_sample(convolution, sample, &mut each)?;
+                of_sample(convolution, sample, each)?;
             }
             Some(())
         }
@@ -50,7 +51,7 @@ pub(super) fn products(
 fn of_sample(
     convolution: &Convolution,
     sample: usize,
-    each: &mut impl FnMut(Product) -> Option<()>,
+    each: &mut dyn FnMut(Product) -> Option<()>,
 ) -> Option<()> {
     let channels = usize::from(convolution.channels);
     let filters = usize::from(convolution.filters);

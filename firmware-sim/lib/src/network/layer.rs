@@ -53,7 +53,7 @@ pub(super) fn apply<T: Real, K: Kernels<T>>(
         mean(usize::from(*channels), usize::from(*positions), x, y);
         return Some(());
     }
-    products(layer, rows, |part| {
+    products(layer, rows, &mut |part| {
         let y = matrix_mut(y, part.y)?;
         kernels.multiply_transposed(matrix(x, part.x)?, matrix(w, part.w)?, y);
         Some(())
@@ -73,7 +73,7 @@ pub(super) fn apply_transposed<T: Real, K: Kernels<T>>(
         spread(usize::from(*channels), usize::from(*positions), y, x);
         return Some(());
     }
-    products(layer, rows, |part| {
+    products(layer, rows, &mut |part| {
         let x = matrix_mut(x, part.x)?;
         kernels.multiply(matrix(y, part.y)?, matrix(w, part.w)?, x);
         Some(())
@@ -89,7 +89,7 @@ pub(super) fn weight_gradient<T: Real, K: Kernels<T>>(
     x: &[T],
     w: &mut [T],
 ) -> Option<()> {
-    products(layer, rows, |part| {
+    products(layer, rows, &mut |part| {
         let w = matrix_mut(w, part.w)?;
         kernels.outer(matrix(y, part.y)?, matrix(x, part.x)?, w);
         Some(())

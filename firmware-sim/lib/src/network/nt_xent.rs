@@ -1,6 +1,5 @@
 //! The contrastive pretext loss.
 
-use super::layer::at_least_one;
 use crate::Real;
 
 /// NT-Xent, mean over the views (nats); Chen et al. (2020), eq. 1.
@@ -48,7 +47,7 @@ impl<T: Real> NtXent<'_, T> {
     ///
     /// A norm that is not finite is returned for the loss; there is no gradient then.
     pub fn gradient(&mut self, z: &[T], cotangent: &mut [T]) -> T {
-        let width = at_least_one(self.width);
+        let (views, width) = (self.views, self.width);
         self.normalize(z);
         if let Some(norm) = self.norm.iter().find(|norm| !norm.is_finite()) {
             // z over an infinite norm would pass for 0.
@@ -56,21 +55,21 @@ impl<T: Real> NtXent<'_, T> {
         }
         let loss = self.fill_softmax() / self.count();
         let weight = self.weight();
-        let logits = Logits { softmax: self.softmax, views: self.views };
-        for (i, bar) in self.unit_cotangent.chunks_mut(width).enumerate() {
+        let logits = Logits { softmax: self.softmax, views };
+        for i in 0..views {
+            let bar = row_mut(self.unit_cotangent, i, width);
             bar.fill(T::BLANK);
-            for (j, other) in self.unit.chunks(width).enumerate() {
+            for j in 0..views {
                 // Of row i and of row j: s_ij and s_ji are the same product.
                 let g = (logits.cotangent(i, j) + logits.cotangent(j, i)) * weight;
-                accumulate(g, other, bar);
+                accumulate(g, row(self.unit, j, width), bar);
             }
-        }
-        let rows =
-            self.unit.chunks(width).zip(self.norm.iter()).zip(self.unit_cotangent.chunks(width));
-        for (((unit, norm), bar), out) in rows.zip(cotangent.chunks_mut(width)) {
+            let unit = row(self.unit, i, width);
             let along = dot(unit, bar);
-            for ((out, bar), unit) in out.iter_mut().zip(bar).zip(unit) {
-                *out = divide(*bar - along * *unit, *norm);
+            let norm = at(self.norm, i);
+            let out = row_mut(cotangent, i, width);
+            for ((out, bar), unit) in out.iter_mut().zip(bar.iter()).zip(unit) {
+                *out = divide(*bar - along * *unit, norm);
             }
         }
         loss
@@ -87,31 +86,30 @@ impl<T: Real> NtXent<'_, T> {
         cotangent: Option<&[T]>,
         out: &mut [T],
     ) {
-        let width = at_least_one(self.width);
+        let width = self.width;
         self.normalize_tangent(tangent, scratch.unit_tangent);
         self.cotangent_tangent(scratch, cotangent.is_some());
-        let at =
-            self.unit.chunks(width).zip(self.norm.iter()).zip(self.unit_cotangent.chunks(width));
-        let dots =
-            scratch.unit_tangent.chunks(width).zip(scratch.unit_cotangent_tangent.chunks(width));
-        let rows = at.zip(dots).zip(tangent.chunks(width)).zip(out.chunks_mut(width));
-        let mut gradients = cotangent.map(|cotangent| cotangent.chunks(width));
-        for (((((unit, norm), bar), (unit_dot, bar_dot)), tangent), out) in rows {
-            let Some(gradients) = &mut gradients else {
+        for i in 0..self.views {
+            let (unit, norm) = (row(self.unit, i, width), at(self.norm, i));
+            let unit_dot = row(scratch.unit_tangent, i, width);
+            let bar_dot = row(scratch.unit_cotangent_tangent, i, width);
+            let out = row_mut(out, i, width);
+            let Some(cotangent) = cotangent else {
                 let along = dot(unit, bar_dot);
                 for ((out, bar_dot), unit) in out.iter_mut().zip(bar_dot).zip(unit) {
-                    *out = divide(*bar_dot - along * *unit, *norm);
+                    *out = divide(*bar_dot - along * *unit, norm);
                 }
                 continue;
             };
-            let gradient = gradients.next().unwrap_or(&[]);
+            let bar = row(self.unit_cotangent, i, width);
             let along = dot(unit, bar);
             let along_dot = dot(unit_dot, bar) + dot(unit, bar_dot);
-            let norm_dot = dot(unit, tangent);
+            let norm_dot = dot(unit, row(tangent, i, width));
+            let gradient = row(cotangent, i, width);
             let values = unit.iter().zip(unit_dot).zip(bar_dot).zip(gradient).zip(out);
             for ((((unit, unit_dot), bar_dot), gradient), out) in values {
                 let numerator = *bar_dot - along_dot * *unit - along * *unit_dot;
-                *out = divide(numerator - *gradient * norm_dot, *norm);
+                *out = divide(numerator - *gradient * norm_dot, norm);
             }
         }
     }
@@ -126,11 +124,10 @@ impl<T: Real> NtXent<'_, T> {
     }
 
     fn normalize(&mut self, z: &[T]) {
-        let width = at_least_one(self.width);
-        let rows = z.chunks(width).zip(self.unit.chunks_mut(width)).zip(self.norm.iter_mut());
-        for ((z, unit), norm) in rows {
+        for (i, norm) in self.norm.iter_mut().enumerate() {
+            let z = row(z, i, self.width);
             *norm = dot(z, z).sqrt();
-            for (unit, z) in unit.iter_mut().zip(z) {
+            for (unit, z) in row_mut(self.unit, i, self.width).iter_mut().zip(z) {
                 *unit = divide(*z, *norm);
             }
         }
@@ -138,14 +135,14 @@ impl<T: Real> NtXent<'_, T> {
 
     /// Fills P; returns the loss summed over the rows.
     fn fill_softmax(&mut self) -> T {
-        let width = at_least_one(self.width);
         let mut loss = T::BLANK;
-        let rows = self.unit.chunks(width).zip(self.softmax.chunks_mut(at_least_one(self.views)));
-        for (i, (unit, row)) in rows.enumerate() {
+        for i in 0..self.views {
+            let unit = row(self.unit, i, self.width);
+            let logits = row_mut(self.softmax, i, self.views);
             let mut largest = -T::from_f32(1.0) / self.tau;
             let mut logit_positive = T::BLANK;
-            for (j, (value, other)) in row.iter_mut().zip(self.unit.chunks(width)).enumerate() {
-                *value = dot(unit, other) / self.tau;
+            for (j, value) in logits.iter_mut().enumerate() {
+                *value = dot(unit, row(self.unit, j, self.width)) / self.tau;
                 if j != i && *value > largest {
                     largest = *value;
                 }
@@ -154,11 +151,11 @@ impl<T: Real> NtXent<'_, T> {
                 }
             }
             let mut sum = T::BLANK;
-            for (j, value) in row.iter_mut().enumerate() {
+            for (j, value) in logits.iter_mut().enumerate() {
                 *value = if j == i { T::BLANK } else { (*value - largest).exp() };
                 sum += *value;
             }
-            for value in row.iter_mut() {
+            for value in logits.iter_mut() {
                 *value = *value / sum;
             }
             loss += sum.ln() + largest - logit_positive;
@@ -167,12 +164,13 @@ impl<T: Real> NtXent<'_, T> {
     }
 
     fn normalize_tangent(&self, tangent: &[T], out: &mut [T]) {
-        let width = at_least_one(self.width);
-        let at = self.unit.chunks(width).zip(self.norm.iter()).zip(tangent.chunks(width));
-        for (((unit, norm), tangent), out) in at.zip(out.chunks_mut(width)) {
+        for i in 0..self.views {
+            let (unit, norm) = (row(self.unit, i, self.width), at(self.norm, i));
+            let tangent = row(tangent, i, self.width);
             let along = dot(unit, tangent);
+            let out = row_mut(out, i, self.width);
             for ((out, tangent), unit) in out.iter_mut().zip(tangent).zip(unit) {
-                *out = divide(*tangent - along * *unit, *norm);
+                *out = divide(*tangent - along * *unit, norm);
             }
         }
     }
@@ -180,35 +178,31 @@ impl<T: Real> NtXent<'_, T> {
     /// The tangent of ū: `Σ_j (Ġ_ij + Ġ_ji) u_j + (G_ij + G_ji) u̇_j`, G the cotangent of the logits;
     /// the second term only where `full`.
     fn cotangent_tangent(&self, scratch: &mut NtXentScratch<'_, T>, full: bool) {
-        let width = at_least_one(self.width);
-        let views = at_least_one(self.views);
+        let (views, width) = (self.views, self.width);
         let NtXentScratch { unit_tangent, unit_cotangent_tangent, logit_tangent, mean } = scratch;
-        let pairs = self.unit.chunks(width).zip(unit_tangent.chunks(width));
-        let rows = pairs.zip(self.softmax.chunks(views));
-        let outs = logit_tangent.chunks_mut(views).zip(mean.iter_mut());
-        for (((unit, unit_dot), softmax), (moved, mean)) in rows.zip(outs) {
+        let logits = Logits { softmax: self.softmax, views };
+        for (i, mean) in mean.iter_mut().enumerate() {
             *mean = T::BLANK;
-            let others = self.unit.chunks(width).zip(unit_tangent.chunks(width));
-            for ((moved, p), (other, other_dot)) in moved.iter_mut().zip(softmax).zip(others) {
+            let (unit, unit_dot) = (row(self.unit, i, width), row(unit_tangent, i, width));
+            for (j, moved) in row_mut(logit_tangent, i, views).iter_mut().enumerate() {
+                let (other, other_dot) = (row(self.unit, j, width), row(unit_tangent, j, width));
                 *moved = (dot(unit_dot, other) + dot(unit, other_dot)) / self.tau;
-                *mean += *p * *moved;
+                *mean += logits.probability(i, j) * *moved;
             }
         }
         let weight = self.weight();
-        let logits = Logits { softmax: self.softmax, views: self.views };
         let moved = |i: usize, j: usize| {
-            let of_row = mean.get(i).copied().unwrap_or(T::BLANK);
-            let logit = logit_tangent.get(i * self.views + j).copied().unwrap_or(T::BLANK);
-            logits.probability(i, j) * (logit - of_row)
+            let logit = at(logit_tangent, i * views + j);
+            logits.probability(i, j) * (logit - at(mean, i))
         };
-        for (i, out) in unit_cotangent_tangent.chunks_mut(width).enumerate() {
+        for i in 0..views {
+            let out = row_mut(unit_cotangent_tangent, i, width);
             out.fill(T::BLANK);
-            let others = self.unit.chunks(width).zip(unit_tangent.chunks(width));
-            for (j, (other, other_dot)) in others.enumerate() {
-                accumulate((moved(i, j) + moved(j, i)) * weight, other, out);
+            for j in 0..views {
+                accumulate((moved(i, j) + moved(j, i)) * weight, row(self.unit, j, width), out);
                 if full {
                     let g = (logits.cotangent(i, j) + logits.cotangent(j, i)) * weight;
-                    accumulate(g, other_dot, out);
+                    accumulate(g, row(unit_tangent, j, width), out);
                 }
             }
         }
@@ -223,7 +217,7 @@ struct Logits<'a, T> {
 
 impl<T: Real> Logits<'_, T> {
     fn probability(&self, i: usize, j: usize) -> T {
-        self.softmax.get(i * self.views + j).copied().unwrap_or(T::BLANK)
+        at(self.softmax, i * self.views + j)
     }
 
     /// P_ij, less 1 for the positive.
@@ -231,6 +225,20 @@ impl<T: Real> Logits<'_, T> {
         let target = if positive(self.views, i) == j { T::from_f32(1.0) } else { T::BLANK };
         self.probability(i, j) - target
     }
+}
+
+/// Row `i` of a matrix with `width` columns; empty beyond its end.
+fn row<T>(matrix: &[T], i: usize, width: usize) -> &[T] {
+    matrix.get(i * width..).and_then(|rest| rest.get(..width)).unwrap_or(&[])
+}
+
+fn row_mut<T>(matrix: &mut [T], i: usize, width: usize) -> &mut [T] {
+    matrix.get_mut(i * width..).and_then(|rest| rest.get_mut(..width)).unwrap_or(&mut [])
+}
+
+/// Element `i`; 0 beyond the end.
+fn at<T: Real>(vector: &[T], i: usize) -> T {
+    vector.get(i).copied().unwrap_or(T::BLANK)
 }
 
 /// `y ← y + a x`.
