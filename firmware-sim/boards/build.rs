@@ -60,6 +60,7 @@ const BOARDS: &[Board] = &[
 
 fn main() {
     println!("cargo::rerun-if-env-changed=BISSL_BOARD");
+    println!("cargo::rerun-if-env-changed=BISSL_STACK");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../harness/src/digits.rs");
     println!("cargo::rerun-if-changed=../harness/data/optdigits.bin");
@@ -68,6 +69,7 @@ fn main() {
         let names: Vec<_> = BOARDS.iter().map(|board| board.name).collect();
         panic!("$BISSL_BOARD is `{asked}`, expected one of {}", names.join(", "));
     };
+    let board = &Board { stack: stack(board), ..*board };
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets the architecture");
     write(&out.join("memory.x"), memory(board, &arch).as_bytes());
@@ -82,6 +84,26 @@ fn main() {
     }
     println!("cargo::rustc-link-arg=-Tlink.x");
     println!("cargo::rustc-link-arg=--nmagic");
+    if env::var_os("CARGO_FEATURE_LOG").is_some() {
+        // defmt makes only errors where nothing is said.
+        let level = env::var("DEFMT_LOG").unwrap_or_else(|_| "debug".to_owned());
+        println!("cargo::rerun-if-env-changed=DEFMT_LOG");
+        println!("cargo::rustc-env=DEFMT_LOG={level}");
+        println!("cargo::rustc-link-arg-bin=bissl-boards=-Tdefmt.x");
+    }
+}
+
+/// Bytes of the stack: those of the board, or `$BISSL_STACK` to see what an overflow does.
+fn stack(board: &Board) -> u32 {
+    let Ok(asked) = env::var("BISSL_STACK") else { return board.stack };
+    let bytes =
+        asked.parse().ok().filter(|bytes| bytes % 16 == 0 && (1..board.ram.1).contains(bytes));
+    bytes.unwrap_or_else(|| {
+        let ram = board.ram.1;
+        panic!(
+            "$BISSL_STACK is `{asked}`, expected a multiple of 16 bytes below the {ram} of the RAM"
+        )
+    })
 }
 
 /// The linker's memory map.

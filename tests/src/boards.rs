@@ -1,13 +1,16 @@
 //! The device program on emulated boards ends in the same bits as on this machine.
 //!
 //! `firmware-sim/boards` is built for each board and run in QEMU; the hash of all training state that it
-//! prints has to be that of the simulated device after the same training here.
+//! prints has to be that of the simulated device after the same training here. [`logs`] looks at the records
+//! of images that log, [`overflow`] at images with too small a stack.
+
+mod logs;
+mod overflow;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use crate::bare_metal::{self, Toolchain};
 use crate::shell::{Shell, workspace};
@@ -62,27 +65,85 @@ const BOARDS: [Board; 5] = [
 const TRAINING: &str =
     "--seed 6 --pretrain-steps 10 --warm-up-steps 10 --alternations 2 --finetune-steps 10";
 
-/// Seconds that a board may take; the slowest needs a few. An image whose stack overflows hangs.
+/// Boards, one of each instruction set, whose log is read and whose stack is made to overflow.
+const FURTHER: [&str; 2] = ["netduinoplus2", "virt"];
+
+/// Seconds that a board may take; the slowest needs a few.
 const LIMIT: &str = "120";
+/// How `timeout` ends after them.
+const TIMED_OUT: i32 = 124;
+
+/// What is needed to build and run an image.
+struct Tools {
+    toolchain: Toolchain,
+    emulators: PathBuf,
+    linker: PathBuf,
+}
+
+/// Which image of a board.
+struct Variant {
+    /// Part of the file's name; may be empty.
+    name: &'static str,
+    /// The program of `firmware-sim/boards`.
+    program: &'static str,
+    /// Beside those of the board.
+    features: &'static str,
+    /// Bytes of the stack, where they are not to be the board's.
+    stack: Option<&'static str>,
+}
+
+const PLAIN: Variant = Variant { name: "", program: "bissl-boards", features: "", stack: None };
+const NO_PANIC: Variant = Variant { name: "-no-panic", program: "no_panic", ..PLAIN };
 
 /// Builds and runs every board; the table of what they printed.
 ///
 /// # Errors
 /// A compiler or an emulator that cannot be had, an image that does not build or run, a hash that differs.
 pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
-    let toolchain = bare_metal::toolchain(shell)?;
-    let emulators = emulators(shell)?;
-    let linker = linker(shell)?;
+    let tools = Tools {
+        toolchain: bare_metal::toolchain(shell)?,
+        emulators: emulators(shell)?,
+        linker: linker(shell)?,
+    };
     let mut expected = BTreeMap::new();
     for device in [DIGITS, SMALL_DIGITS] {
         expected.insert(device, host_hash(shell, device)?);
     }
-    let mut table = String::from(
-        "flash, static, stack in bytes; lower step, product, alternation in instructions, counted by the ticks of the last column\n",
-    );
-    let _ = writeln!(
-        table,
-        "{:<14} {:<20} {:<12} {:<16} {:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  instructions/ticks",
+    let mut table = heading();
+    let mut failures = Vec::new();
+    for board in &BOARDS {
+        let wanted = &expected[board.device];
+        table += &train(shell, &tools, board, wanted, &mut failures)?;
+        let image = build(shell, &tools, board, &NO_PANIC)?;
+        let output = shell.capture(&mut emulate(&tools, board, &image))?;
+        failures
+            .extend(succeeded(board, &output).err().map(|reason| format!("no_panic: {reason}")));
+    }
+    for board in BOARDS.iter().filter(|board| FURTHER.contains(&board.machine)) {
+        let hash = &expected[board.device];
+        let checks =
+            [logs::check(shell, &tools, board, hash), overflow::check(shell, &tools, board)];
+        for check in checks {
+            match check {
+                Ok(line) => table += &format!("{:<14} {line}\n", board.machine),
+                Err(reason) => failures.push(reason),
+            }
+        }
+    }
+    for (name, hash) in &expected {
+        let here = std::env::consts::ARCH;
+        table += &format!("{:<14} {here:<20} {name:<12} {hash:<16}\n", "this machine");
+    }
+    shell.note(&table)?;
+    if failures.is_empty() { Ok(table) } else { Err(failures.join("; ")) }
+}
+
+/// The first lines of the table.
+fn heading() -> String {
+    let first = "flash, static, stack in bytes; lower step, product, alternation in instructions, counted by the \
+                 ticks of the last column";
+    format!(
+        "{first}\n{:<14} {:<20} {:<12} {:<16} {:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  instructions/ticks\n",
         "board",
         "processor",
         "device",
@@ -93,47 +154,42 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
         "lower step",
         "product",
         "alternation"
-    );
-    let mut different = Vec::new();
-    for board in &BOARDS {
-        let image = build(shell, &toolchain, &linker, board)?;
-        let flash = flash_bytes(&image)?;
-        let printed = run(shell, &emulators, board, &image)?;
-        let value = |key: &str| printed.get(key).map_or("?", String::as_str);
-        let hash = value("hash");
-        if value("product") == "0" {
-            // A network whose units are all off trains in no sense of the word.
-            different.push(format!("{}: found no curvature product, expected some", board.machine));
-        }
-        let wanted = &expected[board.device];
-        if hash != wanted {
-            different
-                .push(format!("{}: found state hash {hash}, expected {wanted}", board.machine));
-        }
-        let _ = writeln!(
-            table,
-            "{:<14} {:<20} {:<12} {hash:<16} {flash:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  {}",
-            board.machine,
-            board.processor,
-            board.device,
-            value("static"),
-            format!("{}/{}", value("stack"), value("stack_limit")),
-            value("lower"),
-            value("product"),
-            value("alternation"),
-            value("unit")
-        );
+    )
+}
+
+/// Builds and runs the image that trains; its line of the table.
+fn train(
+    shell: &mut Shell,
+    tools: &Tools,
+    board: &Board,
+    wanted: &str,
+    failures: &mut Vec<String>,
+) -> Result<String, String> {
+    let machine = board.machine;
+    let image = build(shell, tools, board, &PLAIN)?;
+    let flash = flash_bytes(&image)?;
+    let output = shell.capture(&mut emulate(tools, board, &image))?;
+    let printed = succeeded(board, &output).map(|()| pairs(&output.stdout))?;
+    let value = |key: &str| printed.get(key).map_or("?", String::as_str);
+    let hash = value("hash");
+    if value("product") == "0" {
+        // A network whose units are all off trains in no sense of the word.
+        failures.push(format!("{machine}: found no curvature product, expected some"));
     }
-    for (name, hash) in &expected {
-        let _ = writeln!(
-            table,
-            "{:<14} {:<20} {name:<12} {hash:<16}",
-            "this machine",
-            std::env::consts::ARCH
-        );
+    if hash != wanted {
+        failures.push(format!("{machine}: found state hash {hash}, expected {wanted}"));
     }
-    shell.note(&table)?;
-    if different.is_empty() { Ok(table) } else { Err(different.join("; ")) }
+    Ok(format!(
+        "{machine:<14} {:<20} {:<12} {hash:<16} {flash:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  {}\n",
+        board.processor,
+        board.device,
+        value("static"),
+        format!("{}/{}", value("stack"), value("stack_limit")),
+        value("lower"),
+        value("product"),
+        value("alternation"),
+        value("unit")
+    ))
 }
 
 /// Hash of the simulated device's state after the same training.
@@ -185,61 +241,79 @@ fn linker(shell: &mut Shell) -> Result<PathBuf, String> {
     }
 }
 
-/// The image of a board.
+/// An image of a board.
 fn build(
     shell: &mut Shell,
-    toolchain: &Toolchain,
-    linker: &Path,
+    tools: &Tools,
     board: &Board,
+    variant: &Variant,
 ) -> Result<PathBuf, String> {
     let Board { machine, target, .. } = board;
+    let Variant { name, program, features, stack } = variant;
     let line = format!(
-        "build --release --locked --manifest-path firmware-sim/boards/Cargo.toml --target {target}"
+        "build --release --locked --manifest-path firmware-sim/boards/Cargo.toml --bin {program} \
+         --target {target}{features}"
     );
     let mut command = shell.cargo_command(&line);
     let variable = target.to_uppercase().replace(['-', '.'], "_");
-    command.env(format!("CARGO_TARGET_{variable}_LINKER"), linker).env("BISSL_BOARD", machine);
-    shell.run(toolchain.apply(&mut command))?;
-    let built = shell.target().join(target).join("release/bissl-boards");
+    command.env(format!("CARGO_TARGET_{variable}_LINKER"), &tools.linker);
+    command.env("BISSL_BOARD", machine).env("DEFMT_LOG", "debug").env_remove("BISSL_STACK");
+    command.envs(stack.map(|bytes| ("BISSL_STACK", bytes)));
+    shell.run(tools.toolchain.apply(&mut command))?;
+    let built = shell.target().join(target).join("release").join(program);
     // The next board of this target takes the same place.
-    let image = shell.target().join(format!("{machine}.elf"));
+    let image = shell.target().join(format!("{machine}{name}.elf"));
     fs::copy(&built, &image).map_err(|error| {
         format!("cannot copy {} to {}: {error}", built.display(), image.display())
     })?;
     Ok(image)
 }
 
-/// What an image prints, by key.
-fn run(
-    shell: &mut Shell,
-    emulators: &Path,
-    board: &Board,
-    image: &Path,
-) -> Result<BTreeMap<String, String>, String> {
+/// The command that runs an image to its end.
+fn emulate(tools: &Tools, board: &Board, image: &Path) -> Command {
     let risc_v = board.target.starts_with("riscv");
     let emulator = if risc_v { "qemu-system-riscv32" } else { "qemu-system-arm" };
     let mut command = Command::new("timeout");
-    command.arg(LIMIT).arg(match emulators.as_os_str().is_empty() {
+    command.arg(LIMIT).arg(match tools.emulators.as_os_str().is_empty() {
         true => PathBuf::from(emulator),
-        false => emulators.join(emulator),
+        false => tools.emulators.join(emulator),
     });
     command.args(["-M", board.machine, "-nographic", "-icount", "shift=0"]);
     if risc_v && board.machine == "virt" {
         command.args(["-bios", "none"]);
     }
     command.args(["-semihosting-config", "enable=on,target=native", "-kernel"]).arg(image);
-    let output = shell.capture(&mut command)?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        return Err(format!(
-            "{}: the image ended with {} and printed `{}`",
-            board.machine,
-            output.status,
-            text.trim()
-        ));
+    command
+}
+
+/// Whether an image ended well.
+fn succeeded(board: &Board, output: &Output) -> Result<(), String> {
+    if output.status.success() {
+        return Ok(());
     }
+    let printed = String::from_utf8_lossy(&output.stderr);
+    let printed = printed.lines().next().unwrap_or_default();
+    Err(if output.status.code() == Some(TIMED_OUT) {
+        format!("{}: the image did not end within {LIMIT} s", board.machine)
+    } else if printed.contains("Lockup") {
+        // What an overflow of the stack may end in, see `trap` of the boards.
+        format!("{}: a fault, or an overflow of the stack, locked the processor up", board.machine)
+    } else {
+        let out = String::from_utf8_lossy(&output.stdout);
+        let status = output.status;
+        format!(
+            "{}: the image ended with {status} and printed `{}{printed}`",
+            board.machine,
+            out.trim()
+        )
+    })
+}
+
+/// What an image prints, by key.
+fn pairs(text: &[u8]) -> BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(text);
     let pairs = text.split_whitespace().filter_map(|word| word.split_once('='));
-    Ok(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// Bytes that an image takes in flash: what its loadable segments hold in the file.

@@ -88,16 +88,32 @@ impl Shell {
     /// # Errors
     /// The command, if it does not start.
     pub(crate) fn capture(&mut self, command: &mut Command) -> Result<Output, String> {
-        let line = described(command);
-        self.note(&format!("$ {line}"))?;
-        let output = command
-            .current_dir(workspace())
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("`{line}` did not start: {error}"))?;
+        let output = self.start(command)?;
         self.note(&String::from_utf8_lossy(&output.stdout))?;
         self.note(&String::from_utf8_lossy(&output.stderr))?;
         Ok(output)
+    }
+
+    /// The same for an output that is no text: the log has only its length.
+    ///
+    /// # Errors
+    /// The command, if it does not start.
+    pub(crate) fn capture_bytes(&mut self, command: &mut Command) -> Result<Output, String> {
+        let output = self.start(command)?;
+        self.note(&format!("{} bytes", output.stdout.len()))?;
+        self.note(&String::from_utf8_lossy(&output.stderr))?;
+        Ok(output)
+    }
+
+    /// Runs a command and keeps its output.
+    fn start(&mut self, command: &mut Command) -> Result<Output, String> {
+        let line = described(command);
+        self.note(&format!("$ {line}"))?;
+        command
+            .current_dir(workspace())
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("`{line}` did not start: {error}"))
     }
 
     /// Writes a line of the runner's own to the log.

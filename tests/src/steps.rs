@@ -56,6 +56,7 @@ pub(crate) const STEPS: &[Step] = &[
             "clippy -p bissl-core -p bissl-firmware -p bissl-firmware-sim -p bissl-tests \
              --all-targets -- -D warnings",
             "clippy -p bissl-core --features serde,defmt -- -D warnings",
+            "clippy -p bissl-firmware-sim --features decode,defmt --all-targets -- -D warnings",
         ]),
     },
     Step {
@@ -74,7 +75,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "boards",
-        about: "the device program ends in the same bits on emulated Cortex-M and RISC-V boards as here",
+        about: "the device program ends in the same bits and log on emulated Cortex-M and RISC-V boards as here",
         target: Target::BareMetal,
         work: Work::Boards,
     },

@@ -2,24 +2,37 @@
 //!
 //! The line is `key=value` between blanks: the hash of all training state, the bytes of static RAM, the
 //! most stack in use, and the instructions of a lower step, of a product and of an alternation (means over
-//! the bilevel stage). Ends with exit status 0, or 1 and a message where the device stopped with a fault.
+//! the bilevel stage). Ends with exit status 0, or 1 and a message where the device stopped with a fault,
+//! or 102 where the processor did (`trap`). With the feature `log` standard output has defmt frames, and the
+//! line goes to standard error.
 #![no_std]
 #![no_main]
 
 mod counter;
 mod device;
 mod frames;
+#[cfg(feature = "log")]
+mod log;
+#[cfg(not(feature = "log"))]
+#[path = "silent.rs"]
+mod log;
 mod stack;
+#[cfg(feature = "log")]
+mod transport;
+mod trap;
 
 use core::ptr::addr_of_mut;
 
 use bissl_core::{Event, Request};
 use bissl_firmware::{Lengths, Program, Settings, Stage, Tick};
+#[cfg(not(feature = "log"))]
 use semihosting::println;
 use semihosting::process::exit;
 
 use crate::counter::{Counter, LOOP_INSTRUCTIONS};
 use crate::device::{Device, Kernels};
+#[cfg(feature = "log")]
+use crate::transport::println;
 
 /// The whole training state; all zeros at rest, so it takes no flash.
 static mut DEVICE: Program<Device> = Program::new();
@@ -108,6 +121,7 @@ fn main() -> ! {
 }
 
 fn run() -> ! {
+    trap::guard();
     stack::paint();
     // SAFETY: nothing else has a reference to it: `run` is called once, and there is one thread.
     let device = unsafe { &mut *addr_of_mut!(DEVICE) };
@@ -120,8 +134,12 @@ fn run() -> ! {
         let ticks = counter.lap();
         match tick {
             Ok(Tick::Idle) => break,
-            Ok(tick) => work.take(&tick, ticks),
+            Ok(tick) => {
+                work.take(&tick, ticks);
+                log::tick(device.ticks(), &tick);
+            }
             Err(fault) => {
+                log::stopped(device.ticks(), &fault);
                 println!("device stopped at tick {}: {fault}", device.ticks());
                 exit(1)
             }
@@ -130,6 +148,7 @@ fn run() -> ! {
     let used = stack::used();
     match device.hash() {
         Ok(hash) => {
+            log::finished(device.ticks(), hash);
             println!(
                 "hash={hash:016x} ticks={} static={} stack={used} stack_limit={} lower={} product={} \
                  alternation={} unit={}/{}",

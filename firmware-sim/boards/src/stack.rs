@@ -15,7 +15,8 @@ unsafe extern "C" {
     static __ebss: u32;
 }
 
-fn bottom() -> usize {
+/// The stack's lowest address.
+pub fn bottom() -> usize {
     addr_of!(_stack_bottom).addr()
 }
 

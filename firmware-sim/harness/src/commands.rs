@@ -18,6 +18,9 @@ pub(crate) enum Command {
     Faults(Faults),
     /// Print what checkpoints in the bilevel stage cost a flash
     Wear(WearArguments),
+    /// Print the log of a board's image, or of bissl-firmware-log
+    #[cfg(feature = "decode")]
+    DecodeLog(crate::decode::DecodeLog),
 }
 
 /// A checkpoint is written after every tick of the shortest training that has every stage. At each of
@@ -85,6 +88,8 @@ impl Command {
             Self::PowerCuts(arguments) => Ok(power_cuts(arguments)?),
             Self::Faults(arguments) => Ok(faults(arguments)?),
             Self::Wear(arguments) => wear_of_pages(arguments),
+            #[cfg(feature = "decode")]
+            Self::DecodeLog(arguments) => arguments.run(),
         }
     }
 }

@@ -9,6 +9,8 @@ mod digits;
 mod experiment;
 mod faults;
 mod flash;
+#[cfg(feature = "decode")]
+mod log;
 mod power;
 mod trace;
 
@@ -18,6 +20,8 @@ pub use experiment::{
 };
 pub use faults::{Endings, FaultFailure, Scenario, simulate_faults};
 pub use flash::{Change, FlashError, SimulatedFlash, Tear, Traffic};
+#[cfg(feature = "decode")]
+pub use log::{LogError, decode_log};
 pub use power::{
     Cadence, Coverage, CutError, Explored, Twice, Wear, explore, explore_flips, explore_twice,
     pages, recover, save, shortest, wear,

@@ -1,6 +1,8 @@
 //! The command `bissl-firmware-sim`.
 
 mod commands;
+#[cfg(feature = "decode")]
+mod decode;
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Write};

@@ -1,0 +1,76 @@
+//! Records of the training as defmt frames: the same from a board and from the simulated device, which
+//! compiles this file too (`harness/src/bin/bissl-firmware-log.rs`).
+//!
+//! A record is a number of its format string, which stays in the ELF file, and the bytes of its arguments;
+//! `bissl-firmware-sim decode-log` makes text of it. Where frames go is `crate::transport`. `$DEFMT_LOG`
+//! says at compile time which records there are: `trace` (each request too), `debug` (the default of the build
+//! scripts: each step), `info` (stages, upper steps, alternations, the result) or `error` (faults).
+
+use core::cell::UnsafeCell;
+
+use bissl_core::Event;
+use bissl_firmware::{Fault, Tick};
+
+use crate::transport;
+
+/// What the device did; `ticks` is [`Device::ticks`](bissl_firmware::Device::ticks) after it.
+pub(crate) fn tick(ticks: u64, tick: &Tick) {
+    match tick {
+        Tick::Idle => {}
+        Tick::Begun(stage) => defmt::info!("tick {=u64}: begun: {}", ticks, stage),
+        Tick::Performed(exchange) => defmt::trace!("tick {=u64}: {}", ticks, exchange),
+        Tick::Event(Event::Step(record)) => defmt::debug!("tick {=u64}: step: {}", ticks, record),
+        Tick::Event(Event::UpperStep(record)) => {
+            defmt::info!("tick {=u64}: upper step: {}", ticks, record);
+        }
+        Tick::Event(Event::Alternation { index }) => {
+            defmt::info!("tick {=u64}: alternation {=u32} complete", ticks, index);
+        }
+        Tick::Ended(stage) => defmt::info!("tick {=u64}: ended: {}", ticks, stage),
+    }
+}
+
+/// The hash of the final state.
+pub(crate) fn finished(ticks: u64, hash: u64) {
+    defmt::info!("tick {=u64}: finished, state hash {=u64:016x}", ticks, hash);
+}
+
+/// Why the device stopped.
+pub(crate) fn stopped(ticks: u64, fault: &Fault) {
+    defmt::error!("tick {=u64}: stopped: {}", ticks, fault);
+}
+
+#[defmt::global_logger]
+struct Logger;
+
+struct Frames(UnsafeCell<defmt::Encoder>);
+
+// SAFETY: one thread logs, and no interrupt handler does.
+unsafe impl Sync for Frames {}
+
+static FRAMES: Frames = Frames(UnsafeCell::new(defmt::Encoder::new()));
+
+impl Frames {
+    /// Calls a method of the encoder with where its bytes go.
+    fn encode(&self, method: impl FnOnce(&mut defmt::Encoder, fn(&[u8]))) {
+        // SAFETY: the calls of a logger do not overlap, since no `Format` of a record logs itself.
+        method(unsafe { &mut *self.0.get() }, transport::write);
+    }
+}
+
+// SAFETY: there is one thread and no interrupt handler, so nothing can come between acquiring and releasing.
+unsafe impl defmt::Logger for Logger {
+    fn acquire() {
+        FRAMES.encode(|encoder, write| encoder.start_frame(write));
+    }
+
+    unsafe fn flush() {}
+
+    unsafe fn write(bytes: &[u8]) {
+        FRAMES.encode(|encoder, write| encoder.write(bytes, write));
+    }
+
+    unsafe fn release() {
+        FRAMES.encode(|encoder, write| encoder.end_frame(write));
+    }
+}
