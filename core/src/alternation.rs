@@ -4,13 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::descent::{DescentStep, forward, is_finite};
+use crate::error::get;
 use crate::protocol::{expect_ack, expect_ticket};
 use crate::update::UpdateSettings;
 use crate::{
-    Completion, ConfigError, DescentSettings, Evaluation, Event, Group, Hypergradient,
-    HypergradientRecord, HypergradientSettings, LinearSolver, Machine, Optimizer, Pending,
-    Register, Reply, Request, Schedule, Solver, Termination, Ticket, UnexpectedReply, Update,
-    UpdateReport, UpperRecord,
+    Completion, ConfigError, ConjugateGradient, DescentSettings, Evaluation, Event, Group,
+    Hypergradient, HypergradientRecord, HypergradientSettings, LinearSolver, Machine, Optimizer,
+    Pending, Register, Reply, Request, Schedule, Solver, Termination, Ticket, UnexpectedReply,
+    Update, UpdateReport, UpperRecord,
 };
 
 /// How one level of the bilevel stage is trained.
@@ -42,6 +43,33 @@ pub struct AlternationSettings<S: LinearSolver = Solver> {
     hypergradient: HypergradientSettings<S>,
 }
 
+/// Refuses a number of steps that is 0, or too large in all alternations together.
+const fn count(name: &'static str, steps: u32, alternations: u32) -> Result<(), ConfigError> {
+    if steps == 0 {
+        return Err(ConfigError::Zero { name });
+    }
+    if steps.checked_mul(alternations).is_none() {
+        let range = "a total number of steps below 2^32";
+        return Err(ConfigError::OutOfRange { name, value: steps as f32, range });
+    }
+    Ok(())
+}
+
+impl AlternationSettings<ConjugateGradient> {
+    /// With plain conjugate gradients, in a constant too; else as [`new`](Self::new).
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub const fn with_conjugate_gradient(
+        alternations: u32,
+        lower: Level,
+        upper: Level,
+        hypergradient: HypergradientSettings<ConjugateGradient>,
+    ) -> Result<Self, ConfigError> {
+        Self::assemble(alternations, lower, upper, hypergradient)
+    }
+}
+
 impl<S: LinearSolver> AlternationSettings<S> {
     /// `alternations` T ≥ 1 of `lower.steps` and `upper.steps`.
     ///
@@ -54,34 +82,38 @@ impl<S: LinearSolver> AlternationSettings<S> {
         upper: Level,
         hypergradient: HypergradientSettings<S>,
     ) -> Result<Self, ConfigError> {
-        if alternations == 0 {
-            return Err(ConfigError::Zero { name: "alternations" });
-        }
-        for (name, count) in [("lower_steps", lower.steps), ("upper_steps", upper.steps)] {
-            if count == 0 {
-                return Err(ConfigError::Zero { name });
-            }
-            if count.checked_mul(alternations).is_none() {
-                let range = "a total number of steps below 2^32";
-                return Err(ConfigError::OutOfRange { name, value: count as f32, range });
-            }
-        }
         let gradients = hypergradient.gradients();
         if u32::from(gradients) > lower.steps {
             let (value, range) = (gradients.into(), "at most lower_steps");
             return Err(ConfigError::OutOfRange { name: "gradients", value, range });
         }
+        Self::assemble(alternations, lower, upper, hypergradient)
+    }
+
+    /// For a solver that takes no gradients.
+    const fn assemble(
+        alternations: u32,
+        lower: Level,
+        upper: Level,
+        hypergradient: HypergradientSettings<S>,
+    ) -> Result<Self, ConfigError> {
+        if alternations == 0 {
+            return Err(ConfigError::Zero { name: "alternations" });
+        }
+        get!(count("lower_steps", lower.steps, alternations));
+        get!(count("upper_steps", upper.steps, alternations));
         let Some(proximity) = hypergradient.proximity() else {
             return Err(ConfigError::Zero { name: "proximity" });
         };
         let Level { optimizer, schedule, clip, .. } = lower;
-        let lower_descent = DescentSettings::new(Evaluation::Lower, optimizer, schedule, clip)?;
+        let descent = DescentSettings::new(Evaluation::Lower, optimizer, schedule, clip);
+        let lower_descent = get!(descent).with_proximity(proximity);
         let Level { optimizer, schedule, clip, .. } = upper;
-        let upper_descent =
-            DescentSettings::new(Evaluation::UpperAtUpper, optimizer, schedule, clip)?;
+        let descent = DescentSettings::new(Evaluation::UpperAtUpper, optimizer, schedule, clip);
+        let upper_descent = get!(descent);
         Ok(Self {
             alternations,
-            lower: lower_descent.with_proximity(proximity),
+            lower: lower_descent,
             lower_steps: lower.steps,
             upper: upper_descent,
             upper_steps: upper.steps,

@@ -3,7 +3,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::error::fraction;
+use crate::error::{fraction, get};
 use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
 use crate::report::{Rayleigh, correction_sq};
 use crate::{
@@ -29,8 +29,8 @@ impl CgSettings {
     ///
     /// # Errors
     /// The setting that is out of its range.
-    pub fn new(tolerance: f32, iterations_max: u16) -> Result<Self, ConfigError> {
-        fraction("tolerance", tolerance)?;
+    pub const fn new(tolerance: f32, iterations_max: u16) -> Result<Self, ConfigError> {
+        get!(fraction("tolerance", tolerance));
         if iterations_max == 0 {
             return Err(ConfigError::Zero { name: "iterations" });
         }

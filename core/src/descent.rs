@@ -3,7 +3,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::error::positive;
+use crate::error::{get, positive};
 use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
 use crate::update::UpdateSettings;
 use crate::{
@@ -30,22 +30,22 @@ impl DescentSettings {
     ///
     /// # Errors
     /// The setting that is out of its range.
-    pub fn new(
+    pub const fn new(
         evaluation: Evaluation,
         optimizer: Optimizer,
         schedule: Schedule,
         clip: Option<f32>,
     ) -> Result<Self, ConfigError> {
-        let optimizer = optimizer.validated()?;
+        let optimizer = get!(optimizer.validated());
         if let Some(limit) = clip {
-            positive("clip", limit)?;
+            get!(positive("clip", limit));
         }
         Ok(Self { evaluation, optimizer, schedule, clip, backbone: true, proximity: None })
     }
 
     /// The same with the backbone frozen: only the head is trained.
     #[must_use]
-    pub fn frozen_backbone(self) -> Self {
+    pub const fn frozen_backbone(self) -> Self {
         Self { backbone: false, ..self }
     }
 
@@ -54,7 +54,7 @@ impl DescentSettings {
         self.schedule.steps()
     }
 
-    pub(crate) fn with_proximity(self, weight: f32) -> Self {
+    pub(crate) const fn with_proximity(self, weight: f32) -> Self {
         Self { proximity: Some(weight), ..self }
     }
 

@@ -43,23 +43,34 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
+/// The value, or back with the error: `?` is not for constants.
+macro_rules! get {
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(error) => return Err(error),
+        }
+    };
+}
+pub(crate) use get;
+
 /// `value` if it is finite and at least zero.
-pub(crate) fn non_negative(name: &'static str, value: f32) -> Result<f32, ConfigError> {
+pub(crate) const fn non_negative(name: &'static str, value: f32) -> Result<f32, ConfigError> {
     check(name, value, value >= 0.0, "[0, ∞)")
 }
 
 /// `value` if it is finite and above zero.
-pub(crate) fn positive(name: &'static str, value: f32) -> Result<f32, ConfigError> {
+pub(crate) const fn positive(name: &'static str, value: f32) -> Result<f32, ConfigError> {
     check(name, value, value > 0.0, "(0, ∞)")
 }
 
 /// `value` if it lies in `[0, 1)`.
-pub(crate) fn fraction(name: &'static str, value: f32) -> Result<f32, ConfigError> {
-    check(name, value, (0.0..1.0).contains(&value), "[0, 1)")
+pub(crate) const fn fraction(name: &'static str, value: f32) -> Result<f32, ConfigError> {
+    check(name, value, value >= 0.0 && value < 1.0, "[0, 1)")
 }
 
 /// `value` if it is finite and `holds`.
-pub(crate) fn check(
+pub(crate) const fn check(
     name: &'static str,
     value: f32,
     holds: bool,

@@ -3,11 +3,11 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::error::{check, non_negative, positive};
+use crate::error::{check, get, non_negative, positive};
 use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
 use crate::{
-    ConfigError, Evaluation, LinearSolver, Machine, Pending, Register, Reply, Report, Request,
-    Solver, SolverSettings, Termination, Ticket, UnexpectedReply,
+    CgSettings, ConfigError, ConjugateGradient, Evaluation, LinearSolver, Machine, Pending,
+    Register, Reply, Report, Request, Solver, SolverSettings, Termination, Ticket, UnexpectedReply,
 };
 use Register::{
     DirectGradient, DownstreamHeadDirect, DownstreamHeadGradient, Product, Residual, Solution,
@@ -55,6 +55,33 @@ impl HypergradientSettings {
     }
 }
 
+impl HypergradientSettings<ConjugateGradient> {
+    /// With plain conjugate gradients, in a constant too; else as [`with_solver`](Self::with_solver).
+    ///
+    /// # Errors
+    /// Those of [`with_solver`](Self::with_solver).
+    pub const fn with_conjugate_gradient(
+        coupling: Coupling,
+        damping: f32,
+        direct_weight: f32,
+        solver: CgSettings,
+    ) -> Result<Self, ConfigError> {
+        get!(weights(coupling, damping, direct_weight));
+        Ok(Self { coupling, damping, direct_weight, solver })
+    }
+}
+
+/// Refuses weights that are out of their range.
+const fn weights(coupling: Coupling, damping: f32, direct_weight: f32) -> Result<(), ConfigError> {
+    if let Coupling::Proximity { weight } = coupling {
+        get!(positive("proximity", weight));
+        get!(check("damping", damping, (weight + damping).is_finite(), "finite with proximity"));
+    }
+    get!(non_negative("damping", damping));
+    get!(non_negative("direct_weight", direct_weight));
+    Ok(())
+}
+
 impl<S: LinearSolver> HypergradientSettings<S> {
     /// `damping` δ ≥ 0; `direct_weight` γ ≥ 0, and at 0 the direct term is not evaluated; `solver` are
     /// the settings of S.
@@ -68,18 +95,13 @@ impl<S: LinearSolver> HypergradientSettings<S> {
         direct_weight: f32,
         solver: S::Settings,
     ) -> Result<Self, ConfigError> {
-        if let Coupling::Proximity { weight } = coupling {
-            positive("proximity", weight)?;
-            check("damping", damping, (weight + damping).is_finite(), "finite with proximity")?;
-        }
+        weights(coupling, damping, direct_weight)?;
         S::check(&solver, coupling)?;
-        non_negative("damping", damping)?;
-        non_negative("direct_weight", direct_weight)?;
         Ok(Self { coupling, damping, direct_weight, solver })
     }
 
     /// λ, where the coupling is by proximity.
-    pub fn proximity(&self) -> Option<f32> {
+    pub const fn proximity(&self) -> Option<f32> {
         match self.coupling {
             Coupling::Proximity { weight } => Some(weight),
             Coupling::General => None,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
-use crate::error::{fraction, non_negative, positive};
+use crate::error::{fraction, get, non_negative, positive};
 
 /// Which recurrence turns a gradient g into a step, at rate η (the schedule's).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,22 +47,22 @@ impl Optimizer {
     ///
     /// # Errors
     /// The coefficient that is not.
-    pub fn validated(self) -> Result<Self, ConfigError> {
+    pub const fn validated(self) -> Result<Self, ConfigError> {
         match self {
             Self::Sgd { momentum, weight_decay } => {
-                fraction("momentum", momentum)?;
-                non_negative("weight_decay", weight_decay)?;
+                get!(fraction("momentum", momentum));
+                get!(non_negative("weight_decay", weight_decay));
             }
             Self::Lars { momentum, weight_decay, trust } => {
-                fraction("momentum", momentum)?;
-                non_negative("weight_decay", weight_decay)?;
-                positive("trust", trust)?;
+                get!(fraction("momentum", momentum));
+                get!(non_negative("weight_decay", weight_decay));
+                get!(positive("trust", trust));
             }
             Self::Adamw { beta1, beta2, epsilon, weight_decay } => {
-                fraction("beta1", beta1)?;
-                fraction("beta2", beta2)?;
-                positive("epsilon", epsilon)?;
-                non_negative("weight_decay", weight_decay)?;
+                get!(fraction("beta1", beta1));
+                get!(fraction("beta2", beta2));
+                get!(positive("epsilon", epsilon));
+                get!(non_negative("weight_decay", weight_decay));
             }
         }
         Ok(self)

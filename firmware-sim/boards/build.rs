@@ -37,7 +37,7 @@ const BOARDS: &[Board] = &[
         name: "microbit",
         flash: (0, 256 * KIB),
         ram: (0x2000_0000, 16 * KIB),
-        stack: 3 * KIB + 512,
+        stack: 2 * KIB + 768,
     },
     // Cortex-M7.
     Board { name: "mps2-an500", flash: (0, 4 * MIB), ram: (0x2000_0000, 4 * MIB), stack: 8 * KIB },
@@ -46,7 +46,7 @@ const BOARDS: &[Board] = &[
         name: "sifive_e",
         flash: (0x2040_0000, 512 * MIB),
         ram: (0x8000_0000, 16 * KIB),
-        stack: 3 * KIB + 512,
+        stack: 2 * KIB + 768,
     },
     // A generic RISC-V machine; its memory is one piece, of which the image takes as much as a small
     // processor has.
@@ -64,6 +64,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../harness/src/digits.rs");
     println!("cargo::rerun-if-changed=../harness/data/optdigits.bin");
+    println!("cargo::rerun-if-changed=../harness/data/small-digits.bin");
     let asked = env::var("BISSL_BOARD").unwrap_or_default();
     let Some(board) = BOARDS.iter().find(|board| board.name == asked) else {
         let names: Vec<_> = BOARDS.iter().map(|board| board.name).collect();

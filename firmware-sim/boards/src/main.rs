@@ -46,8 +46,12 @@ const LENGTHS: Lengths = Lengths {
     upper_steps: 4,
     finetune: 10,
 };
-/// One with which the small network is not dead at the start, so that products are asked for.
-const SEED: u64 = 6;
+/// Checked when this is compiled.
+const SETTINGS: Settings = match Settings::new(6, LENGTHS) {
+    Ok(settings) if cfg!(small) => settings.from_flash(),
+    Ok(settings) => settings,
+    Err(_) => panic!("lengths in range"),
+};
 
 /// Instructions of one kind of work.
 #[derive(Default)]
@@ -125,8 +129,14 @@ fn run() -> ! {
     stack::paint();
     // SAFETY: nothing else has a reference to it: `run` is called once, and there is one thread.
     let device = unsafe { &mut *addr_of_mut!(DEVICE) };
-    let frames = frames::flash();
-    begin(device);
+    let frames = match frames::flash() {
+        Ok(frames) => frames,
+        Err(error) => {
+            println!("flash image: {error}");
+            exit(1)
+        }
+    };
+    device.begin(SETTINGS);
     let mut counter = Counter::start();
     let mut work = AlignWork::default();
     loop {
@@ -165,18 +175,6 @@ fn run() -> ! {
         }
         Err(fault) => {
             println!("no hash: {fault}");
-            exit(1)
-        }
-    }
-}
-
-/// A function of its own, so that settings do not lie on the stack while the device trains.
-#[inline(never)]
-fn begin(device: &mut Program<Device>) {
-    match Settings::new(SEED, LENGTHS) {
-        Ok(settings) => device.begin(settings),
-        Err(error) => {
-            println!("settings: {error}");
             exit(1)
         }
     }

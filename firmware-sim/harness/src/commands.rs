@@ -18,6 +18,10 @@ pub(crate) enum Command {
     Faults(Faults),
     /// Print what checkpoints in the bilevel stage cost a flash
     Wear(WearArguments),
+    /// Align a pretrained network with a task on the device, and compare with plain fine-tuning
+    Adapt(crate::adapt::Adapt),
+    /// Pretrain a network of a device here, and write it as a flash image
+    Pretrain(crate::adapt::Pretrain),
     /// Print the log of a board's image, or of bissl-firmware-log
     #[cfg(feature = "decode")]
     DecodeLog(crate::decode::DecodeLog),
@@ -88,6 +92,8 @@ impl Command {
             Self::PowerCuts(arguments) => Ok(power_cuts(arguments)?),
             Self::Faults(arguments) => Ok(faults(arguments)?),
             Self::Wear(arguments) => wear_of_pages(arguments),
+            Self::Adapt(arguments) => arguments.run(),
+            Self::Pretrain(arguments) => arguments.run(),
             #[cfg(feature = "decode")]
             Self::DecodeLog(arguments) => arguments.run(),
         }

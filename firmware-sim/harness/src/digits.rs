@@ -21,12 +21,13 @@ pub const UNLABELLED: usize = 1200;
 pub const LABELLED_PER_CLASS: usize = 5;
 
 /// What the simulated flash holds, and the held-out pictures that it does not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Digits {
     unlabelled: Vec<[u8; PIXELS]>,
     labelled: Vec<[u8; PIXELS]>,
     labels: Vec<u8>,
     held_out: Vec<([u8; PIXELS], u8)>,
+    weights: Vec<f32>,
 }
 
 impl Digits {
@@ -41,8 +42,7 @@ impl Digits {
         let order = Permutation::new(Stream::new(0, 0), 0, PICTURES as u32)
             .expect("the data set is not empty");
 
-        let mut digits =
-            Self { unlabelled: vec![], labelled: vec![], labels: vec![], held_out: vec![] };
+        let mut digits = Self::default();
         let mut taken = [0; CLASSES];
         for position in 0..PICTURES {
             let item = order.at(position as u32) as usize;
@@ -61,6 +61,12 @@ impl Digits {
         digits
     }
 
+    /// The same with a pretrained network in flash: weights of backbone and pretext head.
+    #[must_use]
+    pub fn with_weights(self, weights: &[f32]) -> Self {
+        Self { weights: weights.to_vec(), ..self }
+    }
+
     /// The corpora as the device sees them.
     pub fn flash(&self) -> FlashFrames<'_, u8> {
         FlashFrames {
@@ -69,7 +75,7 @@ impl Digits {
             labels: &self.labels,
             floats: PIXELS,
             scales: SCALES,
-            weights: &[],
+            weights: &self.weights,
         }
     }
 

@@ -5,6 +5,7 @@
 //! lie, and [`explore`] cuts the power; [`simulate_faults`] spoils
 //! frames, products and replies.
 
+mod adaptation;
 mod digits;
 mod experiment;
 mod faults;
@@ -14,6 +15,10 @@ mod log;
 mod power;
 mod trace;
 
+pub use adaptation::{
+    Adaptation, AlignedImage, DigitsShift, ImageFileError, Pretrained, PretrainedDigits,
+    Surroundings, Watch, WatchError, adapt, pretrain_digits, small_digits_weights, write_image,
+};
 pub use digits::{CLASSES, Digits, LABELLED_PER_CLASS, PICTURES, PIXELS, UNLABELLED};
 pub use experiment::{
     Comparison, Observer, Outcome, Path, SimulatedDevice, Stopped, compare, run_to, start,

@@ -1,5 +1,6 @@
 //! The command `bissl-firmware-sim`.
 
+mod adapt;
 mod commands;
 #[cfg(feature = "decode")]
 mod decode;
@@ -14,7 +15,9 @@ use bissl_core::ConjugateGradient;
 use bissl_firmware::{
     Buffer, Configuration, DigitsDevice, Lengths, Settings, SmallDigitsDevice, Tick, memory_table,
 };
-use bissl_firmware_sim::{Comparison, Digits, Outcome, Path, compare, record, replay, start};
+use bissl_firmware_sim::{
+    Comparison, Digits, Outcome, Path, compare, record, replay, small_digits_weights, start,
+};
 use clap::{Parser, ValueEnum, value_parser};
 
 use crate::commands::Command;
@@ -94,9 +97,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let digits = Digits::embedded();
     let result = match arguments.device {
-        Device::Digits => run::<DigitsDevice>(&arguments, settings),
-        Device::SmallDigits => run::<SmallDigitsDevice>(&arguments, settings),
+        Device::Digits => run::<DigitsDevice>(&arguments, settings, &digits),
+        Device::SmallDigits => small_digits_weights().and_then(|weights| {
+            let digits = digits.with_weights(&weights);
+            run::<SmallDigitsDevice>(&arguments, settings.from_flash(), &digits)
+        }),
     };
     match result.and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -111,6 +118,7 @@ fn main() -> ExitCode {
 fn run<C: Configuration<Solver = ConjugateGradient>>(
     arguments: &Arguments,
     settings: Settings,
+    digits: &Digits,
 ) -> anyhow::Result<String> {
     if let Some(command) = &arguments.command {
         return command.run();
@@ -122,11 +130,10 @@ fn run<C: Configuration<Solver = ConjugateGradient>>(
     if let Some(path) = &arguments.replay {
         return replay_file(path, arguments.json);
     }
-    let digits = Digits::embedded();
     if let Some(path) = &arguments.record {
         let open = || format!("cannot create {}", path.display());
         let file = BufWriter::new(File::create(path).with_context(open)?);
-        let requests = record(&mut start::<C>(&digits, settings), file)
+        let requests = record(&mut start::<C>(digits, settings), file)
             .with_context(|| format!("recording to {}", path.display()))?;
         return Ok(if arguments.json {
             format!("{}\n", serde_json::json!({ "requests": requests }))
@@ -140,9 +147,9 @@ fn run<C: Configuration<Solver = ConjugateGradient>>(
         let _ = writeln!(std::io::stderr(), "{path:?} {tick:?}");
     };
     let comparison = if arguments.log {
-        compare::<C>(&digits, settings, &mut log)
+        compare::<C>(digits, settings, &mut log)
     } else {
-        compare::<C>(&digits, settings, &mut silent)
+        compare::<C>(digits, settings, &mut silent)
     }?;
     let table = memory_table::<C>();
     Ok(if arguments.json {

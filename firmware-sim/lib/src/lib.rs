@@ -12,6 +12,7 @@
 //! | [`Model`], [`Layer`] | networks as data: their sizes, and what of them is trained |
 //! | [`Plan`] | where everything lies in memory |
 //! | [`Checkpoints`] | the state in flash, in two slots: what a power cut leaves behind |
+//! | [`Image`] | a network that was pretrained elsewhere, read from flash |
 //! | [`FrameSource`] | what is in flash: frames, and pretrained weights |
 //! | [`Kernels`] | matrix products and elementwise operations; what an accelerator port replaces |
 //! | [`network`] | the four passes of a Hessian-vector product, and the losses |
@@ -29,6 +30,7 @@ mod downstream;
 mod fault;
 mod frames;
 mod hash;
+mod image;
 mod kernels;
 mod memory;
 mod model;
@@ -48,6 +50,7 @@ pub use downstream::Downstream;
 pub use fault::{Corpus, Fault};
 pub use frames::{Augmentation, FlashFrames, FrameSource, Sample, Scale};
 pub use hash::Fnv;
+pub use image::{CHANNELS_MAX, Image, ImageError, Part, image_words, layer_words};
 pub use kernels::{Blocked, Compact, Kernels, Matrix, MatrixMut};
 pub use memory::{Buffer, memory_table};
 pub use model::{Convolution, Curvature, Input, Layer, Model, activations, outputs, parameters};
@@ -56,5 +59,7 @@ pub use pretext::{LowerParameters, Pretext, PretextMemory};
 pub use problem::Session;
 pub use program::{Exchange, Program, SCALARS, Tick};
 pub use real::{Blank, Real};
-pub use settings::{Lengths, PRETEXT_VIEWS, Settings, Stage, Start, TEMPERATURE};
-pub use shipped::{DigitsDevice, SmallDigitsDevice};
+pub use settings::{Hyperparameters, Lengths, PRETEXT_VIEWS, Settings, Stage, Start, TEMPERATURE};
+pub use shipped::{
+    ConvolutionalDigitsDevice, DigitsDevice, LargeDigitsDevice, SmallDigitsDevice, WatchDevice,
+};

@@ -5,7 +5,8 @@ mod state;
 use core::marker::PhantomData;
 
 use bissl_core::{
-    Alternation, Completion, Descent, Event, LinearSolver, Machine, Pending, Reply, Request, Ticket,
+    Alternation, Completion, Descent, Event, Group, LinearSolver, Machine, Pending, Register,
+    Reply, Request, Ticket,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,7 @@ pub struct Program<C: Configuration> {
     memory: C::Memory,
     scalars: [f32; SCALARS],
     position: Position,
+    settings: Given<C::Solver>,
     phase: Phase<C::Solver>,
     ticks: u64,
 }
@@ -84,13 +86,11 @@ impl Exchange {
 enum Phase<S: LinearSolver> {
     Idle,
     Ready {
-        settings: Settings<S>,
         stage: Stage,
         /// Whether it is the first stage, at which weights come into being.
         first: bool,
     },
     Running {
-        settings: Settings<S>,
         stage: Stage,
         machine: Stepper<S>,
     },
@@ -98,6 +98,16 @@ enum Phase<S: LinearSolver> {
     /// Has no stored form: a device that failed is not to come back as one that did not.
     #[serde(skip)]
     Failed(Fault),
+}
+
+/// What the device trains with; as [`Phase`] of a fixed form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[repr(u8)]
+#[serde(bound = "")]
+#[expect(clippy::large_enum_variant, reason = "there is no allocator to box the settings with")]
+enum Given<S: LinearSolver> {
+    Nothing,
+    Settings(Settings<S>),
 }
 
 /// The machine of a stage.
@@ -110,10 +120,10 @@ enum Stepper<S: LinearSolver> {
 
 impl<S: LinearSolver> Stepper<S> {
     fn new(settings: &Settings<S>, stage: Stage) -> Self {
-        match (stage, settings.pretrain, settings.align) {
-            (Stage::Pretrain, Some(pretrain), _) => Self::Descent(Descent::new(pretrain)),
+        match (stage, &settings.pretrain, &settings.align) {
+            (Stage::Pretrain, Some(pretrain), _) => Self::Descent(Descent::new(*pretrain)),
             (Stage::WarmUp, ..) => Self::Descent(Descent::new(settings.warm_up)),
-            (Stage::Align, _, Some(align)) => Self::Alternation(Alternation::new(align)),
+            (Stage::Align, _, Some(align)) => Self::Alternation(Alternation::new(*align)),
             (Stage::Pretrain | Stage::Align | Stage::Finetune, ..) => {
                 Self::Descent(Descent::new(settings.finetune))
             }
@@ -151,6 +161,7 @@ impl<C: Configuration> Program<C> {
             memory: C::Memory::BLANK,
             scalars: [0.0; SCALARS],
             position: Position::NEW,
+            settings: Given::Nothing,
             phase: Phase::Idle,
             ticks: 0,
         }
@@ -160,17 +171,19 @@ impl<C: Configuration> Program<C> {
     pub fn begin(&mut self, settings: Settings<C::Solver>) {
         self.scalars = [0.0; SCALARS];
         self.ticks = 0;
-        self.phase = Phase::Ready { settings, stage: settings.first(), first: true };
+        self.phase = Phase::Ready { stage: settings.first(), first: true };
+        self.settings = Given::Settings(settings);
     }
 
     /// Takes the conventional path: the next stage is fine-tuning.
     ///
     /// Between [`Tick::Ended`]`(Pretrain)` and the tick after it; else it changes nothing.
     pub fn skip_alignment(&mut self) {
-        if let Phase::Ready { settings, stage, first: false } = &mut self.phase
+        if let (Given::Settings(settings), Phase::Ready { stage, first: false }) =
+            (&mut self.settings, &mut self.phase)
             && *stage == Stage::WarmUp
         {
-            *settings = settings.without_alignment();
+            settings.align = None;
             *stage = Stage::Finetune;
         }
     }
@@ -201,19 +214,22 @@ impl<C: Configuration> Program<C> {
         match &self.phase {
             Phase::Failed(fault) => return Err(*fault),
             Phase::Idle => hash.write(&[0]),
-            Phase::Ready { settings, stage, first } => {
-                hash.write_value(&(1u8, settings, stage, first))?;
-            }
-            Phase::Running { settings, stage, machine } => {
-                hash.write_value(&(2u8, settings, stage, machine))?;
-            }
+            Phase::Ready { stage, first } => hash.write_value(&(1u8, stage, first))?,
+            Phase::Running { stage, machine } => hash.write_value(&(2u8, stage, machine))?,
             Phase::Finished => hash.write(&[3]),
         }
         hash.write(&self.ticks.to_le_bytes());
+        hash.write_value(&self.settings)?;
         hash.write_value(&self.position)?;
         hash.write_floats(&self.scalars)?;
         hash.write_floats(self.registers())?;
         Ok(hash.value())
+    }
+
+    /// The parameters of a group, the trained ones of the backbone: layer by layer, W then b.
+    pub fn parameters(&self, group: Group) -> &[f32] {
+        let place = C::PLAN.register(Register::Parameter(group));
+        place.and_then(|(_, span)| self.memory.floats().get(span.range())).unwrap_or(&[])
     }
 
     /// Parameters, momenta and work vectors.
@@ -290,7 +306,7 @@ impl<C: Configuration> Program<C> {
         kernels: &mut K,
         request: &Request,
     ) -> Result<Reply, Fault> {
-        let Phase::Running { settings, .. } = &self.phase else { return Err(Fault::NotAsked) };
+        let Given::Settings(settings) = &self.settings else { return Err(Fault::NotAsked) };
         let mut session = Session::<C, _, _> {
             memory: self.memory.floats_mut(),
             position: &mut self.position,
@@ -326,18 +342,18 @@ impl<C: Configuration> Program<C> {
         source: &S,
         kernels: &mut K,
     ) -> Result<Tick, Fault> {
-        let Phase::Ready { settings, stage, first } = self.phase else { return Ok(Tick::Idle) };
+        let Phase::Ready { stage, first } = self.phase else { return Ok(Tick::Idle) };
+        let Given::Settings(settings) = &self.settings else { return Ok(Tick::Idle) };
         let mut session = Session::<C, _, _> {
             memory: self.memory.floats_mut(),
             position: &mut self.position,
-            settings: &settings,
+            settings,
             source,
             kernels,
             configuration: PhantomData,
         };
         session.begin(stage, first)?;
-        let machine = Stepper::new(&settings, stage);
-        self.phase = Phase::Running { settings, stage, machine };
+        self.phase = Phase::Running { stage, machine: Stepper::new(settings, stage) };
         Ok(Tick::Begun(stage))
     }
 
@@ -362,9 +378,10 @@ impl<C: Configuration> Program<C> {
     /// As [`begin_stage`](Self::begin_stage) a function of its own.
     #[inline(never)]
     fn end_stage(&mut self) -> Tick {
-        let Phase::Running { settings, stage, .. } = self.phase else { return Tick::Idle };
+        let Phase::Running { stage, .. } = self.phase else { return Tick::Idle };
+        let Given::Settings(settings) = &self.settings else { return Tick::Idle };
         self.phase = match settings.after(stage) {
-            Some(stage) => Phase::Ready { settings, stage, first: false },
+            Some(stage) => Phase::Ready { stage, first: false },
             None => Phase::Finished,
         };
         Tick::Ended(stage)

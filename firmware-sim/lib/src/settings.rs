@@ -17,10 +17,47 @@ pub const PRETEXT_VIEWS: Augmentation =
 
 /// Clipping of the total gradient norm in the bilevel stage.
 const CLIP: f32 = 10.0;
-/// λ, δ, γ.
-const PROXIMITY: f32 = 0.01;
-const DAMPING: f32 = 10.0;
-const DIRECT_WEIGHT: f32 = 1.0;
+
+/// Rates of the stages and weights of the bilevel one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hyperparameters {
+    /// Learning rate of pretraining.
+    pub pretrain_rate: f32,
+    /// Of the head's warm-up.
+    pub warm_up_rate: f32,
+    /// Of the lower level.
+    pub lower_rate: f32,
+    /// Of the upper level.
+    pub upper_rate: f32,
+    /// Of fine-tuning.
+    pub finetune_rate: f32,
+    /// λ.
+    pub proximity: f32,
+    /// δ.
+    pub damping: f32,
+    /// γ.
+    pub direct_weight: f32,
+}
+
+impl Hyperparameters {
+    /// Chosen on the embedded digits.
+    pub const DEFAULT: Self = Self {
+        pretrain_rate: 0.01,
+        warm_up_rate: 0.05,
+        lower_rate: 0.01,
+        upper_rate: 0.02,
+        finetune_rate: 0.03,
+        proximity: 0.01,
+        damping: 10.0,
+        direct_weight: 1.0,
+    };
+}
+
+impl Default for Hyperparameters {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
 
 /// Parts of the training, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,67 +135,123 @@ pub struct Settings<S: LinearSolver = ConjugateGradient> {
     pub finetune: DescentSettings,
 }
 
+/// The value, or back with the error: `?` is not for constants.
+macro_rules! get {
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(error) => return Err(error),
+        }
+    };
+}
+
+const OPTIMIZER: Optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-4 };
+
+/// A descent that rises for a tenth of its steps.
+const fn descent(
+    evaluation: Evaluation,
+    rate: f32,
+    steps: u32,
+) -> Result<DescentSettings, ConfigError> {
+    let schedule = get!(Schedule::new(rate, steps / 10, steps, 0.01));
+    DescentSettings::new(evaluation, OPTIMIZER, schedule, None)
+}
+
+/// A level of the bilevel stage.
+const fn level(steps: u32, alternations: u32, rate: f32) -> Result<Level, ConfigError> {
+    let schedule = get!(Schedule::new(rate, 0, steps.saturating_mul(alternations), 0.1));
+    Ok(Level { steps, optimizer: OPTIMIZER, schedule, clip: Some(CLIP) })
+}
+
+/// Both levels.
+const fn levels(lengths: &Lengths, of: &Hyperparameters) -> Result<(Level, Level), ConfigError> {
+    let lower = get!(level(lengths.lower_steps, lengths.alternations, of.lower_rate));
+    let upper = get!(level(lengths.upper_steps, lengths.alternations, of.upper_rate));
+    Ok((lower, upper))
+}
+
 impl Settings {
     /// The shipped rates and weights at the given lengths, with plain conjugate gradients of at most five
-    /// products.
+    /// products. In a constant, a program holds the result and nothing of what checks it.
     ///
     /// # Errors
     /// The length that is out of its range.
-    pub fn new(seed: u64, lengths: Lengths) -> Result<Self, ConfigError> {
-        Self::with_solver(seed, lengths, CgSettings::new(1e-2, 5)?)
+    pub const fn new(seed: u64, lengths: Lengths) -> Result<Self, ConfigError> {
+        let of = &Hyperparameters::DEFAULT;
+        let solver = get!(CgSettings::new(1e-2, 5));
+        let coupling = Coupling::Proximity { weight: of.proximity };
+        let hypergradient = get!(HypergradientSettings::with_conjugate_gradient(
+            coupling,
+            of.damping,
+            of.direct_weight,
+            solver
+        ));
+        let (lower, upper) = get!(levels(&lengths, of));
+        let align = get!(AlternationSettings::with_conjugate_gradient(
+            lengths.alternations,
+            lower,
+            upper,
+            hypergradient
+        ));
+        Self::assemble(seed, lengths, of, align)
     }
 }
 
 impl<S: LinearSolver> Settings<S> {
-    /// The same with another solver.
+    /// At other rates and weights, with another solver.
     ///
     /// # Errors
-    /// The length that is out of its range, or a solver that does not fit.
-    pub fn with_solver(
+    /// The length, rate or weight that is out of its range, or a solver that does not fit.
+    pub fn with(
         seed: u64,
         lengths: Lengths,
+        of: &Hyperparameters,
         solver: S::Settings,
     ) -> Result<Self, ConfigError> {
-        let optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-4 };
-        let descent = |evaluation, rate, steps| {
-            let schedule = Schedule::new(rate, steps / 10, steps, 0.01)?;
-            DescentSettings::new(evaluation, optimizer, schedule, None)
-        };
-        let level = |steps: u32, rate| {
-            let schedule = Schedule::new(rate, 0, steps.saturating_mul(lengths.alternations), 0.1)?;
-            Ok::<_, ConfigError>(Level { steps, optimizer, schedule, clip: Some(CLIP) })
-        };
-        let coupling = Coupling::Proximity { weight: PROXIMITY };
+        let coupling = Coupling::Proximity { weight: of.proximity };
         let hypergradient =
-            HypergradientSettings::with_solver(coupling, DAMPING, DIRECT_WEIGHT, solver)?;
-        let align = AlternationSettings::new(
-            lengths.alternations,
-            level(lengths.lower_steps, 0.01)?,
-            level(lengths.upper_steps, 0.02)?,
-            hypergradient,
-        )?;
+            HypergradientSettings::with_solver(coupling, of.damping, of.direct_weight, solver)?;
+        let (lower, upper) = levels(&lengths, of)?;
+        let align = AlternationSettings::new(lengths.alternations, lower, upper, hypergradient)?;
+        Self::assemble(seed, lengths, of, align)
+    }
+
+    const fn assemble(
+        seed: u64,
+        lengths: Lengths,
+        of: &Hyperparameters,
+        align: AlternationSettings<S>,
+    ) -> Result<Self, ConfigError> {
+        let pretrain = get!(descent(Evaluation::Lower, of.pretrain_rate, lengths.pretrain));
+        let at = Evaluation::UpperAtLower;
         Ok(Self {
             seed,
             start: Start::Random,
             views: PRETEXT_VIEWS,
             temperature: TEMPERATURE,
-            pretrain: Some(descent(Evaluation::Lower, 0.01, lengths.pretrain)?),
-            warm_up: descent(Evaluation::UpperAtLower, 0.05, lengths.warm_up)?.frozen_backbone(),
+            pretrain: Some(pretrain),
+            warm_up: get!(descent(at, of.warm_up_rate, lengths.warm_up)).frozen_backbone(),
             align: Some(align),
-            finetune: descent(Evaluation::UpperAtLower, 0.03, lengths.finetune)?,
+            finetune: get!(descent(at, of.finetune_rate, lengths.finetune)),
         })
     }
 
     /// The same without warm-up and bilevel stage: the conventional path.
     #[must_use]
-    pub fn without_alignment(self) -> Self {
+    pub const fn without_alignment(self) -> Self {
         Self { align: None, ..self }
+    }
+
+    /// The same from weights in flash.
+    #[must_use]
+    pub const fn from_flash(self) -> Self {
+        Self { start: Start::Flash, ..self }
     }
 
     /// The same from weights in flash, without pretraining here.
     #[must_use]
-    pub fn pretrained(self) -> Self {
-        Self { start: Start::Flash, pretrain: None, ..self }
+    pub const fn pretrained(self) -> Self {
+        Self { pretrain: None, ..self.from_flash() }
     }
 
     /// The stage that training begins with.

@@ -2,7 +2,7 @@
 
 use bissl_core::ConjugateGradient;
 
-use crate::{Configuration, Curvature, Input, Layer, Model, Plan, Program};
+use crate::{Configuration, Convolution, Curvature, Input, Layer, Model, Plan, Program};
 
 const fn dense(inputs: u16, outputs: u16) -> Layer {
     Layer::Dense { inputs, outputs, bias: true, relu: true }
@@ -44,20 +44,21 @@ impl Configuration for DigitsDevice {
 const _: () = assert!(DigitsDevice::MODEL.trained_parameters() >= 2_000);
 const _: () = assert!(Program::<DigitsDevice>::BYTES <= 96 * 1024);
 
-/// The same on a device with 16 KiB of RAM (nRF51822, FE310), with a network that fits.
+/// Pictures on a device with 16 KiB of RAM (nRF51822, FE310): the first layer is pretrained elsewhere and stays
+/// in flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SmallDigitsDevice;
 
 impl Configuration for SmallDigitsDevice {
     const MODEL: Model = Model {
         input: PICTURE,
-        encoder: &[dense(64, 2), dense(2, 4)],
-        frozen: 0,
-        projector: &[dense(4, 4), embedding(4, 4)],
+        encoder: &[dense(64, 16), dense(16, 12)],
+        frozen: 1,
+        projector: &[dense(12, 4), embedding(4, 4)],
         classes: 10,
         pretext_batch: 4,
         product_batch: 4,
-        downstream_batch: 3,
+        downstream_batch: 4,
         curvature: Curvature::Hessian,
         basis: 0,
         basis_products: 0,
@@ -68,5 +69,125 @@ impl Configuration for SmallDigitsDevice {
 }
 
 /// 300 trained parameters and more, of 16 KiB: what is left is for stack and board.
-const _: () = assert!(SmallDigitsDevice::MODEL.trained_parameters() >= 200);
-const _: () = assert!(Program::<SmallDigitsDevice>::BYTES <= 14 * 1024);
+const _: () = assert!(SmallDigitsDevice::MODEL.trained_parameters() >= 300);
+const _: () = assert!(Program::<SmallDigitsDevice>::BYTES <= 16 * 1024 - 2816);
+
+/// Pictures on a device with 256 KiB of RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LargeDigitsDevice;
+
+impl Configuration for LargeDigitsDevice {
+    const MODEL: Model = Model {
+        input: PICTURE,
+        encoder: &[dense(64, 64), dense(64, 24)],
+        frozen: 0,
+        projector: &[dense(24, 8), embedding(8, 8)],
+        classes: 10,
+        pretext_batch: 8,
+        product_batch: 8,
+        downstream_batch: 10,
+        curvature: Curvature::Hessian,
+        basis: 0,
+        basis_products: 0,
+        shared: true,
+    };
+    type Memory = [f32; Plan::new(&Self::MODEL).floats];
+    type Solver = ConjugateGradient;
+}
+
+/// 6 000 trained parameters and more; what is left is for stack and board.
+const _: () = assert!(LargeDigitsDevice::MODEL.trained_parameters() >= 6_000);
+const _: () = assert!(Program::<LargeDigitsDevice>::BYTES <= 248 * 1024);
+
+/// Pictures through two convolutions on a device with 128 KiB of RAM; the first is in flash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvolutionalDigitsDevice;
+
+impl Configuration for ConvolutionalDigitsDevice {
+    const MODEL: Model = Model {
+        input: PICTURE,
+        encoder: &[
+            Layer::Convolution(Convolution {
+                channels: 1,
+                height: 8,
+                width: 8,
+                filters: 8,
+                kernel: [3, 3],
+                stride: [1, 1],
+                relu: true,
+            }),
+            Layer::Convolution(Convolution {
+                channels: 8,
+                height: 6,
+                width: 6,
+                filters: 12,
+                kernel: [3, 3],
+                stride: [3, 3],
+                relu: true,
+            }),
+            dense(48, 16),
+        ],
+        frozen: 1,
+        projector: &[dense(16, 16), embedding(16, 8)],
+        classes: 10,
+        pretext_batch: 6,
+        product_batch: 6,
+        downstream_batch: 10,
+        curvature: Curvature::Hessian,
+        basis: 0,
+        basis_products: 0,
+        shared: true,
+    };
+    type Memory = [f32; Plan::new(&Self::MODEL).floats];
+    type Solver = ConjugateGradient;
+}
+
+const _: () = assert!(Program::<ConvolutionalDigitsDevice>::BYTES <= 116 * 1024);
+
+/// Two seconds of a smartwatch's six inertial channels at 50 Hz, on a device with 128 KiB of RAM: the first
+/// convolution is in flash, the rest is aligned to the person who wears it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchDevice;
+
+impl Configuration for WatchDevice {
+    const MODEL: Model = Model {
+        input: Input { channels: 6, height: 1, width: 100, range: [-50.0, 50.0] },
+        encoder: &[
+            Layer::Convolution(Convolution {
+                channels: 6,
+                height: 1,
+                width: 100,
+                filters: 16,
+                kernel: [1, 8],
+                stride: [1, 4],
+                relu: true,
+            }),
+            Layer::Convolution(Convolution {
+                channels: 16,
+                height: 1,
+                width: 24,
+                filters: 16,
+                kernel: [1, 5],
+                stride: [1, 2],
+                relu: true,
+            }),
+            Layer::AveragePool { channels: 16, positions: 10 },
+            dense(16, 16),
+        ],
+        frozen: 1,
+        projector: &[dense(16, 16), embedding(16, 8)],
+        classes: 7,
+        pretext_batch: 5,
+        product_batch: 5,
+        downstream_batch: 7,
+        curvature: Curvature::Hessian,
+        basis: 0,
+        basis_products: 0,
+        shared: true,
+    };
+    type Memory = [f32; Plan::new(&Self::MODEL).floats];
+    type Solver = ConjugateGradient;
+}
+
+const _: () = assert!(WatchDevice::MODEL.trained_parameters() >= 2_000);
+const _: () = assert!(Program::<WatchDevice>::BYTES <= 116 * 1024);

@@ -34,6 +34,7 @@ const ARROWS: [Arrows; 5] = [
         others: Others::Only(&[
             "libm",
             "heapless",
+            "bytemuck",
             "embedded-storage",
             "serde",
             "postcard",

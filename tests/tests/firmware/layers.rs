@@ -184,8 +184,8 @@ fn convolve(c: &Convolution, w: &[f64], b: &[f64], x: &[f64]) -> Vec<f64> {
     let mut out = vec![];
     for top in (0..=height - rows).step_by(down) {
         for left in (0..=width - columns).step_by(right) {
-            for filter in 0..filters {
-                let mut sum = b[filter];
+            for (filter, bias) in b.iter().enumerate().take(filters) {
+                let mut sum = *bias;
                 for (row, column, channel) in (0..rows).flat_map(|r| {
                     (0..columns)
                         .flat_map(move |c| (0..channels).map(move |channel| (r, c, channel)))

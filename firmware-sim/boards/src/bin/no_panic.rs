@@ -24,6 +24,23 @@ use crate::device::{Device, Kernels};
 
 static mut DEVICE: Program<Device> = Program::new();
 
+/// A step of each stage; checked when this is compiled, so that the image holds nothing that checks.
+const SETTINGS: Settings = {
+    let lengths = Lengths {
+        pretrain: 1,
+        warm_up: 1,
+        alternations: 1,
+        lower_steps: 1,
+        upper_steps: 1,
+        finetune: 1,
+    };
+    match Settings::new(6, lengths) {
+        Ok(settings) if cfg!(small) => settings.from_flash(),
+        Ok(settings) => settings,
+        Err(_) => panic!("lengths in range"),
+    }
+};
+
 unsafe extern "C" {
     fn a_panic_is_reachable() -> !;
 }
@@ -50,17 +67,8 @@ fn run() -> i32 {
     trap::guard();
     // SAFETY: nothing else has a reference to it: `run` is called once, and there is one thread.
     let device = unsafe { &mut *addr_of_mut!(DEVICE) };
-    let frames = frames::flash();
-    let lengths = Lengths {
-        pretrain: 1,
-        warm_up: 1,
-        alternations: 1,
-        lower_steps: 1,
-        upper_steps: 1,
-        finetune: 1,
-    };
-    let Ok(settings) = Settings::new(6, lengths) else { return 1 };
-    device.begin(settings);
+    let Ok(frames) = frames::flash() else { return 1 };
+    device.begin(SETTINGS);
     loop {
         match device.tick(&frames, &mut Kernels) {
             Ok(Tick::Idle) => return i32::from(device.hash().is_err()),

@@ -20,7 +20,8 @@ use crate::counter::Counter;
 
 /// Rows, columns (the inner dimension of the first product) and outputs, and floats from row to row of x:
 /// a dense layer on a batch, the windows of a time series (kernel 5, stride 2, 16 channels), a small layer.
-const SIZES: [(usize, usize, usize, usize); 3] = [(20, 64, 20, 64), (10, 80, 16, 32), (16, 16, 16, 16)];
+const SIZES: [(usize, usize, usize, usize); 3] =
+    [(20, 64, 20, 64), (10, 80, 16, 32), (16, 16, 16, 16)];
 
 const X: usize = 20 * 64;
 const W: usize = 20 * 80;

@@ -6,22 +6,22 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crc(u32);
 
-/// What one byte makes of a remainder of 0; 1 KiB of code memory.
-static TABLE: [u32; 256] = table();
+/// What half a byte makes of a remainder of 0: 64 bytes of flash, where a whole byte's table has a KiB.
+static TABLE: [u32; 16] = table();
 
-const fn table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        let mut remainder = byte as u32;
+const fn table() -> [u32; 16] {
+    let mut table = [0; 16];
+    let mut half = 0;
+    while half < table.len() {
+        let mut remainder = half as u32;
         let mut bit = 0;
-        while bit < 8 {
+        while bit < 4 {
             let carry = if remainder & 1 == 1 { 0xedb8_8320 } else { 0 };
             remainder = (remainder >> 1) ^ carry;
             bit += 1;
         }
-        table[byte] = remainder;
-        byte += 1;
+        table[half] = remainder;
+        half += 1;
     }
     table
 }
@@ -37,8 +37,11 @@ impl Crc {
     pub fn with(self, bytes: &[u8]) -> Self {
         let mut remainder = !self.0;
         for byte in bytes {
-            // A byte cannot miss the table, so this is no panic.
-            remainder = (remainder >> 8) ^ TABLE[usize::from(remainder as u8 ^ *byte)];
+            remainder ^= u32::from(*byte);
+            for _ in 0..2 {
+                // Half a byte cannot miss the table, so this is no panic.
+                remainder = (remainder >> 4) ^ TABLE[(remainder & 15) as usize];
+            }
         }
         Self(!remainder)
     }

@@ -4,15 +4,15 @@ use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 
 use core::marker::PhantomData;
 
-use super::{Phase, Program, SCALARS};
+use super::{Given, Phase, Program, SCALARS};
 use crate::checkpoint::layout::POSITION_BYTES_MAX;
 use crate::checkpoint::stream::{Reader, Source, StreamError, Writer};
 use crate::configuration::Memory;
 use crate::problem::{Position, Session};
 use crate::{Configuration, Fault, FrameSource, Kernels};
 
-/// All but the registers: phase, ticks, scalars, and where the problem stands.
-type Rest<S> = (Phase<S>, u64, [f32; SCALARS], Position);
+/// All but the registers: settings, phase, ticks, scalars, and where the problem stands.
+type Rest<S> = (Given<S>, Phase<S>, u64, [f32; SCALARS], Position);
 
 /// Why a stream is no state.
 pub(crate) enum StateError<E> {
@@ -47,7 +47,7 @@ impl<C: Configuration> Program<C> {
         for float in self.registers() {
             writer.push(&float.to_bits().to_le_bytes())?;
         }
-        let position = (&self.phase, self.ticks, self.scalars, self.position);
+        let position = (&self.settings, &self.phase, self.ticks, self.scalars, self.position);
         // The writer keeps an error of its own.
         postcard::serialize_with_flavor(&position, writer).map_err(|_| StateError::Undecodable)
     }
@@ -65,7 +65,9 @@ impl<C: Configuration> Program<C> {
         let source = Source { reader, number: [0; 8] };
         let mut deserializer = postcard::Deserializer::from_flavor(source);
         let rest = <Rest<C::Solver> as serde::Deserialize>::deserialize(&mut deserializer);
-        let (phase, ticks, scalars, position) = rest.map_err(|_| StateError::Undecodable)?;
+        let (settings, phase, ticks, scalars, position) =
+            rest.map_err(|_| StateError::Undecodable)?;
+        self.settings = settings;
         self.phase = phase;
         self.ticks = ticks;
         self.scalars = scalars;
@@ -76,6 +78,7 @@ impl<C: Configuration> Program<C> {
     /// Puts the device at rest, whatever it did before.
     pub(crate) fn clear(&mut self) {
         self.registers_mut().fill(0.0);
+        self.settings = Given::Nothing;
         self.phase = Phase::Idle;
         self.ticks = 0;
         self.scalars = [0.0; SCALARS];
@@ -90,7 +93,7 @@ impl<C: Configuration> Program<C> {
         kernels: &mut K,
     ) -> Result<(), Fault> {
         let Some(index) = self.position.linearized else { return Ok(()) };
-        let Phase::Running { settings, .. } = &self.phase else { return Ok(()) };
+        let Given::Settings(settings) = &self.settings else { return Ok(()) };
         let mut session = Session::<C, _, _> {
             memory: self.memory.floats_mut(),
             position: &mut self.position,

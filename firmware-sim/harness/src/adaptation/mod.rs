@@ -1,0 +1,138 @@
+//! On-device alignment: a network that was pretrained elsewhere meets frames of another kind, most of them
+//! without labels.
+
+mod digits_shift;
+mod image;
+mod watch;
+
+use bissl_core::ConjugateGradient;
+use bissl_firmware::{
+    Blocked, Configuration, FlashFrames, Lengths, Sample, Scale, Settings, Stage, Tick,
+};
+use serde::Serialize;
+
+pub use self::digits_shift::{DigitsShift, PretrainedDigits, pretrain_digits};
+pub use self::image::{AlignedImage, ImageFileError, small_digits_weights, write_image};
+pub use self::watch::{Watch, WatchError};
+use crate::{Path, SimulatedDevice, Stopped};
+
+/// What a device finds where it is used.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings<N> {
+    /// Frames without labels, one after the other.
+    pub unlabelled: Vec<N>,
+    /// Labelled frames.
+    pub labelled: Vec<N>,
+    /// Their classes.
+    pub labels: Vec<u8>,
+    /// Frames that no training sees.
+    pub held_out: Vec<N>,
+    /// Their classes.
+    pub held_out_labels: Vec<u8>,
+}
+
+/// Held-out frames that are classified rightly after different ways from the same pretrained network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Adaptation {
+    /// A head on the network as it came: nothing but the head is trained.
+    pub before: u32,
+    /// Fine-tuned on the labelled frames, with as many steps as the bilevel stage has upper steps, and those of
+    /// fine-tuning.
+    pub finetuned: u32,
+    /// Pretrained further on the unlabelled frames, with as many steps as the bilevel stage has lower steps;
+    /// then fine-tuned as before.
+    pub continued: u32,
+    /// Through warm-up and bilevel stage, then fine-tuned.
+    pub aligned: u32,
+    /// Held-out frames.
+    pub held_out: u32,
+}
+
+/// A pretrained network, as a device has it in flash.
+#[derive(Clone, Copy, Debug)]
+pub struct Pretrained<'a> {
+    /// Backbone, then pretext head.
+    pub weights: &'a [f32],
+    /// One for each channel.
+    pub scales: &'a [Scale],
+}
+
+/// Trains one device on each of the ways; `settings` are those of a training of the given lengths.
+///
+/// # Errors
+/// A device that stops.
+pub fn adapt<C, N>(
+    surroundings: &Surroundings<N>,
+    pretrained: Pretrained<'_>,
+    lengths: Lengths,
+    settings: impl Fn(Lengths) -> Settings,
+) -> Result<Adaptation, Stopped>
+where
+    C: Configuration<Solver = ConjugateGradient>,
+    N: Sample,
+{
+    let floats = C::MODEL.input.floats();
+    let frames = FlashFrames {
+        unlabelled: &surroundings.unlabelled,
+        labelled: &surroundings.labelled,
+        labels: &surroundings.labels,
+        floats,
+        scales: pretrained.scales,
+        weights: pretrained.weights,
+    };
+    let device = |settings: Settings| SimulatedDevice::<C, _, _>::new(frames, Blocked, settings);
+    let mut aligned = device(settings(lengths).pretrained());
+    run_to(&mut aligned, Some(Stage::WarmUp), Path::Aligned)?;
+    let before = correct(&mut aligned, surroundings, Path::Aligned)?;
+    run_to(&mut aligned, None, Path::Aligned)?;
+
+    let upper = lengths.alternations * lengths.upper_steps;
+    let lower = lengths.alternations * lengths.lower_steps;
+    let equal =
+        settings(Lengths { finetune: lengths.finetune + upper, pretrain: lower, ..lengths });
+    let mut finetuned = device(equal.pretrained().without_alignment());
+    run_to(&mut finetuned, None, Path::Conventional)?;
+    let mut continued = device(equal.from_flash().without_alignment());
+    run_to(&mut continued, None, Path::Conventional)?;
+    Ok(Adaptation {
+        before,
+        finetuned: correct(&mut finetuned, surroundings, Path::Conventional)?,
+        continued: correct(&mut continued, surroundings, Path::Conventional)?,
+        aligned: correct(&mut aligned, surroundings, Path::Aligned)?,
+        held_out: surroundings.held_out_labels.len() as u32,
+    })
+}
+
+type Device<'a, C, N> = SimulatedDevice<C, FlashFrames<'a, N>, Blocked>;
+
+fn run_to<C: Configuration, N: Sample>(
+    device: &mut Device<'_, C, N>,
+    stage: Option<Stage>,
+    path: Path,
+) -> Result<(), Stopped> {
+    crate::run_to(device, stage, path, &mut |_, _: &Tick| {})
+}
+
+/// Held-out frames that the device classifies rightly.
+fn correct<C: Configuration, N: Sample>(
+    device: &mut Device<'_, C, N>,
+    surroundings: &Surroundings<N>,
+    path: Path,
+) -> Result<u32, Stopped> {
+    let floats = C::MODEL.input.floats();
+    let mut frame = vec![0.0; floats];
+    let mut correct = 0;
+    let held_out = surroundings.held_out.chunks_exact(floats);
+    for (numbers, label) in held_out.zip(&surroundings.held_out_labels) {
+        device.frames.scale(numbers, &mut frame);
+        let tick = device.device.ticks();
+        let SimulatedDevice { device, frames, kernels } = device;
+        let class = device.classify(frames, kernels, &frame).map_err(|fault| Stopped {
+            path,
+            tick,
+            fault,
+        })?;
+        correct += u32::from(class == *label);
+    }
+    Ok(correct)
+}
