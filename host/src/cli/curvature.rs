@@ -72,7 +72,7 @@ pub(super) struct HvpArguments {
     #[arg(long, value_name = "NAME", value_parser = named::<BackendName>(BackendName::NAMES))]
     backend: Option<BackendName>,
     /// Family of the backbone [default: by the names of its tensors].
-    #[arg(long, value_name = "NAME", value_parser = named::<Architecture>(Architecture::NAMES))]
+    #[arg(long, value_name = "NAME", value_parser = named::<Architecture>(Architecture::RESIDUAL))]
     architecture: Option<Architecture>,
     /// Channels of the first stage [default: by the shape of conv1.weight].
     #[arg(long, value_name = "CHANNELS", value_parser = clap::value_parser!(u16).range(1..=4096))]

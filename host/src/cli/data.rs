@@ -54,7 +54,7 @@ pub(super) struct CheckArguments {
     /// Folder or split file of a data set, or embedded:twemoji, embedded:noto-emoji.
     path: PathBuf,
     /// What lies there.
-    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = named::<Format>(Format::NAMES))]
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = named::<Format>(Format::IMAGES))]
     format: Format,
     /// Most pixels of an image; a larger one counts as broken.
     #[arg(long, value_name = "N", default_value_t = ImageSettings::default().pixels_max, value_parser = clap::value_parser!(u64).range(1..=268_435_456))]

@@ -7,7 +7,7 @@ use clap::Args;
 use super::args::Settings;
 use super::curvature::named;
 use crate::config::{Architecture, BackendName, RunConfig, Stem};
-use crate::interchange::{ExportJob, FeaturesJob, ImportJob, NetworkHints};
+use crate::interchange::{ExportFormat, ExportJob, FeaturesJob, ImportJob, NetworkHints};
 use crate::run::{Origin, RunError};
 
 /// The arguments of `import`.
@@ -27,7 +27,7 @@ pub(super) struct ImportArguments {
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
     /// Family of the backbone [default: by the names of its tensors].
-    #[arg(long, value_name = "NAME", value_parser = named::<Architecture>(Architecture::NAMES))]
+    #[arg(long, value_name = "NAME", value_parser = named::<Architecture>(Architecture::RESIDUAL))]
     architecture: Option<Architecture>,
     /// First layers [default: imagenet for a 7×7 kernel, small for a 3×3 one; small-strided has to be
     /// said].
@@ -52,14 +52,17 @@ pub(super) struct ExportArguments {
     /// Folder of a run or of one of its checkpoints.
     #[arg(long, value_name = "RUN")]
     from: PathBuf,
+    /// What to write: a backbone under torchvision's names, or encoder and projector as a flash image.
+    #[arg(long, value_name = "FORMAT", default_value = "safetensors", value_parser = named::<ExportFormat>(ExportFormat::NAMES))]
+    to: ExportFormat,
     /// File to write; replaced if it exists.
-    #[arg(long, value_name = "FILE.safetensors")]
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
 
 impl ExportArguments {
     pub(super) fn job(self) -> Result<ExportJob, RunError> {
-        Ok(ExportJob { from: Origin::of(&self.from)?, out: self.out })
+        Ok(ExportJob { from: Origin::of(&self.from)?, to: self.to, out: self.out })
     }
 }
 
@@ -69,7 +72,7 @@ pub(super) struct FeaturesArguments {
     /// Folder of a run or of one of its checkpoints.
     #[arg(long, value_name = "RUN")]
     from: PathBuf,
-    /// A safetensors file with `images`: [n, 3, height, width], normalised pixels, f32.
+    /// A safetensors file with `images`: [n, channels, height, width], normalised pixels or samples, f32.
     #[arg(long, value_name = "FILE.safetensors")]
     input: PathBuf,
     /// File to write, with `features`: [n, features]; replaced if it exists.

@@ -4,9 +4,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::layers::Places;
-use super::schema::{AUGMENT, Interval, OPTIMIZERS};
-use super::{ConfigError, CurvatureName, KEYS, Key, Kind, RunConfig, SolverName};
+use super::schema::{AUGMENT, Interval, LAYERS_MAX, OPTIMIZERS, TEXTS_MAX};
+use super::{Architecture, ConfigError, CurvatureName, KEYS, Key, Kind, RunConfig, SolverName};
 use crate::data::Format;
+use crate::network::{LayerSpec, layered_features};
 
 /// Refuses unknown keys, wrong types and values out of range.
 pub(super) fn keys(tree: &DeTable<'_>, places: &Places<'_>) -> Result<(), ConfigError> {
@@ -109,6 +110,16 @@ fn fits(kind: &Kind, value: &DeValue<'_>) -> bool {
         Kind::Widths { min, max } => value.as_array().is_some_and(|list| {
             (1..=8).contains(&list.len())
                 && list.iter().all(|width| fits(&Kind::Integer { min, max }, width.get_ref()))
+        }),
+        Kind::Texts => value.as_array().is_some_and(|list| {
+            let is_text = |text: &str| !text.is_empty();
+            list.len() <= TEXTS_MAX
+                && list.iter().all(|text| text.get_ref().as_str().is_some_and(is_text))
+        }),
+        Kind::Layers => value.as_array().is_some_and(|list| {
+            let is_layer = |text: &str| text.parse::<LayerSpec>().is_ok();
+            list.len() <= LAYERS_MAX
+                && list.iter().all(|layer| layer.get_ref().as_str().is_some_and(is_layer))
         }),
         // Its parts have places of their own.
         Kind::Optimizer => value.is_table(),
@@ -213,6 +224,14 @@ pub(super) fn relations(
             return Err(ConfigError::Invalid { place, key, found, expected });
         }
     }
+    kinds(config, tree, places)?;
+    if config.network.architecture == Architecture::Layers
+        && let Err(reason) = layered_features(&config.network.layers, config.input())
+    {
+        let place = places.place(find(tree, "network.layers").map_or(0..0, Spanned::span));
+        let message = format!("`network.layers`: {reason}");
+        return Err(ConfigError::Section { place, message });
+    }
     let (pretrain, align) = (&config.pretrain, &config.align);
     at_most(
         "pretrain.warm_up_epochs",
@@ -253,6 +272,31 @@ pub(super) fn relations(
         )?;
     }
     Ok(())
+}
+
+/// Refuses images beside windows, and windows to a network that expects three channels.
+fn kinds(config: &RunConfig, tree: &DeTable<'_>, places: &Places<'_>) -> Result<(), ConfigError> {
+    let refused = |key: &str, found: String, expected: String| {
+        let place = places.place(find(tree, key).map_or(0..0, Spanned::span));
+        Err(ConfigError::Invalid { place, key: key.to_owned(), found, expected })
+    };
+    let (pretext, downstream) = (config.data.pretext.format, config.data.downstream.format);
+    match (pretext == Format::Windows, downstream == Format::Windows) {
+        (true, false) => {
+            let expected = format!("{pretext}, as data.pretext.format");
+            refused("data.downstream.format", downstream.to_string(), expected)
+        }
+        (false, true) => {
+            let expected = format!("{downstream}, as data.downstream.format");
+            refused("data.pretext.format", pretext.to_string(), expected)
+        }
+        (true, true) if config.network.architecture != Architecture::Layers => {
+            let found = config.network.architecture.to_string();
+            let expected = "layers: windows are no images of three channels".to_owned();
+            refused("network.architecture", found, expected)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The refusal of `[augment]`, with the place of its key.

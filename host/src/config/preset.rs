@@ -14,6 +14,8 @@ pub enum Preset {
     Fast,
     /// What `bissl demo` runs.
     Demo,
+    /// A small network for a device, on a smartwatch's motion windows.
+    Watch,
     /// What `bissl bench step` measures.
     Bench,
     /// What `bissl bench stage` measures.
@@ -88,6 +90,7 @@ pub const TASKS: &[Task] = &[
 const DEFAULT: (&str, &str) = ("default", include_str!("presets/default.toml"));
 const FAST: (&str, &str) = ("fast", include_str!("presets/fast.toml"));
 const DEMO: (&str, &str) = ("demo", include_str!("presets/demo.toml"));
+const WATCH: (&str, &str) = ("watch", include_str!("presets/watch.toml"));
 const BENCH: (&str, &str) = ("bench", include_str!("presets/bench.toml"));
 const BENCH_STAGE: (&str, &str) = ("bench-stage", include_str!("presets/bench-stage.toml"));
 const PAPER: (&str, &str) = ("paper", include_str!("presets/paper.toml"));
@@ -98,6 +101,7 @@ impl Preset {
         "default",
         "fast",
         "demo",
+        "watch",
         "bench",
         "bench-stage",
         "paper-resnet18-stl10",
@@ -122,6 +126,7 @@ impl Preset {
             "default" => Self::Default,
             "fast" => Self::Fast,
             "demo" | "tiny" => Self::Demo,
+            "watch" => Self::Watch,
             "bench" => Self::Bench,
             "bench-stage" => Self::BenchStage,
             "paper-resnet18-stl10" => Self::Paper(Recipe::Resnet18Stl10, None),
@@ -161,6 +166,7 @@ impl Preset {
             Self::Default => ours(),
             Self::Fast => with(&[FAST]),
             Self::Demo => with(&[DEMO]),
+            Self::Watch => with(&[WATCH]),
             Self::Bench => with(&[BENCH]),
             Self::BenchStage => with(&[BENCH, BENCH_STAGE]),
             Self::Paper(recipe, task) => {

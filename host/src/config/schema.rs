@@ -5,6 +5,7 @@ use super::settings::{
     SolverName, StatisticsName, Stem,
 };
 use crate::data::{Format, OnBadImage};
+use crate::network::LayerSpec;
 
 /// One key.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,10 @@ pub enum Kind {
         /// Largest.
         max: u64,
     },
+    /// A list of texts.
+    Texts,
+    /// A list of 0 to 16 layers, each in words.
+    Layers,
     /// `sgd`, `lars` or `adamw` with all its coefficients.
     Optimizer,
 }
@@ -115,6 +120,11 @@ pub(super) const OPTIMIZERS: &[(&str, &[(&str, Kind)])] = &[
     ),
 ];
 
+/// Texts of a list at most.
+pub(super) const TEXTS_MAX: usize = 256;
+/// Layers of a backbone at most.
+pub(super) const LAYERS_MAX: usize = 16;
+
 /// The section that [`crate::data::AugmentSettings`] describes itself.
 pub(super) const AUGMENT: &str = "augment";
 
@@ -149,6 +159,8 @@ pub const KEYS: &[Key] = &[
         SHARE,
         "share of unreadable images left out before it is an error",
     ),
+    key("data.pretext.subjects", Kind::Texts, "of windows: only these; [] = all"),
+    key("data.pretext.leave_out_subjects", Kind::Texts, "of windows: not these"),
     key(
         "data.downstream.path",
         Kind::Data(EMBEDDED),
@@ -180,18 +192,59 @@ pub const KEYS: &[Key] = &[
         SHARE,
         "share of unreadable images left out before it is an error",
     ),
+    key("data.downstream.subjects", Kind::Texts, "of windows: only these; [] = all"),
+    key("data.downstream.leave_out_subjects", Kind::Texts, "of windows: not these"),
+    key(
+        "data.downstream.train_share",
+        Kind::Number(positive(1.0)),
+        "of windows: share of each recording, from its beginning, to train on; the rest tests",
+    ),
     key("image.size", Kind::Integer { min: 8, max: 512 }, "side of the network's input, pixels"),
     key(
         "image.pixels_max",
         Kind::Integer { min: 1, max: 268_435_456 },
         "most pixels of an image file; a larger one counts as broken",
     ),
+    key("window.length", Kind::Integer { min: 1, max: 4096 }, "samples of a window"),
+    key("window.hop", Kind::Integer { min: 1, max: 4096 }, "samples between windows' beginnings"),
+    key(
+        "window.shift",
+        Kind::Integer { min: 0, max: 4096 },
+        "most samples that a pretext view is shifted by, either way, within its recording",
+    ),
+    key(
+        "window.labelled_shift",
+        Kind::Integer { min: 0, max: 4096 },
+        "the same of a labelled training window, within its part of the recording",
+    ),
+    key(
+        "window.rotation",
+        Kind::Number(non_negative(180.0)),
+        "most degrees that a pretext view is turned by, about a random axis",
+    ),
+    key(
+        "window.accelerometer_gain",
+        Kind::Number(FRACTION),
+        "g: a pretext view's acceleration is multiplied by a factor in [1 - g, 1 + g]",
+    ),
+    key("window.gyroscope_gain", Kind::Number(FRACTION), "the same of its angular rate"),
+    key(
+        "window.noise",
+        Kind::Number(non_negative(10.0)),
+        "deviation of a pretext view's noise, in deviations of the channel",
+    ),
+    key("window.mask", Kind::Number(FRACTION), "longest share of a pretext view that is blanked"),
     key("network.architecture", Kind::Name(Architecture::NAMES), "family of the backbone"),
     key("network.width", Kind::Integer { min: 1, max: 512 }, "channels of the first stage"),
     key(
         "network.stem",
         Kind::Name(Stem::NAMES),
         "3x3 stride 1, 3x3 stride 2, or 7x7 stride 2 with max-pool",
+    ),
+    key(
+        "network.layers",
+        Kind::Layers,
+        "the backbone's layers where architecture is \"layers\": for devices, without batch norm",
     ),
     key(
         "network.projector",
@@ -385,6 +438,8 @@ impl std::fmt::Display for Kind {
             Self::Folder => write!(f, "a folder or \"none\""),
             Self::Data(names) => write!(f, "a folder or \"{}\"", names.join("\", \"")),
             Self::Widths { min, max } => write!(f, "a list of 1 to 8 integers in [{min}, {max}]"),
+            Self::Texts => write!(f, "a list of at most {TEXTS_MAX} texts, none of them empty"),
+            Self::Layers => write!(f, "a list of 0 to {LAYERS_MAX} of {}", LayerSpec::EXPECTED),
             Self::Optimizer => {
                 let names: Vec<_> = OPTIMIZERS.iter().map(|(name, _)| *name).collect();
                 write!(f, "a table with one of {}", names.join(", "))

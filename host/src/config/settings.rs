@@ -7,7 +7,8 @@ use bissl_core::Optimizer;
 use serde::{Deserialize, Serialize};
 
 use super::optional;
-use crate::data::{AugmentSettings, Format, OnBadImage};
+use crate::data::{AugmentSettings, CHANNELS, Format, OnBadImage, WindowSettings};
+use crate::network::LayerSpec;
 
 /// Everything that a run depends on; stored as `config.toml` in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct RunConfig {
     pub image: ImageSettings,
     /// Random changes of the training images.
     pub augment: AugmentSettings,
+    /// Windows of a motion sensor, and random changes of them.
+    pub window: WindowSettings,
     /// Backbone and projector.
     pub network: NetworkSettings,
     /// Which L^P.
@@ -79,6 +82,10 @@ pub struct PretextSettings {
     pub on_bad_image: OnBadImage,
     /// Share of unreadable images that are left out, with a warning, before it is an error.
     pub bad_image_limit: f32,
+    /// Of windows: only these subjects; empty: all.
+    pub subjects: Vec<String>,
+    /// Of windows: not these subjects.
+    pub leave_out_subjects: Vec<String>,
 }
 
 /// `[data.downstream]`.
@@ -103,6 +110,12 @@ pub struct DownstreamSettings {
     pub on_bad_image: OnBadImage,
     /// Share of unreadable images that are left out, with a warning, before it is an error.
     pub bad_image_limit: f32,
+    /// Of windows: only these subjects; empty: all.
+    pub subjects: Vec<String>,
+    /// Of windows: not these subjects.
+    pub leave_out_subjects: Vec<String>,
+    /// Of windows: the share of each recording, from its beginning, that is for training and validation.
+    pub train_share: f64,
 }
 
 /// `[image]`.
@@ -125,6 +138,8 @@ pub struct NetworkSettings {
     pub width: usize,
     /// The layers before the first stage.
     pub stem: Stem,
+    /// The backbone's layers where `architecture` is `layers`; not looked at otherwise.
+    pub layers: Vec<LayerSpec>,
     /// Widths of the projector's layers: hidden ones, then the output. At least one.
     pub projector: Vec<usize>,
 }
@@ -376,6 +391,21 @@ macro_rules! names {
     };
 }
 
+impl RunConfig {
+    /// Channels, height and width of what the network sees.
+    pub fn input(&self) -> [usize; 3] {
+        if self.windows() {
+            return [CHANNELS, 1, self.window.length];
+        }
+        [3, self.image.size, self.image.size]
+    }
+
+    /// Whether the data are windows of a motion sensor, and not images: both sets are of one kind.
+    pub fn windows(&self) -> bool {
+        self.data.pretext.format == Format::Windows
+    }
+}
+
 names! {
     /// What computes; a binary holds those that it was built with.
     BackendName {
@@ -401,7 +431,14 @@ names! {
         Resnet34 = "resnet34",
         /// Of bottleneck blocks, strided in the 3×3 convolution.
         Resnet50 = "resnet50",
+        /// The layers of `network.layers`, without batch norm: for devices.
+        Layers = "layers",
     }
+}
+
+impl Architecture {
+    /// Those that other programs' weights may be of.
+    pub const RESIDUAL: &[&str] = Self::NAMES.split_at(4).0;
 }
 
 names! {

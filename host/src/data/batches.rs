@@ -5,45 +5,45 @@ use std::sync::Arc;
 use bissl_core::{BatchOrder, ConfigError, Stream};
 use rayon::prelude::*;
 
-use super::{Augmentation, DataError, Dataset, Targets, View};
+use super::{DataError, Dataset, Recipe, Targets, View};
 
-/// Two augmented views of the same images.
+/// Two augmented views of the same samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TwoViews {
-    /// View A: `[batch, 3, size, size]`, normalised.
+    /// View A: `[batch, channels, height, width]`, normalised.
     pub a: Vec<f32>,
-    /// View B, likewise; row `i` shows the image of row `i` of view A.
+    /// View B, likewise; row `i` shows the sample of row `i` of view A.
     pub b: Vec<f32>,
-    /// Images.
+    /// Samples.
     pub batch: u32,
-    /// Side in pixels.
-    pub size: u32,
+    /// Channels, height and width of each.
+    pub shape: [usize; 3],
 }
 
-/// Augmented images with their labels.
+/// Augmented samples with their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Labelled {
-    /// `[batch, 3, size, size]`, normalised.
+    /// `[batch, channels, height, width]`, normalised.
     pub images: Vec<f32>,
-    /// What each image is labelled with.
+    /// What each sample is labelled with.
     pub labels: Targets,
-    /// Images.
+    /// Samples.
     pub batch: u32,
-    /// Side in pixels.
-    pub size: u32,
+    /// Channels, height and width of each.
+    pub shape: [usize; 3],
 }
 
-/// Images as evaluation sees them, with the items that they are.
+/// Samples as evaluation sees them, with the items that they are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvaluationChunk {
-    /// `[batch, 3, size, size]`, normalised.
+    /// `[batch, channels, height, width]`, normalised.
     pub images: Vec<f32>,
-    /// Item index per image; [`Dataset::targets`] gives their labels.
+    /// Item index per sample; [`Dataset::targets`] gives their labels.
     pub items: Vec<u32>,
-    /// Images.
+    /// Samples.
     pub batch: u32,
-    /// Side in pixels.
-    pub size: u32,
+    /// Channels, height and width of each.
+    pub shape: [usize; 3],
 }
 
 /// Which items a step takes, and the draws that augment them.
@@ -54,7 +54,7 @@ struct Steps {
     order: BatchOrder,
     batch: u32,
     views: Stream,
-    augmentation: Augmentation,
+    recipe: Recipe,
 }
 
 impl Steps {
@@ -64,14 +64,14 @@ impl Steps {
         batch: u32,
         order: Stream,
         views: Stream,
-        augmentation: Augmentation,
+        recipe: Recipe,
     ) -> Result<Self, ConfigError> {
         if items.is_empty() {
             return Err(ConfigError::Zero { name: "items" });
         }
         let batch = batch.min(items.len() as u32);
         let order = BatchOrder::new(order, items.len() as u32, batch)?;
-        Ok(Self { dataset, items, order, batch, views, augmentation })
+        Ok(Self { dataset, items, order, batch, views, recipe })
     }
 
     fn item(&self, step: u32, i: usize) -> u32 {
@@ -84,7 +84,7 @@ impl Steps {
     }
 
     fn zeros(&self) -> Vec<f32> {
-        vec![0.0; self.batch as usize * self.augmentation.image_len()]
+        vec![0.0; self.batch as usize * self.recipe.input_len()]
     }
 }
 
@@ -97,7 +97,7 @@ pub struct PretextBatches {
 impl PretextBatches {
     /// Batches of `batch` images out of `items` of a data set, or of all `items` if they are fewer.
     ///
-    /// `order` and `views` are the streams of the batch order and of the augmentation.
+    /// `order` and `views` are the streams of the batch order and of the recipe.
     ///
     /// # Errors
     /// `batch` or the number of items is 0.
@@ -107,9 +107,9 @@ impl PretextBatches {
         batch: u32,
         order: Stream,
         views: Stream,
-        augmentation: Augmentation,
+        recipe: impl Into<Recipe>,
     ) -> Result<Self, ConfigError> {
-        let steps = Steps::new(dataset, items, batch, order, views, augmentation)?;
+        let steps = Steps::new(dataset, items, batch, order, views, recipe.into())?;
         Ok(Self { steps })
     }
 
@@ -128,21 +128,21 @@ impl PretextBatches {
     /// # Errors
     /// [`DataError::BadImage`] if images are decoded on demand and one changed since the check.
     pub fn make(&self, step: u32) -> Result<TwoViews, DataError> {
-        let Steps { dataset, batch, views, augmentation, .. } = &self.steps;
+        let Steps { dataset, batch, views, recipe, .. } = &self.steps;
         let (mut a, mut b) = (self.steps.zeros(), self.steps.zeros());
-        let length = augmentation.image_len();
+        let length = recipe.input_len();
         a.par_chunks_exact_mut(length)
             .zip(b.par_chunks_exact_mut(length))
             .enumerate()
             .try_for_each(|(i, (a, b))| {
-                let image = dataset.image(self.steps.item(step, i))?;
+                let sample = dataset.sample(self.steps.item(step, i))?;
                 // Two sub-streams: even indices draw view A, odd ones view B.
                 let count = self.steps.count(step, i);
-                augmentation.pretext(&image, View::A, views.at(2 * count), a);
-                augmentation.pretext(&image, View::B, views.at(2 * count + 1), b);
+                recipe.pretext(&sample, View::A, views.at(2 * count), a);
+                recipe.pretext(&sample, View::B, views.at(2 * count + 1), b);
                 Ok::<(), DataError>(())
             })?;
-        Ok(TwoViews { a, b, batch: *batch, size: augmentation.size() })
+        Ok(TwoViews { a, b, batch: *batch, shape: recipe.shape() })
     }
 }
 
@@ -155,7 +155,7 @@ pub struct LabelledBatches {
 impl LabelledBatches {
     /// Batches of `batch` images out of `items` of a data set, or of all `items` if they are fewer.
     ///
-    /// `order` and `views` are the streams of the batch order and of the augmentation.
+    /// `order` and `views` are the streams of the batch order and of the recipe.
     ///
     /// # Errors
     /// `batch` or the number of items is 0; [`DataError::Unlabelled`].
@@ -165,10 +165,10 @@ impl LabelledBatches {
         batch: u32,
         order: Stream,
         views: Stream,
-        augmentation: Augmentation,
+        recipe: impl Into<Recipe>,
     ) -> Result<Self, DataError> {
         dataset.targets(&items)?;
-        let steps = Steps::new(dataset, items, batch, order, views, augmentation)?;
+        let steps = Steps::new(dataset, items, batch, order, views, recipe.into())?;
         Ok(Self { steps })
     }
 
@@ -187,18 +187,16 @@ impl LabelledBatches {
     /// # Errors
     /// [`DataError::BadImage`] if images are decoded on demand and one changed since the check.
     pub fn make(&self, step: u32) -> Result<Labelled, DataError> {
-        let Steps { dataset, batch, views, augmentation, .. } = &self.steps;
+        let Steps { dataset, batch, views, recipe, .. } = &self.steps;
         let mut images = self.steps.zeros();
-        images.par_chunks_exact_mut(augmentation.image_len()).enumerate().try_for_each(
-            |(i, out)| {
-                let image = dataset.image(self.steps.item(step, i))?;
-                augmentation.downstream(&image, views.at(self.steps.count(step, i)), out);
-                Ok::<(), DataError>(())
-            },
-        )?;
+        images.par_chunks_exact_mut(recipe.input_len()).enumerate().try_for_each(|(i, out)| {
+            let sample = dataset.sample(self.steps.item(step, i))?;
+            recipe.downstream(&sample, views.at(self.steps.count(step, i)), out);
+            Ok::<(), DataError>(())
+        })?;
         let items: Vec<u32> = (0..*batch as usize).map(|i| self.steps.item(step, i)).collect();
         let labels = dataset.targets(&items)?;
-        Ok(Labelled { images, labels, batch: *batch, size: augmentation.size() })
+        Ok(Labelled { images, labels, batch: *batch, shape: recipe.shape() })
     }
 }
 
@@ -208,17 +206,17 @@ impl LabelledBatches {
 pub fn evaluation_images<'a>(
     dataset: &'a Dataset,
     items: &'a [u32],
-    augmentation: &'a Augmentation,
+    recipe: &'a Recipe,
     chunk: usize,
 ) -> impl Iterator<Item = Result<EvaluationChunk, DataError>> + 'a {
     items.chunks(chunk.max(1)).map(move |items| {
-        let length = augmentation.image_len();
+        let length = recipe.input_len();
         let mut images = vec![0.0; items.len() * length];
         images.par_chunks_exact_mut(length).zip(items).try_for_each(|(out, &item)| {
-            augmentation.evaluation(dataset.image(item)?.as_ref(), out);
+            recipe.evaluation(&dataset.sample(item)?, out);
             Ok::<(), DataError>(())
         })?;
-        let (batch, size) = (items.len() as u32, augmentation.size());
-        Ok(EvaluationChunk { images, items: items.to_vec(), batch, size })
+        let (batch, shape) = (items.len() as u32, recipe.shape());
+        Ok(EvaluationChunk { images, items: items.to_vec(), batch, shape })
     })
 }

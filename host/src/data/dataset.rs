@@ -1,5 +1,5 @@
-//! A list of images with optional labels, from a folder, from the files of a known data set, or embedded
-//! in the program.
+//! A list of samples with optional labels: images from a folder, from the files of a known data set, or
+//! embedded in the program; windows of recordings.
 
 use std::borrow::Cow;
 use std::fs;
@@ -13,7 +13,8 @@ use super::bad_images::{self, BadImageReport};
 use super::folder::{self, Listed};
 use super::label::{Label, LabelSet, Targets, Task};
 use super::raw::RawImages;
-use super::{DataError, ImageSettings, Pack, decode_image};
+use super::windows::Recordings;
+use super::{Channels, DataError, ImageSettings, Pack, Sample, decode_image};
 
 /// Whether folder names are labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +86,20 @@ pub enum Stored<'a> {
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     File(PathBuf),
-    Embedded { name: String, bytes: &'static [u8] },
-    Raw { images: Arc<RawImages>, index: u32 },
+    Embedded {
+        name: String,
+        bytes: &'static [u8],
+    },
+    Raw {
+        images: Arc<RawImages>,
+        index: u32,
+    },
+    /// Stretch and first sample.
+    Window {
+        recordings: Arc<Recordings>,
+        index: usize,
+        start: usize,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -105,7 +118,7 @@ enum Pixels {
     Cached(Vec<RgbImage>),
 }
 
-/// Images in a fixed order, with class names and labels where it has them.
+/// Images, or windows, in a fixed order, with class names and labels where it has them.
 ///
 /// Items are named by their index, `0..len()`. A data set is made by a constructor, then passed through
 /// [`Dataset::checked`], which leaves broken images out and keeps decoded ones in memory if they fit.
@@ -201,6 +214,9 @@ impl Dataset {
             if let Source::Raw { images, .. } = &item.source {
                 // Nothing to decode, and a copy in memory would save nothing.
                 return Ok((images.dimensions(), None));
+            }
+            if let Source::Window { recordings, .. } = &item.source {
+                return Ok(((recordings.length() as u32, 1), None));
             }
             let image = item.decode(&settings)?;
             let bytes = image.as_raw().len() as u64;
@@ -348,10 +364,31 @@ impl Dataset {
         self.items[item as usize].name()
     }
 
+    /// An item `< len()` as a recipe takes it.
+    ///
+    /// # Errors
+    /// As [`Dataset::image`] of an image; none of a window.
+    pub fn sample(&self, item: u32) -> Result<Sample<'_>, DataError> {
+        match &self.items[item as usize].source {
+            Source::Window { recordings, index, start } => {
+                Ok(Sample::Window(recordings.window(*index, *start)))
+            }
+            _ => self.image(item).map(Sample::Image),
+        }
+    }
+
+    /// The normalisation of its channels by its own samples; `None` of images.
+    pub fn channels(&self) -> Option<Channels> {
+        match &self.items.first()?.source {
+            Source::Window { recordings, .. } => Some(recordings.channels()),
+            Source::File(_) | Source::Embedded { .. } | Source::Raw { .. } => None,
+        }
+    }
+
     /// Pixels of an item `< len()`, borrowed if they are kept in memory.
     ///
     /// # Errors
-    /// [`DataError::BadImage`] for a broken image, or one that changed on disk since the check.
+    /// [`DataError::BadImage`] for a broken image, one that changed on disk since the check, or a window.
     pub fn image(&self, item: u32) -> Result<Cow<'_, RgbImage>, DataError> {
         match &self.pixels {
             Pixels::Cached(images) => Ok(Cow::Borrowed(&images[item as usize])),
@@ -362,12 +399,12 @@ impl Dataset {
     /// An item `< len()` as it is stored.
     ///
     /// # Errors
-    /// [`DataError::BadImage`] for a file that cannot be read or is larger than allowed.
+    /// [`DataError::BadImage`] for a file that cannot be read or is larger than allowed, or a window.
     pub fn stored(&self, item: u32) -> Result<Stored<'_>, DataError> {
         let item = &self.items[item as usize];
         match &item.source {
             Source::Raw { images, index } => Ok(Stored::Pixels(images.image(*index))),
-            Source::File(_) | Source::Embedded { .. } => {
+            Source::File(_) | Source::Embedded { .. } | Source::Window { .. } => {
                 item.bytes(&self.settings).map(Stored::Encoded)
             }
         }
@@ -391,6 +428,9 @@ impl Item {
             Source::File(path) => path.to_string_lossy(),
             Source::Embedded { name, .. } => Cow::Borrowed(name),
             Source::Raw { images, index } => Cow::Owned(images.name(*index)),
+            Source::Window { recordings, index, start } => {
+                Cow::Owned(recordings.name(*index, *start))
+            }
         }
     }
 
@@ -399,6 +439,10 @@ impl Item {
             Source::Embedded { bytes, .. } => return Ok(Cow::Borrowed(bytes)),
             Source::File(path) => path,
             Source::Raw { .. } => unreachable!("pixels are not read as a file"),
+            Source::Window { .. } => {
+                let reason = "a window of sensor samples, expected an image";
+                return Err(DataError::bad_image(&self.name(), reason));
+            }
         };
         let unreadable = |error: std::io::Error| DataError::bad_image(&self.name(), error);
         let length = fs::metadata(path).map_err(unreadable)?.len();

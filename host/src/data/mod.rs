@@ -1,9 +1,10 @@
-//! Images in: data sets, splits, augmentation, and batches made ahead of the device.
+//! Samples in: data sets, splits, augmentation, and batches made ahead of the device.
 //!
 //! A [`Dataset`] lists images of a folder, of a data set in one of the known [formats](Format) or of an
 //! embedded pack, and is checked once, so that a broken
-//! file is met before training and not in it. [`Split`] divides a labelled one. [`Augmentation`] turns an
-//! image and random draws into a normalised view; [`PretextBatches`] and [`LabelledBatches`] are pure
+//! file is met before training and not in it; [`Dataset::windows`] lists windows of a motion sensor's
+//! recordings instead. [`Split`] divides a labelled one. A [`Recipe`] turns a [`Sample`] and random draws
+//! into a normalised view: [`Augmentation`] that of images, [`Motion`] that of windows. [`PretextBatches`] and [`LabelledBatches`] are pure
 //! functions of a step number, and [`Prefetch`] evaluates any such function ahead of its use.
 //!
 //! Everything here gives the same bytes for the same seed, whatever the number of threads.
@@ -22,12 +23,15 @@ mod error;
 mod folder;
 mod formats;
 mod label;
+mod motion;
 mod pack;
 mod prefetch;
 mod raw;
+mod recipe;
 mod settings;
 mod split;
 pub mod streams;
+mod windows;
 
 pub(crate) use augment::Work;
 pub use augment::{Augmentation, View};
@@ -36,13 +40,17 @@ pub use batches::{
     EvaluationChunk, Labelled, LabelledBatches, PretextBatches, TwoViews, evaluation_images,
 };
 pub use check::{CheckFailed, CheckReport, ClassImages, Range, Same, check};
+pub(crate) use colour::{DEVIATION, MEAN};
 pub use dataset::{Dataset, Embedded, Labels, Part, SizeRange, Stored};
 pub use decode::{ImageSettings, decode_image};
 pub use describe::{ClassCount, Description};
 pub use error::DataError;
 pub use formats::{Corpus, Format};
 pub use label::{LabelSet, Presence, Targets, Task};
+pub use motion::{Motion, WindowSettings};
 pub use pack::{Pack, PackEntry};
 pub use prefetch::Prefetch;
+pub use recipe::{Recipe, Sample};
 pub use settings::AugmentSettings;
 pub use split::{Split, SplitSettings, Validation};
+pub use windows::{CHANNELS, Channels, Window, WindowSelection};

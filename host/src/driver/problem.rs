@@ -314,8 +314,8 @@ impl<'n, B: Kernels> Problem<'n, B> {
     }
 
     fn views(&self, views: TwoViews) -> Vec<Tensor<B, 4>> {
-        let (batch, size) = (views.batch as usize, views.size as usize);
-        let shape = [batch, 3, size, size];
+        let [channels, height, width] = views.shape;
+        let shape = [views.batch as usize, channels, height, width];
         let device = self.registers.device();
         vec![upload(views.a, shape, device), upload(views.b, shape, device)]
     }
@@ -328,9 +328,9 @@ impl<'n, B: Kernels> Problem<'n, B> {
             return Ok((images.clone(), labels.clone()));
         }
         let source = self.sources.upper.as_ref().ok_or(DriverError::NoBatches("downstream"))?;
-        let Labelled { images, labels, batch, size } = source(index)?;
-        let (batch, size) = (batch as usize, size as usize);
-        let images = upload(images, [batch, 3, size, size], self.registers.device());
+        let Labelled { images, labels, batch, shape: [channels, height, width] } = source(index)?;
+        let shape = [batch as usize, channels, height, width];
+        let images = upload(images, shape, self.registers.device());
         self.upper_batch = Some((index, images.clone(), labels.clone()));
         Ok((images, labels))
     }

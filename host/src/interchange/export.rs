@@ -1,4 +1,4 @@
-//! `bissl export`: a backbone as a safetensors file that PyTorch loads.
+//! `bissl export`: a backbone as a safetensors file that PyTorch loads, or as the flash image of a device.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,18 +6,38 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use safetensors::tensor::{Dtype, View};
+use serde::Deserialize;
 
+use super::firmware;
 use crate::config::RunConfig;
 use crate::network::Network;
 use crate::run::{Origin, RunError, read_checkpoint, write_atomic};
 use crate::stage::evaluate::judged;
 use crate::stage::state::{Weights, architecture, classes, networks};
 
+/// What file is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportFormat {
+    /// A backbone and, where there is one, its classifier, under torchvision's names.
+    #[default]
+    Safetensors,
+    /// An encoder and its pretext head for the device program.
+    Firmware,
+}
+
+impl ExportFormat {
+    /// Every spelling.
+    pub const NAMES: &[&str] = &["safetensors", "firmware"];
+}
+
 /// What is to be exported.
 #[derive(Clone, Debug)]
 pub struct ExportJob {
     /// A run or a checkpoint.
     pub from: Origin,
+    /// What is written.
+    pub to: ExportFormat,
     /// The file; replaced if it exists.
     pub out: PathBuf,
 }
@@ -47,15 +67,19 @@ impl View for Exported {
     }
 }
 
-/// Writes backbone, running statistics and, where the run was fine-tuned, the classifier `fc`, under
+/// Writes what the format says. To safetensors: backbone, running statistics and, where the run was fine-tuned, the classifier `fc`, under
 /// torchvision's names. Returns a line about it.
 ///
 /// `num_batches_tracked`, which PyTorch expects and does not use at a fixed momentum, is 0.
 ///
 /// # Errors
-/// There is no valid checkpoint with a backbone; the file cannot be written.
+/// There is no valid checkpoint with a backbone; the file cannot be written; a device cannot run such a
+/// network.
 pub fn export(job: &ExportJob) -> Result<String> {
-    let ExportJob { from, out } = job;
+    let ExportJob { from, to, out } = job;
+    if *to == ExportFormat::Firmware {
+        return firmware::export(from, out);
+    }
     let config: RunConfig = from.config()?;
     let path = from.checkpoint_path()?;
     let name = architecture(&config);

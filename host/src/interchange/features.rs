@@ -1,11 +1,11 @@
-//! `bissl features`: what a backbone makes of images.
+//! `bissl features`: what a backbone makes of images or windows.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
 use crate::backend::{Task, dispatch};
-use crate::config::{BackendName, RunConfig};
+use crate::config::{Architecture, BackendName, RunConfig};
 use crate::driver::{download, upload};
 use crate::kernels::Kernels;
 use crate::network::Network;
@@ -23,7 +23,7 @@ const CHUNK: usize = 64;
 pub struct FeaturesJob {
     /// A run or a checkpoint.
     pub from: Origin,
-    /// A safetensors file with `images`, `[n, 3, height, width]`: normalised pixels.
+    /// A safetensors file with `images`, `[n, channels, height, width]`: normalised pixels or samples.
     pub input: PathBuf,
     /// The file with `features`, `[n, features]`; replaced if it exists.
     pub out: PathBuf,
@@ -45,23 +45,30 @@ pub fn features(job: FeaturesJob) -> Result<String> {
     let networks = networks(&config, classes(&checkpoint.tensors));
     let (weights, _) =
         judged(&networks, &checkpoint.tensors).with_context(|| path.display().to_string())?;
-    let expected = "expected a tensor `images` of shape [n, 3, height, width], none of them 0";
+    let [channels, ..] = config.input();
+    let expected = format!(
+        "expected a tensor `images` of shape [n, {channels}, height, width], none of them 0"
+    );
     let images = read_tensors(&input)?.into_iter().find(|tensor| tensor.name == "images");
     let Some(images) = images else {
         return Err(RunError::unfit(&input, format!("it holds none, {expected}")).into());
     };
     let NamedTensor { shape, values, .. } = images;
-    let &[count, 3, height, width] = &shape[..] else {
-        let reason = format!("images has shape {shape:?}, {expected}");
+    let unfit = || RunError::unfit(&input, format!("images has shape {shape:?}, {expected}"));
+    let &[count, found, height, width] = &shape[..] else { return Err(unfit().into()) };
+    if found != channels || count * height * width == 0 {
+        return Err(unfit().into());
+    }
+    if config.network.architecture == Architecture::Layers
+        && [found, height, width] != config.input()
+    {
+        // A dense layer takes its own size alone.
+        let reason = format!("images has shape {shape:?}, expected [n, {:?}]", config.input());
         return Err(RunError::unfit(&input, reason).into());
-    };
-    if count * height * width == 0 {
-        return Err(
-            RunError::unfit(&input, format!("images has shape {shape:?}, {expected}")).into()
-        );
     }
     crate::stage::start_threads(&config)?;
-    let pass = Pass { network: &networks.backbone, weights, values, sides: [height, width] };
+    let pass =
+        Pass { network: &networks.backbone, weights, values, shape: [channels, height, width] };
     let values = dispatch(backend.unwrap_or(config.backend), pass)?;
     let shape = [count, values.len() / count];
     let view = TensorView { name: "features", shape: &shape, values: &values };
@@ -74,7 +81,8 @@ struct Pass<'n> {
     network: &'n Network,
     weights: Weights,
     values: Vec<f32>,
-    sides: [usize; 2],
+    /// Channels, height and width.
+    shape: [usize; 3],
 }
 
 impl Task for Pass<'_> {
@@ -87,11 +95,11 @@ impl Task for Pass<'_> {
         };
         let (parameters, statistics) =
             (flat(self.weights.parameters), flat(self.weights.statistics));
-        let [height, width] = self.sides;
-        let image = 3 * height * width;
+        let [channels, height, width] = self.shape;
+        let image = channels * height * width;
         let mut features = Vec::new();
         for chunk in self.values.chunks(CHUNK * image) {
-            let shape = [chunk.len() / image, 3, height, width];
+            let shape = [chunk.len() / image, channels, height, width];
             let x = upload::<B, 4>(chunk.to_vec(), shape, &device);
             features.extend(download(&self.network.evaluate(&parameters, &statistics, x)));
         }

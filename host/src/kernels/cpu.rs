@@ -27,9 +27,9 @@ pub(super) fn tensor<B: Backend<FloatElem: Real>, const D: usize>(
     Tensor::from_data(TensorData::new(data, shape), &B::Device::default())
 }
 
-/// `[channels_out, channels_in, kernel, kernel]`.
+/// `[channels_out, channels_in, kernel height, kernel width]`.
 pub(super) fn weight_shape(s: &ConvShape) -> [usize; 4] {
-    [s.channels_out, s.channels_in, s.kernel, s.kernel]
+    [s.channels_out, s.channels_in, s.kernel[0], s.kernel[1]]
 }
 
 /// Calls `f` with the elements of every term's operands.

@@ -13,7 +13,7 @@ use super::{
 };
 
 fn options(s: &ConvShape) -> ConvOptions<2> {
-    ConvOptions::new([s.stride; 2], [s.padding; 2], [1, 1], 1)
+    ConvOptions::new(s.stride, [s.padding; 2], [1, 1], 1)
 }
 
 fn primitive<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> B::FloatTensorPrimitive {
@@ -50,7 +50,7 @@ pub fn conv_input<B: Backend>(s: &ConvShape, terms: &[Pair<'_, B>]) -> Tensor<B,
 /// See [`Kernels::conv_weight`](super::Kernels::conv_weight).
 pub fn conv_weight<B: Backend>(s: &ConvShape, terms: &[Pair<'_, B>]) -> Tensor<B, 4> {
     summed(terms, |(x, y_bar)| {
-        let shape = [s.channels_out, s.channels_in, s.kernel, s.kernel];
+        let shape = [s.channels_out, s.channels_in, s.kernel[0], s.kernel[1]];
         let w = Tensor::<B, 4>::zeros(shape, &y_bar.device());
         float(B::conv2d_weight_backward(primitive(x), primitive(&w), primitive(y_bar), options(s)))
     })

@@ -46,7 +46,7 @@ pub type NdArray = burn_ndarray::NdArray<f64>;
 #[cfg(feature = "cuda")]
 pub type Cuda = burn_cuda::Cuda;
 
-/// Shapes of one convolution with a square kernel.
+/// Shapes of one convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvShape {
     /// Images.
@@ -59,29 +59,34 @@ pub struct ConvShape {
     pub height: usize,
     /// Input width.
     pub width: usize,
-    /// Kernel size.
-    pub kernel: usize,
-    /// Stride in both directions.
-    pub stride: usize,
-    /// Zeros around the image.
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Strides down and to the right, at least 1.
+    pub stride: [usize; 2],
+    /// Zeros around the image, on all sides.
     pub padding: usize,
 }
 
 impl ConvShape {
     /// Output height.
     pub fn height_out(&self) -> usize {
-        (self.height + 2 * self.padding - self.kernel) / self.stride + 1
+        (self.height + 2 * self.padding - self.kernel[0]) / self.stride[0] + 1
     }
 
     /// Output width.
     pub fn width_out(&self) -> usize {
-        (self.width + 2 * self.padding - self.kernel) / self.stride + 1
+        (self.width + 2 * self.padding - self.kernel[1]) / self.stride[1] + 1
+    }
+
+    /// Positions of the kernel.
+    pub(crate) fn positions(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
     }
 
     /// Multiply-accumulates of any of the three passes.
     pub fn multiply_accumulates(&self) -> u64 {
         let outputs: usize = self.output().iter().product();
-        (outputs * self.channels_in * self.kernel * self.kernel) as u64
+        (outputs * self.channels_in * self.positions()) as u64
     }
 
     /// `[batch, channels_out, height_out, width_out]`.
@@ -93,7 +98,13 @@ impl ConvShape {
 impl std::fmt::Display for ConvShape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { channels_in, channels_out, height, width, kernel, stride, .. } = self;
-        write!(f, "{channels_in}>{channels_out} {kernel}x{kernel}/{stride} of {height}x{width}")
+        let [kernel_height, kernel_width] = kernel;
+        write!(f, "{channels_in}>{channels_out} {kernel_height}x{kernel_width}/")?;
+        match stride {
+            [down, right] if down == right => write!(f, "{down}")?,
+            [down, right] => write!(f, "{down}x{right}")?,
+        }
+        write!(f, " of {height}x{width}")
     }
 }
 
@@ -157,7 +168,8 @@ pub trait Kernels: Backend<FloatElem: Real> {
     /// Positions of the maxima that a max-pool found.
     type Indices: Clone + Send + std::fmt::Debug;
 
-    /// `y = Σ w ∗ x` over the terms `(x, w)`; `w`: `[channels_out, channels_in, kernel, kernel]`.
+    /// `y = Σ w ∗ x` over the terms `(x, w)`; `w`: `[channels_out, channels_in, kernel height,
+    /// kernel width]`.
     ///
     /// The tangent of a convolution is such a sum of two, and so are those of its backward passes; done
     /// together they share what is written.

@@ -229,7 +229,7 @@ impl Task for SpectrumJob {
         let (config, align) = (&self.config, &self.config.align);
         let networks = networks(config, 1);
         let pretexts = pretexts(&self, &networks)?;
-        let images = Images::load(config, Needs::Pretext)?;
+        let images = Images::load(config, Needs::Pretext, &[])?;
         images.warn();
         let domains = (streams::ALIGN_PRODUCT_ORDER, streams::ALIGN_PRODUCT_VIEW);
         let batch = align.product_batch();
@@ -274,8 +274,8 @@ impl SpectrumJob {
         device: &B::Device,
     ) -> Result<Option<CheckpointSpectrum>> {
         let flat = |values: &[f32]| upload::<B, 1>(values.to_vec(), [values.len()], device);
-        let side = views.size as usize;
-        let shape = [views.batch as usize, 3, side, side];
+        let [channels, height, width] = views.shape;
+        let shape = [views.batch as usize, channels, height, width];
         let views = [&views.a, &views.b].map(|x| upload::<B, 4>(x.clone(), shape, device)).to_vec();
         let both = |backbone: &Weights, head: &Weights| TowerParameters {
             backbone: flat(&backbone.parameters),

@@ -52,7 +52,7 @@ impl Start {
         verbosity: Verbosity,
         device: &B::Device,
     ) -> Result<Started> {
-        let images = Images::load(config, Needs::Both)?;
+        let images = Images::load(config, Needs::Both, &[])?;
         images.warn();
         let split = images.split(config, config.seed)?;
         let networks = Arc::new(networks(config, images.downstream().classes().len()));

@@ -156,8 +156,9 @@ pub(super) fn measure<B: Kernels>(
         backbone: initial::<B>(&networks.backbone, 1, device),
         head: initial::<B>(&networks.pretext_head, 2, device),
     };
-    let (batch, size) = (config.align.batch, config.image.size);
-    let views = [3, 4].map(|domain| noise::<B, 4>(domain, [batch, 3, size, size], device)).to_vec();
+    let (batch, [channels, height, width]) = (config.align.batch, config.input());
+    let shape = [batch, channels, height, width];
+    let views = [3, 4].map(|domain| noise::<B, 4>(domain, shape, device)).to_vec();
     // As at the start of a stage: a copy of the online network.
     let target = networks.target_tower().map(|tower| (tower, parameters.first(tower)));
     let beside = || target.as_ref().map(|(tower, parameters)| (*tower, parameters));
@@ -219,7 +220,7 @@ pub(super) fn measure<B: Kernels>(
         network: architecture(config),
         backend: config.backend.to_string(),
         batch,
-        size,
+        size: config.image.size,
         threads: rayon::current_num_threads(),
         recompute: config.align.recompute,
         repeats,

@@ -193,6 +193,7 @@ impl State {
             architecture: family,
             width,
             stem,
+            layers: Vec::new(),
             projector: widths(path, &head, "")?,
         };
         let mut config = RunConfig { network, ..Preset::Default.config() };

@@ -1,4 +1,4 @@
-//! Convolution without bias: every one of a ResNet's is followed by batch norm.
+//! Convolution: without bias where batch norm follows, as in ResNets, with it where none does.
 
 use burn_tensor::Tensor;
 
@@ -6,14 +6,15 @@ use super::layer::{Cotangents, Direction, Layer, Saved, part};
 use super::{Init, ParameterTable};
 use crate::kernels::{ConvShape, Kernels};
 
-/// `y = w ∗ x`.
+/// `y = w ∗ x` (+ b).
 #[derive(Clone, Debug)]
 pub struct Conv {
     offset: usize,
+    bias: Option<usize>,
     channels_in: usize,
     channels_out: usize,
-    kernel: usize,
-    stride: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
     padding: usize,
 }
 
@@ -28,12 +29,45 @@ impl Conv {
     ) -> Self {
         let shape = [channels_out, channels_in, kernel, kernel];
         let offset = table.push(format!("{name}.weight"), &shape, Init::KaimingFanOut);
-        Self { offset, channels_in, channels_out, kernel, stride, padding: kernel / 2 }
+        let (kernel, stride, padding) = ([kernel; 2], [stride; 2], kernel / 2);
+        Self { offset, bias: None, channels_in, channels_out, kernel, stride, padding }
+    }
+
+    /// A convolution with bias and without padding; `kernel` and `stride` as `[height, width]`. Its weight
+    /// and then its bias, which starts at 0, are appended to the table.
+    pub fn valid(
+        table: &mut ParameterTable,
+        name: &str,
+        (channels_in, channels_out): (usize, usize),
+        kernel: [usize; 2],
+        stride: [usize; 2],
+    ) -> Self {
+        let shape = [channels_out, channels_in, kernel[0], kernel[1]];
+        let offset = table.push(format!("{name}.weight"), &shape, Init::KaimingFanIn);
+        let bias = Some(table.push(format!("{name}.bias"), &[channels_out], Init::Zero));
+        Self { offset, bias, channels_in, channels_out, kernel, stride, padding: 0 }
     }
 
     fn weight<B: Kernels>(&self, flat: &Tensor<B, 1>) -> Tensor<B, 4> {
-        let shape = [self.channels_out, self.channels_in, self.kernel, self.kernel];
-        part(flat, self.offset, shape)
+        let [height, width] = self.kernel;
+        part(flat, self.offset, [self.channels_out, self.channels_in, height, width])
+    }
+
+    /// `y + b`, the bias from `flat`.
+    fn biased<B: Kernels>(&self, flat: &Tensor<B, 1>, y: Tensor<B, 4>) -> Tensor<B, 4> {
+        match self.bias {
+            Some(offset) => y + part::<B, 4>(flat, offset, [1, self.channels_out, 1, 1]),
+            None => y,
+        }
+    }
+
+    /// b̄ from ȳ: the sum over batch and pixels.
+    fn bias_bar<B: Kernels>(y_bar: &Tensor<B, 4>, out: &mut Cotangents<B>, offset: usize) {
+        out.parameter(offset, || {
+            let [batch, channels, height, width] = y_bar.dims();
+            let means = B::average_pool(y_bar).reshape([batch, channels]);
+            B::sum_rows(&means) * (height * width) as f64
+        });
     }
 
     fn shape<B: Kernels>(&self, x: &Tensor<B, 4>) -> ConvShape {
@@ -62,11 +96,12 @@ impl Conv {
 impl<B: Kernels> Layer<B> for Conv {
     fn forward(&self, p: &Tensor<B, 1>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Saved<B>) {
         let shape = self.shape(&x);
-        (B::conv(&shape, &[(&x, &self.weight(p))]), Saved::Conv(shape, x))
+        let y = self.biased(p, B::conv(&shape, &[(&x, &self.weight(p))]));
+        (y, Saved::Conv(shape, x))
     }
 
     fn evaluate(&self, p: &Tensor<B, 1>, _: &Tensor<B, 1>, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        B::conv(&self.shape(&x), &[(&x, &self.weight(p))])
+        self.biased(p, B::conv(&self.shape(&x), &[(&x, &self.weight(p))]))
     }
 
     fn tangent(
@@ -83,7 +118,11 @@ impl<B: Kernels> Layer<B> for Conv {
             .into_iter()
             .chain(w_dot.as_ref().map(|w| (x, w)))
             .collect();
-        (!terms.is_empty()).then(|| B::conv(shape, &terms))
+        let y_dot = (!terms.is_empty()).then(|| B::conv(shape, &terms))?;
+        Some(match p_dot {
+            Some(p_dot) => self.biased(p_dot, y_dot),
+            None => y_dot,
+        })
     }
 
     fn backward(
@@ -95,6 +134,9 @@ impl<B: Kernels> Layer<B> for Conv {
     ) -> Option<Tensor<B, 4>> {
         let (shape, x) = self.saved(saved);
         out.parameter(self.offset, || B::conv_weight(shape, &[(x, y_bar)]));
+        if let Some(bias) = self.bias {
+            Self::bias_bar(y_bar, out, bias);
+        }
         out.input(|| B::conv_input(shape, &[(&self.weight(p), y_bar)]))
     }
 
@@ -112,6 +154,9 @@ impl<B: Kernels> Layer<B> for Conv {
             Some(x_dot) => B::conv_weight(shape, &[(x, y_bar_dot), (x_dot, y_bar)]),
             None => B::conv_weight(shape, &[(x, y_bar_dot)]),
         });
+        if let Some(bias) = self.bias {
+            Self::bias_bar(y_bar_dot, out, bias);
+        }
         out.input(|| {
             let w = self.weight(p);
             match p_dot {

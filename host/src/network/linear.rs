@@ -1,4 +1,4 @@
-//! Linear layer on features `[batch, channels, 1, 1]`.
+//! Linear layer, on features `[batch, channels, 1, 1]` or on images `[batch, channels, height, width]`.
 
 use burn_tensor::Tensor;
 
@@ -6,7 +6,8 @@ use super::layer::{Cotangents, Direction, Layer, Saved, part, sum};
 use super::{Init, ParameterTable};
 use crate::kernels::{Kernels, Transpose};
 
-/// `y = x wᵀ + b`, `w`: `[features_out, features_in]`, as torch.
+/// `y = x wᵀ + b`, `w`: `[features_out, features_in]`, as torch; an image counts as its values, channel by
+/// channel.
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: usize,
@@ -24,8 +25,19 @@ impl Linear {
         features_out: usize,
         bias: bool,
     ) -> Self {
+        Self::starting(table, name, (features_in, features_out), bias, Init::UniformFanIn)
+    }
+
+    /// As [`Linear::new`], with another start of its weight.
+    pub(super) fn starting(
+        table: &mut ParameterTable,
+        name: &str,
+        (features_in, features_out): (usize, usize),
+        bias: bool,
+        init: Init,
+    ) -> Self {
         let shape = [features_out, features_in];
-        let weight = table.push(format!("{name}.weight"), &shape, Init::UniformFanIn);
+        let weight = table.push(format!("{name}.weight"), &shape, init);
         let bias = bias.then(|| table.push(format!("{name}.bias"), &[features_out], Init::Zero));
         Self { weight, bias, features_in, features_out }
     }
@@ -55,10 +67,10 @@ impl Linear {
     }
 }
 
-/// `[batch, features, 1, 1]` to `[batch, features]`.
+/// `[batch, channels, height, width]` to `[batch, channels · height · width]`.
 fn rows<B: Kernels>(x: &Tensor<B, 4>) -> Tensor<B, 2> {
-    let [batch, channels, _, _] = x.dims();
-    x.clone().reshape([batch, channels])
+    let [batch, channels, height, width] = x.dims();
+    x.clone().reshape([batch, channels * height * width])
 }
 
 /// `[batch, features]` to `[batch, features, 1, 1]`.
@@ -98,12 +110,13 @@ impl<B: Kernels> Layer<B> for Linear {
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>> {
         let y_bar = rows(y_bar);
+        let dims = Self::saved(saved).dims();
         let x = rows(Self::saved(saved));
         out.parameter(self.weight, || B::matmul(&y_bar, &x, Transpose::Left));
         if let Some(bias) = self.bias {
             out.parameter(bias, || B::sum_rows(&y_bar));
         }
-        out.input(|| features(B::matmul(&y_bar, &self.weight(p), Transpose::Neither)))
+        out.input(|| B::matmul(&y_bar, &self.weight(p), Transpose::Neither).reshape(dims))
     }
 
     fn backward_tangent(
@@ -116,6 +129,7 @@ impl<B: Kernels> Layer<B> for Linear {
     ) -> Option<Tensor<B, 4>> {
         let y_bar_dot = rows(direction.y_bar_dot);
         let y_bar = rows(y_bar);
+        let dims = Self::saved(saved).dims();
         let x = rows(Self::saved(saved));
         out.parameter(self.weight, || {
             let first = B::matmul(&y_bar_dot, &x, Transpose::Left);
@@ -129,10 +143,11 @@ impl<B: Kernels> Layer<B> for Linear {
         }
         out.input(|| {
             let first = B::matmul(&y_bar_dot, &self.weight(p), Transpose::Neither);
-            features(match direction.p_dot {
+            let sum = match direction.p_dot {
                 Some(p_dot) => first + B::matmul(&y_bar, &self.weight(p_dot), Transpose::Neither),
                 None => first,
-            })
+            };
+            sum.reshape(dims)
         })
     }
 }

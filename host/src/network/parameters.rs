@@ -11,6 +11,9 @@ pub enum Init {
     One,
     /// Normal with variance 2/fan_out (He et al. 2015), as torchvision's ResNets.
     KaimingFanOut,
+    /// Normal with variance 2/fan_in (He et al. 2015): a ReLU layer passes its input's size on, which in a
+    /// network without batch norm nothing else does.
+    KaimingFanIn,
     /// Uniform in ±1/√fan_in, as torch's linear layers.
     UniformFanIn,
 }
@@ -92,6 +95,7 @@ impl ParameterTable {
                     Init::Zero => 0.0,
                     Init::One => 1.0,
                     Init::KaimingFanOut => draws.normal() * libm::sqrtf(2.0 / fan_out as f32),
+                    Init::KaimingFanIn => draws.normal() * libm::sqrtf(2.0 / fan_in as f32),
                     Init::UniformFanIn => {
                         let bound = 1.0 / libm::sqrtf(fan_in as f32);
                         draws.uniform_in(-bound, bound)

@@ -26,13 +26,13 @@ pub(super) fn command<B: Kernels>(
     view: View,
     device: B::Device,
 ) -> Result<()> {
-    let images = Images::load(&config, Needs::Both)?;
-    images.warn();
-    let split = images.split(&config, config.seed)?;
-    let networks = state::networks(&config, images.downstream().classes().len());
     let path = from.checkpoint_path()?;
     let architecture = state::architecture(&config);
     let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&architecture))?;
+    let images = Images::load(&config, Needs::Both, &checkpoint.tensors)?;
+    images.warn();
+    let split = images.split(&config, config.seed)?;
+    let networks = state::networks(&config, images.downstream().classes().len());
     state::require_same_labels(&checkpoint, &config).with_context(|| path.display().to_string())?;
     let part = |group| state::group_weights(group, &networks, &checkpoint.tensors);
     let read = || Ok::<_, anyhow::Error>((part(Group::LowerBackbone)?, part(Group::PretextHead)?));
@@ -44,7 +44,7 @@ pub(super) fn command<B: Kernels>(
             checkpoint.manifest.stage
         ),
     };
-    let mut session = Session::open(folder, &config, view)?;
+    let mut session = Session::open(folder, &config, view, images.kept())?;
     images.write_quarantine(session.folder.path())?;
     let seed = config.seed;
     let task =

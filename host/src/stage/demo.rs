@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::align::align;
 use super::evaluate::{Evaluation, Labels, features, frozen, metric_of, nearest, scores};
@@ -40,11 +40,16 @@ pub(super) fn demo<B: Kernels>(
     device: B::Device,
 ) -> Result<()> {
     let begin = Instant::now();
-    let images = Images::load(&config, Needs::Both)?;
+    if config.windows() {
+        bail!(
+            "bissl demo shows pictures: data.pretext.format is windows, expected a set of images"
+        );
+    }
+    let images = Images::load(&config, Needs::Both, &[])?;
     images.warn();
     metric::chosen(config.evaluate.metric, images.downstream().task())?;
     let networks = state::networks(&config, images.downstream().classes().len());
-    let mut session = Session::open(folder, &config, view)?;
+    let mut session = Session::open(folder, &config, view, images.kept())?;
     images.write_quarantine(session.folder.path())?;
     let mut methods = [method(BASELINE), method(ALIGNED)];
     let mut neighbours = Vec::new();

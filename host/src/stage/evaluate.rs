@@ -70,13 +70,13 @@ pub(super) fn command<B: Kernels>(
     view: &View,
     device: B::Device,
 ) -> Result<()> {
-    let images = Images::load(config, Needs::Downstream)?;
-    images.warn();
-    let chosen = metric::chosen(config.evaluate.metric, images.downstream().task())?;
-    let networks = state::networks(config, images.downstream().classes().len());
     let path = from.checkpoint_path()?;
     let architecture = state::architecture(config);
     let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&architecture))?;
+    let images = Images::load(config, Needs::Downstream, &checkpoint.tensors)?;
+    images.warn();
+    let chosen = metric::chosen(config.evaluate.metric, images.downstream().task())?;
+    let networks = state::networks(config, images.downstream().classes().len());
     // By the seed of the stage: by another one, images that it was trained on would be test images.
     let seed = state::seed(&checkpoint).with_context(|| path.display().to_string())?;
     let split = images.split(config, seed)?;
@@ -155,11 +155,12 @@ fn each_chunk<B: Kernels>(
 ) -> Result<()> {
     let parameters = tensor::<B>(&backbone.parameters, device);
     let statistics = tensor::<B>(&backbone.statistics, device);
-    let chunks = evaluation_images(images.downstream(), items, &images.augmentation, CHUNK);
+    let chunks = evaluation_images(images.downstream(), items, &images.recipe, CHUNK);
     for chunk in chunks {
         let chunk = chunk?;
-        let (batch, size) = (chunk.batch as usize, chunk.size as usize);
-        let x = upload::<B, 4>(chunk.images, [batch, 3, size, size], device);
+        let [channels, height, width] = chunk.shape;
+        let shape = [chunk.batch as usize, channels, height, width];
+        let x = upload::<B, 4>(chunk.images, shape, device);
         f(networks.backbone.evaluate(&parameters, &statistics, x));
     }
     Ok(())

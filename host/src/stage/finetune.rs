@@ -36,15 +36,15 @@ pub(super) fn command<B: Kernels>(
     view: View,
     device: B::Device,
 ) -> Result<()> {
-    let images = Images::load(&config, Needs::Downstream)?;
+    let path = from.checkpoint_path()?;
+    let architecture = state::architecture(&config);
+    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&architecture))?;
+    let images = Images::load(&config, Needs::Downstream, &checkpoint.tensors)?;
     images.warn();
     // Before anything is computed that it could not judge.
     metric::chosen(config.evaluate.metric, images.downstream().task())?;
     let split = images.split(&config, config.seed)?;
     let networks = state::networks(&config, images.downstream().classes().len());
-    let path = from.checkpoint_path()?;
-    let architecture = state::architecture(&config);
-    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&architecture))?;
     state::require_same_labels(&checkpoint, &config).with_context(|| path.display().to_string())?;
     let weights = state::group_weights(Group::LowerBackbone, &networks, &checkpoint.tensors)
         .with_context(|| path.display().to_string())?;
@@ -55,7 +55,7 @@ pub(super) fn command<B: Kernels>(
             checkpoint.manifest.stage
         );
     };
-    let mut session = Session::open(folder, &config, view)?;
+    let mut session = Session::open(folder, &config, view, images.kept())?;
     images.write_quarantine(session.folder.path())?;
     let seed = config.seed;
     let task =

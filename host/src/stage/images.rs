@@ -1,23 +1,28 @@
-//! The image sets of a run, and the batches of each stage.
+//! The data sets of a run, images or windows, and the batches of each stage.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bissl_core::Stream;
 use serde::Serialize;
 
 use crate::config::RunConfig;
 use crate::data::{
-    Augmentation, BadImage, BadImageReport, Corpus, DataError, Dataset, Embedded, Format,
-    ImageSettings, Labelled, LabelledBatches, OnBadImage, Prefetch, PretextBatches, Split,
-    SplitSettings, TwoViews, Validation,
+    Augmentation, BadImage, BadImageReport, CHANNELS, Channels, Corpus, DataError, Dataset,
+    Embedded, Format, ImageSettings, Labelled, LabelledBatches, Motion, OnBadImage, Prefetch,
+    PretextBatches, Recipe, Split, SplitSettings, TwoViews, Validation, WindowSelection,
 };
 use crate::driver::Source;
-use crate::run::write_atomic;
+use crate::run::{NamedTensor, write_atomic};
 
 /// Batches that wait ready while the device computes.
 const PREFETCH_DEPTH: u32 = 2;
+
+/// Names of the channels' normalisation in a checkpoint.
+const SCALE: &str = "input.scale";
+const OFFSET: &str = "input.offset";
+const PER_UNIT: &str = "input.per_unit";
 
 /// Everything that a run reads.
 #[derive(Clone, Debug)]
@@ -27,7 +32,7 @@ pub struct Images {
     /// D^D.
     pub downstream: Option<Arc<Dataset>>,
     /// The recipes.
-    pub augmentation: Augmentation,
+    pub recipe: Recipe,
     /// Broken images that were left out, by data set.
     pub warnings: Vec<String>,
     /// Broken images of the sets that quarantine theirs.
@@ -54,7 +59,13 @@ pub(crate) enum Needs {
 
 impl Images {
     /// Opens and checks the sets of a configuration.
-    pub(crate) fn load(config: &RunConfig, needs: Needs) -> Result<Self> {
+    ///
+    /// Windows are normalised as the tensors of a checkpoint say, or, where they say nothing, by the pretext
+    /// corpus.
+    pub(crate) fn load(config: &RunConfig, needs: Needs, tensors: &[NamedTensor]) -> Result<Self> {
+        if config.windows() {
+            return Self::load_windows(config, needs, tensors);
+        }
         let mut left_out = LeftOut::default();
         let images = ImageSettings { pixels_max: config.image.pixels_max, ..Default::default() };
         let pretext = (needs != Needs::Downstream)
@@ -79,7 +90,66 @@ impl Images {
             .transpose()?;
         let augmentation = Augmentation::new(config.image.size as u32, config.augment)?;
         let LeftOut { warnings, quarantined } = left_out;
-        Ok(Self { pretext, downstream, augmentation, warnings, quarantined })
+        Ok(Self { pretext, downstream, recipe: augmentation.into(), warnings, quarantined })
+    }
+
+    /// The same of windows.
+    fn load_windows(config: &RunConfig, needs: Needs, tensors: &[NamedTensor]) -> Result<Self> {
+        let (length, hop) = (config.window.length, config.window.hop);
+        let pretext = (needs != Needs::Downstream)
+            .then(|| {
+                let settings = &config.data.pretext;
+                let selection = WindowSelection {
+                    length,
+                    hop,
+                    subjects: &settings.subjects,
+                    leave_out_subjects: &settings.leave_out_subjects,
+                    train_share: 1.0,
+                };
+                let path = Path::new(&settings.path);
+                Dataset::windows(path, &selection, Corpus::Pretext).context("data.pretext")
+            })
+            .transpose()?;
+        let downstream = (needs != Needs::Pretext)
+            .then(|| {
+                let settings = &config.data.downstream;
+                let selection = WindowSelection {
+                    length,
+                    hop,
+                    subjects: &settings.subjects,
+                    leave_out_subjects: &settings.leave_out_subjects,
+                    train_share: settings.train_share,
+                };
+                let path = Path::new(&settings.path);
+                Dataset::windows(path, &selection, Corpus::Downstream).context("data.downstream")
+            })
+            .transpose()?;
+        let measured = || pretext.as_ref().and_then(Dataset::channels);
+        let Some(channels) = kept_channels(tensors).or_else(measured) else {
+            bail!(
+                "the checkpoint holds no {SCALE}, {OFFSET} and {PER_UNIT}, expected one of a run on \
+                 windows"
+            );
+        };
+        Ok(Self {
+            pretext: pretext.map(Arc::new),
+            downstream: downstream.map(Arc::new),
+            recipe: Motion::new(config.window, channels).into(),
+            warnings: Vec::new(),
+            quarantined: Vec::new(),
+        })
+    }
+
+    /// What every checkpoint of a run on these sets has to hold: the channels' normalisation, of windows.
+    pub(crate) fn kept(&self) -> Vec<NamedTensor> {
+        let Recipe::Window(motion) = &self.recipe else { return Vec::new() };
+        let Channels { scale, offset, per_unit } = motion.channels();
+        let tensor = |(name, values): (&str, &[f32; CHANNELS])| NamedTensor {
+            name: name.to_owned(),
+            shape: vec![CHANNELS],
+            values: values.to_vec(),
+        };
+        [(SCALE, scale), (OFFSET, offset), (PER_UNIT, per_unit)].map(tensor).to_vec()
     }
 
     /// Lists the broken images of the sets that quarantine theirs in the folder of the run, one JSON object
@@ -139,7 +209,7 @@ impl Images {
         let set = Arc::clone(self.pretext());
         let items = set.all_items();
         let (order, views) = (Stream::new(seed, order), Stream::new(seed, views));
-        Ok(PretextBatches::new(set, items, batch as u32, order, views, self.augmentation)?)
+        Ok(PretextBatches::new(set, items, batch as u32, order, views, self.recipe)?)
     }
 
     /// Batches of labelled items from the streams of the two domains.
@@ -153,8 +223,17 @@ impl Images {
         let set = Arc::clone(self.downstream());
         let (order, views) = (Stream::new(seed, order), Stream::new(seed, views));
         let (items, batch) = (items.to_vec(), batch as u32);
-        Ok(LabelledBatches::new(set, items, batch, order, views, self.augmentation)?)
+        Ok(LabelledBatches::new(set, items, batch, order, views, self.recipe)?)
     }
+}
+
+/// The channels' normalisation among the tensors of a checkpoint; `None` of a run on images.
+pub(crate) fn kept_channels(tensors: &[NamedTensor]) -> Option<Channels> {
+    let values = |name: &str| -> Option<[f32; CHANNELS]> {
+        let tensor = tensors.iter().find(|tensor| tensor.name == name)?;
+        tensor.values.as_slice().try_into().ok()
+    };
+    Some(Channels { scale: values(SCALE)?, offset: values(OFFSET)?, per_unit: values(PER_UNIT)? })
 }
 
 /// Batches made ahead on other threads.

@@ -53,7 +53,7 @@ pub(super) fn command<B: Kernels>(
     device: B::Device,
 ) -> Result<()> {
     let probed = config.pretrain.probe_every_epochs.is_some();
-    let images = Images::load(&config, if probed { Needs::Both } else { Needs::Pretext })?;
+    let images = Images::load(&config, if probed { Needs::Both } else { Needs::Pretext }, &[])?;
     images.warn();
     if probed {
         // Refused before the run begins, and so leaves no folder.
@@ -61,7 +61,7 @@ pub(super) fn command<B: Kernels>(
     }
     let classes = images.downstream.as_ref().map_or(1, |set| set.classes().len());
     let networks = state::networks(&config, classes);
-    let mut session = Session::open(folder, &config, view)?;
+    let mut session = Session::open(folder, &config, view, images.kept())?;
     images.write_quarantine(session.folder.path())?;
     pretrain::<B>(&mut session, "pretrain", &config, config.seed, &images, &networks, &device)?;
     println!("pretrained backbone: {}", session.folder.path().display());

@@ -64,6 +64,8 @@ pub(super) struct Session {
     checkpoints: Checkpoints,
     metrics: MetricsWriter,
     architecture: String,
+    /// Tensors that every checkpoint has, whatever the stage.
+    kept: Vec<NamedTensor>,
     every: Duration,
     saved: Instant,
 }
@@ -127,8 +129,13 @@ pub(super) struct Selected {
 }
 
 impl Session {
-    /// Opens a run, new or to be continued.
-    pub(super) fn open(folder: RunFolder, config: &RunConfig, view: View) -> Result<Self> {
+    /// Opens a run, new or to be continued; `kept` goes into all its checkpoints.
+    pub(super) fn open(
+        folder: RunFolder,
+        config: &RunConfig,
+        view: View,
+        kept: Vec<NamedTensor>,
+    ) -> Result<Self> {
         let checkpoints = folder.checkpoints()?;
         let newest = checkpoints.newest::<serde_json::Value>(None, None)?;
         for damaged in checkpoints.damaged().iter().chain(&newest.passed_over) {
@@ -143,6 +150,7 @@ impl Session {
             checkpoints,
             metrics,
             architecture: state::architecture(config),
+            kept,
             every: Duration::from_secs_f64(config.checkpoint.every_seconds),
             saved: Instant::now(),
         })
@@ -297,7 +305,7 @@ impl Session {
     ) -> Result<()> {
         let tensors = state::tensors(problem)?;
         let views: Vec<TensorView<'_>> =
-            tensors.iter().chain(best).map(NamedTensor::view).collect();
+            tensors.iter().chain(best).chain(&self.kept).map(NamedTensor::view).collect();
         let metrics_bytes = self.metrics.sync()?;
         self.checkpoints.save(&NewCheckpoint {
             stage,

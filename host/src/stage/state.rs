@@ -7,10 +7,10 @@ use crate::config::{MethodName, RunConfig};
 use crate::driver::{Networks, Problem, Target, download, upload};
 use crate::kernels::Kernels;
 use crate::network::multi_label::MultiLabel;
-use crate::network::pretext::{Byol, NtXent, Pretext, Vicreg};
+use crate::network::pretext::{Byol, HeadNorm, NtXent, Pretext, Vicreg};
 use crate::network::{
     Architecture, BackboneSettings, ParameterTable, Stem, TowerParameters, backbone, classifier,
-    output_width,
+    layered, layered_features, output_width,
 };
 use crate::run::{Checkpoint, NamedTensor, hash};
 use crate::{config, network};
@@ -43,27 +43,41 @@ pub(crate) fn group_name(group: Group) -> &'static str {
 
 /// The networks of a configuration; `classes` of the downstream task, 1 where there is none.
 pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
-    let settings = BackboneSettings {
-        architecture: match config.network.architecture {
-            config::Architecture::ResnetSmall => Architecture::ResNetSmall,
-            config::Architecture::Resnet18 => Architecture::ResNet18,
-            config::Architecture::Resnet34 => Architecture::ResNet34,
-            config::Architecture::Resnet50 => Architecture::ResNet50,
-        },
+    let residual = |architecture| {
+        let settings = residual_settings(config, architecture);
+        (backbone(settings), output_width(settings), HeadNorm::Batch)
+    };
+    let (backbone, features, norm) = match config.network.architecture {
+        config::Architecture::ResnetSmall => residual(Architecture::ResNetSmall),
+        config::Architecture::Resnet18 => residual(Architecture::ResNet18),
+        config::Architecture::Resnet34 => residual(Architecture::ResNet34),
+        config::Architecture::Resnet50 => residual(Architecture::ResNet50),
+        config::Architecture::Layers => {
+            let (layers, input) = (&config.network.layers, config.input());
+            let checked = "the configuration was checked";
+            let features = layered_features(layers, input).expect(checked);
+            (layered(layers, input).expect(checked), features, HeadNorm::Absent)
+        }
+    };
+    let projector = &config.network.projector;
+    let pretext = pretext(config);
+    Networks {
+        backbone,
+        pretext_head: pretext.head(features, projector, norm),
+        target_head: pretext.target_head(features, projector, norm),
+        classifier: classifier(features, classes),
+    }
+}
+
+fn residual_settings(config: &RunConfig, architecture: Architecture) -> BackboneSettings {
+    BackboneSettings {
+        architecture,
         width: config.network.width,
         stem: match config.network.stem {
             config::Stem::Small => Stem::Small,
             config::Stem::SmallStrided => Stem::SmallStrided,
             config::Stem::Imagenet => Stem::ImageNet,
         },
-    };
-    let (features, projector) = (output_width(settings), &config.network.projector);
-    let pretext = pretext(config);
-    Networks {
-        backbone: backbone(settings),
-        pretext_head: pretext.head(features, projector),
-        target_head: pretext.target_head(features, projector),
-        classifier: classifier(features, classes),
     }
 }
 
@@ -136,9 +150,18 @@ pub(crate) fn architecture(config: &RunConfig) -> String {
         Pretext::Byol(Byol { predictor, .. }) => format!(" predictor {predictor:?}"),
         Pretext::Simclr(_) | Pretext::Vicreg(_) => String::new(),
     };
+    let projector = &network.projector;
+    if network.architecture == config::Architecture::Layers {
+        let layers: Vec<String> = network.layers.iter().map(ToString::to_string).collect();
+        let [channels, height, width] = config.input();
+        let layers = layers.join(", ");
+        return format!(
+            "layers [{layers}] of {channels}x{height}x{width} projector {projector:?}{predictor}"
+        );
+    }
     format!(
-        "{} width {} stem {} projector {:?}{predictor}",
-        network.architecture, network.width, network.stem, network.projector
+        "{} width {} stem {} projector {projector:?}{predictor}",
+        network.architecture, network.width, network.stem
     )
 }
 

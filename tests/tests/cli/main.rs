@@ -14,3 +14,4 @@ mod refusals;
 mod running;
 mod spectrum;
 mod verify_plan;
+mod windows;

@@ -72,7 +72,7 @@ fn views_differ_from_each_other_and_from_step_to_step() {
     let set = twemoji();
     let batches = pretext(&set, 8, augmentation());
     let (first, second) = (batches.make(0).unwrap(), batches.make(1).unwrap());
-    assert_eq!((first.batch, first.size, first.a.len()), (8, 32, 8 * 3 * 32 * 32));
+    assert_eq!((first.batch, first.shape, first.a.len()), (8, [3, 32, 32], 8 * 3 * 32 * 32));
     assert_ne!(first.a, first.b);
     assert_ne!(first.a, second.a);
     // An image that returns in a later epoch is augmented anew.
@@ -148,7 +148,7 @@ fn evaluation_shows_the_given_items_in_order_in_chunks_of_any_size() {
     let augmentation = augmentation();
     let all = |chunk| {
         let (mut images, mut seen) = (Vec::new(), Vec::new());
-        for made in evaluation_images(&set, &items, &augmentation, chunk) {
+        for made in evaluation_images(&set, &items, &augmentation.into(), chunk) {
             let made = made.unwrap();
             assert_eq!(made.items.len(), made.batch as usize);
             images.extend(made.images);

@@ -11,25 +11,29 @@ pub(crate) fn naive(
     x: &[f64],
     [batch, channels_in, height, width]: [usize; 4],
     w: &[f64],
-    [channels_out, _, kernel, _]: [usize; 4],
-    stride: usize,
+    [channels_out, _, kernel_height, kernel_width]: [usize; 4],
+    stride: [usize; 2],
     padding: usize,
 ) -> (Vec<f64>, [usize; 4]) {
-    let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
-    let (h_out, w_out) = (out(height), out(width));
+    let out =
+        |size: usize, kernel: usize, stride: usize| (size + 2 * padding - kernel) / stride + 1;
+    let h_out = out(height, kernel_height, stride[0]);
+    let w_out = out(width, kernel_width, stride[1]);
+    let taps = || (0..kernel_height).flat_map(|ky| (0..kernel_width).map(move |kx| (ky, kx)));
     let mut y = Vec::new();
     for n in 0..batch {
         for o in 0..channels_out {
             for (oy, ox) in (0..h_out).flat_map(|oy| (0..w_out).map(move |ox| (oy, ox))) {
                 let mut sum = 0.0;
                 for c in 0..channels_in {
-                    for (ky, kx) in (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx))) {
-                        let (iy, ix) = (oy * stride + ky, ox * stride + kx);
+                    for (ky, kx) in taps() {
+                        let (iy, ix) = (oy * stride[0] + ky, ox * stride[1] + kx);
                         let inside = (padding..padding + height).contains(&iy)
                             && (padding..padding + width).contains(&ix);
                         if inside {
                             let plane = (n * channels_in + c) * height + iy - padding;
-                            let tap = ((o * channels_in + c) * kernel + ky) * kernel + kx;
+                            let tap =
+                                ((o * channels_in + c) * kernel_height + ky) * kernel_width + kx;
                             sum += x[plane * width + ix - padding] * w[tap];
                         }
                     }
@@ -71,8 +75,8 @@ pub(crate) fn shapes() -> Vec<ConvShape> {
                         channels_out,
                         height,
                         width,
-                        kernel,
-                        stride,
+                        kernel: [kernel; 2],
+                        stride: [stride; 2],
                         padding,
                     });
                 }
@@ -87,10 +91,37 @@ pub(crate) fn shapes() -> Vec<ConvShape> {
         channels_out: 3,
         height,
         width,
-        kernel: 3,
-        stride,
+        kernel: [3; 2],
+        stride: [stride; 2],
         padding: 1,
     };
+    // Sides that differ: rows of samples, columns, and both.
+    for (kernel, stride, padding) in [
+        ([1, 8], [1, 4], 0),
+        ([1, 5], [1, 1], 0),
+        ([1, 3], [2, 1], 1),
+        ([4, 1], [3, 1], 0),
+        ([2, 3], [1, 2], 1),
+        ([3, 2], [2, 1], 0),
+        ([1, 1], [1, 2], 0),
+    ] {
+        for (batch, (height, width)) in [(1, (5, 9)), (7, (4, 12)), (20, (1, 100))] {
+            if height + 2 * padding >= kernel[0] {
+                let (channels_in, channels_out) = (3, 4);
+                let of = ConvShape {
+                    batch,
+                    channels_in,
+                    channels_out,
+                    height,
+                    width,
+                    kernel,
+                    stride,
+                    padding,
+                };
+                shapes.push(of);
+            }
+        }
+    }
     shapes.extend([
         wide(5, 65, (3, 4), 1),
         wide(2, 130, (4, 3), 2),
@@ -106,7 +137,7 @@ fn convolution_is_its_definition_and_its_gradients_are_the_adjoints() {
     let tolerance = precision::<B>().equal;
     for s in shapes() {
         let x = random::<B, 4>(1, [s.batch, s.channels_in, s.height, s.width]);
-        let w = random::<B, 4>(2, [s.channels_out, s.channels_in, s.kernel, s.kernel]);
+        let w = random::<B, 4>(2, [s.channels_out, s.channels_in, s.kernel[0], s.kernel[1]]);
         let y_bar = random::<B, 4>(3, s.output());
         let y = values(&B::conv(&s, &[(&x, &w)]));
         let (expected, dims) =
@@ -142,11 +173,12 @@ fn convolution_is_its_definition_and_its_gradients_are_the_adjoints() {
 #[test]
 fn a_sum_of_terms_is_the_sum_of_its_terms() {
     let tolerance = precision::<B>().equal;
-    for s in shapes().into_iter().filter(|s| s.kernel == 3) {
+    for s in shapes().into_iter().filter(|s| s.kernel[1] == 3) {
         let x =
             [1, 2].map(|seed| random::<B, 4>(seed, [s.batch, s.channels_in, s.height, s.width]));
-        let w = [3, 4]
-            .map(|seed| random::<B, 4>(seed, [s.channels_out, s.channels_in, s.kernel, s.kernel]));
+        let w = [3, 4].map(|seed| {
+            random::<B, 4>(seed, [s.channels_out, s.channels_in, s.kernel[0], s.kernel[1]])
+        });
         let y_bar = [5, 6].map(|seed| random::<B, 4>(seed, s.output()));
         type Pass = fn(&ConvShape, &[(&Tensor<B, 4>, &Tensor<B, 4>)]) -> Tensor<B, 4>;
         let passes: [(&str, Pass, [_; 2]); 3] = [
@@ -171,8 +203,8 @@ fn scratch_of_an_earlier_convolution_leaves_no_trace() {
         channels_out: 4,
         height: side,
         width: side,
-        kernel,
-        stride: 1,
+        kernel: [kernel; 2],
+        stride: [1; 2],
         padding: kernel / 2,
     };
     let (small, large) = (shape(4, 3), shape(12, 5));

@@ -21,7 +21,7 @@ fn assert_same<const D: usize>(what: &str, found: &Tensor<B, D>, expected: &Tens
 fn convolutions_agree() {
     for s in crate::convolution::shapes() {
         let x = random::<B, 4>(1, [s.batch, s.channels_in, s.height, s.width]);
-        let w = random::<B, 4>(2, [s.channels_out, s.channels_in, s.kernel, s.kernel]);
+        let w = random::<B, 4>(2, [s.channels_out, s.channels_in, s.kernel[0], s.kernel[1]]);
         let y_bar = random::<B, 4>(3, s.output());
         assert_same(&format!("{s:?}"), &device::conv(&s, &[(&x, &w)]), &B::conv(&s, &[(&x, &w)]));
         let found = device::conv_input(&s, &[(&w, &y_bar)]);

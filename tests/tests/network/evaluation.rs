@@ -36,7 +36,7 @@ fn running_statistics_move_a_tenth_of_the_way_to_the_unbiased_batch_statistics()
     let weights = &case.backbone.parameters().segments()[0];
     let w: Vec<f64> = values(&case.parameters.backbone)[..weights.len()].to_vec();
     let shape: [usize; 4] = weights.shape.clone().try_into().unwrap();
-    let y = crate::convolution::naive(&values(&x), x.dims(), &w, shape, 2, 3);
+    let y = crate::convolution::naive(&values(&x), x.dims(), &w, shape, [2; 2], 3);
     let [batch, channels, height, width] = y.1;
     for channel in 0..channels {
         let plane = height * width;

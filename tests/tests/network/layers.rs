@@ -211,6 +211,25 @@ fn convolution_passes_agree_with_differences() {
 }
 
 #[test]
+fn convolution_with_bias_and_without_padding_passes_agree_with_differences() {
+    // channels in and out, kernel, stride; batch, height, width
+    let shapes = [
+        ((6, 4, [1, 8], [1, 4]), (3, 1, 40)),
+        ((4, 3, [1, 5], [1, 2]), (2, 1, 9)),
+        ((2, 3, [2, 3], [2, 1]), (3, 5, 6)),
+        ((1, 2, [3, 1], [1, 1]), (2, 3, 4)),
+        ((2, 2, [1, 1], [1, 1]), (2, 2, 2)),
+        ((1, 1, [2, 2], [3, 3]), (9, 8, 8)),
+    ];
+    for ((channels_in, channels_out, kernel, stride), (batch, height, width)) in shapes {
+        let mut table = ParameterTable::default();
+        let conv = Conv::valid(&mut table, "c", (channels_in, channels_out), kernel, stride);
+        let name = format!("{kernel:?} to {channels_out}, stride {stride:?}, with bias");
+        Probe::new(&name, conv, table.len(), [batch, channels_in, height, width]).check();
+    }
+}
+
+#[test]
 fn batch_norm_passes_agree_with_differences() {
     for shape in [[4, 3, 2, 3], [5, 2, 1, 1], [2, 1, 4, 4], [3, 4, 3, 5]] {
         let mut table = ParameterTable::default();
@@ -227,6 +246,10 @@ fn linear_passes_agree_with_differences() {
         let linear = Linear::new(&mut table, "l", from, to, bias);
         Probe::new("linear", linear, table.len(), [batch, from, 1, 1]).check();
     }
+    // An image counts as its values.
+    let mut table = ParameterTable::default();
+    let linear = Linear::new(&mut table, "l", 2 * 3 * 4, 5, true);
+    Probe::new("linear", linear, table.len(), [3, 2, 3, 4]).check();
 }
 
 #[test]

@@ -27,12 +27,12 @@ fn pixels(seed: u64) -> Vec<f32> {
 }
 
 fn two_views() -> TwoViews {
-    TwoViews { a: pixels(1), b: pixels(2), batch: BATCH as u32, size: SIDE as u32 }
+    TwoViews { a: pixels(1), b: pixels(2), batch: BATCH as u32, shape: [3, SIDE, SIDE] }
 }
 
 fn labelled() -> Labelled {
     let labels = Targets::Classes((0..BATCH as u32).map(|i| i % 2).collect());
-    Labelled { images: pixels(3), labels, batch: BATCH as u32, size: SIDE as u32 }
+    Labelled { images: pixels(3), labels, batch: BATCH as u32, shape: [3, SIDE, SIDE] }
 }
 
 fn problem(networks: &Networks, moving: Moving) -> Problem<'_, B> {

@@ -3,7 +3,7 @@
 use bissl::driver::Networks;
 use bissl::kernels::{Kernels, Real};
 use bissl::network::loss::Loss;
-use bissl::network::pretext::{NtXent, Pretext};
+use bissl::network::pretext::{HeadNorm, NtXent, Pretext};
 use bissl::network::{
     Architecture, BackboneSettings, Curvature, Linearization, LinearizationSettings, Network, Stem,
     Tower, TowerParameters, backbone, classifier, mlp_head, output_width,
@@ -90,8 +90,18 @@ impl<B: Kernels> Case<B> {
         perturbation: f64,
         seed: u64,
     ) -> Self {
-        let backbone = backbone(settings);
         let head = mlp_head(output_width(settings), projector);
+        Self::of(backbone(settings), head, [batch, 3, side, side], perturbation, seed)
+    }
+
+    /// The same of any networks, on views of `[batch, channels, height, width]`.
+    pub(crate) fn of(
+        backbone: Network,
+        head: Network,
+        shape: [usize; 4],
+        perturbation: f64,
+        seed: u64,
+    ) -> Self {
         let start = |network: &Network, salt: u16| {
             let initial = network.parameters().initial(Stream::new(seed, salt));
             let moved = initial.iter().zip(noise(seed + 1000 + u64::from(salt), initial.len()));
@@ -101,7 +111,6 @@ impl<B: Kernels> Case<B> {
             tensor(&moved, [moved.len()])
         };
         let parameters = TowerParameters { backbone: start(&backbone, 1), head: start(&head, 2) };
-        let shape = [batch, 3, side, side];
         let views = vec![random(seed + 2000, shape), random(seed + 2001, shape)];
         Self { backbone, head, parameters, views }
     }
@@ -137,8 +146,8 @@ pub(crate) fn small_networks(pretext: &Pretext, projector: &[usize]) -> Networks
     let features = output_width(settings);
     Networks {
         backbone: backbone(settings),
-        pretext_head: pretext.head(features, projector),
-        target_head: pretext.target_head(features, projector),
+        pretext_head: pretext.head(features, projector, HeadNorm::Batch),
+        target_head: pretext.target_head(features, projector, HeadNorm::Batch),
         classifier: classifier(features, 2),
     }
 }

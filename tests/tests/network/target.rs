@@ -28,8 +28,8 @@ fn pixels(seed: u64) -> Vec<f32> {
 }
 
 fn two_views(seed: u64) -> TwoViews {
-    let (batch, size) = (BATCH as u32, SIDE as u32);
-    TwoViews { a: pixels(seed), b: pixels(seed + 1), batch, size }
+    let (batch, shape) = (BATCH as u32, [3, SIDE, SIDE]);
+    TwoViews { a: pixels(seed), b: pixels(seed + 1), batch, shape }
 }
 
 fn problem(networks: &Networks, curvature: Curvature) -> Problem<'_, B> {

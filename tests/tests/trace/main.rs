@@ -37,13 +37,18 @@ fn sources() -> Sources {
     let views = |seed: u64| {
         move |step: u32| {
             let (a, b) = (noise(seed, step), noise(seed + 1, step));
-            Ok(TwoViews { a, b, batch: BATCH, size: SIZE })
+            Ok(TwoViews { a, b, batch: BATCH, shape: [3, SIZE as usize, SIZE as usize] })
         }
     };
     let labelled = |step: u32| {
         let labels = (0..BATCH).map(|i| (i + step) % CLASSES as u32).collect();
         let labels = Targets::Classes(labels);
-        Ok(Labelled { images: noise(5, step), labels, batch: BATCH, size: SIZE })
+        Ok(Labelled {
+            images: noise(5, step),
+            labels,
+            batch: BATCH,
+            shape: [3, SIZE as usize, SIZE as usize],
+        })
     };
     Sources {
         lower: Some(Box::new(views(1))),

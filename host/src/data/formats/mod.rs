@@ -56,6 +56,8 @@ pub enum Format {
     Food101,
     /// PASCAL VOC 2007 classification.
     Voc2007,
+    /// Recordings of a motion sensor, cut into windows; see [`Dataset::windows`].
+    Windows,
 }
 
 /// Which images of a data set.
@@ -124,7 +126,11 @@ impl Format {
         "caltech101",
         "food101",
         "voc2007",
+        "windows",
     ];
+
+    /// Those of images.
+    pub const IMAGES: &[&str] = Self::NAMES.split_at(Self::NAMES.len() - 1).0;
 
     /// The spelling in files and flags.
     pub fn name(self) -> &'static str {
@@ -142,7 +148,8 @@ impl Dataset {
     /// The images of `corpus` in a folder or split file of a format.
     ///
     /// # Errors
-    /// Nothing of the format is there, or more than one set; a file that is missing or damaged.
+    /// Nothing of the format is there, or more than one set; a file that is missing or damaged; windows,
+    /// which have a constructor of their own.
     pub fn open(path: &Path, format: Format, corpus: Corpus) -> Result<Self, DataError> {
         if !path.is_file() {
             folder::require_folder(path)?;

@@ -49,7 +49,7 @@ fn with_scratch<T: Real, R>(name: &'static str, len: usize, f: impl FnOnce(&mut 
 impl ConvShape {
     /// Rows of the column matrix.
     fn depth(&self) -> usize {
-        self.channels_in * self.kernel * self.kernel
+        self.channels_in * self.positions()
     }
 
     fn pixels_in(&self) -> usize {
@@ -87,12 +87,12 @@ impl ConvShape {
 
     /// Whether the unfolded image is the image itself.
     fn is_pointwise(&self) -> bool {
-        self.kernel == 1 && self.stride == 1 && self.padding == 0
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == 0
     }
 
     /// A convolution that keeps the image's size: its column rows are shifted planes.
     fn is_shift(&self) -> bool {
-        self.stride == 1 && self.height_out() == self.height && self.width_out() == self.width
+        self.stride == [1, 1] && self.height_out() == self.height && self.width_out() == self.width
     }
 }
 
@@ -114,15 +114,31 @@ impl Rows {
     }
 }
 
-/// Output columns `[start, end)` at which kernel column `k` reads inside the image.
-fn valid_range(s: &ConvShape, k: usize, size_in: usize, size_out: usize) -> (usize, usize) {
-    let start = s.padding.saturating_sub(k).div_ceil(s.stride);
+/// Places `[start, end)` along one side of the output, of `size_out`, at which place `k` of the kernel
+/// reads inside the image.
+fn valid_range(
+    (padding, stride): (usize, usize),
+    k: usize,
+    size_in: usize,
+    size_out: usize,
+) -> (usize, usize) {
+    let start = padding.saturating_sub(k).div_ceil(stride);
     // Largest o with o·stride + k − padding ≤ size_in − 1.
-    let end = match (size_in + s.padding).checked_sub(k + 1) {
-        Some(reach) => (reach / s.stride + 1).min(size_out),
+    let end = match (size_in + padding).checked_sub(k + 1) {
+        Some(reach) => (reach / stride + 1).min(size_out),
         None => 0,
     };
     (start.min(end), end)
+}
+
+/// Output rows at which kernel row `ky` reads inside the image.
+fn valid_rows(s: &ConvShape, ky: usize) -> (usize, usize) {
+    valid_range((s.padding, s.stride[0]), ky, s.height, s.height_out())
+}
+
+/// Output columns at which kernel column `kx` reads inside the image.
+fn valid_columns(s: &ConvShape, kx: usize) -> (usize, usize) {
+    valid_range((s.padding, s.stride[1]), kx, s.width, s.width_out())
 }
 
 /// Of a plane shifted by kernel position (ky, kx), the part that lies in `rows`: `out[to..to + len]` is
@@ -136,7 +152,7 @@ fn shift(s: &ConvShape, rows: Rows, ky: usize, kx: usize) -> (usize, usize, usiz
 
 /// Zeroes the columns of a shifted plane that wrapped around a border.
 fn clear_wrapped<T: Real>(s: &ConvShape, kx: usize, out: &mut [T]) {
-    let (start, end) = valid_range(s, kx, s.width, s.width);
+    let (start, end) = valid_columns(s, kx);
     if start == 0 && end == s.width {
         return;
     }
@@ -155,11 +171,11 @@ fn unfold<T: Real>(
     columns: &mut [T],
     (row_len, offset): (usize, usize),
 ) {
-    let positions = s.kernel * s.kernel;
+    let positions = s.positions();
     let mut lines = columns.chunks_exact_mut(row_len);
     for plane in x.chunks_exact(s.pixels_in()) {
         for (position, line) in lines.by_ref().take(positions).enumerate() {
-            let (ky, kx) = (position / s.kernel, position % s.kernel);
+            let (ky, kx) = (position / s.kernel[1], position % s.kernel[1]);
             let out = &mut line[offset..offset + rows.pixels()];
             if s.is_shift() {
                 let (from, to, len) = shift(s, rows, ky, kx);
@@ -181,23 +197,23 @@ fn unfold_plane<T: Real>(
     (ky, kx): (usize, usize),
     out: &mut [T],
 ) {
-    let (y_start, y_end) = valid_range(s, ky, s.height, s.height_out());
-    let (x_start, x_end) = valid_range(s, kx, s.width, rows.width);
+    let (y_start, y_end) = valid_rows(s, ky);
+    let (x_start, x_end) = valid_columns(s, kx);
     for (oy, line) in (rows.start..).zip(out.chunks_exact_mut(rows.width)) {
         if oy < y_start || oy >= y_end || x_start == x_end {
             line.fill(T::zero());
             continue;
         }
-        let iy = oy * s.stride + ky - s.padding;
-        let ix = x_start * s.stride + kx - s.padding;
+        let iy = oy * s.stride[0] + ky - s.padding;
+        let ix = x_start * s.stride[1] + kx - s.padding;
         let source = &plane[iy * s.width + ix..(iy + 1) * s.width];
         line[..x_start].fill(T::zero());
         line[x_end..].fill(T::zero());
         let inside = &mut line[x_start..x_end];
-        if s.stride == 1 {
+        if s.stride[1] == 1 {
             inside.copy_from_slice(&source[..inside.len()]);
         } else {
-            for (to, from) in inside.iter_mut().zip(source.chunks(s.stride)) {
+            for (to, from) in inside.iter_mut().zip(source.chunks(s.stride[1])) {
                 *to = from[0];
             }
         }
@@ -213,11 +229,11 @@ fn fold<T: Real>(
     x: &mut [T],
     (row_len, offset): (usize, usize),
 ) {
-    let positions = s.kernel * s.kernel;
+    let positions = s.positions();
     let mut lines = columns.chunks_exact_mut(row_len);
     for plane in x.chunks_exact_mut(s.pixels_in()) {
         for (position, line) in lines.by_ref().take(positions).enumerate() {
-            let (ky, kx) = (position / s.kernel, position % s.kernel);
+            let (ky, kx) = (position / s.kernel[1], position % s.kernel[1]);
             let terms = &mut line[offset..offset + rows.pixels()];
             if s.is_shift() {
                 clear_wrapped(s, kx, terms);
@@ -239,8 +255,8 @@ fn fold_plane<T: Real>(
     (ky, kx): (usize, usize),
     plane: &mut [T],
 ) {
-    let (y_start, y_end) = valid_range(s, ky, s.height, s.height_out());
-    let (x_start, x_end) = valid_range(s, kx, s.width, rows.width);
+    let (y_start, y_end) = valid_rows(s, ky);
+    let (x_start, x_end) = valid_columns(s, kx);
     if x_start == x_end {
         return;
     }
@@ -248,10 +264,10 @@ fn fold_plane<T: Real>(
         if oy < y_start || oy >= y_end {
             continue;
         }
-        let iy = oy * s.stride + ky - s.padding;
-        let ix = x_start * s.stride + kx - s.padding;
+        let iy = oy * s.stride[0] + ky - s.padding;
+        let ix = x_start * s.stride[1] + kx - s.padding;
         let target = &mut plane[iy * s.width + ix..(iy + 1) * s.width];
-        for (to, from) in target.iter_mut().step_by(s.stride).zip(&line[x_start..x_end]) {
+        for (to, from) in target.iter_mut().step_by(s.stride[1]).zip(&line[x_start..x_end]) {
             *to = *to + *from;
         }
     }
@@ -289,7 +305,7 @@ fn with_columns<'a, T: Real, R>(
     images: impl ExactSizeIterator<Item = &'a [T]> + Clone,
     f: impl FnOnce(&[T], Layout) -> R,
 ) -> R {
-    let (depth, row_len) = (channels * s.kernel * s.kernel, images.len() * rows.pixels());
+    let (depth, row_len) = (channels * s.positions(), images.len() * rows.pixels());
     if let (1, true, Some(image)) = (images.len(), s.is_pointwise(), images.clone().next()) {
         return f(&image[rows.offset()..], tile_of_image(depth, s.pixels_out(), rows));
     }
@@ -338,7 +354,7 @@ fn into(term: usize) -> Into {
 }
 
 /// `y = Σ w ∗ x` over the terms `(x, w)`. `x`: `[batch, channels_in, height, width]`,
-/// `w`: `[channels_out, channels_in, k, k]`.
+/// `w`: `[channels_out, channels_in, kernel height, kernel width]`.
 ///
 /// # Panics
 /// Without a term.
@@ -429,7 +445,7 @@ pub fn weight_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T>
             weight_block(s, terms, range, channels)
         })
         .collect();
-    let positions = s.kernel * s.kernel;
+    let positions = s.positions();
     let mut total = vec![T::zero(); s.channels_out * s.depth()];
     total.par_chunks_exact_mut(s.depth()).enumerate().for_each(|(channel, row)| {
         for part in sums.chunks_exact(blocks) {
@@ -448,7 +464,7 @@ pub fn weight_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T>
 }
 
 /// The weight's gradient from some images and for some input channels:
-/// `[channels_out, kernel, kernel, channels]`.
+/// `[channels_out, kernel height, kernel width, channels]`.
 ///
 /// The images are turned to channels last: then a row of the transposed column matrix is a few copies
 /// of contiguous memory, and `gemm` need not transpose that matrix itself.
@@ -458,7 +474,7 @@ fn weight_block<T: Real>(
     range: Range<usize>,
     channels: Range<usize>,
 ) -> Vec<T> {
-    let depth = channels.len() * s.kernel * s.kernel;
+    let depth = channels.len() * s.positions();
     let block = Layout::dense(s.channels_out, depth);
     let planes = channels.start * s.pixels_in()..channels.end * s.pixels_in();
     let mut sum = vec![T::zero(); block.rows * block.cols];
@@ -519,7 +535,7 @@ fn transpose<T: Real>(from: &[T], to: &mut [T], cols: usize) {
 }
 
 /// Rows `rows` of an image with its channels last as the transposed column matrix
-/// `[pixels, kernel, kernel, channels]`.
+/// `[pixels, kernel height, kernel width, channels]`.
 fn unfold_transposed<T: Real>(
     s: &ConvShape,
     rows: Rows,
@@ -527,19 +543,21 @@ fn unfold_transposed<T: Real>(
     x: &[T],
     columns: &mut [T],
 ) {
-    let line = s.kernel * channels;
-    for (pixel, out) in columns.chunks_exact_mut(s.kernel * line).enumerate() {
+    let [kernel_height, kernel_width] = s.kernel;
+    let line = kernel_width * channels;
+    for (pixel, out) in columns.chunks_exact_mut(kernel_height * line).enumerate() {
         let (oy, ox) = (rows.start + pixel / rows.width, pixel % rows.width);
         // Kernel columns that read inside the image.
-        let left = s.padding.saturating_sub(ox * s.stride).min(s.kernel);
-        let right = (s.width + s.padding).saturating_sub(ox * s.stride).min(s.kernel).max(left);
+        let left = s.padding.saturating_sub(ox * s.stride[1]).min(kernel_width);
+        let right = (s.width + s.padding).saturating_sub(ox * s.stride[1]);
+        let right = right.min(kernel_width).max(left);
         for (ky, out) in out.chunks_exact_mut(line).enumerate() {
-            let y = oy * s.stride + ky;
+            let y = oy * s.stride[0] + ky;
             if y < s.padding || y >= s.height + s.padding || left == right {
                 out.fill(T::zero());
                 continue;
             }
-            let start = (y - s.padding) * s.width + ox * s.stride + left - s.padding;
+            let start = (y - s.padding) * s.width + ox * s.stride[1] + left - s.padding;
             let inside = left * channels..right * channels;
             out[..inside.start].fill(T::zero());
             out[inside.end..].fill(T::zero());

@@ -68,6 +68,7 @@ impl<'p> Tape<'p> {
         let [batch, channels_in, height, width] = self.dims(x);
         let (channels_out, kernel) = (weight.shape[0], weight.shape[2]);
         let padding = kernel / 2;
+        let (kernel, stride) = ([kernel; 2], [stride; 2]);
         let shape =
             ConvShape { batch, channels_in, channels_out, height, width, kernel, stride, padding };
         let y = conv::forward(&shape, &[(self.value(x), self.part(weight.offset, weight.len()))]);

@@ -13,11 +13,30 @@ pub use vicreg::Vicreg;
 
 use burn_tensor::Tensor;
 
+use super::layered::{plain_head, plain_predicting_head};
 use super::loss::Loss;
 use super::resnet::{mlp_head, predicting_head};
 use super::sequence::Network;
 use super::tower::{Tower, TowerParameters};
 use crate::kernels::Kernels;
+
+/// What stands between the layers of a pretext head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadNorm {
+    /// Batch norm in front of every ReLU.
+    Batch,
+    /// Nothing, as in networks for devices.
+    Absent,
+}
+
+impl HeadNorm {
+    fn projector(self, features: usize, widths: &[usize]) -> Network {
+        match self {
+            Self::Batch => mlp_head(features, widths),
+            Self::Absent => plain_head(features, widths),
+        }
+    }
+}
 
 /// A pretext method with its settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,19 +52,28 @@ pub enum Pretext {
 impl Pretext {
     /// φ_P on `features` of a backbone: the projector of these widths, and what the method puts behind
     /// it. The projector's parameters and statistics come first in the flat vectors.
-    pub fn head(&self, features: usize, projector: &[usize]) -> Network {
+    pub fn head(&self, features: usize, projector: &[usize], norm: HeadNorm) -> Network {
         match self {
-            Self::Simclr(_) | Self::Vicreg(_) => mlp_head(features, projector),
+            Self::Simclr(_) | Self::Vicreg(_) => norm.projector(features, projector),
             Self::Byol(byol) => {
                 let output = projector.last().copied().expect("a projector has a layer");
-                predicting_head(features, projector, &byol.predictor_widths(output))
+                let predictor = byol.predictor_widths(output);
+                match norm {
+                    HeadNorm::Batch => predicting_head(features, projector, &predictor),
+                    HeadNorm::Absent => plain_predicting_head(features, projector, &predictor),
+                }
             }
         }
     }
 
     /// The head of the target network, where the method has one: the projector alone.
-    pub fn target_head(&self, features: usize, projector: &[usize]) -> Option<Network> {
-        self.target_decay().map(|_| mlp_head(features, projector))
+    pub fn target_head(
+        &self,
+        features: usize,
+        projector: &[usize],
+        norm: HeadNorm,
+    ) -> Option<Network> {
+        self.target_decay().map(|_| norm.projector(features, projector))
     }
 
     /// Share of the target network's old parameters in its moving average; `None` without a target.

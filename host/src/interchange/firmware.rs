@@ -1,0 +1,83 @@
+//! `bissl export --to firmware`: a pretrained encoder as a flash image.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use bissl_core::Group;
+
+use super::flash_image::{FlashImage, InputChannel};
+use crate::config::{Architecture, MethodName, RunConfig};
+use crate::data::{Channels, DEVIATION, MEAN};
+use crate::run::{NamedTensor, Origin, read_checkpoint, write_atomic};
+use crate::stage::images::kept_channels;
+use crate::stage::state::{architecture, group_weights, networks};
+
+/// Of a pixel, whose stored integer is 0 to 255 and whose physical value is 0 to 1.
+const PIXEL_PER_UNIT: f32 = 255.0;
+
+/// Writes encoder, pretext head and the inputs' normalisation. Returns a line about it.
+///
+/// # Errors
+/// The network is not one of layers, or its method has a predictor; there is no valid checkpoint with both
+/// networks; the file cannot be written.
+pub(super) fn export(from: &Origin, out: &Path) -> Result<String> {
+    let config: RunConfig = from.config()?;
+    if config.network.architecture != Architecture::Layers {
+        bail!(
+            "network.architecture is {}, expected layers: a device has no batch norm",
+            config.network.architecture
+        );
+    }
+    if config.pretext.method == MethodName::Byol {
+        bail!("pretext.method is byol, expected simclr or vicreg: a device has no target network");
+    }
+    let path = from.checkpoint_path()?;
+    let name = architecture(&config);
+    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&name))?;
+    let networks = networks(&config, 1);
+    let part = |group| {
+        group_weights(group, &networks, &checkpoint.tensors)
+            .with_context(|| path.display().to_string())
+    };
+    let (Some(encoder), Some(projector)) = (part(Group::LowerBackbone)?, part(Group::PretextHead)?)
+    else {
+        bail!(
+            "{}: expected the checkpoint of a pretrained or aligned run, found stage {}",
+            path.display(),
+            checkpoint.manifest.stage
+        );
+    };
+    let channels =
+        channels(&config, &checkpoint.tensors).with_context(|| path.display().to_string())?;
+    let (layers, widths) = (&config.network.layers, &config.network.projector);
+    let image = FlashImage::new(
+        (layers, config.input()),
+        channels,
+        &encoder.parameters,
+        widths,
+        &projector.parameters,
+    );
+    let bytes = image.to_bytes();
+    write_atomic(out, &bytes)?;
+    let (length, weights, from) = (bytes.len(), image.weights(), path.display());
+    Ok(format!("{}: {name}, {weights} weights, {length} bytes of {from}\n", out.display()))
+}
+
+fn channels(config: &RunConfig, tensors: &[NamedTensor]) -> Result<Vec<InputChannel>> {
+    let channel = |(scale, offset, per_unit): (f32, f32, f32)| {
+        let scale = (f64::from(scale) / f64::from(per_unit)) as f32;
+        InputChannel { scale, offset, per_unit }
+    };
+    if !config.windows() {
+        let normalised = MEAN.iter().zip(DEVIATION);
+        let pixel = |(mean, deviation): (&f32, f32)| {
+            channel((1.0 / deviation, -mean / deviation, PIXEL_PER_UNIT))
+        };
+        return Ok(normalised.map(pixel).collect());
+    }
+    let Some(Channels { scale, offset, per_unit }) = kept_channels(tensors) else {
+        bail!("it holds no normalisation of its channels, expected that of a run on windows");
+    };
+    let parts = scale.into_iter().zip(offset).zip(per_unit);
+    Ok(parts.map(|((scale, offset), per_unit)| channel((scale, offset, per_unit))).collect())
+}
