@@ -2,8 +2,9 @@
 //!
 //! `firmware-sim/boards` is built for each board and run in QEMU; the hash of all training state that it
 //! prints has to be that of the simulated device after the same training here. [`logs`] looks at the records
-//! of images that log, [`overflow`] at images with too small a stack.
+//! of images that log, [`overflow`] at images with too small a stack, [`conformance`] at the laws of the core's kit.
 
+mod conformance;
 mod logs;
 mod overflow;
 
@@ -65,7 +66,8 @@ const BOARDS: [Board; 5] = [
 const TRAINING: &str =
     "--seed 6 --pretrain-steps 10 --warm-up-steps 10 --alternations 2 --finetune-steps 10";
 
-/// Boards, one of each instruction set, whose log is read and whose stack is made to overflow.
+/// Boards, one of each instruction set, whose log is read, whose stack is made to overflow, and on which the
+/// conformance kit runs.
 const FURTHER: [&str; 2] = ["netduinoplus2", "virt"];
 
 /// Seconds that a board may take; the slowest needs a few.
@@ -121,8 +123,11 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     }
     for board in BOARDS.iter().filter(|board| FURTHER.contains(&board.machine)) {
         let hash = &expected[board.device];
-        let checks =
-            [logs::check(shell, &tools, board, hash), overflow::check(shell, &tools, board)];
+        let checks = [
+            logs::check(shell, &tools, board, hash),
+            overflow::check(shell, &tools, board),
+            conformance::check(shell, &tools, board),
+        ];
         for check in checks {
             match check {
                 Ok(line) => table += &format!("{:<14} {line}\n", board.machine),

@@ -22,6 +22,10 @@ pub(crate) enum Command {
     Adapt(crate::adapt::Adapt),
     /// Pretrain a network of a device here, and write it as a flash image
     Pretrain(crate::adapt::Pretrain),
+    /// Train with matrix products of short integers, and print accuracies and errors of hypergradients
+    Ports(crate::port_table::Ports),
+    /// Check the device's arithmetic, or that of a port, against the laws of the conformance kit
+    Conformance(crate::port_table::Conformance),
     /// Print the log of a board's image, or of bissl-firmware-log
     #[cfg(feature = "decode")]
     DecodeLog(crate::decode::DecodeLog),
@@ -94,6 +98,8 @@ impl Command {
             Self::Wear(arguments) => wear_of_pages(arguments),
             Self::Adapt(arguments) => arguments.run(),
             Self::Pretrain(arguments) => arguments.run(),
+            Self::Ports(arguments) => arguments.run(),
+            Self::Conformance(arguments) => arguments.run(),
             #[cfg(feature = "decode")]
             Self::DecodeLog(arguments) => arguments.run(),
         }

@@ -101,7 +101,20 @@ pub fn compare<C: Configuration>(
     settings: Settings<C::Solver>,
     observer: Observer<'_>,
 ) -> Result<Comparison, Stopped> {
-    let mut aligned = start::<C>(digits, settings);
+    compare_with::<C, _>(digits, Compact, settings, observer)
+}
+
+/// The same with kernels of a port, in training and classification.
+///
+/// # Errors
+/// The device's fault, with the tick at which it stopped.
+pub fn compare_with<C: Configuration, K: Kernels<f32> + Clone>(
+    digits: &Digits,
+    kernels: K,
+    settings: Settings<C::Solver>,
+    observer: Observer<'_>,
+) -> Result<Comparison, Stopped> {
+    let mut aligned = SimulatedDevice::<C, _, _>::new(digits.flash(), kernels, settings);
     run_to(&mut aligned, Some(Stage::Pretrain), Path::Aligned, observer)?;
     let mut conventional = aligned.clone();
     conventional.device.skip_alignment();

@@ -3,7 +3,7 @@
 //! [`Digits`] are the sensor's frames, [`compare`] trains the device along both paths, [`record`] and
 //! [`replay`] keep the conversation between core and device. [`SimulatedFlash`] is where its checkpoints
 //! lie, and [`explore`] cuts the power; [`simulate_faults`] spoils
-//! frames, products and replies.
+//! frames, products and replies. [`FixedPoint`] is a port of its arithmetic to short integers.
 
 mod adaptation;
 mod digits;
@@ -12,6 +12,7 @@ mod faults;
 mod flash;
 #[cfg(feature = "decode")]
 mod log;
+mod ports;
 mod power;
 mod trace;
 
@@ -21,14 +22,24 @@ pub use adaptation::{
 };
 pub use digits::{CLASSES, Digits, LABELLED_PER_CLASS, PICTURES, PIXELS, UNLABELLED};
 pub use experiment::{
-    Comparison, Observer, Outcome, Path, SimulatedDevice, Stopped, compare, run_to, start,
+    Comparison, Observer, Outcome, Path, SimulatedDevice, Stopped, compare, compare_with, run_to,
+    start,
 };
 pub use faults::{Endings, FaultFailure, Scenario, simulate_faults};
 pub use flash::{Change, FlashError, SimulatedFlash, Tear, Traffic};
 #[cfg(feature = "decode")]
 pub use log::{LogError, decode_log};
+pub use ports::{
+    BITS, BitsOutOfRange, ConformanceDevice, FixedPoint, HypergradientError, PortError, PortReport,
+    PortSeed, check_laws, judge, port_report, prepare,
+};
 pub use power::{
     Cadence, Coverage, CutError, Explored, Twice, Wear, explore, explore_flips, explore_twice,
     pages, recover, save, shortest, wear,
 };
 pub use trace::{RecordError, ReplayError, ReplayReport, record, replay};
+
+/// Compiles and runs the code of the document.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/porting.md")]
+struct Porting;

@@ -4,6 +4,7 @@ mod adapt;
 mod commands;
 #[cfg(feature = "decode")]
 mod decode;
+mod port_table;
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Write};

@@ -42,7 +42,7 @@ fn the_readme_names_its_two_commands() {
 }
 
 /// `folder/../file` as `file`.
-fn normal(path: &Path) -> PathBuf {
+pub(crate) fn normal(path: &Path) -> PathBuf {
     let mut result = PathBuf::new();
     for part in path.components() {
         match part {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::documents::normal;
 use crate::{files, text, workspace};
 
 const TOP_LEVEL: [&str; 14] = [
@@ -65,7 +66,7 @@ fn modules(path: &str) -> Vec<String> {
         if declares {
             let module = words[words.len() - 1];
             let candidates = match given.take() {
-                Some(file) => vec![file],
+                Some(file) => vec![normal(&file)],
                 None => vec![below.join(format!("{module}.rs")), below.join(module).join("mod.rs")],
             };
             found.extend(candidates.iter().map(|file| file.to_string_lossy().into_owned()));

@@ -1,0 +1,41 @@
+//! Ports of the device's arithmetic, the laws that they have to obey, and what their rounding costs.
+//!
+//! `docs/porting.md` walks through them. [`FixedPoint`] multiplies matrices of short integers;
+//! [`check_laws`] runs the core's conformance kit over any kernels, [`port_report`] trains with fixed point and
+//! holds its hypergradients against those of f32.
+
+mod fixed_point;
+// The same file that the board's image is made of, so that both print the same lines.
+#[path = "../../../boards/src/laws.rs"]
+mod laws;
+mod report;
+
+use std::fmt;
+
+use bissl_core::DriveError;
+use bissl_core::conformance::{Law, Settings, Summary};
+use bissl_firmware::{Compact, Fault, Kernels, Program};
+
+pub use fixed_point::{BITS, BitsOutOfRange, FixedPoint};
+pub use laws::{ConformanceDevice, judge, prepare};
+pub use report::{HypergradientError, PortError, PortReport, PortSeed, port_report};
+
+use crate::Digits;
+
+/// Checks all laws of the conformance kit on the device's problem by `kernels`, in a state that the plain loops
+/// have pretrained, and hands each line to `print`.
+///
+/// # Errors
+/// The device's fault, or the problem's, from an operation that it must have.
+pub fn check_laws<K: Kernels<f32>>(
+    digits: &Digits,
+    (name, kernels): (&str, &mut K),
+    tolerances: Settings,
+    print: impl FnMut(fmt::Arguments<'_>),
+) -> Result<Summary, DriveError<Fault>> {
+    let frames = digits.flash();
+    let mut device = Program::<ConformanceDevice>::new();
+    let settings = prepare(&mut device, &frames, &mut Compact).map_err(DriveError::Problem)?;
+    let laws = (&Law::ALL[..], tolerances);
+    judge((&mut device, &settings), &frames, (name, kernels), laws, print)
+}
