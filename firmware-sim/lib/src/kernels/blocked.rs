@@ -14,7 +14,7 @@ use crate::Real;
 /// Sums of a tile along each side.
 const SIDE: usize = 4;
 
-/// Tiles of 4 × 4 sums, of 1 × 16 or 1 × 4 where rows overlap or are left over.
+/// Tiles of 4 × 4 sums, of 1 × 16 or 1 × 4 where rows are wide, overlap or are left over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Blocked;
 
@@ -52,8 +52,9 @@ impl<T: Real> Kernels<T> for Blocked {
 
     fn multiply(&mut self, y: Matrix<'_, T>, w: Matrix<'_, T>, mut x: MatrixMut<'_, T>) {
         let mut r = 0;
-        let overlap = x.stride() < x.columns();
-        while !overlap && let (Some(ys), Some(xs)) = (y.four(r), x.four(r)) {
+        // Wide rows go one by one in tiles of 1 × 16, and so do rows that overlap.
+        let narrow = x.columns() < SIDE * SIDE && x.stride() >= x.columns();
+        while narrow && let (Some(ys), Some(xs)) = (y.four(r), x.four(r)) {
             let [x0, x1, x2, x3] = xs.map(|row| row.as_chunks_mut::<SIDE>());
             let places = x0.0.iter_mut().zip(x1.0).zip(x2.0).zip(x3.0);
             let [Some((l0, b0)), Some((l1, b1)), Some((l2, b2)), Some((l3, b3))] =
@@ -168,6 +169,9 @@ fn dot_each<T: Real>(x: &[T], w: &Matrix<'_, T>, o: usize, y: &mut [T]) {
 
 /// `x[k] += Σ_o y[o] w[o][i + k]`.
 fn accumulate_each<T: Real>(y: &[T], w: &Matrix<'_, T>, i: usize, x: &mut [T]) {
+    if x.is_empty() {
+        return;
+    }
     let (body, last) = w.columns_from(i);
     for (y, w) in y.iter().zip(body.chain([last])) {
         for (x, w) in x.iter_mut().zip(w) {
@@ -178,6 +182,9 @@ fn accumulate_each<T: Real>(y: &[T], w: &Matrix<'_, T>, i: usize, x: &mut [T]) {
 
 /// `w[k] += Σ_r y[r][o] x[r][i + k]`.
 fn accumulate_rows<T: Real>(y: &Matrix<'_, T>, o: usize, x: &Matrix<'_, T>, i: usize, w: &mut [T]) {
+    if w.is_empty() {
+        return;
+    }
     for r in 0..y.rows() {
         let (Some(y), Some(x)) = (y.row(r), x.row(r)) else { return };
         let (Some(y), Some(x)) = (y.get(o), x.get(i..)) else { return };
