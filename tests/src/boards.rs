@@ -5,6 +5,7 @@
 //! of images that log, [`overflow`] at images with too small a stack, [`conformance`] at the laws of the core's kit.
 
 mod conformance;
+mod figures;
 mod logs;
 mod overflow;
 
@@ -92,9 +93,13 @@ struct Variant {
     features: &'static str,
     /// Bytes of the stack, where they are not to be the board's.
     stack: Option<&'static str>,
+    /// Of `firmware-sim/boards/Cargo.toml`: how the compiler weighs space and time.
+    profile: &'static str,
 }
 
-const PLAIN: Variant = Variant { name: "", program: "bissl-boards", features: "", stack: None };
+const PLAIN: Variant =
+    Variant { name: "", program: "bissl-boards", features: "", stack: None, profile: "release" };
+const FAST: Variant = Variant { name: "-fast", profile: "speed", ..PLAIN };
 const NO_PANIC: Variant = Variant { name: "-no-panic", program: "no_panic", ..PLAIN };
 
 /// Builds and runs every board; the table of what they printed.
@@ -115,7 +120,9 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     let mut failures = Vec::new();
     for board in &BOARDS {
         let wanted = &expected[board.device];
-        table += &train(shell, &tools, board, wanted, &mut failures)?;
+        for variant in [&PLAIN, &FAST] {
+            table += &train(shell, &tools, (board, variant), wanted, &mut failures)?;
+        }
         let image = build(shell, &tools, board, &NO_PANIC)?;
         let output = shell.capture(&mut emulate(&tools, board, &image))?;
         failures
@@ -135,9 +142,17 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
             }
         }
     }
+    for board in BOARDS.iter().filter(|board| board.machine == figures::BOARD) {
+        for check in [figures::speed(shell, &tools, board), figures::size(shell, &tools, board)] {
+            match check {
+                Ok(line) => table += &format!("{:<14} {line}\n", board.machine),
+                Err(reason) => failures.push(reason),
+            }
+        }
+    }
     for (name, hash) in &expected {
         let here = std::env::consts::ARCH;
-        table += &format!("{:<14} {here:<20} {name:<12} {hash:<16}\n", "this machine");
+        table += &format!("{:<14} {here:<20} {name:<12} {:<5} {hash:<16}\n", "this machine", "");
     }
     shell.note(&table)?;
     if failures.is_empty() { Ok(table) } else { Err(failures.join("; ")) }
@@ -148,10 +163,11 @@ fn heading() -> String {
     let first = "flash, static, stack in bytes; lower step, product, alternation in instructions, counted by the \
                  ticks of the last column";
     format!(
-        "{first}\n{:<14} {:<20} {:<12} {:<16} {:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  instructions/ticks\n",
+        "{first}\n{:<14} {:<20} {:<12} {:<5} {:<16} {:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  instructions/ticks\n",
         "board",
         "processor",
         "device",
+        "level",
         "state hash",
         "flash",
         "static",
@@ -166,12 +182,12 @@ fn heading() -> String {
 fn train(
     shell: &mut Shell,
     tools: &Tools,
-    board: &Board,
+    (board, variant): (&Board, &Variant),
     wanted: &str,
     failures: &mut Vec<String>,
 ) -> Result<String, String> {
     let machine = board.machine;
-    let image = build(shell, tools, board, &PLAIN)?;
+    let image = build(shell, tools, board, variant)?;
     let flash = flash_bytes(&image)?;
     let output = shell.capture(&mut emulate(tools, board, &image))?;
     let printed = succeeded(board, &output).map(|()| pairs(&output.stdout))?;
@@ -185,9 +201,10 @@ fn train(
         failures.push(format!("{machine}: found state hash {hash}, expected {wanted}"));
     }
     Ok(format!(
-        "{machine:<14} {:<20} {:<12} {hash:<16} {flash:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  {}\n",
+        "{machine:<14} {:<20} {:<12} {:<5} {hash:<16} {flash:>7} {:>7} {:>9} {:>11} {:>11} {:>13}  {}\n",
         board.processor,
         board.device,
+        if variant.profile == PLAIN.profile { "s" } else { "3" },
         value("static"),
         format!("{}/{}", value("stack"), value("stack_limit")),
         value("lower"),
@@ -254,9 +271,9 @@ fn build(
     variant: &Variant,
 ) -> Result<PathBuf, String> {
     let Board { machine, target, .. } = board;
-    let Variant { name, program, features, stack } = variant;
+    let Variant { name, program, features, stack, profile } = variant;
     let line = format!(
-        "build --release --locked --manifest-path firmware-sim/boards/Cargo.toml --bin {program} \
+        "build --profile {profile} --locked --manifest-path firmware-sim/boards/Cargo.toml --bin {program} \
          --target {target}{features}"
     );
     let mut command = shell.cargo_command(&line);
@@ -265,7 +282,7 @@ fn build(
     command.env("BISSL_BOARD", machine).env("DEFMT_LOG", "debug").env_remove("BISSL_STACK");
     command.envs(stack.map(|bytes| ("BISSL_STACK", bytes)));
     shell.run(tools.toolchain.apply(&mut command))?;
-    let built = shell.target().join(target).join("release").join(program);
+    let built = shell.target().join(target).join(profile).join(program);
     // The next board of this target takes the same place.
     let image = shell.target().join(format!("{machine}{name}.elf"));
     fs::copy(&built, &image).map_err(|error| {

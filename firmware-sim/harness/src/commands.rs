@@ -18,6 +18,8 @@ pub(crate) enum Command {
     Faults(Faults),
     /// Print what checkpoints in the bilevel stage cost a flash
     Wear(WearArguments),
+    /// Print the bytes of every device, and what batches and solvers change about them
+    Memory(crate::memory_table::Memory),
     /// Align a pretrained network with a task on the device, and compare with plain fine-tuning
     Adapt(crate::adapt::Adapt),
     /// Pretrain a network of a device here, and write it as a flash image
@@ -96,6 +98,7 @@ impl Command {
             Self::PowerCuts(arguments) => Ok(power_cuts(arguments)?),
             Self::Faults(arguments) => Ok(faults(arguments)?),
             Self::Wear(arguments) => wear_of_pages(arguments),
+            Self::Memory(arguments) => arguments.run(),
             Self::Adapt(arguments) => arguments.run(),
             Self::Pretrain(arguments) => arguments.run(),
             Self::Ports(arguments) => arguments.run(),

@@ -4,6 +4,7 @@ mod adapt;
 mod commands;
 #[cfg(feature = "decode")]
 mod decode;
+mod memory_table;
 mod port_table;
 
 use std::fs::File;

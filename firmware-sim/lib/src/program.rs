@@ -32,6 +32,8 @@ pub struct Program<C: Configuration> {
     settings: Given<C::Solver>,
     phase: Phase<C::Solver>,
     ticks: u64,
+    /// A request was performed whose reply the machine does not have yet.
+    performed: bool,
 }
 
 impl<C: Configuration> Default for Program<C> {
@@ -164,6 +166,7 @@ impl<C: Configuration> Program<C> {
             settings: Given::Nothing,
             phase: Phase::Idle,
             ticks: 0,
+            performed: false,
         }
     }
 
@@ -173,6 +176,7 @@ impl<C: Configuration> Program<C> {
         self.ticks = 0;
         self.phase = Phase::Ready { stage: settings.first(), first: true };
         self.settings = Given::Settings(settings);
+        self.performed = false;
     }
 
     /// Takes the conventional path: the next stage is fine-tuning.
@@ -315,6 +319,7 @@ impl<C: Configuration> Program<C> {
             kernels,
             configuration: PhantomData,
         };
+        self.performed = true;
         let reply = session.perform(request, &mut self.scalars);
         if let Err(fault) = reply {
             self.phase = Phase::Failed(fault);
@@ -331,6 +336,7 @@ impl<C: Configuration> Program<C> {
     pub fn complete(&mut self, ticket: Ticket, reply: Reply) -> Result<(), Fault> {
         let Phase::Running { machine, .. } = &mut self.phase else { return Err(Fault::NotAsked) };
         machine.step(ticket, reply, &mut self.scalars)?;
+        self.performed = false;
         self.ticks = self.ticks.wrapping_add(1);
         Ok(())
     }

@@ -7,6 +7,7 @@ mod faults;
 mod kernels;
 mod layers;
 mod memory;
+mod options;
 mod ports;
 mod power_cuts;
 mod pretext;

@@ -245,6 +245,23 @@ fn a_failed_device_is_not_stored_and_frames_that_are_gone_stop_a_recovered_one()
 }
 
 #[test]
+fn no_checkpoint_is_written_between_performance_and_completion() {
+    let digits = Digits::embedded();
+    let mut simulated = in_a_solve(&digits);
+    let (ticket, request) = simulated.device.pending().unwrap();
+    let SimulatedDevice { device, frames, kernels } = &mut simulated;
+    let mut flash = flash();
+    save(&mut flash, device).unwrap();
+    let reply = device.perform(frames, kernels, &request).unwrap();
+    assert_eq!(save(&mut flash, device), Err(CheckpointError::InFlight));
+    // A reply that is refused leaves it so.
+    assert!(device.complete(ticket.next(), reply).is_err());
+    assert_eq!(save(&mut flash, device), Err(CheckpointError::InFlight));
+    device.complete(ticket, reply).unwrap();
+    save(&mut flash, device).unwrap();
+}
+
+#[test]
 fn regions_that_do_not_fit_are_refused() {
     let needed = Checkpoints::<DigitsDevice, Flash>::BYTES;
     let mut small = Flash::new(pages::<DigitsDevice, 4096, 4>() - 1, 1);

@@ -5,8 +5,8 @@ use bissl_core::{
     LowerObjective, Progress, Register, RegisterFile, SolverSettings, Training, drive,
 };
 use bissl_firmware::{
-    Compact, DigitsDevice, Fault, FrameSource, Kernels, Program, SCALARS, Session, Settings, Stage,
-    Tick,
+    Compact, DigitsDevice, Fault, FrameSource, Hyperparameters, Kernels, Program, SCALARS, Session,
+    Settings, Stage, Tick,
 };
 use serde::Serialize;
 
@@ -74,8 +74,8 @@ impl From<Fault> for PortError {
 type Device = Program<DigitsDevice>;
 
 /// λ, δ, tolerance and most products of the solve: those that [`Settings::new`] trains with.
-const PROXIMITY: f32 = 0.01;
-const DAMPING: f32 = 10.0;
+const PROXIMITY: f32 = Hyperparameters::DEFAULT.proximity;
+const DAMPING: f32 = Hyperparameters::DEFAULT.damping;
 const TOLERANCE: f32 = 1e-2;
 const PRODUCTS_MAX: u16 = 5;
 

@@ -121,6 +121,9 @@ pub enum CheckpointError<E> {
     },
     /// The device has stopped; there is nothing worth keeping.
     Device(Fault),
+    /// A request was performed and its reply not handed on: a device that goes on from here would perform it
+    /// twice.
+    InFlight,
 }
 
 impl<E: fmt::Debug> fmt::Display for CheckpointError<E> {
@@ -138,6 +141,7 @@ impl<E: fmt::Debug> fmt::Display for CheckpointError<E> {
                 write!(f, "slot {slot} does not hold what was written to it, but: {found}")
             }
             Self::Device(fault) => write!(f, "device: {fault}"),
+            Self::InFlight => write!(f, "between a request's performance and its completion"),
         }
     }
 }
@@ -242,10 +246,14 @@ impl<C: Configuration, F: NorFlash> Checkpoints<C, F> {
     /// Whatever error there is, the newest checkpoint before is still there.
     ///
     /// # Errors
-    /// A flash that fails, a device that has failed.
+    /// A flash that fails, a device that has failed, or one between [`Program::perform`] and
+    /// [`Program::complete`].
     pub fn save(&mut self, device: &Program<C>) -> Result<Saved, CheckpointError<F::Error>> {
         if let Some(fault) = device.failed() {
             return Err(CheckpointError::Device(fault));
+        }
+        if device.between() {
+            return Err(CheckpointError::InFlight);
         }
         let newest = self.newest();
         let slot = newest.map_or(0, |(slot, _)| 1 - slot.min(1));

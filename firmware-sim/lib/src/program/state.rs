@@ -38,6 +38,11 @@ impl<C: Configuration> Program<C> {
         }
     }
 
+    /// Whether a request was performed whose reply the machine does not have yet.
+    pub(crate) fn between(&self) -> bool {
+        self.performed
+    }
+
     /// Writes everything that [`hash`](Self::hash) takes in.
     pub(crate) fn write<F: NorFlash>(
         &self,
@@ -80,6 +85,7 @@ impl<C: Configuration> Program<C> {
         self.registers_mut().fill(0.0);
         self.settings = Given::Nothing;
         self.phase = Phase::Idle;
+        self.performed = false;
         self.ticks = 0;
         self.scalars = [0.0; SCALARS];
         self.position = Position::NEW;
