@@ -6,6 +6,8 @@ use std::{env, fs};
 #[path = "../harness/src/digits.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod digits;
+#[path = "build/trace.rs"]
+mod trace;
 
 /// A region: its first address and its bytes.
 type Region = (u32, u32);
@@ -37,7 +39,7 @@ const BOARDS: &[Board] = &[
         name: "microbit",
         flash: (0, 256 * KIB),
         ram: (0x2000_0000, 16 * KIB),
-        stack: 2 * KIB + 768,
+        stack: 4 * KIB - 64,
     },
     // Cortex-M7.
     Board { name: "mps2-an500", flash: (0, 4 * MIB), ram: (0x2000_0000, 4 * MIB), stack: 8 * KIB },
@@ -46,7 +48,7 @@ const BOARDS: &[Board] = &[
         name: "sifive_e",
         flash: (0x2040_0000, 512 * MIB),
         ram: (0x8000_0000, 16 * KIB),
-        stack: 2 * KIB + 768,
+        stack: 4 * KIB - 64,
     },
     // A generic RISC-V machine; its memory is one piece, of which the image takes as much as a small
     // processor has.
@@ -65,6 +67,8 @@ fn main() {
     println!("cargo::rerun-if-changed=../harness/src/digits.rs");
     println!("cargo::rerun-if-changed=../harness/data/optdigits.bin");
     println!("cargo::rerun-if-changed=../harness/data/small-digits.bin");
+    println!("cargo::rerun-if-changed=build/trace.rs");
+    println!("cargo::rerun-if-changed=../harness/data/host-trace.jsonl");
     let asked = env::var("BISSL_BOARD").unwrap_or_default();
     let Some(board) = BOARDS.iter().find(|board| board.name == asked) else {
         let names: Vec<_> = BOARDS.iter().map(|board| board.name).collect();
@@ -75,6 +79,7 @@ fn main() {
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets the architecture");
     write(&out.join("memory.x"), memory(board, &arch).as_bytes());
     write_frames(&out);
+    trace::write(&out);
     println!("cargo::rustc-check-cfg=cfg(small)");
     if board.ram.1 <= 16 * KIB {
         println!("cargo::rustc-cfg=small");

@@ -8,6 +8,7 @@ mod conformance;
 mod figures;
 mod logs;
 mod overflow;
+mod replay;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -134,6 +135,7 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
             logs::check(shell, &tools, board, hash),
             overflow::check(shell, &tools, board),
             conformance::check(shell, &tools, board),
+            replay::check(shell, &tools, board),
         ];
         for check in checks {
             match check {

@@ -140,11 +140,26 @@ fn a_trace_of_the_host_replays_through_the_core_of_the_firmware() {
     let mut trace = Vec::new();
     let (requests, completion) = record(&mut trace);
     assert_eq!(completion, Completion::Finished);
+    if let Some(path) = std::env::var_os("BISSL_TRACE") {
+        // The trace that the board images replay, to be kept where the next test looks.
+        std::fs::write(path, &trace).unwrap();
+    }
     let report = bissl_firmware_sim::replay(trace.as_slice()).unwrap();
     assert_eq!(report.requests, requests);
     assert_eq!(report.completion, Some(Completion::Finished));
     // 6 lower steps, 4 upper steps, 2 alternations.
     assert_eq!(report.events, 12);
+}
+
+/// Recorded by the test above with `BISSL_TRACE`; `firmware-sim/boards` replays it on bare metal.
+#[test]
+fn the_stored_trace_still_replays() {
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../firmware-sim/harness/data/host-trace.jsonl");
+    let file = std::fs::File::open(path).unwrap();
+    let report = bissl_firmware_sim::replay(std::io::BufReader::new(file)).unwrap();
+    assert_eq!(report.completion, Some(Completion::Finished));
+    assert!(report.requests > 100, "{report:?}");
 }
 
 #[test]
