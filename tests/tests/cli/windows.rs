@@ -136,8 +136,8 @@ impl Image {
                     let mut y = Vec::new();
                     for oy in 0..(height - kh) / sh + 1 {
                         for ox in 0..(width - kw) / sw + 1 {
-                            for f in 0..filters {
-                                let mut sum = b[f];
+                            for (f, bias) in b.iter().enumerate() {
+                                let mut sum = *bias;
                                 for ky in 0..kh {
                                     for kx in 0..kw {
                                         for c in 0..channels {
