@@ -14,8 +14,8 @@ pub(super) fn check(shell: &mut Shell, tools: &Tools, board: &Board) -> Result<S
     let output = shell.capture(&mut emulate(tools, board, &image))?;
     succeeded(board, &output).map_err(|reason| format!("replay: {reason}"))?;
     let path = workspace().join("firmware-sim/harness/data/host-trace.jsonl");
-    let trace = std::fs::read_to_string(&path)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let trace =
+        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let (found, expected) = (pairs(&output.stdout), trace.lines().count() - 1);
     let value = |key: &str| found.get(key).map_or("?", String::as_str);
     if value("requests") != expected.to_string() {
