@@ -1,16 +1,20 @@
 //! Settings outside their range build no machine, and the error names them.
 
 use bissl_core::{
-    AlternationSettings, BatchOrder, CgSettings, ConfigError, Coupling, DescentSettings,
-    Evaluation, HypergradientSettings, Level, Optimizer, Permutation, Schedule, SolverSettings,
-    Stream,
+    AlternationSettings, BatchOrder, CgSettings, ConfigError, ConjugateGradient, Coupling,
+    DescentSettings, Evaluation, HypergradientSettings, Level, Optimizer, Permutation, Schedule,
+    SolverSettings, Stream,
 };
 
 use crate::protocol::{SGD, level};
 
 /// The setting that was refused.
 fn name<T: std::fmt::Debug>(result: Result<T, ConfigError>) -> &'static str {
-    match result.unwrap_err() {
+    name_of(result.unwrap_err())
+}
+
+fn name_of(error: ConfigError) -> &'static str {
+    match error {
         ConfigError::OutOfRange { name, .. } | ConfigError::Zero { name } => name,
         ConfigError::NeedsProximity { solver } => solver,
     }
@@ -138,6 +142,67 @@ fn only_the_total_number_of_steps_limits_the_alternations() {
     for (lower, upper, expected) in [(1 << 16, 1, "lower_steps"), (1, 1 << 16, "upper_steps")] {
         let result = AlternationSettings::new(1 << 16, of(lower), of(upper), proximity);
         assert_eq!(name(result), expected);
+    }
+}
+
+/// A level of the stage below, as a program writes it into a constant.
+const fn constant_level(steps: u32) -> Result<Level, ConfigError> {
+    let optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 0.01 };
+    match Schedule::new(0.1, 1, 6, 0.01) {
+        Ok(schedule) => Ok(Level { steps, optimizer, schedule, clip: Some(0.5) }),
+        Err(error) => Err(error),
+    }
+}
+
+/// A stage of two alternations, built when this is compiled.
+const fn stage(
+    coupling: Coupling,
+    lower_steps: u32,
+) -> Result<AlternationSettings<ConjugateGradient>, ConfigError> {
+    let (Ok(solver), Ok(lower), Ok(upper)) =
+        (CgSettings::new(0.25, 5), constant_level(lower_steps), constant_level(3))
+    else {
+        panic!("the solver and the rates are in range")
+    };
+    match HypergradientSettings::with_conjugate_gradient(coupling, 0.5, 1.0, solver) {
+        Ok(of) => AlternationSettings::with_conjugate_gradient(2, lower, upper, of),
+        Err(error) => Err(error),
+    }
+}
+
+#[test]
+fn a_stage_in_a_constant_is_the_one_that_is_made_when_a_program_runs() {
+    const BY_PROXIMITY: Coupling = Coupling::Proximity { weight: 0.25 };
+    const STAGE: AlternationSettings<ConjugateGradient> = match stage(BY_PROXIMITY, 3) {
+        Ok(settings) => settings,
+        Err(_) => panic!("settings in range"),
+    };
+    let solver = CgSettings::new(0.25, 5).unwrap();
+    let of = HypergradientSettings::with_solver(BY_PROXIMITY, 0.5, 1.0, solver).unwrap();
+    assert_eq!(AlternationSettings::new(2, level(SGD, 3, 2), level(SGD, 3, 2), of), Ok(STAGE));
+}
+
+#[test]
+fn constants_refuse_what_programs_refuse() {
+    const NO_STEPS: Result<AlternationSettings<ConjugateGradient>, ConfigError> =
+        stage(Coupling::Proximity { weight: 0.25 }, 0);
+    const NO_PROXIMITY: Result<AlternationSettings<ConjugateGradient>, ConfigError> =
+        stage(Coupling::General, 3);
+    assert_eq!((name(NO_STEPS), name(NO_PROXIMITY)), ("lower_steps", "proximity"));
+    let solver = CgSettings::new(0.25, 5).unwrap();
+    let weights = [-1.0, 0.0, f32::NAN, f32::INFINITY, f32::MAX, 0.5];
+    for (weight, damping, direct) in weights
+        .into_iter()
+        .flat_map(|w| weights.map(|d| (w, d)))
+        .flat_map(|(w, d)| weights.map(|g| (w, d, g)))
+    {
+        for coupling in [Coupling::Proximity { weight }, Coupling::General] {
+            let constant = HypergradientSettings::with_conjugate_gradient;
+            let program = HypergradientSettings::<ConjugateGradient>::with_solver;
+            let [constant, program] = [constant, program]
+                .map(|build| build(coupling, damping, direct, solver).map_err(name_of));
+            assert_eq!(constant, program, "{coupling:?}, {damping}, {direct}");
+        }
     }
 }
 
