@@ -3,7 +3,8 @@
 //! [`Digits`] are the sensor's frames, [`compare`] trains the device along both paths, [`record`] and
 //! [`replay`] keep the conversation between core and device. [`SimulatedFlash`] is where its checkpoints
 //! lie, and [`explore`] cuts the power; [`simulate_faults`] spoils
-//! frames, products and replies. [`FixedPoint`] is a port of its arithmetic to short integers.
+//! frames, products and replies. [`FixedPoint`] is a port of its arithmetic to short integers,
+//! [`AsynchronousDevice`] one to an accelerator that works by itself.
 
 mod adaptation;
 mod digits;
@@ -30,8 +31,9 @@ pub use flash::{Change, FlashError, SimulatedFlash, Tear, Traffic};
 #[cfg(feature = "decode")]
 pub use log::{LogError, decode_log};
 pub use ports::{
-    BITS, BitsOutOfRange, ConformanceDevice, FixedPoint, HypergradientError, PortError, PortReport,
-    PortSeed, check_laws, judge, port_report, prepare,
+    AsynchronousDevice, AsynchronousError, BITS, BitsOutOfRange, CompletionFault,
+    CompletionTraffic, ConformanceDevice, FixedPoint, HypergradientError, Latency, Manners,
+    PortError, PortReport, PortSeed, Turn, check_laws, judge, port_report, prepare,
 };
 pub use power::{
     Cadence, Coverage, CutError, Explored, Twice, Wear, explore, explore_flips, explore_twice,

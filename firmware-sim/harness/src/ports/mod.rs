@@ -1,9 +1,11 @@
 //! Ports of the device's arithmetic, the laws that they have to obey, and what their rounding costs.
 //!
 //! `docs/porting.md` walks through them. [`FixedPoint`] multiplies matrices of short integers;
+//! [`AsynchronousDevice`] performs requests on an accelerator that says later when it is ready;
 //! [`check_laws`] runs the core's conformance kit over any kernels, [`port_report`] trains with fixed point and
 //! holds its hypergradients against those of f32.
 
+mod asynchronous;
 mod fixed_point;
 // The same file that the board's image is made of, so that both print the same lines.
 #[path = "../../../boards/src/laws.rs"]
@@ -16,6 +18,10 @@ use bissl_core::DriveError;
 use bissl_core::conformance::{Law, Settings, Summary};
 use bissl_firmware::{Compact, Fault, Kernels, Program};
 
+pub use asynchronous::{
+    AsynchronousDevice, AsynchronousError, CompletionFault, CompletionTraffic, Latency, Manners,
+    Turn,
+};
 pub use fixed_point::{BITS, BitsOutOfRange, FixedPoint};
 pub use laws::{ConformanceDevice, judge, prepare};
 pub use report::{HypergradientError, PortError, PortReport, PortSeed, port_report};
