@@ -28,7 +28,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> SimulatedDevice<C, S, K>
         Self { device, frames, kernels }
     }
 
-    /// [`Device::tick`].
+    /// [`Program::tick`].
     ///
     /// # Errors
     /// The device's fault.
