@@ -86,6 +86,10 @@ pub enum Fault {
     NotLinearized,
     /// A request was performed, or a reply given, while no machine waits for one.
     NotAsked,
+    /// A reply was given to a request that was not performed.
+    NotPerformed,
+    /// A request was to be performed whose reply has not been handed on.
+    PerformedAlready,
     /// The network of this device cannot do this.
     Unsupported(Request),
     /// The scalar workspace is too short for the request.
@@ -129,6 +133,8 @@ impl fmt::Display for Fault {
             }
             Self::NotLinearized => write!(f, "product without a linearisation"),
             Self::NotAsked => write!(f, "no request waits for a reply"),
+            Self::NotPerformed => write!(f, "a reply to a request that was not performed"),
+            Self::PerformedAlready => write!(f, "a request that was performed already"),
             Self::Unsupported(request) => write!(f, "request not supported: {request:?}"),
             Self::NotSerializable => write!(f, "a part of the state has no serialised form"),
             Self::ShortWorkspace => write!(f, "scalar workspace too short"),

@@ -302,7 +302,8 @@ impl<C: Configuration> Program<C> {
     /// until [`complete`](Self::complete).
     ///
     /// # Errors
-    /// The fault that stops the device.
+    /// The fault that stops the device; [`Fault::PerformedAlready`], which does not, for a request whose reply
+    /// has not been handed on.
     #[inline(never)]
     pub fn perform<S: FrameSource, K: Kernels<f32>>(
         &mut self,
@@ -311,6 +312,9 @@ impl<C: Configuration> Program<C> {
         request: &Request,
     ) -> Result<Reply, Fault> {
         let Given::Settings(settings) = &self.settings else { return Err(Fault::NotAsked) };
+        if self.performed {
+            return Err(Fault::PerformedAlready);
+        }
         let mut session = Session::<C, _, _> {
             memory: self.memory.floats_mut(),
             position: &mut self.position,
@@ -330,11 +334,14 @@ impl<C: Configuration> Program<C> {
     /// Hands the reply to the request of this ticket to the machine.
     ///
     /// # Errors
-    /// A reply to another request, or of the wrong kind: it changes nothing. A late or a reordered
-    /// completion ends here.
+    /// A reply to another request, of the wrong kind, or before [`perform`](Self::perform): it changes nothing.
+    /// A late or a reordered completion ends here.
     #[inline(never)]
     pub fn complete(&mut self, ticket: Ticket, reply: Reply) -> Result<(), Fault> {
         let Phase::Running { machine, .. } = &mut self.phase else { return Err(Fault::NotAsked) };
+        if !self.performed {
+            return Err(Fault::NotPerformed);
+        }
         machine.step(ticket, reply, &mut self.scalars)?;
         self.performed = false;
         self.ticks = self.ticks.wrapping_add(1);

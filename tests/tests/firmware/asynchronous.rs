@@ -1,7 +1,7 @@
 //! An accelerator that completes requests by itself, rightly or not, trains in the bits of the synchronous device.
 
 use bissl_core::conformance::{Law, Outcome, check_machine};
-use bissl_core::{Reply, Request, Training};
+use bissl_core::{Reply, Training};
 use bissl_firmware::{
     Checkpoints, Compact, DigitsDevice, Fault, FlashFrames, FrameSource, Program, SCALARS,
     Settings, Stage, Tick,
@@ -96,40 +96,35 @@ fn wrong_completions_are_refused_and_change_nothing() {
     assert!(CompletionFault::ALL.iter().all(|fault| traffic.refused(*fault) == 0), "{traffic:?}");
 }
 
-/// `complete` sees a ticket and a kind of reply; that the work was done, or not done twice, is the loop's to know.
 #[test]
-fn a_request_that_is_completed_unperformed_or_performed_twice_gives_another_training() {
+fn a_request_is_performed_once_and_completed_after_that() {
     let digits = Digits::embedded();
     let (frames, settings) = (digits.flash(), shortest(5));
-    let expected = train(&digits, settings);
-    let spoilt = |times: u32| {
-        let mut program = begun(settings);
-        let mut spoilt = false;
-        loop {
-            let Some((ticket, request)) = program.pending() else {
-                if program.tick(&frames, &mut Compact).unwrap() == Tick::Idle {
-                    return program.hash().unwrap();
-                }
-                continue;
-            };
-            if let Request::Axpby { .. } = request
-                && !spoilt
-                && times != 1
-            {
-                spoilt = true;
-                for _ in 0..times {
-                    program.perform(&frames, &mut Compact, &request).unwrap();
-                }
-                program.complete(ticket, Reply::Ack).unwrap();
-            } else {
-                let reply = program.perform(&frames, &mut Compact, &request).unwrap();
-                program.complete(ticket, reply).unwrap();
+    let mut program = begun(settings);
+    let mut requests = 0;
+    loop {
+        let Some((ticket, request)) = program.pending() else {
+            if program.tick(&frames, &mut Compact).unwrap() == Tick::Idle {
+                break;
             }
+            continue;
+        };
+        requests += 1;
+        let before = program.clone();
+        for reply in [Reply::Ack, Reply::Scalars(1), Reply::Scalars(2)] {
+            assert_eq!(program.complete(ticket, reply), Err(Fault::NotPerformed));
         }
-    };
-    assert_eq!(spoilt(1), expected);
-    assert_ne!(spoilt(0), expected);
-    assert_ne!(spoilt(2), expected);
+        assert!(program == before, "request {requests}: a refused completion changed something");
+        let reply = program.perform(&frames, &mut Compact, &request).unwrap();
+        let performed = program.clone();
+        let again = program.perform(&frames, &mut Compact, &request);
+        assert_eq!(again, Err(Fault::PerformedAlready));
+        assert_eq!(program.tick(&frames, &mut Compact), Err(Fault::PerformedAlready));
+        assert!(program == performed, "request {requests}: it was performed twice");
+        program.complete(ticket, reply).unwrap();
+    }
+    assert!(requests > 100, "{requests}");
+    assert_eq!(program.hash().unwrap(), train(&digits, settings));
 }
 
 fn restored(digits: &Digits, flash: &mut Flash) -> Device {
@@ -179,25 +174,6 @@ fn a_power_cut_in_flight_costs_that_request_and_nothing_else() {
 }
 
 #[test]
-fn a_checkpoint_between_work_and_completion_would_repeat_the_request() {
-    let digits = Digits::embedded();
-    let (frames, settings) = (digits.flash(), shortest(6));
-    let expected = train(&digits, settings);
-    let mut flash = Flash::new(pages::<DigitsDevice, 4096, 4>(), 1);
-    let (mut program, mut differ) = (begun(settings), 0);
-    while program.tick(&frames, &mut Compact).unwrap() != Tick::Idle {
-        let Some((_, Request::Axpby { .. })) = program.pending() else { continue };
-        let mut performed = program.clone();
-        let (_, request) = performed.pending().unwrap();
-        performed.perform(&frames, &mut Compact, &request).unwrap();
-        save(&mut flash, &performed).unwrap();
-        let again = lend(&digits, restored(&digits, &mut flash), (QUICK, Manners::Right), 1);
-        differ += u32::from(finish(&digits, again).0 != expected);
-    }
-    assert!(differ > 3, "{differ}");
-}
-
-#[test]
 fn a_request_that_is_not_completed_in_time_is_given_up() {
     let digits = Digits::embedded();
     let settings = shortest(7);
@@ -238,7 +214,7 @@ fn the_bilevel_machine_that_an_accelerator_leaves_obeys_the_laws_of_the_protocol
     while device.turn().unwrap() != Turn::Ticked(Tick::Begun(Stage::Align)) {}
     for law in [Law::RefusedReply, Law::SameReplies] {
         let mut program = device.program().unwrap().clone();
-        let machine = program.alternation().unwrap().clone();
+        let machine = *program.alternation().unwrap();
         let mut kernels = Compact;
         let mut session = program.session(&settings, &frames, &mut kernels);
         let driver = &mut Training(&mut session);

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use bissl_core::Request;
 use bissl_core::conformance::Settings;
-use bissl_firmware::{Compact, Kernels, Lengths, Matrix, MatrixMut, Tick};
+use bissl_firmware::{Compact, Kernels, Lengths, Matrix, MatrixMut};
 use bissl_firmware_sim::{
     BitsOutOfRange, Digits, FixedPoint, PortReport, check_laws, compare_with, port_report,
 };
 
-use crate::support::{Device, draws, random, short};
+use crate::support::{draws, random};
 
 /// What fits rounding to 16 bits; a product that is twice what it should be still is off by 0.67.
 const SIXTEEN: Settings =
@@ -326,34 +325,6 @@ fn operands_have_eight_to_sixteen_bits() {
         );
     }
     assert_eq!((8..=16).map(|bits| port(bits).bits()).sum::<u8>(), 108);
-}
-
-/// Why a request that was performed must not be performed again, nor stored as one that was not.
-#[test]
-fn a_request_performed_twice_leads_elsewhere() {
-    let digits = Digits::embedded();
-    let frames = digits.flash();
-    let train = |times: u32| {
-        let mut device = Device::new();
-        device.begin(short(1));
-        loop {
-            let Some((ticket, request)) = device.pending() else {
-                match device.tick(&frames, &mut Compact).unwrap() {
-                    Tick::Idle => break device.hash().unwrap(),
-                    _ => continue,
-                }
-            };
-            let twice = matches!(request, Request::Axpby { b, .. } if b != 0.0);
-            for _ in 1..if twice { times } else { 1 } {
-                device.perform(&frames, &mut Compact, &request).unwrap();
-            }
-            let reply = device.perform(&frames, &mut Compact, &request).unwrap();
-            device.complete(ticket, reply).unwrap();
-        }
-    };
-    let plain = crate::support::train(&digits, short(1));
-    assert_eq!(train(1), plain);
-    assert_ne!(train(2), plain);
 }
 
 /// Errors of hypergradients grow as the bits become fewer; the same arguments give the same report.
