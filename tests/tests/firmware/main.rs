@@ -1,5 +1,6 @@
 //! The device program on a PC: its mathematics, its determinism, its faults, its traces.
 
+mod adaptation;
 mod asynchronous;
 mod conformance;
 mod device;
