@@ -6,6 +6,8 @@ use std::{env, fs};
 #[path = "../harness/src/digits.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod digits;
+#[path = "../harness/src/adaptation/extract.rs"]
+mod extract;
 #[path = "build/trace.rs"]
 mod trace;
 
@@ -69,6 +71,9 @@ fn main() {
     println!("cargo::rerun-if-changed=../harness/data/small-digits.bin");
     println!("cargo::rerun-if-changed=build/trace.rs");
     println!("cargo::rerun-if-changed=../harness/data/host-trace.jsonl");
+    println!("cargo::rerun-if-changed=../harness/src/adaptation/extract.rs");
+    println!("cargo::rerun-if-changed=../harness/data/watch-9.bin");
+    println!("cargo::rerun-if-changed=../harness/data/watch-9-windows.bin");
     let asked = env::var("BISSL_BOARD").unwrap_or_default();
     let Some(board) = BOARDS.iter().find(|board| board.name == asked) else {
         let names: Vec<_> = BOARDS.iter().map(|board| board.name).collect();
@@ -80,6 +85,7 @@ fn main() {
     write(&out.join("memory.x"), memory(board, &arch).as_bytes());
     write_frames(&out);
     trace::write(&out);
+    write_watch(&out);
     println!("cargo::rustc-check-cfg=cfg(small)");
     if board.ram.1 <= 16 * KIB {
         println!("cargo::rustc-cfg=small");
@@ -153,4 +159,26 @@ fn write_frames(out: &Path) {
 
 fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// A person's windows as constants: numbers of 16 bits lie right in flash without further means.
+fn write_watch(out: &Path) {
+    let file = "../harness/data/watch-9-windows.bin";
+    let bytes = fs::read(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let extract =
+        extract::Extract::read(&bytes).unwrap_or_else(|| panic!("{file}: another length"));
+    let mut text = String::new();
+    for (name, numbers) in [
+        ("UNLABELLED", &extract.unlabelled),
+        ("LABELLED", &extract.labelled),
+        ("HELD_OUT", &extract.held_out),
+    ] {
+        text += &format!("pub static {name}: [i16; {}] = {numbers:?};\n", numbers.len());
+    }
+    for (name, labels) in
+        [("LABELS", &extract.labels), ("HELD_OUT_LABELS", &extract.held_out_labels)]
+    {
+        text += &format!("pub static {name}: [u8; {}] = {labels:?};\n", labels.len());
+    }
+    write(&out.join("watch.rs"), text.as_bytes());
 }

@@ -9,6 +9,7 @@ mod figures;
 mod logs;
 mod overflow;
 mod replay;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -136,6 +137,7 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
             overflow::check(shell, &tools, board),
             conformance::check(shell, &tools, board),
             replay::check(shell, &tools, board),
+            watch::check(shell, &tools, board),
         ];
         for check in checks {
             match check {

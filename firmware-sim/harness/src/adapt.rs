@@ -11,8 +11,8 @@ use bissl_firmware::{
     Scale, Settings, SmallDigitsDevice, WatchDevice,
 };
 use bissl_firmware_sim::{
-    Adaptation, AlignedImage, DigitsShift, Pretrained, PretrainedDigits, Surroundings, Watch,
-    adapt, pretrain_digits, write_image,
+    Adaptation, AlignedImage, DigitsShift, Extract, Pretrained, PretrainedDigits, Surroundings,
+    WATCH_VIEWS, Watch, Wearer, adapt, align_wearer, pretrain_digits, write_image,
 };
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use serde::Serialize;
@@ -62,6 +62,10 @@ enum Task {
     Digits(DigitsTask),
     /// Shoulder exercises, by the watch of a person whom the pretraining has not seen
     Watch(WatchTask),
+    /// The same by the watch and the person that come with the program: what the boards train
+    Wearer(WearerTask),
+    /// Write some of a person's windows as the file that comes with the program
+    Extract(ExtractTask),
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +105,44 @@ struct WatchTask {
     labelled: usize,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Debug, Args)]
+struct WearerTask {
+    /// Seed of the head, batch order and augmentation
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Steps of the head's warm-up
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u32).range(1..1_000_000))]
+    warm_up_steps: u32,
+    /// Alternations of the bilevel stage
+    #[arg(long, value_name = "T", default_value_t = 2, value_parser = value_parser!(u32).range(1..100_000))]
+    alternations: u32,
+    /// Steps of fine-tuning after it
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u32).range(1..1_000_000))]
+    finetune_steps: u32,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ExtractTask {
+    /// Folder with recordings.csv and samples.f32le
+    #[arg(long, value_name = "FOLDER")]
+    data: PathBuf,
+    /// Flash image of the network that is to read them
+    #[arg(long, value_name = "FILE")]
+    image: PathBuf,
+    /// Whose
+    #[arg(long, value_name = "N")]
+    subject: u32,
+    /// Every so many windows without labels, and held out
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..))]
+    every: u32,
+    /// The file; replaced if it exists
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 /// A number that is not negative.
@@ -212,6 +254,8 @@ impl Adapt {
         let (rows, json) = match &self.task {
             Task::Digits(task) => (task.rows()?, task.common.json),
             Task::Watch(task) => (task.rows()?, task.common.json),
+            Task::Wearer(task) => return task.run(),
+            Task::Extract(task) => return task.run(),
         };
         Ok(if json { format!("{}\n", serde_json::to_string(&rows)?) } else { table(&rows) })
     }
@@ -250,9 +294,53 @@ impl DigitsTask {
     }
 }
 
-/// How views of a window of a watch's samples differ: the strength of the two sensors, noise, and when it begins.
-const WATCH_VIEWS: Augmentation =
-    Augmentation { gain: 0.3, gain_channels: 3, noise: 0.15, shift: [0, 12] };
+impl WearerTask {
+    fn run(&self) -> anyhow::Result<String> {
+        let lengths = Lengths {
+            warm_up: self.warm_up_steps,
+            alternations: self.alternations,
+            finetune: self.finetune_steps,
+            ..Lengths::default()
+        };
+        let Wearer { before, aligned, held_out, ticks, hash } = align_wearer(self.seed, lengths)?;
+        Ok(if self.json {
+            let hash = format!("{hash:016x}");
+            let value = serde_json::json!({
+                "before": before, "aligned": aligned, "held_out": held_out, "ticks": ticks, "hash": hash
+            });
+            format!("{value}\n")
+        } else {
+            format!(
+                "{before} of {held_out} before, {aligned} aligned; {ticks} ticks, state {hash:016x}\n"
+            )
+        })
+    }
+}
+
+/// Each `every`-th window.
+fn thin(numbers: &[i16], every: u32) -> Vec<i16> {
+    let windows = numbers.chunks_exact(WatchDevice::MODEL.input.floats());
+    windows.step_by(every as usize).flatten().copied().collect()
+}
+
+impl ExtractTask {
+    fn run(&self) -> anyhow::Result<String> {
+        let watch = Watch::open(&self.data)?;
+        let file = AlignedImage::open(&self.image)?;
+        let found = watch.surroundings(self.subject, &file.read(&WatchDevice::MODEL)?)?;
+        let every = self.every as usize;
+        let extract = Extract {
+            unlabelled: thin(&found.unlabelled, self.every),
+            labelled: found.labelled,
+            labels: found.labels,
+            held_out: thin(&found.held_out, self.every),
+            held_out_labels: found.held_out_labels.into_iter().step_by(every).collect(),
+        };
+        let bytes = extract.write();
+        replace(&self.out, &bytes)?;
+        Ok(format!("{} bytes written to {}\n", bytes.len(), self.out.display()))
+    }
+}
 
 impl WatchTask {
     fn rows(&self) -> anyhow::Result<Vec<Row>> {

@@ -18,8 +18,9 @@ mod power;
 mod trace;
 
 pub use adaptation::{
-    Adaptation, AlignedImage, DigitsShift, ImageFileError, Pretrained, PretrainedDigits,
-    Surroundings, Watch, WatchError, adapt, pretrain_digits, small_digits_weights, write_image,
+    Adaptation, AlignedImage, DigitsShift, Extract, ImageFileError, Pretrained, PretrainedDigits,
+    Surroundings, WATCH_VIEWS, Watch, WatchError, Wearer, adapt, align_wearer, pretrain_digits,
+    small_digits_weights, wearer, write_image,
 };
 pub use digits::{CLASSES, Digits, LABELLED_PER_CLASS, PICTURES, PIXELS, UNLABELLED};
 pub use experiment::{

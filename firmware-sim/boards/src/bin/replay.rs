@@ -94,7 +94,9 @@ fn replay() -> Result<(u32, u32), (u32, &'static str)> {
                     .map_err(|_| (requests, "the machine refuses an acknowledgement"))?;
                 events += 1;
             }
-            Pending::Done(Completion::Finished) if rest.is_empty() => return Ok((requests, events)),
+            Pending::Done(Completion::Finished) if rest.is_empty() => {
+                return Ok((requests, events));
+            }
             Pending::Done(_) => return Err((requests, "the machine ends before the trace")),
         }
     }

@@ -2,8 +2,10 @@
 //! without labels.
 
 mod digits_shift;
+mod extract;
 mod image;
 mod watch;
+mod wearer;
 
 use bissl_core::ConjugateGradient;
 use bissl_firmware::{
@@ -12,8 +14,10 @@ use bissl_firmware::{
 use serde::Serialize;
 
 pub use self::digits_shift::{DigitsShift, PretrainedDigits, pretrain_digits};
+pub use self::extract::Extract;
 pub use self::image::{AlignedImage, ImageFileError, small_digits_weights, write_image};
 pub use self::watch::{Watch, WatchError};
+pub use self::wearer::{WATCH_VIEWS, Wearer, align_wearer, wearer};
 use crate::{Path, SimulatedDevice, Stopped};
 
 /// What a device finds where it is used.
