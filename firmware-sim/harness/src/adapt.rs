@@ -74,7 +74,7 @@ struct DigitsTask {
     #[arg(long, value_enum, default_value_t = Digits::SmallDigits)]
     device: Digits,
     /// Turn the pictures by so many degrees
-    #[arg(long, default_value_t = DigitsShift::default().degrees)]
+    #[arg(long, default_value_t = DigitsShift::default().degrees, value_parser = finite)]
     degrees: f32,
     /// Noise of each pixel, of 16 levels
     #[arg(long, default_value_t = DigitsShift::default().noise, value_parser = at_least_zero)]
@@ -143,6 +143,14 @@ struct ExtractTask {
     /// The file; replaced if it exists
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+}
+
+/// A number.
+fn finite(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(number) if f32::is_finite(number) => Ok(number),
+        _ => Err(format!("found `{text}`, expected a finite number")),
+    }
 }
 
 /// A number that is not negative.
@@ -227,6 +235,9 @@ impl Common {
         pretrained: Pretrained<'_>,
         views: Option<Augmentation>,
     ) -> anyhow::Result<Adaptation> {
+        if surroundings.held_out_labels.is_empty() {
+            bail!("--labelled: nothing is left to be held out, expected fewer labelled frames");
+        }
         let lengths = self.lengths();
         // The longest of the ways is in range, or this says why not.
         self.settings(seed, lengths)?;
