@@ -3,7 +3,9 @@
 use thiserror::Error;
 
 use crate::config::BackendName;
-use crate::kernels::Kernels;
+#[cfg(feature = "cube")]
+use crate::device_failure::caught;
+use crate::kernels::{DeviceInfo, Kernels, device_info};
 
 /// Work that is generic over the backend.
 pub trait Task {
@@ -29,8 +31,21 @@ pub enum BackendError {
         available: String,
     },
     /// No usable device.
-    #[error("backend `cuda`: no usable NVIDIA GPU: {0}")]
-    NoDevice(String),
+    #[error("backend `{name}`: no usable GPU: {reason}")]
+    NoDevice {
+        /// What was asked for.
+        name: BackendName,
+        /// What is missing.
+        reason: String,
+    },
+    /// The device or its libraries failed.
+    #[error("backend `{name}`: {reason}")]
+    Failed {
+        /// Which.
+        name: BackendName,
+        /// What it said, and the cure.
+        reason: String,
+    },
 }
 
 /// The backends of this binary.
@@ -39,6 +54,7 @@ pub fn available() -> Vec<BackendName> {
         (cfg!(feature = "flex"), BackendName::Flex),
         (cfg!(feature = "candle"), BackendName::Candle),
         (cfg!(feature = "cuda"), BackendName::Cuda),
+        (cfg!(feature = "wgpu"), BackendName::Wgpu),
         (cfg!(feature = "ndarray"), BackendName::Ndarray),
     ];
     all.into_iter().filter(|(built, _)| *built).map(|(_, name)| name).collect()
@@ -54,19 +70,25 @@ pub fn require(name: BackendName) -> Result<(), BackendError> {
         let available: Vec<_> = available.into_iter().map(BackendName::name).collect();
         return Err(BackendError::NotBuilt { name, available: available.join(", ") });
     }
-    #[cfg(feature = "cuda")]
-    if name == BackendName::Cuda {
-        crate::kernels::probe_cuda().map_err(BackendError::NoDevice)?;
-    }
-    Ok(())
+    device(name).map(drop)
+}
+
+/// The device that a backend of this binary computes on; `None` for a CPU backend.
+///
+/// # Errors
+/// It has no usable device.
+pub fn device(name: BackendName) -> Result<Option<DeviceInfo>, BackendError> {
+    device_info(name).map_err(|reason| BackendError::NoDevice { name, reason })
 }
 
 /// Runs `task` on the named backend.
 ///
 /// # Errors
-/// The backend was not compiled in, or has no device.
+/// The backend was not compiled in, or has no device, or the device failed.
 pub fn dispatch<T: Task>(name: BackendName, task: T) -> Result<T::Output, BackendError> {
     require(name)?;
+    #[cfg(feature = "cube")]
+    let failed = |reason| BackendError::Failed { name, reason };
     match name {
         #[cfg(feature = "flex")]
         BackendName::Flex => Ok(task.run::<crate::kernels::Flex>(Default::default())),
@@ -75,7 +97,13 @@ pub fn dispatch<T: Task>(name: BackendName, task: T) -> Result<T::Output, Backen
         #[cfg(feature = "ndarray")]
         BackendName::Ndarray => Ok(task.run::<crate::kernels::NdArray>(Default::default())),
         #[cfg(feature = "cuda")]
-        BackendName::Cuda => Ok(task.run::<crate::kernels::Cuda>(Default::default())),
+        BackendName::Cuda => {
+            caught(|| task.run::<crate::kernels::Cuda>(Default::default())).map_err(failed)
+        }
+        #[cfg(feature = "wgpu")]
+        BackendName::Wgpu => {
+            caught(|| task.run::<crate::kernels::Wgpu>(Default::default())).map_err(failed)
+        }
         #[allow(unreachable_patterns, reason = "a binary with every backend leaves no other name")]
         _ => unreachable!("`require` has refused backends that are not compiled in"),
     }

@@ -9,6 +9,8 @@ pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod data;
+#[cfg(feature = "cube")]
+pub mod device_failure;
 pub mod driver;
 pub mod interchange;
 pub mod kernels;

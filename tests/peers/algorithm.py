@@ -18,7 +18,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from meter import Meter
-from network import ResNet, Shape, nt_xent, projector
+from network import TEMPERATURE, ResNet, Shape, nt_xent, projector
 
 Vector = list[Tensor]
 Product = Callable[[Vector], Vector]
@@ -88,6 +88,27 @@ class Curvature:
             return list(torch.autograd.grad(inner(gradient, vector), self.parameters, retain_graph=True))
 
         return product
+
+
+def gauss_newton(tower: Tower, views: Sequence[Tensor]) -> Product:
+    """v -> J' C J v: J of the logits, C the curvature of the cross entropy in them.
+
+    Differentiating the backward pass in its cotangent gives the forward derivative; both passes are kept.
+    """
+    parameters = list(tower.backbone.parameters())
+    z = functional.normalize(torch.cat([tower(view) for view in views]))
+    own = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    logits = (z @ z.T / TEMPERATURE).masked_fill(own, float("-inf"))
+    cotangent = torch.zeros_like(logits, requires_grad=True)
+    backward = torch.autograd.grad(logits, parameters, cotangent, create_graph=True)
+    share = torch.softmax(logits.detach(), dim=1)
+
+    def product(vector: Vector) -> Vector:
+        (moved,) = torch.autograd.grad(backward, cotangent, vector, retain_graph=True)
+        curved = share * (moved - (share * moved).sum(dim=1, keepdim=True)) / len(z)
+        return list(torch.autograd.grad(logits, parameters, curved, retain_graph=True))
+
+    return product
 
 
 def ratio_or_zero(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -14,11 +14,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-import torch.nn.functional as functional
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
-from algorithm import Curvature, Tower, Vector, simclr
+from algorithm import Curvature, Tower, Vector, gauss_newton, simclr
 from check import distance, norm
 from meter import Result, write
 from network import BLOCKS, STEMS, TEMPERATURE, ResNet, Shape, projector
@@ -41,21 +40,6 @@ def state(arguments: argparse.Namespace) -> tuple[Tower, list[Tensor], Vector]:
     return tower, views, [torch.randn_like(p) for p in tower.backbone.parameters()]
 
 
-def gauss_newton(tower: Tower, views: list[Tensor], vector: Vector) -> Vector:
-    """J' C J v: J of the masked logits, C the curvature of the cross entropy in them."""
-    parameters = list(tower.backbone.parameters())
-    z = functional.normalize(torch.cat([tower(view) for view in views]))
-    own = torch.eye(len(z), dtype=torch.bool)
-    logits = (z @ z.T / TEMPERATURE).masked_fill(own, float("-inf"))
-    # Differentiating the backward pass in its cotangent gives the forward derivative.
-    cotangent = torch.zeros_like(logits, requires_grad=True)
-    backward = torch.autograd.grad(logits, parameters, cotangent, create_graph=True)
-    (moved,) = torch.autograd.grad(backward, cotangent, vector, retain_graph=True)
-    share = torch.softmax(logits.detach(), dim=1)
-    curved = share * (moved - (share * moved).sum(dim=1, keepdim=True)) / len(z)
-    return list(torch.autograd.grad(logits, parameters, curved))
-
-
 def expected(tower: Tower, views: list[Tensor], vector: Vector, curvature: str) -> tuple[float, Vector, Vector]:
     """Loss, gradient and product in f64."""
     tower.backbone.double()
@@ -63,7 +47,7 @@ def expected(tower: Tower, views: list[Tensor], vector: Vector, curvature: str) 
     views, vector = [view.double() for view in views], [v.double() for v in vector]
     at = Curvature(tower, views)
     gradient = [g.detach() for g in at.gradient()]
-    product = at.rebuilt(vector) if curvature == "hessian" else gauss_newton(tower, views, vector)
+    product = at.rebuilt(vector) if curvature == "hessian" else gauss_newton(tower, views)(vector)
     return float(simclr(tower, views).detach()), gradient, product
 
 

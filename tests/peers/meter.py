@@ -23,6 +23,9 @@ class Meter:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        if device.type == "cuda":
+            # There are no statistics of its memory before.
+            torch.cuda.init()
         self.idle_bytes = self.peak_of(lambda: None)
 
     def now(self) -> float:

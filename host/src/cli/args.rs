@@ -62,6 +62,7 @@ const FLAGS: &[Flag] = &[
     flag(STAGES, "seed", "seed", "N"),
     flag(&["import"], "seed", "seed", "N"),
     flag(STAGES, "backend", "backend", "NAME"),
+    flag(STAGES, "precision", "precision", "NAME"),
     flag(STAGES, "threads", "threads", "N"),
     flag(STARTED, "from", "from", "RUN"),
     flag(PRETEXT, "pretext", "data.pretext.path", "DATA"),

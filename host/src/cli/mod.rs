@@ -10,6 +10,8 @@
 mod args;
 mod curvature;
 mod data;
+#[cfg(feature = "cube")]
+mod device;
 mod diff;
 mod inspect;
 mod interchange;
@@ -29,7 +31,7 @@ use serde::de::DeserializeOwned;
 pub use table::Table;
 
 use crate::backend::BackendError;
-use crate::config::{ConfigError, Layers, Preset, RunConfig};
+use crate::config::{BackendName, ConfigError, Layers, Preset, RunConfig};
 use crate::data::DataError;
 use crate::measure::{Format, MeasureJob, Measured, Measurement, SpectrumJob};
 use crate::progress::{INTERRUPTED, Interrupt, Progress, Verbosity};
@@ -186,6 +188,7 @@ fn start(invocation: &Invocation, arguments: Vec<OsString>) -> anyhow::Result<Ou
     crate::backend::require(config.backend)?;
     let settings = &invocation.settings;
     let verbosity = if settings.quiet { Verbosity::Quiet } else { Verbosity::Progress };
+    prepare(config.backend, verbosity)?;
     let was_there = invocation.out.exists();
     let command = open(invocation, &config)?;
     if let Some(run) = command.run() {
@@ -238,6 +241,7 @@ fn measured(invocation: &Invocation, measure: Measure, format: Format) -> anyhow
     };
     let quiet = invocation.settings.quiet;
     let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Progress };
+    prepare(config.backend, verbosity)?;
     crate::measure::run(MeasureJob { measurement, config, verbosity, format })
 }
 
@@ -252,6 +256,8 @@ fn spectrum(invocation: &Invocation, arguments: SpectrumArguments) -> anyhow::Re
         return Err(ConfigError::Section { place: "--iterations".to_owned(), message }.into());
     }
     let config = resolve(invocation)?;
+    let verbosity = if invocation.settings.quiet { Verbosity::Quiet } else { Verbosity::Progress };
+    prepare(config.backend, verbosity)?;
     let job = SpectrumJob {
         origin: Origin::of(&run)?,
         which: checkpoints,
@@ -261,7 +267,7 @@ fn spectrum(invocation: &Invocation, arguments: SpectrumArguments) -> anyhow::Re
         config,
         json: arguments.json,
         plot: arguments.plot,
-        verbosity: if invocation.settings.quiet { Verbosity::Quiet } else { Verbosity::Progress },
+        verbosity,
         interrupt: Interrupt::install().context("cannot catch Ctrl-C")?,
     };
     match crate::measure::spectrum(job)? {
@@ -350,6 +356,22 @@ fn open(invocation: &Invocation, config: &RunConfig) -> anyhow::Result<Command> 
             unreachable!("measurements open no run: see `measured` and `spectrum`")
         }
     })
+}
+
+/// Sets up what a device keeps between processes.
+///
+/// # Errors
+/// See [`device::prepare`].
+#[cfg(feature = "cube")]
+fn prepare(backend: BackendName, verbosity: Verbosity) -> anyhow::Result<()> {
+    device::prepare(backend, verbosity)
+}
+
+/// Without devices nothing is kept.
+#[cfg(not(feature = "cube"))]
+#[expect(clippy::unnecessary_wraps, reason = "as with devices")]
+fn prepare(_: BackendName, _: Verbosity) -> anyhow::Result<()> {
+    Ok(())
 }
 
 /// Writes to the standard output; a reader that has gone away is no error.

@@ -7,6 +7,7 @@ use super::layers::Places;
 use super::schema::{AUGMENT, Interval, LAYERS_MAX, OPTIMIZERS, TEXTS_MAX};
 use super::{Architecture, ConfigError, CurvatureName, KEYS, Key, Kind, RunConfig, SolverName};
 use crate::data::Format;
+use crate::kernels::Precision;
 use crate::network::{LayerSpec, layered_features};
 
 /// Refuses unknown keys, wrong types and values out of range.
@@ -225,6 +226,12 @@ pub(super) fn relations(
         }
     }
     kinds(config, tree, places)?;
+    if config.precision != Precision::F32 && !config.backend.on_device() {
+        let place = places.place(find(tree, "precision").map_or(0..0, Spanned::span));
+        let expected = format!("f32: the backend `{}` rounds nothing", config.backend);
+        let (key, found) = ("precision".to_owned(), config.precision.to_string());
+        return Err(ConfigError::Invalid { place, key, found, expected });
+    }
     if config.network.architecture == Architecture::Layers
         && let Err(reason) = layered_features(&config.network.layers, config.input())
     {

@@ -5,6 +5,7 @@ use super::settings::{
     SolverName, StatisticsName, Stem,
 };
 use crate::data::{Format, OnBadImage};
+use crate::kernels::Precision;
 use crate::network::LayerSpec;
 
 /// One key.
@@ -133,6 +134,11 @@ pub const KEYS: &[Key] = &[
     key("seed", Kind::Integer { min: 0, max: i64::MAX as u64 }, "seed of every random stream"),
     key("from", Kind::Folder, "run or checkpoint to start from; \"none\" = initial weights"),
     key("backend", Kind::Name(BackendName::NAMES), "what computes"),
+    key(
+        "precision",
+        Kind::Name(Precision::NAMES),
+        "what a device rounds the operands of products to; sums stay f32",
+    ),
     key("threads", Kind::Integer { min: 0, max: 4096 }, "CPU threads; 0 = one for each core"),
     key(
         "tensorboard",

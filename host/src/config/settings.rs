@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::optional;
 use crate::data::{AugmentSettings, CHANNELS, Format, OnBadImage, WindowSettings};
+use crate::kernels::Precision;
 use crate::network::LayerSpec;
 
 /// Everything that a run depends on; stored as `config.toml` in its folder.
@@ -20,6 +21,8 @@ pub struct RunConfig {
     pub from: String,
     /// What computes.
     pub backend: BackendName,
+    /// What a device rounds the operands of products to.
+    pub precision: Precision,
     /// Threads for data and arithmetic; 0 = one for each core.
     pub threads: usize,
     /// Whether metrics are written for TensorBoard, too.
@@ -415,8 +418,20 @@ names! {
         Candle = "candle",
         /// NVIDIA GPU.
         Cuda = "cuda",
+        /// GPU through Vulkan, Metal or DirectX 12.
+        Wgpu = "wgpu",
         /// CPU, f64 oracle on small networks.
         Ndarray = "ndarray",
+    }
+}
+
+impl BackendName {
+    /// Whether it computes on a device with memory of its own.
+    pub fn on_device(self) -> bool {
+        match self {
+            Self::Cuda | Self::Wgpu => true,
+            Self::Flex | Self::Candle | Self::Ndarray => false,
+        }
     }
 }
 

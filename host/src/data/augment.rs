@@ -1,4 +1,7 @@
 //! The augmentation recipes: an image and random draws in, a normalised view out.
+//!
+//! In two steps: what is done to an image is drawn, then it is done. The first needs the image's size only,
+//! and is the same wherever the second happens.
 
 use bissl_core::{ConfigError, Draws};
 use image::RgbImage;
@@ -6,7 +9,7 @@ use image::RgbImage;
 use super::AugmentSettings;
 use super::blur::{blur, kernel, kernel_length};
 use super::colour;
-use super::crop::{CropBox, cut_and_scale, evaluation_crop};
+use super::crop::{CropBox, Cut};
 
 /// Which of the two pretext recipes; they differ in the probabilities of blur and solarisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,37 @@ pub(crate) enum Work {
     Blur,
     /// Mean and deviation.
     Normalise,
+}
+
+/// What a recipe does to one image, drawn and not yet done.
+///
+/// A pure function of the recipe, of the image's size and of the draws.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drawn {
+    pub(crate) cut: Cut,
+    pub(crate) mirror: Mirror,
+    /// In the order in which they are made.
+    pub(crate) jitter: Option<[Change; 4]>,
+    pub(crate) grey: bool,
+    /// Weights of the blur, an odd number of them.
+    pub(crate) blur: Option<Vec<f32>>,
+    pub(crate) solarise: bool,
+}
+
+/// One part of the colour jitter, with its factor; of the hue, turns of the colour circle.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Change {
+    Brightness(f32),
+    Contrast(f32),
+    Saturation(f32),
+    Hue(f32),
+}
+
+/// Whether left and right change places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mirror {
+    No,
+    Yes,
 }
 
 /// The recipes at one image size, with settings that were checked.
@@ -76,43 +110,18 @@ impl Augmentation {
         &self,
         image: &RgbImage,
         view: View,
-        mut draws: Draws,
+        draws: Draws,
         out: &mut [f32],
-        mut ended: impl FnMut(Work),
+        ended: impl FnMut(Work),
     ) {
-        let settings = &self.settings;
-        self.random_crop(image, &mut draws, out);
-        ended(Work::Crop);
-        if draws.chance(settings.jitter) {
-            self.jitter(&mut draws, out);
-        }
-        if draws.chance(settings.grey) {
-            colour::grey(out);
-        }
-        ended(Work::Colour);
-        let (blur_chance, solarise_chance) = match view {
-            View::A => (settings.blur_a, 0.0),
-            View::B => (settings.blur_b, settings.solarise_b),
-        };
-        if draws.chance(blur_chance) {
-            let [least, most] = settings.blur_sigma;
-            let sigma = draws.uniform_in(least, most);
-            blur(out, self.size, &kernel(kernel_length(self.size), sigma));
-        }
-        if draws.chance(solarise_chance) {
-            colour::solarise(out);
-        }
-        ended(Work::Blur);
-        colour::normalise(out);
-        ended(Work::Normalise);
+        self.apply_timed(image, &self.draw_pretext(image.dimensions(), view, draws), out, ended);
     }
 
     /// A labelled training image: random crop and flip.
     ///
     /// `out` has [`image_len`](Self::image_len) values.
-    pub fn downstream(&self, image: &RgbImage, mut draws: Draws, out: &mut [f32]) {
-        self.random_crop(image, &mut draws, out);
-        colour::normalise(out);
+    pub fn downstream(&self, image: &RgbImage, draws: Draws, out: &mut [f32]) {
+        self.apply(image, &self.draw_downstream(image.dimensions(), draws), out);
     }
 
     /// The image as evaluation sees it: shorter side to 109⁄96 of the size, centre square.
@@ -120,24 +129,93 @@ impl Augmentation {
     /// An image of exactly the size is taken as it is, unless `evaluation_resize` is set.
     /// `out` has [`image_len`](Self::image_len) values.
     pub fn evaluation(&self, image: &RgbImage, out: &mut [f32]) {
-        if image.dimensions() == (self.size, self.size) && !self.settings.evaluation_resize {
-            write_planes(image, Mirror::No, out);
-        } else {
-            write_planes(&evaluation_crop(image, self.size), Mirror::No, out);
-        }
-        colour::normalise(out);
+        self.apply(image, &self.evaluation_of(image.dimensions()), out);
     }
 
-    fn random_crop(&self, image: &RgbImage, draws: &mut Draws, out: &mut [f32]) {
+    /// Draws what [`pretext`](Self::pretext) does to an image of a width and height.
+    pub fn draw_pretext(&self, dimensions: (u32, u32), view: View, mut draws: Draws) -> Drawn {
+        let settings = &self.settings;
+        let (cut, mirror) = self.random_crop(dimensions, &mut draws);
+        let jitter = draws.chance(settings.jitter).then(|| self.jitter(&mut draws));
+        let grey = draws.chance(settings.grey);
+        let (blur_chance, solarise_chance) = match view {
+            View::A => (settings.blur_a, 0.0),
+            View::B => (settings.blur_b, settings.solarise_b),
+        };
+        let blur = draws.chance(blur_chance).then(|| {
+            let [least, most] = settings.blur_sigma;
+            kernel(kernel_length(self.size), draws.uniform_in(least, most))
+        });
+        let solarise = draws.chance(solarise_chance);
+        Drawn { cut, mirror, jitter, grey, blur, solarise }
+    }
+
+    /// Draws what [`downstream`](Self::downstream) does to an image of a width and height.
+    pub fn draw_downstream(&self, dimensions: (u32, u32), mut draws: Draws) -> Drawn {
+        let (cut, mirror) = self.random_crop(dimensions, &mut draws);
+        Drawn { cut, mirror, jitter: None, grey: false, blur: None, solarise: false }
+    }
+
+    /// What [`evaluation`](Self::evaluation) does to an image of a width and height; nothing is random.
+    pub fn evaluation_of(&self, dimensions: (u32, u32)) -> Drawn {
+        let size = (self.size, self.size);
+        let cut = if dimensions == size && !self.settings.evaluation_resize {
+            Cut::scaled(CropBox::whole(dimensions), size)
+        } else {
+            Cut::evaluation(dimensions, self.size)
+        };
+        let mirror = Mirror::No;
+        Drawn { cut, mirror, jitter: None, grey: false, blur: None, solarise: false }
+    }
+
+    /// Does what was drawn for an image of this size.
+    ///
+    /// `out` has [`image_len`](Self::image_len) values.
+    pub fn apply(&self, image: &RgbImage, drawn: &Drawn, out: &mut [f32]) {
+        self.apply_timed(image, drawn, out, |_| {});
+    }
+
+    fn apply_timed(
+        &self,
+        image: &RgbImage,
+        drawn: &Drawn,
+        out: &mut [f32],
+        mut ended: impl FnMut(Work),
+    ) {
+        write_planes(&drawn.cut.of(image), drawn.mirror, out);
+        ended(Work::Crop);
+        for &change in drawn.jitter.iter().flatten() {
+            match change {
+                Change::Brightness(factor) => colour::brightness(out, factor),
+                Change::Contrast(factor) => colour::contrast(out, factor),
+                Change::Saturation(factor) => colour::saturation(out, factor),
+                Change::Hue(shift) => colour::hue(out, shift),
+            }
+        }
+        if drawn.grey {
+            colour::grey(out);
+        }
+        ended(Work::Colour);
+        if let Some(kernel) = &drawn.blur {
+            blur(out, self.size, kernel);
+        }
+        if drawn.solarise {
+            colour::solarise(out);
+        }
+        ended(Work::Blur);
+        colour::normalise(out);
+        ended(Work::Normalise);
+    }
+
+    fn random_crop(&self, dimensions: (u32, u32), draws: &mut Draws) -> (Cut, Mirror) {
         let AugmentSettings { crop_area, crop_aspect, flip, .. } = self.settings;
-        let part = CropBox::random(image.dimensions(), crop_area, crop_aspect, draws);
-        let scaled = cut_and_scale(image, part, (self.size, self.size));
+        let part = CropBox::random(dimensions, crop_area, crop_aspect, draws);
         let mirror = if draws.chance(flip) { Mirror::Yes } else { Mirror::No };
-        write_planes(&scaled, mirror, out);
+        (Cut::scaled(part, (self.size, self.size)), mirror)
     }
 
     /// The four colour changes in random order, as torchvision's `ColorJitter`.
-    fn jitter(&self, draws: &mut Draws, out: &mut [f32]) {
+    fn jitter(&self, draws: &mut Draws) -> [Change; 4] {
         let mut order = [0, 1, 2, 3];
         for last in (1..4).rev() {
             order.swap(last, draws.below(last as u32 + 1) as usize);
@@ -146,26 +224,14 @@ impl Augmentation {
         let around_one = |draws: &mut Draws, strength: f32| {
             draws.uniform_in((1.0 - strength).max(0.0), 1.0 + strength)
         };
-        let brightness = around_one(draws, settings.brightness);
-        let contrast = around_one(draws, settings.contrast);
-        let saturation = around_one(draws, settings.saturation);
-        let hue = draws.uniform_in(-settings.hue, settings.hue);
-        for operation in order {
-            match operation {
-                0 => colour::brightness(out, brightness),
-                1 => colour::contrast(out, contrast),
-                2 => colour::saturation(out, saturation),
-                _ => colour::hue(out, hue),
-            }
-        }
+        let changes = [
+            Change::Brightness(around_one(draws, settings.brightness)),
+            Change::Contrast(around_one(draws, settings.contrast)),
+            Change::Saturation(around_one(draws, settings.saturation)),
+            Change::Hue(draws.uniform_in(-settings.hue, settings.hue)),
+        ];
+        order.map(|change| changes[change])
     }
-}
-
-/// Whether left and right change places.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mirror {
-    No,
-    Yes,
 }
 
 /// Interleaved bytes to planes of values in `[0, 1]`.

@@ -70,15 +70,57 @@ fn between([low, high]: [f64; 2], uniform: f32) -> f64 {
     low + (high - low) * f64::from(uniform)
 }
 
+/// How an image becomes the pixels that a network sees: a part is scaled, and a window of that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Within the image.
+    pub(crate) part: CropBox,
+    /// Width and height of the part once it is scaled.
+    pub(crate) scaled: (u32, u32),
+    /// Within the scaled part.
+    pub(crate) window: CropBox,
+}
+
+impl Cut {
+    /// A part scaled to a width and height, all of it kept.
+    pub(crate) fn scaled(part: CropBox, scaled: (u32, u32)) -> Self {
+        Self { part, scaled, window: CropBox::whole(scaled) }
+    }
+
+    /// The centre that evaluation sees: shorter side to 109⁄96 of `size`, then the middle square.
+    ///
+    /// The longer side is rounded down (torchvision's `Resize`). Of an image more than four times as long
+    /// as wide only the middle is scaled: the ends are cut away in any case, and memory stays bounded.
+    pub(crate) fn evaluation((width, height): (u32, u32), size: u32) -> Self {
+        let longest = width.min(height).saturating_mul(4);
+        let part = CropBox::centred((width, height), (longest, longest));
+        let shorter = evaluation_side(size);
+        let longer = |long: u32, short: u32| {
+            (u64::from(shorter) * u64::from(long) / u64::from(short)) as u32
+        };
+        let scaled = if part.width <= part.height {
+            (shorter, longer(part.height, part.width))
+        } else {
+            (longer(part.width, part.height), shorter)
+        };
+        Self { part, scaled, window: CropBox::centred(scaled, (size, size)) }
+    }
+
+    /// What is kept of an image.
+    pub(crate) fn of(&self, image: &RgbImage) -> RgbImage {
+        let scaled = cut_and_scale(image, self.part, self.scaled);
+        if self.window == CropBox::whole(self.scaled) {
+            return scaled;
+        }
+        cut_and_scale(&scaled, self.window, (self.window.width, self.window.height))
+    }
+}
+
 /// A part of an image scaled to `width` × `height`: bicubic (a = −½), widened when shrinking, as Pillow's.
 ///
 /// Pixels beyond the part have no influence. 8-bit fixed-point arithmetic that rounds and clamps between
 /// columns and rows, as Pillow's does between rows and columns.
-pub(crate) fn cut_and_scale(
-    image: &RgbImage,
-    part: CropBox,
-    (width, height): (u32, u32),
-) -> RgbImage {
+fn cut_and_scale(image: &RgbImage, part: CropBox, (width, height): (u32, u32)) -> RgbImage {
     let mut scaled = RgbImage::new(width, height);
     scale(&mut Resizer::new(), image, part, &mut scaled);
     scaled
@@ -101,26 +143,6 @@ fn scale(resizer: &mut Resizer, source: &RgbImage, part: CropBox, scaled: &mut R
             .expect("an RGB image has three bytes per pixel");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
     resizer.resize_typed(&part, &mut scaled, &options).expect("no further crop is asked for");
-}
-
-/// The centre that evaluation sees: shorter side to 109⁄96 of `size`, then the middle square.
-///
-/// The longer side is rounded down (torchvision's `Resize`). Of an image more than four times as long as
-/// wide only the middle is scaled: the ends are cut away in any case, and memory stays bounded.
-pub(crate) fn evaluation_crop(image: &RgbImage, size: u32) -> RgbImage {
-    let (width, height) = image.dimensions();
-    let longest = width.min(height).saturating_mul(4);
-    let part = CropBox::centred((width, height), (longest, longest));
-    let shorter = evaluation_side(size);
-    let longer =
-        |long: u32, short: u32| (u64::from(shorter) * u64::from(long) / u64::from(short)) as u32;
-    let scaled = if part.width <= part.height {
-        (shorter, longer(part.height, part.width))
-    } else {
-        (longer(part.width, part.height), shorter)
-    };
-    let scaled = cut_and_scale(image, part, scaled);
-    cut_and_scale(&scaled, CropBox::centred(scaled.dimensions(), (size, size)), (size, size))
 }
 
 /// Length of the shorter side before the centre is cut, in pixels: 109 for 96, 36 for 32.
@@ -255,7 +277,7 @@ mod tests {
             let inside = (82..136).contains(&x) && (27..82).contains(&y);
             Rgb([if inside { 255 } else { 0 }; 3])
         });
-        let seen = evaluation_crop(&image, 96);
+        let seen = Cut::evaluation(image.dimensions(), 96).of(&image);
         assert_eq!(seen.dimensions(), (96, 96));
         // No scaling: shorter side 109 already; offsets (218 − 96) / 2 = 61 and round(6.5) = 6.
         let expected = imageops::crop_imm(&image, 61, 6, 96, 96).to_image();
@@ -265,7 +287,8 @@ mod tests {
     #[test]
     fn an_extremely_long_image_is_evaluated_in_bounded_memory() {
         for size in [(16_384, 1), (1, 16_384), (3, 16_384)] {
-            assert_eq!(evaluation_crop(&RgbImage::new(size.0, size.1), 96).dimensions(), (96, 96));
+            let seen = Cut::evaluation(size, 96).of(&RgbImage::new(size.0, size.1));
+            assert_eq!(seen.dimensions(), (96, 96));
         }
     }
 }

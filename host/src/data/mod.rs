@@ -34,7 +34,9 @@ pub mod streams;
 mod windows;
 
 pub(crate) use augment::Work;
-pub use augment::{Augmentation, View};
+pub use augment::{Augmentation, Drawn, View};
+#[cfg(feature = "cube")]
+pub(crate) use augment::{Change, Mirror};
 pub use bad_images::{BadImage, BadImageReport, OnBadImage};
 pub use batches::{
     EvaluationChunk, Labelled, LabelledBatches, PretextBatches, TwoViews, evaluation_images,

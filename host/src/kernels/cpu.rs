@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use bissl_core::AdamCoefficients;
 use burn_backend::{Backend, TensorData};
 use burn_tensor::Tensor;
 
@@ -39,6 +40,35 @@ pub(super) fn with_slices<B: HostMemory, R>(
 ) -> R {
     let views: Vec<_> = terms.iter().map(|(a, b)| (B::view(a), B::view(b))).collect();
     f(&views.iter().map(|(a, b)| (&**a, &**b)).collect::<Vec<_>>())
+}
+
+/// See [`Kernels::scale_segments`](super::Kernels::scale_segments); by Burn's operations.
+pub(super) fn scale_segments<B: Backend>(
+    x: &Tensor<B, 1>,
+    offsets: &[usize],
+    scalars: &[f32],
+) -> Tensor<B, 1> {
+    let parts = offsets
+        .windows(2)
+        .zip(scalars)
+        .map(|(s, scalar)| x.clone().slice(s[0]..s[1]) * f64::from(*scalar));
+    Tensor::cat(parts.collect(), 0)
+}
+
+/// See [`Kernels::adam`](super::Kernels::adam); the recurrence of [`AdamCoefficients::update`].
+pub(super) fn adam<B: Backend>(
+    c: &AdamCoefficients,
+    gradient: &Tensor<B, 1>,
+    parameter: Tensor<B, 1>,
+    first: Tensor<B, 1>,
+    second: Tensor<B, 1>,
+) -> (Tensor<B, 1>, Tensor<B, 1>, Tensor<B, 1>) {
+    let g = gradient.clone() * f64::from(c.clip);
+    let first = first * f64::from(c.beta1) + g.clone() * f64::from(1.0 - c.beta1);
+    let second = second * f64::from(c.beta2) + g.clone() * g * f64::from(1.0 - c.beta2);
+    let scale = second.clone().sqrt() * f64::from(c.second_scale) + f64::from(c.epsilon);
+    let parameter = parameter * f64::from(c.decay) - first.clone() / scale * f64::from(c.rate);
+    (parameter, first, second)
 }
 
 /// Implements [`Kernels`](super::Kernels) for a backend that is [`HostMemory`].
@@ -236,7 +266,9 @@ macro_rules! impl_kernels_on_slices {
                 a: &Tensor<Self, 2>,
                 b: &Tensor<Self, 2>,
                 transpose: Transpose,
+                precision: $crate::kernels::Precision,
             ) -> Tensor<Self, 2> {
+                debug_assert_eq!(precision.dropped_bits(), 0, "a CPU multiplies in full");
                 $crate::kernels::profile::timed("matmul", Default::default, || {
                     use slice::gemm::{Into, Layout, gemm};
                     let dense = |t: &Tensor<Self, 2>| Layout::dense(t.dims()[0], t.dims()[1]);
@@ -298,6 +330,24 @@ macro_rules! impl_kernels_on_slices {
                     }
                     dots
                 })
+            }
+
+            fn scale_segments(
+                x: &Tensor<Self, 1>,
+                offsets: &[usize],
+                scalars: &[f32],
+            ) -> Tensor<Self, 1> {
+                $crate::kernels::cpu::scale_segments(x, offsets, scalars)
+            }
+
+            fn adam(
+                c: &bissl_core::AdamCoefficients,
+                gradient: &Tensor<Self, 1>,
+                parameter: Tensor<Self, 1>,
+                first: Tensor<Self, 1>,
+                second: Tensor<Self, 1>,
+            ) -> (Tensor<Self, 1>, Tensor<Self, 1>, Tensor<Self, 1>) {
+                $crate::kernels::cpu::adam(c, gradient, parameter, first, second)
             }
 
             fn wait(_device: &Self::Device) {}

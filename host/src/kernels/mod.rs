@@ -2,35 +2,46 @@
 //!
 //! CPU backends compute on slices ([`mod@slice`]), because Burn's generic convolution backward is several
 //! times slower and its parallel reductions are not this project's to vouch for; devices compute with
-//! the backend's own operations ([`device`]), and nothing of theirs comes back to the host but scalars.
+//! kernels of our own, one implementation for all of them, and nothing of theirs comes back to the host
+//! but scalars.
 
 #[cfg(any(feature = "flex", feature = "candle", feature = "ndarray"))]
 mod cpu;
-pub mod device;
+mod device_info;
+mod precision;
 pub mod profile;
 mod real;
 pub mod slice;
 mod transfer;
+pub mod tuning;
 
 #[cfg(feature = "candle")]
 mod candle;
-#[cfg(feature = "cuda")]
-mod cuda;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "cuda")]
 mod cuda_probe;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "ndarray")]
 mod ndarray;
+#[cfg(feature = "wgpu")]
+mod wgpu_probe;
 
 use bissl_core::AdamCoefficients;
 use burn_backend::Backend;
 pub use burn_tensor::Tensor;
 
+#[cfg(feature = "cube")]
+pub use cube::SOURCES as KERNEL_SOURCES;
 #[cfg(feature = "cuda")]
 pub use cuda_probe::probe_cuda;
+pub use device_info::{DeviceInfo, DeviceMemory, device_info};
+pub use precision::Precision;
 pub use real::Real;
 pub use transfer::{read, transfers};
+#[cfg(feature = "wgpu")]
+pub use wgpu_probe::probe_wgpu;
 
 /// Burn's pure-Rust CPU backend.
 #[cfg(feature = "flex")]
@@ -45,9 +56,12 @@ pub type NdArray = burn_ndarray::NdArray<f64>;
 /// NVIDIA GPUs.
 #[cfg(feature = "cuda")]
 pub type Cuda = burn_cuda::Cuda;
+/// GPUs through Vulkan, Metal or DirectX 12.
+#[cfg(feature = "wgpu")]
+pub type Wgpu = burn_wgpu::Wgpu;
 
 /// Shapes of one convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvShape {
     /// Images.
     pub batch: usize,
@@ -65,6 +79,8 @@ pub struct ConvShape {
     pub stride: [usize; 2],
     /// Zeros around the image, on all sides.
     pub padding: usize,
+    /// What the operands are rounded to, on devices.
+    pub precision: Precision,
 }
 
 impl ConvShape {
@@ -246,8 +262,13 @@ pub trait Kernels: Backend<FloatElem: Real> {
         width: usize,
     ) -> Tensor<Self, 4>;
 
-    /// `a b`, `aᵀ b` or `a bᵀ`.
-    fn matmul(a: &Tensor<Self, 2>, b: &Tensor<Self, 2>, transpose: Transpose) -> Tensor<Self, 2>;
+    /// `a b`, `aᵀ b` or `a bᵀ`; operands rounded to `precision`, on devices.
+    fn matmul(
+        a: &Tensor<Self, 2>,
+        b: &Tensor<Self, 2>,
+        transpose: Transpose,
+        precision: Precision,
+    ) -> Tensor<Self, 2>;
 
     /// Sum over the rows: `[rows, cols]` to `[cols]`.
     fn sum_rows(x: &Tensor<Self, 2>) -> Tensor<Self, 1>;
@@ -263,9 +284,7 @@ pub trait Kernels: Backend<FloatElem: Real> {
     fn segment_dots(pairs: &[(&Tensor<Self, 1>, &Tensor<Self, 1>)], offsets: &[usize]) -> Vec<f64>;
 
     /// `scalars[s] x` on the segments `[offsets[s], offsets[s+1])`.
-    fn scale_segments(x: &Tensor<Self, 1>, offsets: &[usize], scalars: &[f32]) -> Tensor<Self, 1> {
-        device::scale_segments(x, offsets, scalars)
-    }
+    fn scale_segments(x: &Tensor<Self, 1>, offsets: &[usize], scalars: &[f32]) -> Tensor<Self, 1>;
 
     /// AdamW's update: new parameters, first and second moments.
     fn adam(
@@ -274,11 +293,12 @@ pub trait Kernels: Backend<FloatElem: Real> {
         parameter: Tensor<Self, 1>,
         first: Tensor<Self, 1>,
         second: Tensor<Self, 1>,
-    ) -> (Tensor<Self, 1>, Tensor<Self, 1>, Tensor<Self, 1>) {
-        device::adam(c, gradient, parameter, first, second)
-    }
+    ) -> (Tensor<Self, 1>, Tensor<Self, 1>, Tensor<Self, 1>);
 
     /// Waits until all queued work is done; for timings.
+    ///
+    /// # Panics
+    /// If the device is lost, as at every read: no time is taken of it.
     fn wait(device: &Self::Device);
 
     /// Whether tensors are ordinary memory of this process.

@@ -1,5 +1,6 @@
-//! Where the time of the arithmetic goes: every operation of [`Kernels`](super::Kernels) on a CPU backend
-//! is timed here while somebody listens.
+//! Where the time of the arithmetic goes: every operation of [`Kernels`](super::Kernels) is timed here
+//! while somebody listens. On a device each is waited for then, so that times add up; what it costs to
+//! wait is in them.
 
 use std::cell::RefCell;
 use std::time::Instant;
@@ -21,43 +22,55 @@ pub struct Entry {
     pub seconds: f64,
     /// Multiply-accumulates of all calls; 0 where they are not what the operation is about.
     pub multiply_accumulates: u64,
+    /// Bytes that all calls must at least read and write; 0 where they are not counted.
+    pub bytes: u64,
+    /// Kernels that all calls launched on a device.
+    pub launches: u64,
 }
 
 /// Runs `work`, and under [`collect`] also adds its time to the entry of its operation and shape.
-#[allow(dead_code, reason = "only operations of CPU backends are timed")]
+#[allow(dead_code, reason = "a binary may have devices alone")]
 pub(super) fn timed<R>(
     operation: &'static str,
     describe: impl FnOnce() -> (String, u64),
     work: impl FnOnce() -> R,
 ) -> R {
-    if ENTRIES.with(|entries| entries.borrow().is_none()) {
+    if !listened() {
         return work();
     }
     let start = Instant::now();
     let result = work();
     let seconds = start.elapsed().as_secs_f64();
     let (shape, multiply_accumulates) = describe();
-    ENTRIES.with(|entries| {
-        let mut entries = entries.borrow_mut();
-        let entries = entries.get_or_insert_default();
-        let known = entries.iter_mut().find(|e| e.operation == operation && e.shape == shape);
-        match known {
-            Some(entry) => {
-                entry.calls += 1;
-                entry.seconds += seconds;
-                entry.multiply_accumulates += multiply_accumulates;
-            }
-            None => {
-                entries.push(Entry { operation, shape, calls: 1, seconds, multiply_accumulates });
-            }
-        }
-    });
+    add(Entry { operation, shape, calls: 1, seconds, multiply_accumulates, bytes: 0, launches: 0 });
     result
 }
 
+/// Whether this thread is under [`collect`].
+pub(super) fn listened() -> bool {
+    ENTRIES.with(|entries| entries.borrow().is_some())
+}
+
+/// Adds a call to the entry of its operation and shape.
+pub(super) fn add(call: Entry) {
+    ENTRIES.with(|entries| {
+        let mut entries = entries.borrow_mut();
+        let entries = entries.get_or_insert_default();
+        let same = |e: &&mut Entry| e.operation == call.operation && e.shape == call.shape;
+        match entries.iter_mut().find(same) {
+            Some(entry) => {
+                entry.calls += call.calls;
+                entry.seconds += call.seconds;
+                entry.multiply_accumulates += call.multiply_accumulates;
+                entry.bytes += call.bytes;
+                entry.launches += call.launches;
+            }
+            None => entries.push(call),
+        }
+    });
+}
+
 /// Runs `work` and returns what its operations on this thread took, in the order of first use.
-///
-/// Empty on a device: there an operation has only been queued when it returns.
 pub fn collect<R>(work: impl FnOnce() -> R) -> (R, Vec<Entry>) {
     ENTRIES.with(|entries| *entries.borrow_mut() = Some(Vec::new()));
     let result = work();

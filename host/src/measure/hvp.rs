@@ -129,7 +129,9 @@ impl Views {
 fn backend(job: &HvpJob) -> Result<BackendName, ConfigError> {
     let of = |name: BackendName| match name {
         BackendName::Ndarray => Precision::F64,
-        BackendName::Flex | BackendName::Candle | BackendName::Cuda => Precision::F32,
+        BackendName::Flex | BackendName::Candle | BackendName::Cuda | BackendName::Wgpu => {
+            Precision::F32
+        }
     };
     match job.backend {
         Some(name) if of(name) != job.precision => Err(ConfigError::Section {

@@ -1,5 +1,6 @@
 //! `bench step`: one gradient and one product with either curvature, in time and memory.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Instant;
 
@@ -9,9 +10,12 @@ use serde::Serialize;
 use super::{median, memory};
 use crate::cli::Table;
 use crate::config::RunConfig;
-use crate::driver::upload;
+use crate::driver::{download, upload};
 use crate::kernels::{Kernels, Tensor, profile};
-use crate::network::{Curvature, Linearization, LinearizationSettings, Network, TowerParameters};
+use crate::network::{
+    Curvature, Gradients, Linearization, LinearizationSettings, Network, TowerParameters,
+};
+use crate::run::hash;
 use crate::stage::align::recompute;
 use crate::stage::state::{architecture, networks, pretext};
 
@@ -36,23 +40,35 @@ pub struct StepReport {
     pub forward_s: f64,
     /// Seconds of loss and gradient, median.
     pub gradient_s: f64,
-    /// Largest and smallest time of a gradient over the median.
+    /// Smallest and largest time of a gradient over the median.
     pub gradient_spread: [f64; 2],
     /// Seconds of a Hessian linearisation.
     pub hessian_linearization_s: f64,
     /// Product from a linearisation over a gradient, medians.
     pub hessian_product_over_gradient: f64,
-    /// The same with Gauss-Newton.
+    /// Smallest and largest time of a product over the median.
+    pub hessian_product_spread: [f64; 2],
+    /// Seconds of a Gauss-Newton linearisation.
+    pub gauss_newton_linearization_s: f64,
+    /// As with the Hessian.
     pub gauss_newton_product_over_gradient: f64,
+    /// As with the Hessian.
+    pub gauss_newton_product_spread: [f64; 2],
+    /// A hash of the bits of loss and gradient, of each repetition.
+    pub gradient_hashes: Vec<String>,
+    /// A hash of the bits of the Hessian product, of each repetition.
+    pub hessian_product_hashes: Vec<String>,
+    /// The same with Gauss-Newton.
+    pub gauss_newton_product_hashes: Vec<String>,
     /// Peak bytes of a gradient beyond parameters and images; 0 where it cannot be told.
     pub gradient_bytes: usize,
     /// Peak bytes of linearisation and products over those of a gradient.
     pub hessian_memory_over_gradient: Option<f64>,
     /// The same with Gauss-Newton.
     pub gauss_newton_memory_over_gradient: Option<f64>,
-    /// Where the time of one gradient goes; empty on a device.
+    /// Where the time of one gradient goes.
     pub gradient_profile: Vec<Share>,
-    /// Where the time of one Hessian product goes; empty on a device.
+    /// Where the time of one Hessian product goes.
     pub hessian_product_profile: Vec<Share>,
 }
 
@@ -69,6 +85,12 @@ pub struct Share {
     pub share: f64,
     /// Floating-point operations a second, two for a multiply-accumulate; convolutions only.
     pub gflops: Option<f64>,
+    /// Floating-point operations of all calls; 0 where they are not what the kernel is about.
+    pub flops: u64,
+    /// Bytes that all calls must at least read and write; 0 where they are not counted.
+    pub bytes: u64,
+    /// Launches on a device.
+    pub launches: u64,
 }
 
 /// One run of `work` by kernel, the dearest first, what no kernel accounts for last.
@@ -92,11 +114,25 @@ fn profile<B: Kernels, R>(device: &B::Device, work: impl FnOnce() -> R) -> Vec<S
             share: entry.seconds / total,
             gflops: (entry.multiply_accumulates > 0)
                 .then(|| 2e-9 * entry.multiply_accumulates as f64 / entry.seconds),
+            flops: 2 * entry.multiply_accumulates,
+            bytes: entry.bytes,
+            launches: entry.launches,
         })
         .collect();
     shares.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     let kernel = "no kernel".to_owned();
-    shares.push(Share { kernel, calls: 1, seconds: rest, share: rest / total, gflops: None });
+    let share = rest / total;
+    let (flops, bytes, launches) = (0, 0, 0);
+    shares.push(Share {
+        kernel,
+        calls: 1,
+        seconds: rest,
+        share,
+        gflops: None,
+        flops,
+        bytes,
+        launches,
+    });
     shares
 }
 
@@ -116,23 +152,42 @@ fn initial<B: Kernels>(network: &Network, domain: u16, device: &B::Device) -> Te
     upload(values, [len], device)
 }
 
-/// Seconds of each repetition and the largest peak.
+/// Of all bits, in hexadecimal.
+fn bits<B: Kernels>(tensor: &Tensor<B, 1>) -> String {
+    format!("{:016x}", hash(bytemuck::cast_slice(&download(tensor))))
+}
+
+fn gradient_bits<B: Kernels>(gradients: &Gradients<B>) -> String {
+    let backbone = gradients.backbone.as_ref().map(bits).unwrap_or_default();
+    let parts = [format!("{:016x}", gradients.loss.to_bits()), backbone, bits(&gradients.head)];
+    format!("{:016x}", hash(parts.concat().as_bytes()))
+}
+
+/// Smallest and largest over the median.
+fn spread(times: &[f64]) -> [f64; 2] {
+    let extreme = |choose: fn(f64, f64) -> f64| times.iter().copied().reduce(choose);
+    [f64::min, f64::max].map(|choose| extreme(choose).unwrap_or(f64::NAN) / median(times))
+}
+
+/// Seconds of each repetition and the largest peak; `look` at a result is not timed.
 fn repeated<B: Kernels, R>(
     repeats: u32,
     device: &B::Device,
     mut work: impl FnMut() -> R,
+    mut look: impl FnMut(R),
 ) -> (Vec<f64>, usize) {
     let mut times = Vec::new();
     let mut peak = 0;
     for _ in 0..repeats {
         let start = Instant::now();
-        let (bytes, _) = memory::peak_of(|| {
+        let (bytes, result) = memory::peak_of(|| {
             let result = work();
             B::wait(device);
             result
         });
         times.push(start.elapsed().as_secs_f64());
         peak = peak.max(bytes);
+        look(result);
     }
     (times, peak)
 }
@@ -140,7 +195,8 @@ fn repeated<B: Kernels, R>(
 /// A linearisation and its products.
 struct Products {
     linearization_s: f64,
-    product_s: f64,
+    times: Vec<f64>,
+    hashes: Vec<String>,
     bytes: usize,
 }
 
@@ -170,11 +226,15 @@ pub(super) fn measure<B: Kernels>(
     };
     // The first step pays for threads and, on a device, for compiling kernels.
     drop(gradient());
-    let (forward, _) = repeated::<B, _>(repeats, device, || {
+    let forward = || {
         let pass = |x: &Tensor<B, 4>| tower.backbone.forward(&parameters.backbone, x.clone()).y;
         views.iter().map(pass).collect::<Vec<_>>()
+    };
+    let (forward, _) = repeated::<B, _>(repeats, device, forward, drop);
+    let mut gradient_hashes = Vec::new();
+    let (gradients, gradient_bytes) = repeated::<B, _>(repeats, device, gradient, |result| {
+        gradient_hashes.push(gradient_bits(&result));
     });
-    let (gradients, gradient_bytes) = repeated::<B, _>(repeats, device, gradient);
     let gradient_s = median(&gradients);
     let linearize = |curvature| {
         let (parameters, views) = (parameters.clone(), views.clone());
@@ -184,6 +244,7 @@ pub(super) fn measure<B: Kernels>(
         Linearization::new(tower, parameters, views, loss, settings)
     };
     let products = |curvature| {
+        let mut hashes = Vec::new();
         let (bytes, (linearization_s, times)) = memory::peak_of(|| {
             let start = Instant::now();
             let at = linearize(curvature);
@@ -193,14 +254,16 @@ pub(super) fn measure<B: Kernels>(
             let times: Vec<f64> = (0..repeats)
                 .map(|_| {
                     let start = Instant::now();
-                    drop(at.product(&direction));
+                    let product = at.product(&direction);
                     B::wait(device);
-                    start.elapsed().as_secs_f64()
+                    let seconds = start.elapsed().as_secs_f64();
+                    hashes.push(bits(&product));
+                    seconds
                 })
                 .collect();
             (linearization_s, times)
         });
-        Products { linearization_s, product_s: median(&times), bytes }
+        Products { linearization_s, times, hashes, bytes }
     };
     let gradient_profile = profile::<B, _>(device, gradient);
     let hessian_product_profile = {
@@ -211,9 +274,6 @@ pub(super) fn measure<B: Kernels>(
     };
     let hessian = products(Curvature::Hessian);
     let gauss_newton = products(Curvature::GaussNewton);
-    let extreme = |choose: fn(f64, f64) -> f64| {
-        gradients.iter().copied().reduce(choose).unwrap_or(f64::NAN) / gradient_s
-    };
     let memory_ratio =
         |bytes: usize| (gradient_bytes > 0).then(|| bytes as f64 / gradient_bytes as f64);
     StepReport {
@@ -226,10 +286,16 @@ pub(super) fn measure<B: Kernels>(
         repeats,
         forward_s: median(&forward),
         gradient_s,
-        gradient_spread: [extreme(f64::min), extreme(f64::max)],
+        gradient_spread: spread(&gradients),
         hessian_linearization_s: hessian.linearization_s,
-        hessian_product_over_gradient: hessian.product_s / gradient_s,
-        gauss_newton_product_over_gradient: gauss_newton.product_s / gradient_s,
+        hessian_product_over_gradient: median(&hessian.times) / gradient_s,
+        hessian_product_spread: spread(&hessian.times),
+        gauss_newton_linearization_s: gauss_newton.linearization_s,
+        gauss_newton_product_over_gradient: median(&gauss_newton.times) / gradient_s,
+        gauss_newton_product_spread: spread(&gauss_newton.times),
+        gradient_hashes,
+        hessian_product_hashes: hessian.hashes,
+        gauss_newton_product_hashes: gauss_newton.hashes,
         gradient_bytes,
         hessian_memory_over_gradient: memory_ratio(hessian.bytes),
         gauss_newton_memory_over_gradient: memory_ratio(gauss_newton.bytes),
@@ -263,6 +329,15 @@ impl fmt::Display for StepReport {
         write!(f, "{table}")?;
         let [low, high] = self.gradient_spread;
         writeln!(f, "times of a gradient from {low:.2} to {high:.2} of the median")?;
+        let distinct = |hashes: &[String]| hashes.iter().collect::<BTreeSet<_>>().len();
+        writeln!(
+            f,
+            "distinct bits in {} repetitions: gradient {}, Hessian product {}, Gauss-Newton product {}",
+            self.repeats,
+            distinct(&self.gradient_hashes),
+            distinct(&self.hessian_product_hashes),
+            distinct(&self.gauss_newton_product_hashes)
+        )?;
         if self.gradient_bytes > 0 {
             let mebibytes = self.gradient_bytes as f64 / f64::from(1 << 20);
             writeln!(f, "a gradient needs {mebibytes:.0} MiB")?;

@@ -4,7 +4,7 @@ use burn_tensor::Tensor;
 
 use super::layer::{Cotangents, Direction, Layer, Saved, part};
 use super::{Init, ParameterTable};
-use crate::kernels::{ConvShape, Kernels};
+use crate::kernels::{ConvShape, Kernels, Precision};
 
 /// `y = w ∗ x` (+ b).
 #[derive(Clone, Debug)]
@@ -16,6 +16,7 @@ pub struct Conv {
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: usize,
+    precision: Precision,
 }
 
 impl Conv {
@@ -30,7 +31,16 @@ impl Conv {
         let shape = [channels_out, channels_in, kernel, kernel];
         let offset = table.push(format!("{name}.weight"), &shape, Init::KaimingFanOut);
         let (kernel, stride, padding) = ([kernel; 2], [stride; 2], kernel / 2);
-        Self { offset, bias: None, channels_in, channels_out, kernel, stride, padding }
+        Self {
+            offset,
+            bias: None,
+            channels_in,
+            channels_out,
+            kernel,
+            stride,
+            padding,
+            precision: Precision::F32,
+        }
     }
 
     /// A convolution with bias and without padding; `kernel` and `stride` as `[height, width]`. Its weight
@@ -45,7 +55,13 @@ impl Conv {
         let shape = [channels_out, channels_in, kernel[0], kernel[1]];
         let offset = table.push(format!("{name}.weight"), &shape, Init::KaimingFanIn);
         let bias = Some(table.push(format!("{name}.bias"), &[channels_out], Init::Zero));
-        Self { offset, bias, channels_in, channels_out, kernel, stride, padding: 0 }
+        let precision = Precision::F32;
+        Self { offset, bias, channels_in, channels_out, kernel, stride, padding: 0, precision }
+    }
+
+    /// Multiplies in this precision from now on.
+    pub(super) fn multiply_in(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     fn weight<B: Kernels>(&self, flat: &Tensor<B, 1>) -> Tensor<B, 4> {
@@ -82,6 +98,7 @@ impl Conv {
             kernel: self.kernel,
             stride: self.stride,
             padding: self.padding,
+            precision: self.precision,
         }
     }
 

@@ -7,6 +7,8 @@
 use burn_backend::Backend;
 use burn_tensor::{Bool, Int, Tensor};
 
+use super::arithmetic::Arithmetic;
+
 /// A value with an optional tangent; `None` is zero and costs nothing.
 #[derive(Clone, Debug)]
 pub struct Dual<B: Backend, const D: usize> {
@@ -80,15 +82,28 @@ impl<B: Backend> Dual<B, 2> {
         Self { value, tangent }
     }
 
+    /// The matrix without its diagonal: those entries get a probability of exactly 0 in a softmax.
+    #[must_use]
+    pub fn without_diagonal(self) -> Self {
+        let [rows, _] = self.value.dims();
+        let device = self.value.device();
+        let mask: Tensor<B, 2, Bool> = Tensor::<B, 2>::eye(rows, &device).equal_elem(1.0);
+        // Finite, because ∞ − ∞ would be NaN; its exponential underflows to 0.
+        let value = self.value.mask_fill(mask.clone(), -1e30);
+        Self { value, tangent: self.tangent.map(|t| t.mask_fill(mask, 0.0)) }
+    }
+}
+
+impl<B: Arithmetic> Dual<B, 2> {
     /// `self selfᵀ`.
     #[must_use]
     pub fn gram(self) -> Self {
         let tangent = self.tangent.map(|t| {
-            let half = t.matmul(self.value.clone().transpose());
+            let half = B::product(t, self.value.clone().transpose());
             half.clone() + half.transpose()
         });
         let transposed = self.value.clone().transpose();
-        Self { value: self.value.matmul(transposed), tangent }
+        Self { value: B::product(self.value, transposed), tangent }
     }
 
     /// Unbiased covariance of the columns, `[columns, columns]`: xᵀx/(rows − 1) of the centred rows.
@@ -101,29 +116,18 @@ impl<B: Backend> Dual<B, 2> {
         let centred = self.map(|x| x.clone() - x.sum_dim(0) * mean);
         let transposed = centred.value.clone().transpose();
         let tangent = centred.tangent.map(|t| {
-            let half = transposed.clone().matmul(t);
+            let half = B::product(transposed.clone(), t);
             half.clone() + half.transpose()
         });
-        Self { value: transposed.matmul(centred.value), tangent }.scale(share)
+        Self { value: B::product(transposed, centred.value), tangent }.scale(share)
     }
 
     /// Sum of the squared entries, row by row and then over the rows.
     #[must_use]
     pub fn square_sum(self) -> Dual<B, 1> {
-        let sum = |x: Tensor<B, 2>| x.sum_dim(1).sum();
+        let sum = |x: Tensor<B, 2>| B::total(x.sum_dim(1));
         let tangent = self.tangent.map(|t| sum(self.value.clone() * t) * 2.0);
         Dual { value: sum(self.value.clone() * self.value), tangent }
-    }
-
-    /// The matrix without its diagonal: those entries get a probability of exactly 0 in a softmax.
-    #[must_use]
-    pub fn without_diagonal(self) -> Self {
-        let [rows, _] = self.value.dims();
-        let device = self.value.device();
-        let mask: Tensor<B, 2, Bool> = Tensor::<B, 2>::eye(rows, &device).equal_elem(1.0);
-        // Finite, because ∞ − ∞ would be NaN; its exponential underflows to 0.
-        let value = self.value.mask_fill(mask.clone(), -1e30);
-        Self { value, tangent: self.tangent.map(|t| t.mask_fill(mask, 0.0)) }
     }
 
     /// Mean over the rows of −log softmax(row) at the target; targets `[rows]`. In nats.
@@ -138,11 +142,11 @@ impl<B: Backend> Dual<B, 2> {
         let picked = self.value.gather(1, targets.clone());
         // A product, because autodiff's backward pass of a division by a scalar rounds it to f32.
         let per_row = 1.0 / rows as f64;
-        let value = (total.clone().log() + top - picked).sum() * per_row;
+        let value = B::total(total.clone().log() + top - picked) * per_row;
         let tangent = self.tangent.map(|t| {
             let probability = exponential / total;
             let expected = (probability * t.clone()).sum_dim(1);
-            (expected - t.gather(1, targets)).sum() * per_row
+            B::total(expected - t.gather(1, targets)) * per_row
         });
         Dual { value, tangent }
     }

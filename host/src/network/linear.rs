@@ -4,7 +4,7 @@ use burn_tensor::Tensor;
 
 use super::layer::{Cotangents, Direction, Layer, Saved, part, sum};
 use super::{Init, ParameterTable};
-use crate::kernels::{Kernels, Transpose};
+use crate::kernels::{Kernels, Precision, Transpose};
 
 /// `y = x wᵀ + b`, `w`: `[features_out, features_in]`, as torch; an image counts as its values, channel by
 /// channel.
@@ -14,6 +14,7 @@ pub struct Linear {
     bias: Option<usize>,
     features_in: usize,
     features_out: usize,
+    precision: Precision,
 }
 
 impl Linear {
@@ -39,7 +40,21 @@ impl Linear {
         let shape = [features_out, features_in];
         let weight = table.push(format!("{name}.weight"), &shape, init);
         let bias = bias.then(|| table.push(format!("{name}.bias"), &[features_out], Init::Zero));
-        Self { weight, bias, features_in, features_out }
+        Self { weight, bias, features_in, features_out, precision: Precision::F32 }
+    }
+
+    /// Multiplies in this precision from now on.
+    pub(super) fn multiply_in(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
+    fn matmul<B: Kernels>(
+        &self,
+        a: &Tensor<B, 2>,
+        b: &Tensor<B, 2>,
+        transpose: Transpose,
+    ) -> Tensor<B, 2> {
+        B::matmul(a, b, transpose, self.precision)
     }
 
     fn weight<B: Kernels>(&self, flat: &Tensor<B, 1>) -> Tensor<B, 2> {
@@ -48,7 +63,7 @@ impl Linear {
 
     /// `x wᵀ` (+ b), parameters from `flat`.
     fn apply<B: Kernels>(&self, flat: &Tensor<B, 1>, x: &Tensor<B, 4>) -> Tensor<B, 4> {
-        let y = B::matmul(&rows(x), &self.weight(flat), Transpose::Right);
+        let y = self.matmul(&rows(x), &self.weight(flat), Transpose::Right);
         let y = match self.bias {
             Some(offset) => {
                 let bias: Tensor<B, 2> = part(flat, offset, [1, self.features_out]);
@@ -97,7 +112,7 @@ impl<B: Kernels> Layer<B> for Linear {
     ) -> Option<Tensor<B, 4>> {
         let weight = self.weight(p);
         sum(
-            x_dot.map(|x_dot| features(B::matmul(&rows(x_dot), &weight, Transpose::Right))),
+            x_dot.map(|x_dot| features(self.matmul(&rows(x_dot), &weight, Transpose::Right))),
             p_dot.map(|p_dot| self.apply(p_dot, Self::saved(saved))),
         )
     }
@@ -112,11 +127,11 @@ impl<B: Kernels> Layer<B> for Linear {
         let y_bar = rows(y_bar);
         let dims = Self::saved(saved).dims();
         let x = rows(Self::saved(saved));
-        out.parameter(self.weight, || B::matmul(&y_bar, &x, Transpose::Left));
+        out.parameter(self.weight, || self.matmul(&y_bar, &x, Transpose::Left));
         if let Some(bias) = self.bias {
             out.parameter(bias, || B::sum_rows(&y_bar));
         }
-        out.input(|| B::matmul(&y_bar, &self.weight(p), Transpose::Neither).reshape(dims))
+        out.input(|| self.matmul(&y_bar, &self.weight(p), Transpose::Neither).reshape(dims))
     }
 
     fn backward_tangent(
@@ -132,9 +147,9 @@ impl<B: Kernels> Layer<B> for Linear {
         let dims = Self::saved(saved).dims();
         let x = rows(Self::saved(saved));
         out.parameter(self.weight, || {
-            let first = B::matmul(&y_bar_dot, &x, Transpose::Left);
+            let first = self.matmul(&y_bar_dot, &x, Transpose::Left);
             match direction.x_dot {
-                Some(x_dot) => first + B::matmul(&y_bar, &rows(x_dot), Transpose::Left),
+                Some(x_dot) => first + self.matmul(&y_bar, &rows(x_dot), Transpose::Left),
                 None => first,
             }
         });
@@ -142,9 +157,9 @@ impl<B: Kernels> Layer<B> for Linear {
             out.parameter(bias, || B::sum_rows(&y_bar_dot));
         }
         out.input(|| {
-            let first = B::matmul(&y_bar_dot, &self.weight(p), Transpose::Neither);
+            let first = self.matmul(&y_bar_dot, &self.weight(p), Transpose::Neither);
             let sum = match direction.p_dot {
-                Some(p_dot) => first + B::matmul(&y_bar, &self.weight(p_dot), Transpose::Neither),
+                Some(p_dot) => first + self.matmul(&y_bar, &self.weight(p_dot), Transpose::Neither),
                 None => first,
             };
             sum.reshape(dims)

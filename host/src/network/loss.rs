@@ -4,6 +4,7 @@ use burn_autodiff::Autodiff;
 use burn_backend::TensorData;
 use burn_tensor::{Int, Tensor};
 
+use super::arithmetic::Arithmetic;
 use super::dual::Dual;
 use crate::kernels::{Kernels, read};
 
@@ -129,5 +130,5 @@ pub fn gauss_newton_product<B: Kernels>(
         .try_into()
         .expect("one gradient for one leaf");
     // Jᵀ of that: reverse over the inner map, contracted with a constant.
-    gradients(&(inner.value * constant(&curved)).sum(), &leaves)
+    gradients(&Autodiff::<B>::total(inner.value * constant(&curved)), &leaves)
 }

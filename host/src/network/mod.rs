@@ -5,6 +5,7 @@
 //! [`Linearization`] keeps one batch's values, so that each product afterwards costs the tangent work
 //! alone. Losses see only the small outputs and are written once, on [dual tensors](dual::Dual).
 
+pub mod arithmetic;
 pub mod dual;
 pub mod layer;
 pub mod loss;

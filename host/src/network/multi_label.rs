@@ -4,6 +4,7 @@ use burn_autodiff::Autodiff;
 use burn_backend::TensorData;
 use burn_tensor::Tensor;
 
+use super::arithmetic::Arithmetic;
 use super::dual::Dual;
 use super::loss::Loss;
 use crate::kernels::Kernels;
@@ -65,10 +66,10 @@ impl<B: Kernels> Loss<B> for BinaryCrossEntropy {
         let total = one + exponential.clone();
         let softplus = total.clone().log() + top;
         let entries = softplus - present.clone() * logits.value;
-        let value = (entries * counted.clone()).sum() * per_entry;
+        let value = Autodiff::<B>::total(entries * counted.clone()) * per_entry;
         let tangent = logits.tangent.map(|t| {
             let sigmoid = exponential / total;
-            ((sigmoid - present) * t * counted).sum() * per_entry
+            Autodiff::<B>::total((sigmoid - present) * t * counted) * per_entry
         });
         Dual { value, tangent }
     }
@@ -89,10 +90,11 @@ impl<B: Kernels> Loss<B> for SoftmaxCrossEntropy {
         // A product, because autodiff's backward pass of a division by a scalar rounds it to f32.
         let per_row = 1.0 / rows as f64;
         let picked = (present.clone() * logits.value).sum_dim(1);
-        let value = ((total.clone().log() + top) * shown.clone() - picked).sum() * per_row;
+        let value =
+            Autodiff::<B>::total((total.clone().log() + top) * shown.clone() - picked) * per_row;
         let tangent = logits.tangent.map(|t| {
             let expected = (exponential / total * t.clone()).sum_dim(1);
-            (expected * shown - (present * t).sum_dim(1)).sum() * per_row
+            Autodiff::<B>::total(expected * shown - (present * t).sum_dim(1)) * per_row
         });
         Dual { value, tangent }
     }

@@ -9,7 +9,7 @@ use super::layer::{Cotangents, Direction, Layer, Saved, sum};
 use super::linear::Linear;
 use super::pool::{AveragePool, MaxPool};
 use super::relu::Relu;
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, Precision};
 
 /// Share of the old value in a running statistic's update.
 const RUNNING_DECAY: f64 = 0.9;
@@ -115,6 +115,20 @@ pub struct Linearized<'a, B: Kernels> {
     pub y_bars: &'a [Option<Tensor<B, 4>>],
 }
 
+fn multiply_in(nodes: &mut [Node], precision: Precision) {
+    for node in nodes {
+        match node {
+            Node::Layer { kind: Kind::Conv(layer), .. } => layer.multiply_in(precision),
+            Node::Layer { kind: Kind::Linear(layer), .. } => layer.multiply_in(precision),
+            Node::Layer { .. } => {}
+            Node::Residual { main, shortcut } => {
+                multiply_in(main, precision);
+                multiply_in(shortcut, precision);
+            }
+        }
+    }
+}
+
 impl Network {
     /// Collects nodes; `build` gets the tables to append to.
     pub(super) fn build(build: impl FnOnce(&mut Builder<'_>) -> Vec<Node>) -> Self {
@@ -127,6 +141,13 @@ impl Network {
         let nodes = build(&mut builder);
         network.nodes = nodes;
         network
+    }
+
+    /// The same network with convolutions and matrix products in this precision; devices only.
+    #[must_use]
+    pub fn multiplying_in(mut self, precision: Precision) -> Self {
+        multiply_in(&mut self.nodes, precision);
+        self
     }
 
     /// The table of its parameters.

@@ -9,7 +9,7 @@ use super::pretrain::{Draw, initial};
 use super::state;
 use crate::config::RunConfig;
 use crate::driver::{download, downstream_loss, upload};
-use crate::kernels::{Kernels, Tensor, Transpose};
+use crate::kernels::{Kernels, Precision, Tensor, Transpose};
 use crate::network::loss::value_and_gradient;
 
 const MOMENTUM: f64 = 0.9;
@@ -44,7 +44,7 @@ pub(super) fn probe_scores<B: Kernels>(
 
     let logits = |x: &Tensor<B, 2>, weight: &Tensor<B, 1>, bias: &Tensor<B, 1>| {
         let weight = weight.clone().reshape([classes, train.width]);
-        B::matmul(x, &weight, Transpose::Right) + bias.clone().reshape([1, classes])
+        B::matmul(x, &weight, Transpose::Right, Precision::F32) + bias.clone().reshape([1, classes])
     };
     let loss = downstream_loss::<B>(&train.labels, classes, state::multi_label(config));
     let epochs = config.evaluate.probe_epochs;
@@ -52,7 +52,7 @@ pub(super) fn probe_scores<B: Kernels>(
     for epoch in 0..epochs {
         let outputs = [logits(&x, &weight, &bias)];
         let (_, bars) = value_and_gradient::<B>(loss.as_ref(), &outputs);
-        let weight_bar = B::matmul(&bars[0], &x, Transpose::Left).reshape([split]);
+        let weight_bar = B::matmul(&bars[0], &x, Transpose::Left, Precision::F32).reshape([split]);
         let bias_bar = B::sum_rows(&bars[0]);
         let rate = -f64::from(schedule.rate(epoch));
         weight_momentum = B::axpby(1.0, &weight_bar, MOMENTUM, weight_momentum);

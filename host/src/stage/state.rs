@@ -61,11 +61,12 @@ pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
     };
     let projector = &config.network.projector;
     let pretext = pretext(config);
+    let precise = |network: network::Network| network.multiplying_in(config.precision);
     Networks {
-        backbone,
-        pretext_head: pretext.head(features, projector, norm),
-        target_head: pretext.target_head(features, projector, norm),
-        classifier: classifier(features, classes),
+        backbone: precise(backbone),
+        pretext_head: precise(pretext.head(features, projector, norm)),
+        target_head: pretext.target_head(features, projector, norm).map(precise),
+        classifier: precise(classifier(features, classes)),
     }
 }
 

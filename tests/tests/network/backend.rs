@@ -1,14 +1,22 @@
-//! The backend under test: the most exact of those that were asked for.
+//! The backend under test: the device if there is one, else the most exact that was asked for.
 
 use bissl::kernels::{Kernels, Real};
 use burn_backend::BackendTypes;
 
-#[cfg(feature = "ndarray")]
+#[cfg(feature = "wgpu")]
+pub(crate) type B = bissl::kernels::Wgpu;
+#[cfg(all(feature = "ndarray", not(feature = "wgpu")))]
 pub(crate) type B = bissl::kernels::NdArray;
-#[cfg(all(feature = "candle", not(feature = "ndarray")))]
+#[cfg(all(feature = "candle", not(any(feature = "ndarray", feature = "wgpu"))))]
 pub(crate) type B = bissl::kernels::Candle;
-#[cfg(not(any(feature = "candle", feature = "ndarray")))]
+#[cfg(not(any(feature = "candle", feature = "ndarray", feature = "wgpu")))]
 pub(crate) type B = bissl::kernels::Flex;
+
+/// What judges a whole network: Burn's own operations, which are wrong on devices.
+#[cfg(all(feature = "wgpu", feature = "ndarray"))]
+pub(crate) type Oracle = bissl::kernels::NdArray;
+#[cfg(not(all(feature = "wgpu", feature = "ndarray")))]
+pub(crate) type Oracle = B;
 
 /// What may be expected of a backend's arithmetic.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! The convolution kernels against seven nested loops, at any stride and padding.
 
-use bissl::kernels::{ConvShape, Kernels};
+use bissl::kernels::{ConvShape, Kernels, Precision};
 use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
@@ -78,6 +78,7 @@ pub(crate) fn shapes() -> Vec<ConvShape> {
                         kernel: [kernel; 2],
                         stride: [stride; 2],
                         padding,
+                        precision: Precision::F32,
                     });
                 }
             }
@@ -94,6 +95,7 @@ pub(crate) fn shapes() -> Vec<ConvShape> {
         kernel: [3; 2],
         stride: [stride; 2],
         padding: 1,
+        precision: Precision::F32,
     };
     // Sides that differ: rows of samples, columns, and both.
     for (kernel, stride, padding) in [
@@ -117,6 +119,7 @@ pub(crate) fn shapes() -> Vec<ConvShape> {
                     kernel,
                     stride,
                     padding,
+                    precision: Precision::F32,
                 };
                 shapes.push(of);
             }
@@ -206,6 +209,7 @@ fn scratch_of_an_earlier_convolution_leaves_no_trace() {
         kernel: [kernel; 2],
         stride: [1; 2],
         padding: kernel / 2,
+        precision: Precision::F32,
     };
     let (small, large) = (shape(4, 3), shape(12, 5));
     let x = random::<B, 4>(1, [3, 2, 4, 4]);

@@ -3,7 +3,6 @@
 mod backend;
 mod convolution;
 mod curvature;
-mod device;
 mod eigen;
 mod evaluation;
 mod hvp;
@@ -16,14 +15,17 @@ mod statistics;
 mod support;
 mod target;
 mod transfers;
+mod vectors;
 mod whole;
 
 // Training is in f32; in f64 the same slices take several times as long.
-#[cfg(not(feature = "ndarray"))]
+#[cfg(any(not(feature = "ndarray"), feature = "wgpu"))]
 mod determinism;
-#[cfg(feature = "ndarray")]
+#[cfg(all(feature = "ndarray", feature = "wgpu"))]
+mod device;
+#[cfg(all(feature = "ndarray", not(feature = "wgpu")))]
 mod differences;
-#[cfg(all(feature = "ndarray", any(feature = "flex", feature = "candle")))]
+#[cfg(all(feature = "ndarray", not(feature = "wgpu"), any(feature = "flex", feature = "candle")))]
 mod single_precision;
-#[cfg(feature = "ndarray")]
+#[cfg(all(feature = "ndarray", not(feature = "wgpu")))]
 mod spectrum;

@@ -2,7 +2,7 @@
 
 use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
 
-use crate::backend::{B, precision};
+use crate::backend::{B, Oracle, precision};
 use crate::oracle::expected;
 use crate::support::{Case, error, values};
 
@@ -14,7 +14,8 @@ fn agrees(settings: BackboneSettings, batch_and_side: (usize, usize), perturbati
         let case = Case::<B>::new(settings, &[16, 5], batch_and_side, perturbation, seed);
         let direction = case.direction(seed + 7);
         let at = case.linearize(Curvature::Hessian);
-        let expected = expected(&case, settings, &direction);
+        let judge = Case::<Oracle>::new(settings, &[16, 5], batch_and_side, perturbation, seed);
+        let expected = expected(&judge, settings, &judge.direction(seed + 7));
         let value = (at.value() - expected.value).abs() / expected.value;
         let gradient = error(&values(at.gradient().unwrap()), &values(&expected.gradient));
         let product = error(&values(&at.product(&direction)), &values(&expected.product));

@@ -21,7 +21,7 @@ pub(super) fn mebibytes(bytes: u64) -> String {
 fn element(config: &RunConfig) -> u64 {
     match config.backend {
         BackendName::Ndarray => 8,
-        BackendName::Flex | BackendName::Candle | BackendName::Cuda => 4,
+        BackendName::Flex | BackendName::Candle | BackendName::Cuda | BackendName::Wgpu => 4,
     }
 }
 
@@ -115,7 +115,7 @@ fn fits(need: SolverNeed) -> Result<SolverNeed, NotEnoughMemory> {
 /// # Errors
 /// [`NotEnoughMemory`]; a solver's setting out of its range.
 pub fn require_memory(config: &RunConfig, parameters: usize) -> anyhow::Result<SolverNeed> {
-    let on_host = config.backend != BackendName::Cuda;
+    let on_host = !config.backend.on_device();
     let need = SolverNeed {
         solver: config.align.solver,
         vectors: vectors(config)?,
@@ -213,7 +213,7 @@ impl MemoryReport {
             activations: None,
             linearization: None,
             peak: None,
-            available: available.filter(|_| config.backend != BackendName::Cuda),
+            available: available.filter(|_| !config.backend.on_device()),
             largest_batch: None,
         })
     }

@@ -16,7 +16,7 @@ use super::{Check, Checks};
 use crate::config::{RunConfig, SolverName};
 use crate::data::{Labelled, TwoViews};
 use crate::driver::{Problem, Source, Sources, download, upload};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, Precision};
 use crate::measure::bilevel::{Batches, batches, problem};
 use crate::measure::observed::{Observed, Solved};
 use crate::measure::start::{Start, Started};
@@ -31,7 +31,16 @@ const STEPS: u32 = 2;
 
 /// Both sides see the same branches, so rounding is all there is: 1e-8 to 2e-6 in f32, up to a whole
 /// ResNet-18. A saved mask or a cotangent in the wrong place is of order 1.
-const OPERATOR: f64 = 1e-4;
+///
+/// Operands of 11 or 8 bits round the direction too: the product is linear to that.
+fn operator_bound(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 1e-4,
+        Precision::Tf32 => 5e-3,
+        Precision::Bf16 => 5e-2,
+    }
+}
+
 /// Of ‖b‖ + ‖x‖ + ‖Hx‖/(λ+δ), the terms that the residual is the difference of: what a recurrence keeps and
 /// what is recomputed part by f32's rounding of these, 1e-6 an iteration.
 const RESIDUAL: f64 = 1e-3;
@@ -252,9 +261,19 @@ pub(super) fn check<B: Kernels>(
     let group = "own configuration";
     let curvature = config.align.curvature;
     let error = symmetry(&mut own, &v)?;
-    checks.add(Check::new(group, format!("{curvature} product symmetric"), error, OPERATOR));
+    checks.add(Check::new(
+        group,
+        format!("{curvature} product symmetric"),
+        error,
+        operator_bound(config.precision),
+    ));
     let error = linearity(&mut own, &u, &v)?;
-    checks.add(Check::new(group, format!("{curvature} product linear"), error, OPERATOR));
+    checks.add(Check::new(
+        group,
+        format!("{curvature} product linear"),
+        error,
+        operator_bound(config.precision),
+    ));
     checks.add(Check::new(group, "the same product twice", repetition(&mut own, &v)?, 0.0));
     residual(&own, config, (&solves, &records), checks)?;
     for (name, changed) in side_effects(&mut own, &v)? {

@@ -3,7 +3,7 @@
 
 use crate::kernels::slice::gemm::{Into, Layout, gemm};
 use crate::kernels::slice::{conv, norm, pool};
-use crate::kernels::{ConvShape, PoolShape};
+use crate::kernels::{ConvShape, PoolShape, Precision};
 use crate::network::{EPSILON, Segment};
 
 /// A value on the tape.
@@ -69,8 +69,17 @@ impl<'p> Tape<'p> {
         let (channels_out, kernel) = (weight.shape[0], weight.shape[2]);
         let padding = kernel / 2;
         let (kernel, stride) = ([kernel; 2], [stride; 2]);
-        let shape =
-            ConvShape { batch, channels_in, channels_out, height, width, kernel, stride, padding };
+        let shape = ConvShape {
+            batch,
+            channels_in,
+            channels_out,
+            height,
+            width,
+            kernel,
+            stride,
+            padding,
+            precision: Precision::F32,
+        };
         let y = conv::forward(&shape, &[(self.value(x), self.part(weight.offset, weight.len()))]);
         self.push(Op::Conv { x, shape, weight: weight.offset }, shape.output(), y)
     }

@@ -1,10 +1,10 @@
 //! VICReg (Bardes et al. 2022): equal views, features that vary, features that are not correlated.
 
 use burn_autodiff::Autodiff;
-use burn_backend::Backend;
 use burn_tensor::{Bool, Tensor};
 
 use crate::kernels::Kernels;
+use crate::network::arithmetic::Arithmetic;
 use crate::network::dual::Dual;
 use crate::network::loss::Loss;
 
@@ -39,7 +39,7 @@ pub struct Vicreg {
 
 impl Vicreg {
     /// The terms of one view's covariance matrix `[feature, feature]`.
-    fn spread<B: Backend>(&self, matrix: Dual<B, 2>) -> Dual<B, 1> {
+    fn spread<B: Arithmetic>(&self, matrix: Dual<B, 2>) -> Dual<B, 1> {
         let [features, _] = matrix.value.dims();
         let identity = Tensor::<B, 2>::eye(features, &matrix.value.device());
         let diagonal: Tensor<B, 2, Bool> = identity.clone().equal_elem(1.0);
@@ -51,14 +51,14 @@ impl Vicreg {
     }
 
     /// Σ max(0, γ − √(v + ε)); its derivative at the corner is taken as 0.
-    fn hinges<B: Backend>(&self, variances: Dual<B, 2>) -> Dual<B, 1> {
+    fn hinges<B: Arithmetic>(&self, variances: Dual<B, 2>) -> Dual<B, 1> {
         let deviations = (variances.value + self.epsilon).sqrt();
         let gap = deviations.clone().neg() + self.deviation;
         let closed: Tensor<B, 2, Bool> = gap.clone().lower_equal_elem(0.0);
-        let value = gap.mask_fill(closed.clone(), 0.0).sum();
+        let value = B::total(gap.mask_fill(closed.clone(), 0.0));
         let tangent = variances.tangent.map(|t| {
             let slope = deviations.recip().mask_fill(closed, 0.0) * -0.5;
-            (slope * t).sum()
+            B::total(slope * t)
         });
         Dual { value, tangent }
     }

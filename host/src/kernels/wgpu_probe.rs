@@ -1,0 +1,31 @@
+//! Whether there is an adapter for the backend `wgpu`: CubeCL panics where there is none.
+
+use cubecl::wgpu::{AutoGraphicsApi, GraphicsApi};
+
+use super::DeviceInfo;
+
+/// Where to get a driver, in one line.
+const CURE: &str = "install your GPU's driver with Vulkan (on Debian and Ubuntu `apt-get install \
+                    mesa-vulkan-drivers libvulkan1`, which has a software device too)";
+
+/// The adapter that CubeCL takes by default: the fastest that the system has for the graphics interface
+/// that it uses here. Its memory is not told.
+///
+/// # Errors
+/// What is missing and the cure, in one line.
+pub fn probe_wgpu() -> Result<DeviceInfo, String> {
+    let backend = AutoGraphicsApi::backend();
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: backend.into(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let fastest = wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::HighPerformance,
+        ..wgpu::RequestAdapterOptions::default()
+    };
+    let adapter = cubecl::future::block_on(instance.request_adapter(&fastest))
+        .map_err(|_| format!("no adapter for {backend:?}: {CURE}"))?;
+    let info = adapter.get_info();
+    let software = info.device_type == wgpu::DeviceType::Cpu;
+    Ok(DeviceInfo { name: info.name, software, memory: None })
+}
