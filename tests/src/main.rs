@@ -6,6 +6,7 @@
 mod bare_metal;
 mod boards;
 mod demo;
+mod device;
 mod options;
 mod shell;
 mod steps;
@@ -103,6 +104,10 @@ fn perform(step: &Step) -> Result<Done, Failure> {
         Work::BareMetal => bare_metal::check(&mut shell).map(|()| Done::default()),
         Work::Boards => boards::check(&mut shell).map(|table| Done { table, ..Done::default() }),
         Work::Demo => demo::check(&mut shell).map(|()| Done::default()),
+        Work::Device => device::check(&mut shell).and_then(|table| {
+            let tests = Some(summary::count_tests(&shell.output()?)?);
+            Ok(Done { tests, table })
+        }),
     };
     result.map_err(|reason| Failure {
         reason,

@@ -12,6 +12,7 @@ usage: cargo run --release -p bissl-tests -- [OPTIONS]
   --no-bare-metal   leave the step `bare-metal` out; without this a missing target is
                     fetched, and a target that cannot be had is a failure
   --no-boards       leave the step `boards` out; without this a missing emulator is fetched
+  --no-device       leave the step `test-device` out; without this a missing driver is fetched
   --help            this text
 ";
 
@@ -61,6 +62,10 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, 
                 options.skip.push("boards".to_owned());
                 continue;
             }
+            "--no-device" => {
+                options.skip.push("test-device".to_owned());
+                continue;
+            }
             "--only" => &mut options.only,
             "--skip" => &mut options.skip,
             other => return Err(format!("unknown argument `{other}`")),
@@ -107,6 +112,7 @@ mod tests {
         assert_eq!(taken("--only format bare-metal --skip bare-metal"), ["format"]);
         assert_eq!(taken("--no-bare-metal").len(), STEPS.len() - 1);
         assert_eq!(taken("--no-boards").len(), STEPS.len() - 1);
+        assert_eq!(taken("--no-device").len(), STEPS.len() - 1);
     }
 
     #[test]

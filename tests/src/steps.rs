@@ -38,6 +38,8 @@ pub(crate) enum Work {
     Boards,
     /// The README's first command on a small budget, see `demo`.
     Demo,
+    /// Kernels, networks and the program on a software device, see `device`.
+    Device,
 }
 
 /// All steps, cheap ones first, so that a common mistake is found in the first minute.
@@ -123,6 +125,12 @@ pub(crate) const STEPS: &[Step] = &[
             "test --no-fail-fast --release -p bissl -p bissl-tests --no-default-features \
              --features bissl/candle,bissl-tests/candle",
         ]),
+    },
+    Step {
+        name: "test-device",
+        about: "kernels, networks and every stage on a device, Mesa's software Vulkan, against f64",
+        target: Target::Main,
+        work: Work::Device,
     },
     Step {
         name: "check-cuda",

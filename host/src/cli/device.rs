@@ -41,7 +41,8 @@ pub(super) fn prepare(backend: BackendName, verbosity: Verbosity) -> anyhow::Res
     }
     if verbosity == Verbosity::Progress {
         eprintln!("{backend}: {}", device.name);
-        if first {
+        // The drivers behind `wgpu` keep compiled shaders themselves.
+        if first && backend == BackendName::Cuda {
             let folder = folder.display();
             eprintln!("kernels are compiled at their first use, and kept in {folder}");
         }

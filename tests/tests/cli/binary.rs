@@ -7,16 +7,24 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-/// The binary, built in the release profile with its default features.
+/// The binary, built in the release profile: with its default features, or those of the device tests.
 pub(crate) fn bissl() -> Command {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     Command::new(PATH.get_or_init(build))
 }
 
+/// Of the device tests: those that their own library is built with.
+const FEATURES: &[&str] = if cfg!(feature = "wgpu") {
+    &["--no-default-features", "--features", "wgpu,ndarray"]
+} else {
+    &[]
+};
+
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--release", "--locked", "-p", "bissl", "--bin", "bissl"])
+        .args(FEATURES)
         .arg("--message-format=json")
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stderr(Stdio::inherit())

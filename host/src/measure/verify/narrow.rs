@@ -31,8 +31,8 @@ const STEP: f64 = 1e-8;
 fn derivative_bound(precision: Precision) -> f64 {
     match precision {
         Precision::F32 => 5e-3,
-        Precision::Tf32 => 0.1,
-        Precision::Bf16 => 0.5,
+        Precision::Tf32 => 0.3,
+        Precision::Bf16 => 0.6,
     }
 }
 

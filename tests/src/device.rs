@@ -1,0 +1,109 @@
+//! The device path on a software device: Mesa's llvmpipe, which is Vulkan on any processor.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::bare_metal;
+use crate::shell::{Shell, workspace};
+
+/// Where Debian's package puts the driver.
+const DRIVERS: &str = "/usr/share/vulkan/icd.d";
+
+/// One binary of the tests and one of the program, from one library.
+const TESTS: &str = "test --no-fail-fast --release -p bissl-tests --no-default-features \
+                     --features wgpu,ndarray --test network --test device";
+/// Of the kernels themselves, with the rest of the library's left to the CPU backends' steps.
+const PROGRAM: &str = "build --release -p bissl --no-default-features --features wgpu,ndarray";
+
+/// Runs the tests of the device, then the GPU campaign at toy size; says what was left out.
+///
+/// # Errors
+/// No driver could be had; a test failed.
+pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
+    let variables = driver(shell)?;
+    let with = |mut command: Command| {
+        command.envs(variables.iter().cloned());
+        command
+    };
+    let program = with(shell.cargo_command(PROGRAM));
+    run(shell, program)?;
+    let tests = with(shell.cargo_command(TESTS));
+    run(shell, tests)?;
+    if !has_python(shell)? {
+        return Ok("left out: the GPU campaign's dry run, for want of a Python 3.11\n".to_owned());
+    }
+    let out = shell.target().join("gpu-campaign");
+    let mut campaign = with(Command::new("bash"));
+    campaign
+        .arg(workspace().join("tests/gpu/run"))
+        .args(["--dry-run", "--backend", "wgpu"])
+        .arg(&out)
+        .env("BISSL_BIN", shell.target().join("release/bissl"));
+    run(shell, campaign)?;
+    Ok(String::new())
+}
+
+/// Whether there is a Python that the campaign runs on.
+fn has_python(shell: &mut Shell) -> Result<bool, String> {
+    let mut command = Command::new("python3");
+    command.args(["-c", "import sys; sys.exit(sys.version_info < (3, 11))"]);
+    match command.status() {
+        Ok(status) => Ok(status.success()),
+        Err(error) => shell.note(&format!("python3: {error}")).map(|()| false),
+    }
+}
+
+fn run(shell: &mut Shell, mut command: Command) -> Result<(), String> {
+    shell.run(&mut command)
+}
+
+/// The variables with which a program finds the software device and no other.
+fn driver(shell: &mut Shell) -> Result<Vec<(String, String)>, String> {
+    let mut variables = match installed() {
+        Some(driver) => {
+            let driver = driver.display().to_string();
+            ["VK_ICD_FILENAMES", "VK_DRIVER_FILES"]
+                .map(|name| (name.to_owned(), driver.clone()))
+                .to_vec()
+        }
+        None => fetched(shell)?,
+    };
+    // Mesa asks for a folder of the user's session, which a service has not.
+    let runtime = shell.target().join("device-runtime");
+    fs::create_dir_all(&runtime)
+        .map_err(|error| format!("cannot make {}: {error}", runtime.display()))?;
+    variables.push(("XDG_RUNTIME_DIR".to_owned(), runtime.display().to_string()));
+    Ok(variables)
+}
+
+/// The software driver that this machine has, if its loader is there too.
+fn installed() -> Option<PathBuf> {
+    let loader = Command::new("ldconfig").arg("-p").output().ok()?;
+    if !String::from_utf8_lossy(&loader.stdout).contains("libvulkan.so.1") {
+        return None;
+    }
+    let entries = fs::read_dir(Path::new(DRIVERS)).ok()?;
+    entries.filter_map(|entry| Some(entry.ok()?.path())).find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lvp_icd"))
+    })
+}
+
+fn fetched(shell: &mut Shell) -> Result<Vec<(String, String)>, String> {
+    let prefix = bare_metal::prefix()?;
+    let script = workspace().join("tests/src/mesa.sh");
+    shell.run(Command::new("bash").arg(script).arg(&prefix)).map_err(|reason| {
+        format!(
+            "no software Vulkan device: {DRIVERS} has none, and {reason} \
+             (`--no-device` knowingly leaves this step out)"
+        )
+    })?;
+    let file = prefix.join("vulkan.env");
+    let text = fs::read_to_string(&file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
+}
