@@ -109,6 +109,7 @@ impl Running {
     }
 
     /// A signal by its name; Ctrl-C sends `INT`.
+    #[allow(dead_code, reason = "the device tests send none")]
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let flag = format!("-{name}");

@@ -42,6 +42,16 @@ fn a_wrong_configuration_is_refused_with_file_line_and_range() {
         ("[pretrain]\nepoch = 3\n", 2, "unknown key `pretrain.epoch`, expected one of epochs"),
         ("[image]\nsize = 100000\n", 2, "`image.size` is 100000, expected an integer in [8, 512]"),
         ("[augment]\nflip = nan\n", 2, "`augment.flip` is nan, expected [0, 1]"),
+        (
+            "[image]\naugment_on = \"gpu\"\n",
+            2,
+            "`image.augment_on` is \"gpu\", expected one of \"host\", \"device\"",
+        ),
+        (
+            "[image]\naugment_on = \"device\"\n",
+            2,
+            "`image.augment_on` is device, expected host: the backend `flex` has no device",
+        ),
         ("seed = 1\n[align\n", 2, "not valid TOML"),
     ] {
         let (ended, file) = with_config(text);
@@ -63,6 +73,8 @@ fn wrong_flags_are_refused_by_name() {
         (&["no-such-command"], "no-such-command"),
         (&["demo", "--backend", "cuda"], "this binary was built without the backend `cuda`"),
         (&["bench", "step", "--backend", "cuda"], "--features cuda"),
+        (&["demo", "--augment-on", "gpu"], "--augment-on"),
+        (&["demo", "--augment-on", "device"], "--augment-on"),
         (&["bench", "stage", "--damping", "-1"], "--damping"),
         (&["bench", "stage", "--alternations", "0"], "--alternations"),
         (&["bench", "stage", "--solver", "nystrom"], "align.curvature"),

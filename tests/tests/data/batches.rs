@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bissl::data::{
-    AugmentSettings, Augmentation, DataError, Dataset, ImageSettings, LabelledBatches, Labels,
-    PretextBatches, Targets, evaluation_images, streams,
+    AugmentSettings, Augmentation, DataError, Dataset, ImageSettings, Inputs, LabelledBatches,
+    Labels, PretextBatches, Targets, evaluation_images, streams,
 };
 use bissl_core::Stream;
 
@@ -29,6 +29,12 @@ fn labelled(set: &Arc<Dataset>, items: Vec<u32>, batch: u32) -> Result<LabelledB
     LabelledBatches::new(Arc::clone(set), items, batch, order, views, augmentation())
 }
 
+/// The values of a batch that was not packed.
+fn values<const VIEWS: usize>(inputs: Inputs<VIEWS>) -> [Vec<f32>; VIEWS] {
+    let Inputs::Values(values) = inputs else { panic!("a packed batch") };
+    values
+}
+
 /// Labels of a set that has one an image.
 fn classes(targets: Targets) -> Vec<u32> {
     let Targets::Classes(classes) = targets else { panic!("sets of labels") };
@@ -40,11 +46,14 @@ fn the_same_bytes_for_any_number_of_threads() {
     let set = twemoji();
     let batches = pretext(&set, 24, augmentation());
     let training = labelled(&set, set.all_items(), 24).unwrap();
-    let expected = (batches.make(5).unwrap(), training.make(5).unwrap());
-    for threads in [1, 2, 7] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let made = pool.install(|| (batches.make(5).unwrap(), training.make(5).unwrap()));
-        assert!(made == expected, "{threads} threads");
+    let packed = (batches.clone().packed(), training.clone().packed());
+    for (batches, training) in [(batches, training), packed] {
+        let make = || (batches.make(5).unwrap(), training.make(5).unwrap());
+        let expected = make();
+        for threads in [1, 2, 7] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert!(pool.install(make) == expected, "{threads} threads");
+        }
     }
 }
 
@@ -56,7 +65,9 @@ fn golden_batches() {
     let paper = Augmentation::new(24, AugmentSettings::paper()).unwrap();
     let other = pretext(&set, 16, paper).make(0).unwrap();
     let training = labelled(&set, set.all_items(), 16).unwrap().make(3).unwrap();
-    let hashes = [&views.a, &views.b, &other.a, &other.b, &training.images].map(|v| hash(v));
+    let ([a, b], [other_a, other_b]) = (values(views.views), values(other.views));
+    let [images] = values(training.images);
+    let hashes = [&a, &b, &other_a, &other_b, &images].map(|v| hash(v));
     let expected = [
         0xaf3f_112f_c937_1b7d,
         0x7d1f_0366_8e3e_9102,
@@ -72,9 +83,11 @@ fn views_differ_from_each_other_and_from_step_to_step() {
     let set = twemoji();
     let batches = pretext(&set, 8, augmentation());
     let (first, second) = (batches.make(0).unwrap(), batches.make(1).unwrap());
-    assert_eq!((first.batch, first.shape, first.a.len()), (8, [3, 32, 32], 8 * 3 * 32 * 32));
-    assert_ne!(first.a, first.b);
-    assert_ne!(first.a, second.a);
+    assert_eq!((first.batch, first.shape), (8, [3, 32, 32]));
+    let ([a, b], [later, _]) = (values(first.views), values(second.views));
+    assert_eq!(a.len(), 8 * 3 * 32 * 32);
+    assert_ne!(a, b);
+    assert_ne!(a, later);
     // An image that returns in a later epoch is augmented anew.
     let one = pretext(&set, 1906, augmentation());
     assert_eq!(one.batches_per_epoch(), 1);
@@ -110,9 +123,9 @@ fn an_epoch_shows_every_item_once_and_rows_of_both_views_agree() {
     assert_eq!(batches.batches_per_epoch(), 3);
     let mut seen = Vec::new();
     for step in 0..3 {
-        let views = batches.make(step).unwrap();
-        assert_eq!(red(&views.a), red(&views.b));
-        seen.extend(red(&views.a));
+        let [a, b] = values(batches.make(step).unwrap().views);
+        assert_eq!(red(&a), red(&b));
+        seen.extend(red(&a));
     }
     seen.sort_unstable();
     assert_eq!(seen, (0..12).map(|i| i * 20).collect::<Vec<_>>());
@@ -122,7 +135,8 @@ fn an_epoch_shows_every_item_once_and_rows_of_both_views_agree() {
     let items = set.all_items();
     let training = LabelledBatches::new(set, items, 6, order, views, still).unwrap();
     let batch = training.make(7).unwrap();
-    for (red, label) in red(&batch.images).into_iter().zip(classes(batch.labels)) {
+    let [images] = values(batch.images);
+    for (red, label) in red(&images).into_iter().zip(classes(batch.labels)) {
         assert_eq!(red / 20 % 3, label);
     }
 }
@@ -133,7 +147,8 @@ fn few_items_make_a_small_batch_and_none_is_refused() {
     let training = labelled(&set, vec![3, 900, 1200], 64).unwrap();
     assert_eq!((training.batch(), training.batches_per_epoch()), (3, 1));
     let batch = training.make(0).unwrap();
-    assert_eq!((batch.batch, batch.labels.len(), batch.images.len()), (3, 3, 3 * 3 * 1024));
+    let [images] = values(batch.images);
+    assert_eq!((batch.batch, batch.labels.len(), images.len()), (3, 3, 3 * 3 * 1024));
     let mut labels = classes(batch.labels);
     labels.sort_unstable();
     assert_eq!(labels, set.labels(&[3, 900, 1200]).unwrap());

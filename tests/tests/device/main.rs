@@ -151,7 +151,7 @@ fn precisions_give_other_weights_and_each_the_same_again() {
     let weights = |name: &str, precision: &str| {
         let out = folder.path().join(name);
         let mut command = pretrain(&out);
-        command.extend(words(&format!("--precision {precision} --batch 1024")));
+        command.extend(words(&format!("--precision {precision} --set pretrain.batch=1024")));
         succeed(&run(&command));
         result(&out).pop().unwrap().1
     };
@@ -184,7 +184,9 @@ fn what_does_not_fit_is_one_line_that_says_how_to_make_it_fit() {
     let out = folder.path().join("run");
     // An activation of 4 GiB, more than a device of the tests binds.
     let mut command = pretrain(&out);
-    command.extend(words("--batch 1024 --width 512 --image-size 64 --stem small"));
+    command.extend(words(
+        "--set pretrain.batch=1024 --set network.width=512 --set image.size=64 --set network.stem=small",
+    ));
     let ended = run(&command);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let errors: Vec<_> = ended.stderr.lines().filter(|l| l.starts_with("error: ")).collect();

@@ -3,19 +3,21 @@
 use bissl::kernels::{Kernels, Real};
 use burn_backend::BackendTypes;
 
-#[cfg(feature = "wgpu")]
+#[cfg(feature = "cuda-emulation")]
+pub(crate) type B = crate::cuda_emulation::Emulated;
+#[cfg(all(feature = "wgpu", not(feature = "cuda-emulation")))]
 pub(crate) type B = bissl::kernels::Wgpu;
-#[cfg(all(feature = "ndarray", not(feature = "wgpu")))]
+#[cfg(all(feature = "ndarray", not(feature = "device")))]
 pub(crate) type B = bissl::kernels::NdArray;
-#[cfg(all(feature = "candle", not(any(feature = "ndarray", feature = "wgpu"))))]
+#[cfg(all(feature = "candle", not(any(feature = "ndarray", feature = "device"))))]
 pub(crate) type B = bissl::kernels::Candle;
-#[cfg(not(any(feature = "candle", feature = "ndarray", feature = "wgpu")))]
+#[cfg(not(any(feature = "candle", feature = "ndarray", feature = "device")))]
 pub(crate) type B = bissl::kernels::Flex;
 
 /// What judges a whole network: Burn's own operations, which are wrong on devices.
-#[cfg(all(feature = "wgpu", feature = "ndarray"))]
+#[cfg(all(feature = "device", feature = "ndarray"))]
 pub(crate) type Oracle = bissl::kernels::NdArray;
-#[cfg(not(all(feature = "wgpu", feature = "ndarray")))]
+#[cfg(not(all(feature = "device", feature = "ndarray")))]
 pub(crate) type Oracle = B;
 
 /// What may be expected of a backend's arithmetic.

@@ -18,14 +18,22 @@ mod transfers;
 mod vectors;
 mod whole;
 
+#[cfg(feature = "cuda-emulation")]
+#[path = "../cuda_emulation/mod.rs"]
+mod cuda_emulation;
+
 // Training is in f32; in f64 the same slices take several times as long.
-#[cfg(any(not(feature = "ndarray"), feature = "wgpu"))]
+#[cfg(any(not(feature = "ndarray"), feature = "device"))]
 mod determinism;
-#[cfg(all(feature = "ndarray", feature = "wgpu"))]
+#[cfg(all(feature = "ndarray", feature = "device"))]
 mod device;
-#[cfg(all(feature = "ndarray", not(feature = "wgpu")))]
+#[cfg(all(feature = "ndarray", not(feature = "device")))]
 mod differences;
-#[cfg(all(feature = "ndarray", not(feature = "wgpu"), any(feature = "flex", feature = "candle")))]
+#[cfg(all(
+    feature = "ndarray",
+    not(feature = "device"),
+    any(feature = "flex", feature = "candle")
+))]
 mod single_precision;
-#[cfg(all(feature = "ndarray", not(feature = "wgpu")))]
+#[cfg(all(feature = "ndarray", not(feature = "device")))]
 mod spectrum;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use bissl::data::{Labelled, Targets, TwoViews};
+use bissl::data::{Inputs, Labelled, Targets, TwoViews};
 use bissl::driver::{Networks, Problem, Sources};
 use bissl::network::pretext::{NtXent, Pretext};
 use bissl::network::{
@@ -36,15 +36,15 @@ fn noise(seed: u64, step: u32) -> Vec<f32> {
 fn sources() -> Sources {
     let views = |seed: u64| {
         move |step: u32| {
-            let (a, b) = (noise(seed, step), noise(seed + 1, step));
-            Ok(TwoViews { a, b, batch: BATCH, shape: [3, SIZE as usize, SIZE as usize] })
+            let views = Inputs::Values([noise(seed, step), noise(seed + 1, step)]);
+            Ok(TwoViews { views, batch: BATCH, shape: [3, SIZE as usize, SIZE as usize] })
         }
     };
     let labelled = |step: u32| {
         let labels = (0..BATCH).map(|i| (i + step) % CLASSES as u32).collect();
         let labels = Targets::Classes(labels);
         Ok(Labelled {
-            images: noise(5, step),
+            images: Inputs::Values([noise(5, step)]),
             labels,
             batch: BATCH,
             shape: [3, SIZE as usize, SIZE as usize],

@@ -1,0 +1,188 @@
+//! The server of the runtime: memory of this process, and launches that have ended when they return.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cubecl_common::bytes::Bytes;
+use cubecl_common::profile::ProfileDuration;
+use cubecl_common::stream_id::StreamId;
+use cubecl_core::future::DynFut;
+use cubecl_core::prelude::{CubeCount, ExecutionMode};
+use cubecl_core::{MemoryConfiguration, MemoryUsage};
+use cubecl_runtime::allocator::PitchedMemoryLayoutPolicy;
+use cubecl_runtime::compiler::CubeTask;
+use cubecl_runtime::id::KernelId;
+use cubecl_runtime::logging::ServerLogger;
+use cubecl_runtime::memory_management::{
+    ManagedMemoryHandle, MemoryAllocationMode, MemoryManagement, MemoryManagementOptions,
+};
+use cubecl_runtime::server::{
+    Binding, ComputeServer, CopyDescriptor, KernelArguments, ProfileError, ProfilingToken,
+    ServerCommunication, ServerError, ServerUtilities,
+};
+use cubecl_runtime::storage::{BytesResource, BytesStorage, ManagedResource};
+use cubecl_runtime::timestamp_profiler::TimestampProfiler;
+
+use super::kernel::Kernel;
+use super::runtime::CudaCompiler;
+
+pub(crate) struct Server {
+    utilities: Arc<ServerUtilities<Self>>,
+    memory: MemoryManagement<BytesStorage>,
+    kernels: HashMap<KernelId, Kernel>,
+    timestamps: TimestampProfiler,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Server")
+    }
+}
+
+impl Server {
+    pub(crate) fn new(utilities: ServerUtilities<Self>) -> Self {
+        let memory = MemoryManagement::from_configuration(
+            BytesStorage::default(),
+            &utilities.properties.memory,
+            MemoryConfiguration::ExclusivePages,
+            utilities.logger.clone(),
+            MemoryManagementOptions::new("emulated device"),
+        );
+        Self {
+            utilities: Arc::new(utilities),
+            memory,
+            kernels: HashMap::new(),
+            timestamps: TimestampProfiler::default(),
+        }
+    }
+
+    fn resource(&mut self, binding: Binding) -> BytesResource {
+        let Binding { memory, offset_start, offset_end, .. } = binding;
+        self.memory.get_resource(memory, offset_start, offset_end).expect("memory that exists")
+    }
+
+    /// The memory that a binding may use, without what the pool adds to it.
+    fn bytes(&mut self, binding: Binding) -> &'static mut [u8] {
+        let len = binding.size_in_used() as usize;
+        &mut self.resource(binding).write()[..len]
+    }
+}
+
+/// Offsets in device memory and lengths of the rows of a tensor, in bytes.
+fn rows(d: &CopyDescriptor) -> (usize, impl Iterator<Item = usize> + use<>) {
+    let rank = d.shape.len();
+    let width = d.shape.last().copied().unwrap_or(1) * d.elem_size;
+    let count: usize = d.shape.iter().rev().skip(1).product();
+    let pitch = if rank > 1 { d.strides[rank - 2] * d.elem_size } else { width };
+    (width, (0..count).map(move |row| row * pitch))
+}
+
+impl ComputeServer for Server {
+    type Kernel = Box<dyn CubeTask<CudaCompiler>>;
+    type Storage = BytesStorage;
+    type MemoryLayoutPolicy = PitchedMemoryLayoutPolicy;
+    type Info = ();
+
+    fn logger(&self) -> Arc<ServerLogger> {
+        self.utilities.logger.clone()
+    }
+
+    fn utilities(&self) -> Arc<ServerUtilities<Self>> {
+        self.utilities.clone()
+    }
+
+    fn initialize_memory(&mut self, memory: ManagedMemoryHandle, size: u64, _: StreamId) {
+        let reserved = self.memory.reserve(size).expect("memory enough");
+        self.memory.bind(reserved, memory.clone(), 0).expect("memory that was just reserved");
+        // NaN, which shows in a result where memory is read before it is written.
+        let binding = cubecl_runtime::memory_management::MemoryHandle::binding(memory);
+        self.memory.get_resource(binding, None, None).expect("memory").write().fill(0xff);
+    }
+
+    fn read(
+        &mut self,
+        descriptors: Vec<CopyDescriptor>,
+        _: StreamId,
+    ) -> DynFut<Result<Vec<Bytes>, ServerError>> {
+        let read = |descriptor: CopyDescriptor| {
+            let (width, offsets) = rows(&descriptor);
+            let from = self.bytes(descriptor.handle);
+            let dense: Vec<u8> = offsets.flat_map(|at| from[at..at + width].to_vec()).collect();
+            Bytes::from_bytes_vec(dense)
+        };
+        let all = descriptors.into_iter().map(read).collect();
+        Box::pin(async move { Ok(all) })
+    }
+
+    fn write(&mut self, descriptors: Vec<(CopyDescriptor, Bytes)>, _: StreamId) {
+        for (descriptor, data) in descriptors {
+            let (width, offsets) = rows(&descriptor);
+            let to = self.bytes(descriptor.handle);
+            for (index, at) in offsets.enumerate() {
+                to[at..at + width].copy_from_slice(&data[index * width..][..width]);
+            }
+        }
+    }
+
+    fn sync(&mut self, _: StreamId) -> DynFut<Result<(), ServerError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn get_resource(
+        &mut self,
+        binding: Binding,
+        _: StreamId,
+    ) -> Result<ManagedResource<BytesResource>, ServerError> {
+        let memory = binding.memory.clone();
+        Ok(ManagedResource::new(memory, self.resource(binding)))
+    }
+
+    unsafe fn launch(
+        &mut self,
+        task: Self::Kernel,
+        count: CubeCount,
+        arguments: KernelArguments,
+        mode: ExecutionMode,
+        _: StreamId,
+    ) {
+        let mut id = task.id();
+        id.mode(mode);
+        let CubeCount::Static(x, y, z) = count else { panic!("a count of cubes in memory") };
+        let buffers: Vec<_> =
+            arguments.buffers.into_iter().map(|binding| self.bytes(binding)).collect();
+        let kernel = self.kernels.entry(id).or_insert_with(|| Kernel::compile(&*task, mode));
+        kernel.run(&buffers, &arguments.info, [x, y, z]);
+    }
+
+    fn flush(&mut self, _: StreamId) -> Result<(), ServerError> {
+        Ok(())
+    }
+
+    fn memory_usage(&mut self, _: StreamId) -> Result<MemoryUsage, ServerError> {
+        Ok(self.memory.memory_usage())
+    }
+
+    fn memory_cleanup(&mut self, _: StreamId) {
+        self.memory.cleanup(true);
+    }
+
+    fn start_profile(&mut self, _: StreamId) -> Result<ProfilingToken, ServerError> {
+        Ok(self.timestamps.start())
+    }
+
+    fn end_profile(
+        &mut self,
+        _: StreamId,
+        token: ProfilingToken,
+    ) -> Result<ProfileDuration, ProfileError> {
+        self.timestamps.stop(token)
+    }
+
+    fn allocation_mode(&mut self, mode: MemoryAllocationMode, _: StreamId) {
+        self.memory.mode(mode);
+    }
+}
+
+impl ServerCommunication for Server {
+    const SERVER_COMM_ENABLED: bool = false;
+}
