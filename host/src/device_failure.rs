@@ -75,9 +75,9 @@ pub(crate) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, String> {
 
 /// The line of a message that says most, and what to do about it.
 fn explained(message: &str) -> String {
-    let lines = || message.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
     // wgpu lists its causes, the most particular last.
-    let telling = if message.contains("Caused by:") { lines().last() } else { lines().next() };
+    let telling = if message.contains("Caused by:") { lines.next_back() } else { lines.next() };
     let said = telling.unwrap_or("nothing").to_owned();
     let lower = message.to_lowercase();
     let any = |words: &[&str]| words.iter().any(|word| lower.contains(word));

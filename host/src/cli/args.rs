@@ -63,6 +63,7 @@ const FLAGS: &[Flag] = &[
     flag(&["import"], "seed", "seed", "N"),
     flag(STAGES, "backend", "backend", "NAME"),
     flag(STAGES, "precision", "precision", "NAME"),
+    flag(STAGES, "augment-on", "image.augment_on", "NAME"),
     flag(STAGES, "threads", "threads", "N"),
     flag(STARTED, "from", "from", "RUN"),
     flag(PRETEXT, "pretext", "data.pretext.path", "DATA"),

@@ -5,7 +5,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::layers::Places;
 use super::schema::{AUGMENT, Interval, LAYERS_MAX, OPTIMIZERS, TEXTS_MAX};
-use super::{Architecture, ConfigError, CurvatureName, KEYS, Key, Kind, RunConfig, SolverName};
+use super::{
+    Architecture, AugmentOn, ConfigError, CurvatureName, KEYS, Key, Kind, RunConfig, SolverName,
+};
 use crate::data::Format;
 use crate::kernels::Precision;
 use crate::network::{LayerSpec, layered_features};
@@ -232,6 +234,7 @@ pub(super) fn relations(
         let (key, found) = ("precision".to_owned(), config.precision.to_string());
         return Err(ConfigError::Invalid { place, key, found, expected });
     }
+    augment_on(config, tree, places)?;
     if config.network.architecture == Architecture::Layers
         && let Err(reason) = layered_features(&config.network.layers, config.input())
     {
@@ -304,6 +307,25 @@ fn kinds(config: &RunConfig, tree: &DeTable<'_>, places: &Places<'_>) -> Result<
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses augmentation on a device where none computes, and of windows.
+fn augment_on(
+    config: &RunConfig,
+    tree: &DeTable<'_>,
+    places: &Places<'_>,
+) -> Result<(), ConfigError> {
+    let expected = match config.image.augment_on {
+        AugmentOn::Device if !config.backend.on_device() => {
+            format!("host: the backend `{}` has no device of its own", config.backend)
+        }
+        AugmentOn::Device if config.windows() => "host: windows are augmented there".to_owned(),
+        AugmentOn::Device | AugmentOn::Host => return Ok(()),
+    };
+    let key = "image.augment_on".to_owned();
+    let place = places.place(find(tree, &key).map_or(0..0, Spanned::span));
+    let found = config.image.augment_on.to_string();
+    Err(ConfigError::Invalid { place, key, found, expected })
 }
 
 /// The refusal of `[augment]`, with the place of its key.

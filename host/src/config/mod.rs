@@ -30,7 +30,7 @@ pub use preset::{Preset, Recipe, TASKS, Task};
 pub use render::{differences, first_difference};
 pub use schema::{KEYS, Key, Kind};
 pub use settings::{
-    AlignSettings, Architecture, BackendName, ByolSettings, CheckpointSettings, Choice,
+    AlignSettings, Architecture, AugmentOn, BackendName, ByolSettings, CheckpointSettings, Choice,
     CurvatureName, DataSettings, DemoSettings, DownstreamSettings, EvaluateSettings,
     FinetuneSettings, ImageSettings, LevelSettings, MethodName, MethodSettings, Metric,
     MultiLabelLoss, NetworkSettings, PretextSettings, PretrainSettings, RunConfig, SimclrSettings,

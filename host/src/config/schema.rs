@@ -1,8 +1,8 @@
 //! Every key of a configuration: its type, its range and what it means.
 
 use super::settings::{
-    Architecture, BackendName, Choice, CurvatureName, MethodName, Metric, MultiLabelLoss,
-    SolverName, StatisticsName, Stem,
+    Architecture, AugmentOn, BackendName, Choice, CurvatureName, MethodName, Metric,
+    MultiLabelLoss, SolverName, StatisticsName, Stem,
 };
 use crate::data::{Format, OnBadImage};
 use crate::kernels::Precision;
@@ -210,6 +210,11 @@ pub const KEYS: &[Key] = &[
         "image.pixels_max",
         Kind::Integer { min: 1, max: 268_435_456 },
         "most pixels of an image file; a larger one counts as broken",
+    ),
+    key(
+        "image.augment_on",
+        Kind::Name(AugmentOn::NAMES),
+        "where training images are cut, scaled and changed: host, or the device that computes",
     ),
     key("window.length", Kind::Integer { min: 1, max: 4096 }, "samples of a window"),
     key("window.hop", Kind::Integer { min: 1, max: 4096 }, "samples between windows' beginnings"),

@@ -129,6 +129,8 @@ pub struct ImageSettings {
     pub size: usize,
     /// Most pixels of an image file; a larger one counts as broken.
     pub pixels_max: u64,
+    /// Where training images become views.
+    pub augment_on: AugmentOn,
 }
 
 /// `[network]`.
@@ -432,6 +434,16 @@ impl BackendName {
             Self::Cuda | Self::Wgpu => true,
             Self::Flex | Self::Candle | Self::Ndarray => false,
         }
+    }
+}
+
+names! {
+    /// Where training images are cut, scaled and changed; what is done to them is drawn on the host.
+    AugmentOn {
+        /// On the host, ahead of the step.
+        Host = "host",
+        /// On the device that computes, to which images travel as bytes.
+        Device = "device",
     }
 }
 

@@ -141,6 +141,28 @@ fn settings_that_contradict_each_other_are_refused_where_they_are_written() {
 }
 
 #[test]
+fn augmentation_on_a_device_is_refused_where_none_computes_and_of_windows() {
+    let text = "[image]\naugment_on = \"device\"\n";
+    for backend in ["flex", "candle", "ndarray"] {
+        let error = refusal(&format!("backend = \"{backend}\"\n{text}"));
+        let expected = format!(
+            "run.toml:3: `image.augment_on` is device, \
+             expected host: the backend `{backend}` has no device of its own"
+        );
+        assert_eq!(error, expected);
+    }
+    let on_device = |preset: Preset| {
+        let layers = Layers::preset(preset).flag("--backend", "backend", "wgpu");
+        layers.flag("--augment-on", "image.augment_on", "device").resolve()
+    };
+    assert_eq!(on_device(Preset::Default).unwrap().image.augment_on, AugmentOn::Device);
+    let error = on_device(Preset::named("watch").unwrap()).expect_err("windows").to_string();
+    let expected = "--augment-on: `image.augment_on` is device, \
+                    expected host: windows are augmented there";
+    assert_eq!(error, expected);
+}
+
+#[test]
 fn another_optimizer_replaces_the_preset_and_the_same_one_extends_it() {
     let text = "[pretrain.optimizer]\nsgd = { momentum = 0.8, weight_decay = 0 }\n";
     let folder = tempfile::tempdir().unwrap();

@@ -5,7 +5,8 @@
 //! file is met before training and not in it; [`Dataset::windows`] lists windows of a motion sensor's
 //! recordings instead. [`Split`] divides a labelled one. A [`Recipe`] turns a [`Sample`] and random draws
 //! into a normalised view: [`Augmentation`] that of images, [`Motion`] that of windows. [`PretextBatches`] and [`LabelledBatches`] are pure
-//! functions of a step number, and [`Prefetch`] evaluates any such function ahead of its use.
+//! functions of a step number, and [`Prefetch`] evaluates any such function ahead of its use. What a device is
+//! to augment leaves them [packed].
 //!
 //! Everything here gives the same bytes for the same seed, whatever the number of threads.
 
@@ -25,6 +26,7 @@ mod formats;
 mod label;
 mod motion;
 mod pack;
+pub mod packed;
 mod prefetch;
 mod raw;
 mod recipe;
@@ -35,11 +37,9 @@ mod windows;
 
 pub(crate) use augment::Work;
 pub use augment::{Augmentation, Drawn, View};
-#[cfg(feature = "cube")]
-pub(crate) use augment::{Change, Mirror};
 pub use bad_images::{BadImage, BadImageReport, OnBadImage};
 pub use batches::{
-    EvaluationChunk, Labelled, LabelledBatches, PretextBatches, TwoViews, evaluation_images,
+    EvaluationChunk, Inputs, Labelled, LabelledBatches, PretextBatches, TwoViews, evaluation_images,
 };
 pub use check::{CheckFailed, CheckReport, ClassImages, Range, Same, check};
 pub(crate) use colour::{DEVIATION, MEAN};

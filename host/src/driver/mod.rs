@@ -13,6 +13,7 @@ pub use target::Target;
 use burn_backend::TensorData;
 use burn_tensor::Tensor;
 
+use crate::data::Inputs;
 use crate::kernels::Kernels;
 
 /// A flat vector on a device.
@@ -33,6 +34,22 @@ pub fn upload_wide<B: Kernels, const D: usize>(
 ) -> Tensor<B, D> {
     let data = TensorData::new(values, shape).convert::<B::FloatElem>();
     Tensor::from_data(data, device)
+}
+
+/// Views of samples on a device; those that are packed are made there.
+///
+/// A batch of `batch` samples of channels, height and width.
+pub fn upload_inputs<B: Kernels, const VIEWS: usize>(
+    inputs: Inputs<VIEWS>,
+    batch: u32,
+    [channels, height, width]: [usize; 3],
+    device: &B::Device,
+) -> [Tensor<B, 4>; VIEWS] {
+    let shape = [batch as usize, channels, height, width];
+    match inputs {
+        Inputs::Values(views) => views.map(|values| upload(values, shape, device)),
+        Inputs::Packed(packed) => B::augmented(packed, device),
+    }
 }
 
 /// The elements of a tensor, rounded to f32 where the backend's are wider.

@@ -4,7 +4,7 @@ use bissl_core::{Bank, Evaluation, Group, LowerObjective, Register, RegisterFile
 use burn_tensor::Tensor;
 use thiserror::Error;
 
-use super::{Registers, Target, downstream_loss, upload};
+use super::{Registers, Target, downstream_loss, upload, upload_inputs};
 use crate::data::{DataError, Labelled, Targets, TwoViews};
 use crate::kernels::Kernels;
 use crate::network::loss::Loss;
@@ -313,11 +313,8 @@ impl<'n, B: Kernels> Problem<'n, B> {
         })
     }
 
-    fn views(&self, views: TwoViews) -> Vec<Tensor<B, 4>> {
-        let [channels, height, width] = views.shape;
-        let shape = [views.batch as usize, channels, height, width];
-        let device = self.registers.device();
-        vec![upload(views.a, shape, device), upload(views.b, shape, device)]
+    fn views(&self, TwoViews { views, batch, shape }: TwoViews) -> Vec<Tensor<B, 4>> {
+        upload_inputs(views, batch, shape, self.registers.device()).to_vec()
     }
 
     /// Batch `index` of the upper level; asked for twice in a hypergradient, made once.
@@ -328,9 +325,8 @@ impl<'n, B: Kernels> Problem<'n, B> {
             return Ok((images.clone(), labels.clone()));
         }
         let source = self.sources.upper.as_ref().ok_or(DriverError::NoBatches("downstream"))?;
-        let Labelled { images, labels, batch, shape: [channels, height, width] } = source(index)?;
-        let shape = [batch as usize, channels, height, width];
-        let images = upload(images, shape, self.registers.device());
+        let Labelled { images, labels, batch, shape } = source(index)?;
+        let [images] = upload_inputs(images, batch, shape, self.registers.device());
         self.upper_batch = Some((index, images.clone(), labels.clone()));
         Ok((images, labels))
     }

@@ -350,7 +350,20 @@ macro_rules! impl_kernels_on_slices {
                 $crate::kernels::cpu::adam(c, gradient, parameter, first, second)
             }
 
+            fn augmented<const VIEWS: usize>(
+                _packed: $crate::data::packed::Packed<VIEWS>,
+                _device: &Self::Device,
+            ) -> [Tensor<Self, 4>; VIEWS] {
+                unreachable!(
+                    "`image.augment_on` is refused for a CPU when the configuration is read"
+                )
+            }
+
             fn wait(_device: &Self::Device) {}
+
+            fn memory_in_use(_device: &Self::Device) -> usize {
+                0
+            }
         }
 
         /// Views of γ and of what a batch norm kept.

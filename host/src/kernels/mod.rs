@@ -8,6 +8,7 @@
 #[cfg(any(feature = "flex", feature = "candle", feature = "ndarray"))]
 mod cpu;
 mod device_info;
+pub(crate) mod device_memory;
 mod precision;
 pub mod profile;
 mod real;
@@ -31,6 +32,8 @@ mod wgpu_probe;
 use bissl_core::AdamCoefficients;
 use burn_backend::Backend;
 pub use burn_tensor::Tensor;
+
+use crate::data::packed::Packed;
 
 #[cfg(feature = "cube")]
 pub use cube::SOURCES as KERNEL_SOURCES;
@@ -295,11 +298,22 @@ pub trait Kernels: Backend<FloatElem: Real> {
         second: Tensor<Self, 1>,
     ) -> (Tensor<Self, 1>, Tensor<Self, 1>, Tensor<Self, 1>);
 
+    /// The views of a packed batch, one tensor each: `[batch, 3, size, size]`.
+    ///
+    /// Of devices. A CPU's batches come as values, since what would be done here is the host's own work.
+    fn augmented<const VIEWS: usize>(
+        packed: Packed<VIEWS>,
+        device: &Self::Device,
+    ) -> [Tensor<Self, 4>; VIEWS];
+
     /// Waits until all queued work is done; for timings.
     ///
     /// # Panics
     /// If the device is lost, as at every read: no time is taken of it.
     fn wait(device: &Self::Device);
+
+    /// Bytes of the device's memory that are in use; 0 where tensors are memory of this process.
+    fn memory_in_use(device: &Self::Device) -> usize;
 
     /// Whether tensors are ordinary memory of this process.
     const ON_HOST: bool;

@@ -1,5 +1,7 @@
-//! `bench data`: images a second, decoded and augmented for the pretext task, and where the time goes.
+//! `bench data`: images a second, decoded and augmented for the pretext task, and where the time goes; and as
+//! many as the host has to decode and pack where a device augments.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::iter::Sum;
 use std::ops::Add;
@@ -8,12 +10,20 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use bissl_core::Stream;
+use image::RgbImage;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{Format, median, print};
 use crate::cli::Table;
-use crate::data::{AugmentSettings, Augmentation, DataError, Dataset, Labels, View, Work, streams};
+use crate::data::packed::Packed;
+use crate::data::{
+    AugmentSettings, Augmentation, DataError, Dataset, Drawn, Labels, View, Work, streams,
+};
+
+/// Images that are packed together.
+const PACKED_BATCH: usize = 64;
+const VIEWS: [View; 2] = [View::A, View::B];
 
 /// What is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +63,9 @@ pub struct DataReport {
     pub images_per_s: f64,
     /// Slowest and fastest pass over the median.
     pub images_per_s_spread: [f64; 2],
+    /// Images a second, decoded and packed for a device that augments them: the host's part of that, with
+    /// neither the transfer nor the device's work. Median of the passes.
+    pub packed_images_per_s: f64,
     /// File to pixels, median of the passes.
     pub decode_s: f64,
     /// Cut, scaled, mirrored.
@@ -102,8 +115,17 @@ pub fn data(job: &DataJob) -> Result<String> {
         let parts: Parts = pool.install(|| items.par_iter().map(image).sum::<Result<_, _>>())?;
         Ok((start.elapsed().as_secs_f64(), parts))
     };
+    let pack = || -> Result<f64, DataError> {
+        let start = Instant::now();
+        pool.install(|| match job.views {
+            1 => packed::<1>(&set, &items, &augmentation),
+            _ => packed::<2>(&set, &items, &augmentation),
+        })?;
+        Ok(items.len() as f64 / start.elapsed().as_secs_f64())
+    };
     pass()?;
     let passes = (0..job.repeats).map(|_| pass()).collect::<Result<Vec<_>, _>>()?;
+    let packed_rates = (0..job.repeats).map(|_| pack()).collect::<Result<Vec<_>, _>>()?;
     let images = items.len();
     let rates: Vec<f64> = passes.iter().map(|(seconds, _)| images as f64 / seconds).collect();
     let part = |index: usize| {
@@ -124,6 +146,7 @@ pub fn data(job: &DataJob) -> Result<String> {
         repeats: job.repeats,
         images_per_s,
         images_per_s_spread: [extreme(f64::min), extreme(f64::max)],
+        packed_images_per_s: median(&packed_rates),
         decode_s: part(0),
         crop_s: part(1),
         colour_s: part(2),
@@ -151,8 +174,8 @@ fn one(
     lap(0);
     let stream = Stream::new(0, streams::PRETEXT_VIEW);
     let mut out = vec![0.0; augmentation.image_len()];
-    for (index, view) in (0..views).zip([View::A, View::B]) {
-        let draws = stream.at(2 * u64::from(item) + u64::from(index));
+    for (index, view) in (0..u64::from(views)).zip(VIEWS) {
+        let draws = stream.at(2 * u64::from(item) + index);
         augmentation.pretext_timed(&image, view, draws, &mut out, |work| match work {
             Work::Crop => lap(1),
             Work::Colour => lap(2),
@@ -164,6 +187,29 @@ fn one(
     Ok(parts)
 }
 
+/// Decodes images and packs them, some at a time.
+fn packed<const N: usize>(
+    set: &Dataset,
+    items: &[u32],
+    augmentation: &Augmentation,
+) -> Result<(), DataError> {
+    let stream = Stream::new(0, streams::PRETEXT_VIEW);
+    for items in items.chunks(PACKED_BATCH) {
+        let images: Vec<_> =
+            items.par_iter().map(|&item| set.image(item)).collect::<Result<_, _>>()?;
+        let drawn: [Vec<Drawn>; N] = std::array::from_fn(|index| {
+            let draw = |(&item, image): (&u32, &Cow<'_, RgbImage>)| {
+                let draws = stream.at(2 * u64::from(item) + index as u64);
+                augmentation.draw_pretext(image.dimensions(), VIEWS[index], draws)
+            };
+            items.par_iter().zip(&images).map(draw).collect()
+        });
+        let drawn = drawn.each_ref().map(Vec::as_slice);
+        std::hint::black_box(Packed::new(augmentation.size(), &images, drawn));
+    }
+    Ok(())
+}
+
 impl fmt::Display for DataReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { images, size, views, threads, repeats, .. } = self;
@@ -173,6 +219,8 @@ impl fmt::Display for DataReport {
         )?;
         let [slowest, fastest] = self.images_per_s_spread;
         writeln!(f, "{:.1} images/s ({slowest:.2} to {fastest:.2} of that)", self.images_per_s)?;
+        let packed = self.packed_images_per_s;
+        writeln!(f, "{packed:.1} images/s decoded and packed, for a device to augment")?;
         let parts = [
             ("decode", self.decode_s),
             ("crop", self.crop_s),

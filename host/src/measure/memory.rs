@@ -3,6 +3,8 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::kernels::{Kernels, device_memory};
+
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
@@ -62,19 +64,34 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for CountingAllocator<A> {
     }
 }
 
+/// Watches the memory of a device in the place of this process's, until [`unwatch`]; nothing should be
+/// timed meanwhile. Nothing to do for a backend on the host.
+pub(super) fn watch<B: Kernels>(device: &B::Device) {
+    if !B::ON_HOST {
+        let device = device.clone();
+        device_memory::watch(move || B::memory_in_use(&device));
+    }
+}
+
+/// Ends [`watch`].
+pub(super) fn unwatch() {
+    device_memory::unwatch();
+}
+
 /// Bytes in use; 0 where the allocator is another one.
 pub(super) fn live() -> usize {
-    LIVE.load(Ordering::Relaxed)
+    device_memory::live().unwrap_or_else(|| LIVE.load(Ordering::Relaxed))
 }
 
 /// The most bytes in use since [`reset_peak`].
 pub(super) fn peak() -> usize {
-    PEAK.load(Ordering::Relaxed)
+    device_memory::peak().unwrap_or_else(|| PEAK.load(Ordering::Relaxed))
 }
 
 /// Begins a new peak at what is in use now.
 pub(super) fn reset_peak() {
-    PEAK.store(live(), Ordering::Relaxed);
+    device_memory::reset_peak();
+    PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 
 /// What `work` needed at most beyond what was in use before it, bytes.

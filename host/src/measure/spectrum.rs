@@ -19,7 +19,7 @@ use crate::backend::{Task, dispatch};
 use crate::cli::Table;
 use crate::config::{CurvatureName, RunConfig};
 use crate::data::{TwoViews, streams};
-use crate::driver::{Networks, upload};
+use crate::driver::{Networks, upload, upload_inputs};
 use crate::kernels::{Kernels, Real, Tensor};
 use crate::network::{Linearization, TowerParameters};
 use crate::progress::{Interrupt, Progress, Verbosity};
@@ -274,9 +274,8 @@ impl SpectrumJob {
         device: &B::Device,
     ) -> Result<Option<CheckpointSpectrum>> {
         let flat = |values: &[f32]| upload::<B, 1>(values.to_vec(), [values.len()], device);
-        let [channels, height, width] = views.shape;
-        let shape = [views.batch as usize, channels, height, width];
-        let views = [&views.a, &views.b].map(|x| upload::<B, 4>(x.clone(), shape, device)).to_vec();
+        let TwoViews { views, batch, shape } = views.clone();
+        let views = upload_inputs::<B, 2>(views, batch, shape, device).to_vec();
         let both = |backbone: &Weights, head: &Weights| TowerParameters {
             backbone: flat(&backbone.parameters),
             head: flat(&head.parameters),

@@ -192,6 +192,18 @@ fn repeated<B: Kernels, R>(
     (times, peak)
 }
 
+/// What some work needs at most of a device's memory, bytes, in a run for that alone; `None` on the host,
+/// where it is seen beside the times.
+fn watched_peak<B: Kernels>(device: &B::Device, work: impl FnOnce()) -> Option<usize> {
+    if B::ON_HOST {
+        return None;
+    }
+    memory::watch::<B>(device);
+    let (bytes, ()) = memory::peak_of(work);
+    memory::unwatch();
+    Some(bytes)
+}
+
 /// A linearisation and its products.
 struct Products {
     linearization_s: f64,
@@ -235,6 +247,8 @@ pub(super) fn measure<B: Kernels>(
     let (gradients, gradient_bytes) = repeated::<B, _>(repeats, device, gradient, |result| {
         gradient_hashes.push(gradient_bits(&result));
     });
+    let watched = watched_peak::<B>(device, || drop(gradient()));
+    let gradient_bytes = watched.unwrap_or(gradient_bytes);
     let gradient_s = median(&gradients);
     let linearize = |curvature| {
         let (parameters, views) = (parameters.clone(), views.clone());
@@ -263,7 +277,8 @@ pub(super) fn measure<B: Kernels>(
                 .collect();
             (linearization_s, times)
         });
-        Products { linearization_s, times, hashes, bytes }
+        let watched = watched_peak::<B>(device, || drop(linearize(curvature).product(&direction)));
+        Products { linearization_s, times, hashes, bytes: watched.unwrap_or(bytes) }
     };
     let gradient_profile = profile::<B, _>(device, gradient);
     let hessian_product_profile = {

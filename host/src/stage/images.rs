@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use bissl_core::Stream;
 use serde::Serialize;
 
-use crate::config::RunConfig;
+use crate::config::{AugmentOn, RunConfig};
 use crate::data::{
     Augmentation, BadImage, BadImageReport, CHANNELS, Channels, Corpus, DataError, Dataset,
     Embedded, Format, ImageSettings, Labelled, LabelledBatches, Motion, OnBadImage, Prefetch,
@@ -33,6 +33,8 @@ pub struct Images {
     pub downstream: Option<Arc<Dataset>>,
     /// The recipes.
     pub recipe: Recipe,
+    /// Where training images become views.
+    pub augment_on: AugmentOn,
     /// Broken images that were left out, by data set.
     pub warnings: Vec<String>,
     /// Broken images of the sets that quarantine theirs.
@@ -90,7 +92,14 @@ impl Images {
             .transpose()?;
         let augmentation = Augmentation::new(config.image.size as u32, config.augment)?;
         let LeftOut { warnings, quarantined } = left_out;
-        Ok(Self { pretext, downstream, recipe: augmentation.into(), warnings, quarantined })
+        Ok(Self {
+            pretext,
+            downstream,
+            recipe: augmentation.into(),
+            augment_on: config.image.augment_on,
+            warnings,
+            quarantined,
+        })
     }
 
     /// The same of windows.
@@ -135,6 +144,7 @@ impl Images {
             pretext: pretext.map(Arc::new),
             downstream: downstream.map(Arc::new),
             recipe: Motion::new(config.window, channels).into(),
+            augment_on: config.image.augment_on,
             warnings: Vec::new(),
             quarantined: Vec::new(),
         })
@@ -209,7 +219,11 @@ impl Images {
         let set = Arc::clone(self.pretext());
         let items = set.all_items();
         let (order, views) = (Stream::new(seed, order), Stream::new(seed, views));
-        Ok(PretextBatches::new(set, items, batch as u32, order, views, self.recipe)?)
+        let batches = PretextBatches::new(set, items, batch as u32, order, views, self.recipe)?;
+        Ok(match self.augment_on {
+            AugmentOn::Host => batches,
+            AugmentOn::Device => batches.packed(),
+        })
     }
 
     /// Batches of labelled items from the streams of the two domains.
@@ -223,7 +237,11 @@ impl Images {
         let set = Arc::clone(self.downstream());
         let (order, views) = (Stream::new(seed, order), Stream::new(seed, views));
         let (items, batch) = (items.to_vec(), batch as u32);
-        Ok(LabelledBatches::new(set, items, batch, order, views, self.recipe)?)
+        let batches = LabelledBatches::new(set, items, batch, order, views, self.recipe)?;
+        Ok(match self.augment_on {
+            AugmentOn::Host => batches,
+            AugmentOn::Device => batches.packed(),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn_backend::DeviceOps;
-use burn_cubecl::{CubeBackend, CubeRuntime};
+use burn_cubecl::CubeBackend;
 use cubecl_common::device::{Device, DeviceId, DeviceService, ServerUtilitiesHandle};
 use cubecl_common::profile::TimingMethod;
 use cubecl_core::Runtime;
@@ -147,9 +147,4 @@ impl Runtime for EmulatedCuda {
     fn enumerate_devices(_: u16, _: &()) -> Vec<DeviceId> {
         vec![EmulatedDevice.to_id()]
     }
-}
-
-impl CubeRuntime for EmulatedCuda {
-    type CubeDevice = EmulatedDevice;
-    type CubeServer = Server;
 }

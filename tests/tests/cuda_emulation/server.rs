@@ -17,18 +17,68 @@ use cubecl_runtime::memory_management::{
     ManagedMemoryHandle, MemoryAllocationMode, MemoryManagement, MemoryManagementOptions,
 };
 use cubecl_runtime::server::{
-    Binding, ComputeServer, CopyDescriptor, KernelArguments, ProfileError, ProfilingToken,
+    Binding, ComputeServer, CopyDescriptor, IoError, KernelArguments, ProfileError, ProfilingToken,
     ServerCommunication, ServerError, ServerUtilities,
 };
-use cubecl_runtime::storage::{BytesResource, BytesStorage, ManagedResource};
+use cubecl_runtime::storage::{
+    ComputeStorage, ManagedResource, StorageHandle, StorageId, StorageUtilization,
+};
 use cubecl_runtime::timestamp_profiler::TimestampProfiler;
 
 use super::kernel::Kernel;
 use super::runtime::CudaCompiler;
 
+/// Device memory.
+#[derive(Default)]
+pub(crate) struct Blocks(HashMap<StorageId, Vec<u64>>);
+
+/// A part of a block.
+pub(crate) struct Block {
+    start: *mut u8,
+    len: usize,
+}
+
+// SAFETY: only the server's thread uses what it points to.
+unsafe impl Send for Block {}
+
+impl Block {
+    fn bytes(&mut self) -> &'static mut [u8] {
+        // SAFETY: the pool gives no part to two handles, and keeps a block while a handle is left.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+impl ComputeStorage for Blocks {
+    type Resource = Block;
+
+    fn alignment(&self) -> usize {
+        align_of::<u64>()
+    }
+
+    fn get(&mut self, handle: &StorageHandle) -> Block {
+        let block = self.0.get_mut(&handle.id).expect("a block that exists");
+        let (offset, len) = (handle.offset() as usize, handle.size() as usize);
+        assert!(offset + len <= size_of_val(block.as_slice()), "a part of a block");
+        // SAFETY: within the block, by the line above.
+        Block { start: unsafe { block.as_mut_ptr().cast::<u8>().add(offset) }, len }
+    }
+
+    fn alloc(&mut self, size: u64) -> Result<StorageHandle, IoError> {
+        let id = StorageId::new();
+        self.0.insert(id, vec![0; (size as usize).div_ceil(size_of::<u64>())]);
+        Ok(StorageHandle::new(id, StorageUtilization { offset: 0, size }))
+    }
+
+    fn dealloc(&mut self, id: StorageId) {
+        self.0.remove(&id);
+    }
+
+    fn flush(&mut self) {}
+}
+
 pub(crate) struct Server {
     utilities: Arc<ServerUtilities<Self>>,
-    memory: MemoryManagement<BytesStorage>,
+    memory: MemoryManagement<Blocks>,
     kernels: HashMap<KernelId, Kernel>,
     timestamps: TimestampProfiler,
 }
@@ -42,7 +92,7 @@ impl std::fmt::Debug for Server {
 impl Server {
     pub(crate) fn new(utilities: ServerUtilities<Self>) -> Self {
         let memory = MemoryManagement::from_configuration(
-            BytesStorage::default(),
+            Blocks::default(),
             &utilities.properties.memory,
             MemoryConfiguration::ExclusivePages,
             utilities.logger.clone(),
@@ -56,7 +106,7 @@ impl Server {
         }
     }
 
-    fn resource(&mut self, binding: Binding) -> BytesResource {
+    fn resource(&mut self, binding: Binding) -> Block {
         let Binding { memory, offset_start, offset_end, .. } = binding;
         self.memory.get_resource(memory, offset_start, offset_end).expect("memory that exists")
     }
@@ -64,7 +114,7 @@ impl Server {
     /// The memory that a binding may use, without what the pool adds to it.
     fn bytes(&mut self, binding: Binding) -> &'static mut [u8] {
         let len = binding.size_in_used() as usize;
-        &mut self.resource(binding).write()[..len]
+        &mut self.resource(binding).bytes()[..len]
     }
 }
 
@@ -79,7 +129,7 @@ fn rows(d: &CopyDescriptor) -> (usize, impl Iterator<Item = usize> + use<>) {
 
 impl ComputeServer for Server {
     type Kernel = Box<dyn CubeTask<CudaCompiler>>;
-    type Storage = BytesStorage;
+    type Storage = Blocks;
     type MemoryLayoutPolicy = PitchedMemoryLayoutPolicy;
     type Info = ();
 
@@ -96,7 +146,7 @@ impl ComputeServer for Server {
         self.memory.bind(reserved, memory.clone(), 0).expect("memory that was just reserved");
         // NaN, which shows in a result where memory is read before it is written.
         let binding = cubecl_runtime::memory_management::MemoryHandle::binding(memory);
-        self.memory.get_resource(binding, None, None).expect("memory").write().fill(0xff);
+        self.memory.get_resource(binding, None, None).expect("memory").bytes().fill(0xff);
     }
 
     fn read(
@@ -132,7 +182,7 @@ impl ComputeServer for Server {
         &mut self,
         binding: Binding,
         _: StreamId,
-    ) -> Result<ManagedResource<BytesResource>, ServerError> {
+    ) -> Result<ManagedResource<Block>, ServerError> {
         let memory = binding.memory.clone();
         Ok(ManagedResource::new(memory, self.resource(binding)))
     }

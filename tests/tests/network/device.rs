@@ -1,11 +1,10 @@
 //! What a device computes, operation by operation, against the slice kernels in f64.
 
-use bissl::kernels::{
-    ConvShape, Kernels, NdArray, Normalized, PoolShape, Precision, Transpose, Wgpu,
-};
+use bissl::kernels::{ConvShape, Kernels, NdArray, Normalized, PoolShape, Precision, Transpose};
 use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
 use burn_tensor::Tensor;
 
+use crate::backend::B;
 use crate::support::{Case, error, noise, random, tensor, values};
 
 /// Relative error of one operation in f32: a few roundings a sum.
@@ -168,27 +167,27 @@ fn compare(found: &Results, expected: &Results) {
 #[test]
 fn convolutions_agree_with_f64_in_all_passes() {
     let shapes = conv_shapes();
-    compare(&convolutions::<Wgpu>(&shapes), &convolutions::<NdArray>(&shapes));
+    compare(&convolutions::<B>(&shapes), &convolutions::<NdArray>(&shapes));
 }
 
 #[test]
 fn batch_norms_agree_with_f64_in_all_passes() {
-    compare(&norms::<Wgpu>(), &norms::<NdArray>());
+    compare(&norms::<B>(), &norms::<NdArray>());
 }
 
 #[test]
 fn pools_and_rectifiers_agree_with_f64_in_all_passes() {
-    compare(&pools::<Wgpu>(), &pools::<NdArray>());
+    compare(&pools::<B>(), &pools::<NdArray>());
 }
 
 #[test]
 fn matrix_products_and_sums_agree_with_f64() {
-    compare(&products::<Wgpu>(), &products::<NdArray>());
+    compare(&products::<B>(), &products::<NdArray>());
 }
 
 #[test]
 fn vector_operations_agree_with_f64() {
-    compare(&vectors::<Wgpu>(), &vectors::<NdArray>());
+    compare(&vectors::<B>(), &vectors::<NdArray>());
 }
 
 #[test]
@@ -198,8 +197,7 @@ fn a_large_mean_costs_batch_norm_no_digits() {
     let values_of = |v: Vec<f64>| v.into_iter().map(|x| 1e4 + (x * 64.0).round() / 64.0).collect();
     let raised: Vec<f64> = values_of(noise(1, shape.iter().product()));
     let [ones, zeros] = [1.0, 0.0].map(|v| [v; 3]);
-    let found =
-        Wgpu::norm(&tensor(&raised, shape), &tensor(&ones, [3]), &tensor(&zeros, [3]), 1e-5);
+    let found = B::norm(&tensor(&raised, shape), &tensor(&ones, [3]), &tensor(&zeros, [3]), 1e-5);
     let exact =
         NdArray::norm(&tensor(&raised, shape), &tensor(&ones, [3]), &tensor(&zeros, [3]), 1e-5);
     let error = error(&values(&found.2.variance), &values(&exact.2.variance));
@@ -231,7 +229,7 @@ fn small(stem: Stem) -> BackboneSettings {
 #[test]
 fn a_network_s_gradient_and_products_agree_with_f64() {
     for stem in [Stem::Small, Stem::ImageNet] {
-        let found = whole::<Wgpu>(small(stem), Precision::F32);
+        let found = whole::<B>(small(stem), Precision::F32);
         let exact = whole::<NdArray>(small(stem), Precision::F32);
         for ((what, found), (_, exact)) in found.iter().zip(&exact) {
             let error = error(found, exact);
@@ -258,12 +256,8 @@ fn each_precision_rounds_the_operands_to_its_format_and_nothing_else() {
     for precision in Precision::ALL {
         let round = |v: Vec<f64>| v.into_iter().map(|x| rounded(x, precision)).collect::<Vec<_>>();
         let (a, b) = (noise(1, 40 * 96), noise(2, 96 * 24));
-        let found = Wgpu::matmul(
-            &tensor(&a, [40, 96]),
-            &tensor(&b, [96, 24]),
-            Transpose::Neither,
-            precision,
-        );
+        let found =
+            B::matmul(&tensor(&a, [40, 96]), &tensor(&b, [96, 24]), Transpose::Neither, precision);
         let product = |a: &[f64], b: &[f64]| {
             let (a, b) = (tensor(a, [40, 96]), tensor(b, [96, 24]));
             values(&NdArray::matmul(&a, &b, Transpose::Neither, Precision::F32))
@@ -286,7 +280,7 @@ fn the_precision_of_a_network_reaches_every_pass() {
     let exact = whole::<NdArray>(small(Stem::Small), Precision::F32);
     let mut last = 0.0;
     for precision in Precision::ALL {
-        let found = whole::<Wgpu>(small(Stem::Small), precision);
+        let found = whole::<B>(small(Stem::Small), precision);
         let errors = found.iter().zip(&exact).map(|((_, f), (_, e))| error(f, e));
         let worst = errors.fold(0.0, f64::max);
         println!("{precision}: {worst:e}");

@@ -1,6 +1,6 @@
 //! Which passes through the lower backbone move its running statistics.
 
-use bissl::data::{Labelled, Targets, TwoViews};
+use bissl::data::{Inputs, Labelled, Targets, TwoViews};
 use bissl::driver::{Moving, Networks, Problem, Sources};
 use bissl::network::pretext::{NtXent, Pretext};
 use bissl::network::{Curvature, Tower, TowerParameters};
@@ -27,12 +27,14 @@ fn pixels(seed: u64) -> Vec<f32> {
 }
 
 fn two_views() -> TwoViews {
-    TwoViews { a: pixels(1), b: pixels(2), batch: BATCH as u32, shape: [3, SIDE, SIDE] }
+    let views = Inputs::Values([1, 2].map(pixels));
+    TwoViews { views, batch: BATCH as u32, shape: [3, SIDE, SIDE] }
 }
 
 fn labelled() -> Labelled {
     let labels = Targets::Classes((0..BATCH as u32).map(|i| i % 2).collect());
-    Labelled { images: pixels(3), labels, batch: BATCH as u32, shape: [3, SIDE, SIDE] }
+    let images = Inputs::Values([pixels(3)]);
+    Labelled { images, labels, batch: BATCH as u32, shape: [3, SIDE, SIDE] }
 }
 
 fn problem(networks: &Networks, moving: Moving) -> Problem<'_, B> {

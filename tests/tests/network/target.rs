@@ -1,6 +1,6 @@
 //! BYOL's target network in the driver: it follows once a lower step, and products leave it alone.
 
-use bissl::data::TwoViews;
+use bissl::data::{Inputs, TwoViews};
 use bissl::driver::{Networks, Problem, Sources};
 use bissl::network::pretext::{Byol, Pretext};
 use bissl::network::{Curvature, Linearization, TowerParameters};
@@ -29,7 +29,8 @@ fn pixels(seed: u64) -> Vec<f32> {
 
 fn two_views(seed: u64) -> TwoViews {
     let (batch, shape) = (BATCH as u32, [3, SIDE, SIDE]);
-    TwoViews { a: pixels(seed), b: pixels(seed + 1), batch, shape }
+    let views = Inputs::Values([seed, seed + 1].map(pixels));
+    TwoViews { views, batch, shape }
 }
 
 fn problem(networks: &Networks, curvature: Curvature) -> Problem<'_, B> {
@@ -165,12 +166,11 @@ fn products_take_its_outputs_as_constants() {
         // The same from outside, with the loss of the stored target's outputs.
         let target = problem.target().unwrap().unwrap().parameters.clone();
         let online = online(&mut problem);
-        let batch = two_views(500);
-        let image = |x: &[f32]| {
-            let x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+        let image = |seed: u64| {
+            let x: Vec<f64> = pixels(seed).into_iter().map(f64::from).collect();
             crate::support::tensor::<B, 4>(&x, [BATCH, 3, SIDE, SIDE])
         };
-        let views = vec![image(&batch.a), image(&batch.b)];
+        let views = vec![image(500), image(501)];
         let outputs = networks.target_tower().unwrap().outputs(&target, &views);
         let loss = pretext().loss(outputs);
         let tower = networks.pretext_tower();

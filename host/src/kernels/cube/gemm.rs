@@ -5,20 +5,23 @@
 //! output; 16 steps of depth at a time go through shared memory, and a unit keeps its part of the tile
 //! in registers.
 //!
-//! Every output is one chain of fused multiply-adds over ascending `k`, whatever the tile. So a tile
-//! may be chosen by the clock without moving a bit. Where the depth is cut into parts, the cut follows
+//! Every output is one chain of fused multiply-adds over ascending `k`, whatever the tile (of products of
+//! fragments, where [`super::tensor_cores`] multiply). So a tile may be chosen by the clock without
+//! moving a bit. Where the depth is cut into parts, the cut follows
 //! from the shape alone, and the parts are added in order.
 
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
+use half::bf16;
 
 use super::layout::{array, cubes, empty_vector, grid};
 use super::rounding::rounded;
+use super::tensor_cores;
 use crate::kernels::Precision;
 
 /// Steps of depth that go through shared memory at a time.
-const DEPTH: usize = 16;
+pub(super) const DEPTH: usize = 16;
 /// Floats between the rows of shared memory besides their length, against bank conflicts; a multiple of
 /// 4, so that rows stay aligned for wide reads.
 const PAD: usize = 4;
@@ -70,7 +73,7 @@ pub(super) struct Access {
 
 /// Sizes that a kernel needs to find an element of an operand.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
-struct Geometry {
+pub(super) struct Geometry {
     outer_stride: u32,
     depth_stride: u32,
     channels: u32,
@@ -182,7 +185,7 @@ pub(super) struct Rows {
 }
 
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
-struct RowMap {
+pub(super) struct RowMap {
     grid_height: u32,
     grid_width: u32,
     height: u32,
@@ -203,15 +206,15 @@ impl Rows {
 
 /// What is fixed when the kernel is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Plan {
-    tile: Tile,
-    a: Access,
-    b: Access,
+pub(super) struct Plan {
+    pub(super) tile: Tile,
+    pub(super) a: Access,
+    pub(super) b: Access,
     /// Whether rows go to pixels by [`Rows`]; else they follow each other.
-    pixels: bool,
+    pub(super) pixels: bool,
     /// Whether the product is added to what the output holds.
-    accumulate: bool,
-    precision: Precision,
+    pub(super) accumulate: bool,
+    pub(super) precision: Precision,
 }
 
 /// The vector of an operand that starts at `(outer, depth)`.
@@ -260,14 +263,15 @@ fn element<N: Size>(
 
 /// Outer index and depth, within the tile, of the `index`-th vector that is staged.
 #[cube]
-fn place(
+pub(super) fn place(
     index: u32,
     #[comptime] length: usize,
+    #[comptime] steps: usize,
     #[comptime] wide: usize,
     #[comptime] along_depth: bool,
 ) -> (u32, u32) {
     if comptime!(along_depth) {
-        let across = comptime!((DEPTH / wide) as u32);
+        let across = comptime!((steps / wide) as u32);
         (index / across, index % across * comptime!(wide as u32))
     } else {
         let across = comptime!((length / wide) as u32);
@@ -277,7 +281,7 @@ fn place(
 
 /// Reads the unit's share of a stage of an operand into registers; 0 past the ends.
 #[cube]
-fn fetch<N: Size>(
+pub(super) fn fetch<N: Size>(
     x: &Array<Vector<f32, N>>,
     g: &Geometry,
     registers: &mut Array<Vector<f32, N>>,
@@ -286,15 +290,16 @@ fn fetch<N: Size>(
     depth: u32,
     depth_end: u32,
     #[comptime] length: usize,
+    #[comptime] steps: usize,
     #[comptime] units: usize,
     #[comptime] access: Access,
 ) {
     let wide = N::value();
-    let share = comptime!(length * DEPTH / wide / units);
+    let share = comptime!(length * steps / wide / units);
     #[unroll]
     for v in 0..share {
-        let (o, d) =
-            place(comptime!((v * units) as u32) + UNIT_POS, length, wide, access.along_depth);
+        let index = comptime!((v * units) as u32) + UNIT_POS;
+        let (o, d) = place(index, length, steps, wide, access.along_depth);
         let (o, d) = (first + o, depth + d);
         let mut value = Vector::new(0.0f32);
         if o < outer_len && d < depth_end {
@@ -319,8 +324,8 @@ fn stage<N: Size>(
     let line = comptime!((length + PAD) as u32);
     #[unroll]
     for v in 0..share {
-        let (o, d) =
-            place(comptime!((v * units) as u32) + UNIT_POS, length, wide, access.along_depth);
+        let index = comptime!((v * units) as u32) + UNIT_POS;
+        let (o, d) = place(index, length, DEPTH, wide, access.along_depth);
         let value = registers[v];
         #[unroll]
         for e in 0..wide {
@@ -345,6 +350,19 @@ fn offset(
 ) -> u32 {
     let stride = comptime!((length / each * 4) as u32);
     comptime!((i / 4) as u32) * stride + unit * 4u32 + comptime!((i % 4) as u32)
+}
+
+/// Which line of the output a row of a part of the product is.
+#[cube]
+pub(super) fn line(part: u32, row: u32, rows: u32, map: &RowMap, #[comptime] pixels: bool) -> u32 {
+    if comptime!(pixels) {
+        let column = row % map.grid_width * map.step_across + map.first_across;
+        let above = row / map.grid_width;
+        let down = above % map.grid_height * map.step_down + map.first_down;
+        (above / map.grid_height * map.height + down) * map.width + column
+    } else {
+        part * rows + row
+    }
 }
 
 #[cube(launch_unchecked)]
@@ -398,16 +416,28 @@ fn multiply<NA: Size, NB: Size>(
         }
     }
 
-    fetch(a, &a_geometry, &mut a_next, first_row, rows, start, end, height, units, plan.a);
-    fetch(b, &b_geometry, &mut b_next, first_col, cols, start, end, width, units, plan.b);
+    fetch(a, &a_geometry, &mut a_next, first_row, rows, start, end, height, DEPTH, units, plan.a);
+    fetch(b, &b_geometry, &mut b_next, first_col, cols, start, end, width, DEPTH, units, plan.b);
     for k in range_stepped(start, end, comptime!(DEPTH as u32)) {
         stage(&a_next, &mut a_shared, height, units, plan.a, plan.precision);
         stage(&b_next, &mut b_shared, width, units, plan.b, plan.precision);
         sync_cube();
         // The next stage travels while this one is computed; past the end it reads nothing.
         let next = k + comptime!(DEPTH as u32);
-        fetch(a, &a_geometry, &mut a_next, first_row, rows, next, end, height, units, plan.a);
-        fetch(b, &b_geometry, &mut b_next, first_col, cols, next, end, width, units, plan.b);
+        fetch(
+            a,
+            &a_geometry,
+            &mut a_next,
+            first_row,
+            rows,
+            next,
+            end,
+            height,
+            DEPTH,
+            units,
+            plan.a,
+        );
+        fetch(b, &b_geometry, &mut b_next, first_col, cols, next, end, width, DEPTH, units, plan.b);
         for d in 0..comptime!(DEPTH as u32) {
             #[unroll]
             for i in 0..unit_rows {
@@ -436,13 +466,7 @@ fn multiply<NA: Size, NB: Size>(
     for i in 0..unit_rows {
         let row = first_row + offset(unit_row, i, unit_rows, height);
         if row < rows {
-            let mut line = part * rows + row;
-            if comptime!(plan.pixels) {
-                let column = row % map.grid_width * map.step_across + map.first_across;
-                let above = row / map.grid_width;
-                let down = above % map.grid_height * map.step_down + map.first_down;
-                line = (above / map.grid_height * map.height + down) * map.width + column;
-            }
+            let line = line(part, row, rows, &map, plan.pixels);
             #[unroll]
             for j in 0..unit_cols {
                 let col = first_col + offset(unit_col, j, unit_cols, width);
@@ -544,29 +568,42 @@ impl<R: CubeRuntime> Product<'_, R> {
             precision: self.precision,
         };
         let all = Rows { grid: [1; 2], size: [1; 2], step: [1; 2], first: [0; 2] };
-        // SAFETY: units past the rows, columns or depth neither read nor write.
-        unsafe {
-            multiply::launch_unchecked::<R>(
-                &out.client,
-                cubes(out, tiles * parts),
-                CubeDim::new_1d(tile.units() as u32),
-                self.a.wide,
-                self.b.wide,
-                wide_array(&self.a),
-                wide_array(&self.b),
-                array(out),
-                self.a.geometry(),
-                self.b.geometry(),
-                rows.unwrap_or(all).launch(),
-                row_count as u32,
-                cols as u32,
-                depth as u32,
-                part_depth as u32,
-                across as u32,
-                tiles as u32,
-                (tiles * parts) as u32,
-                plan,
-            );
+        macro_rules! launch {
+            ($kernel:path) => {
+                // SAFETY: units past the rows, columns or depth neither read nor write.
+                unsafe {
+                    $kernel(
+                        &out.client,
+                        cubes(out, tiles * parts),
+                        CubeDim::new_1d(tile.units() as u32),
+                        self.a.wide,
+                        self.b.wide,
+                        wide_array(&self.a),
+                        wide_array(&self.b),
+                        array(out),
+                        self.a.geometry(),
+                        self.b.geometry(),
+                        rows.unwrap_or(all).launch(),
+                        row_count as u32,
+                        cols as u32,
+                        depth as u32,
+                        part_depth as u32,
+                        across as u32,
+                        tiles as u32,
+                        (tiles * parts) as u32,
+                        plan,
+                    )
+                }
+            };
+        }
+        match self.precision {
+            Precision::Tf32 if tensor_cores::multiply_in(Precision::Tf32, &out.client) => {
+                launch!(tensor_cores::multiply::launch_unchecked::<tf32, R>)
+            }
+            Precision::Bf16 if tensor_cores::multiply_in(Precision::Bf16, &out.client) => {
+                launch!(tensor_cores::multiply::launch_unchecked::<bf16, R>)
+            }
+            _ => launch!(multiply::launch_unchecked::<R>),
         }
     }
 

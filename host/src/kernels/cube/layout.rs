@@ -14,6 +14,8 @@ use cubecl::server::CubeCountSelection;
 use cubecl::zspace::Strides;
 use cubecl::zspace::metadata::Metadata;
 
+use crate::kernels::device_memory;
+
 /// Threads of a cube in kernels that handle one element (or one vector) a thread.
 const UNITS: u32 = 256;
 
@@ -59,6 +61,7 @@ fn empty<R: CubeRuntime>(
     let elements: usize = shape.iter().product();
     // Never less than one wide read: a device refuses to bind a smaller buffer.
     let handle = x.client.empty(elements.max(WIDE) * dtype.size());
+    device_memory::allocated();
     let metadata = Metadata::new(Shape::from(shape.to_vec()), Strides::from(strides));
     CubeTensor::new(x.client.clone(), handle, metadata, x.device.clone(), dtype)
 }
@@ -104,6 +107,7 @@ pub(super) fn channels_last<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
     let from = [0, 2, 3, 1].map(|i| strides[i] as u32);
     let [_, height, width, channels] = [batch, height, width, channels].map(|n| n as u32);
     let (count, dim) = grid(&x, elements(&out));
+    // SAFETY: units past the output leave; strides and sizes are the tensor's own.
     unsafe {
         copy_channels_last::launch_unchecked::<R>(
             &x.client,

@@ -3,6 +3,7 @@
 //! One implementation for every cubecl runtime, in kernels of our own: Burn's are wrong for some
 //! shapes, add by atomics, or round to TF32 unasked (docs/decisions/0012).
 
+mod augment;
 mod columns;
 mod conv;
 mod elementwise;
@@ -12,6 +13,7 @@ mod norm;
 mod pool;
 mod rounding;
 mod segments;
+mod tensor_cores;
 mod tuning;
 
 use std::time::Instant;
@@ -27,11 +29,18 @@ use super::{
     BatchStatistics, ConvShape, Kernels, NormCotangents, Normalized, Pair, PoolShape, Precision,
     Transpose, read,
 };
+use crate::data::packed::Packed;
 use crate::device_failure::OWN;
 use gemm::{Operand, Order, Product};
 
 /// The sources of all kernels: what a cache of compiled ones depends on besides their names.
 pub const SOURCES: &[&str] = &[
+    include_str!("../../data/colour.rs"),
+    include_str!("../../data/packed/layout.rs"),
+    include_str!("augment.rs"),
+    include_str!("augment/blur.rs"),
+    include_str!("augment/colour.rs"),
+    include_str!("augment/scale.rs"),
     include_str!("columns.rs"),
     include_str!("conv.rs"),
     include_str!("elementwise.rs"),
@@ -41,6 +50,7 @@ pub const SOURCES: &[&str] = &[
     include_str!("pool.rs"),
     include_str!("rounding.rs"),
     include_str!("segments.rs"),
+    include_str!("tensor_cores.rs"),
 ];
 
 type Device<R, BT> = CubeBackend<R, f32, i32, BT>;
@@ -356,6 +366,18 @@ impl<R: CubeRuntime, BT: BoolElement> Kernels for Device<R, BT> {
             let [parameter, first, second] = elementwise::adam(c, primitive(gradient), state);
             (tensor(parameter), tensor(first), tensor(second))
         })
+    }
+
+    fn augmented<const VIEWS: usize>(
+        packed: Packed<VIEWS>,
+        device: &Self::Device,
+    ) -> [Tensor<Self, 4>; VIEWS] {
+        augment::views(packed, &R::client(device), device).map(tensor)
+    }
+
+    fn memory_in_use(device: &Self::Device) -> usize {
+        let usage = R::client(device).memory_usage();
+        usage.map_or(0, |usage| usage.bytes_in_use as usize)
     }
 
     fn wait(device: &Self::Device) {

@@ -87,6 +87,7 @@ pub(super) fn measure<B: Kernels>(
     let config = &shortened(config);
     let align = &config.align;
     let alternations = alternations.min(align.alternations);
+    memory::watch::<B>(device);
     let before = memory::live();
     let batches = batches(config, started)?;
     let sources = Sources {
@@ -103,12 +104,18 @@ pub(super) fn measure<B: Kernels>(
         progress: Progress::new("measure", steps, 0, verbosity),
         cost: Cost::default(),
         before,
+        watches: true,
     };
     run.scalars = vec![0.0; run.observed.problem.registers.scalars()];
     let mut machine = Alternation::new(align.alternation()?);
     let mut seen = Vec::new();
-    for _ in 0..alternations {
+    for index in 0..alternations {
         seen.push(run.alternation(&mut machine)?);
+        // On a device the first alternation tells the memory, the others the times.
+        if index == 0 {
+            memory::unwatch();
+            run.watches = B::ON_HOST;
+        }
     }
     run.progress.finish();
     let Run { mut cost, .. } = run;
@@ -144,6 +151,8 @@ struct Run<'r, 'p, 'n, B: Kernels> {
     cost: Cost,
     /// Bytes in use before there was a problem.
     before: usize,
+    /// Whether what is in use is the memory of the tensors.
+    watches: bool,
 }
 
 fn plus(sum: &mut Seconds, term: Seconds) {
@@ -202,6 +211,9 @@ impl<B: Kernels> Run<'_, '_, '_, B> {
     /// What a lower step needed beyond what is there between steps.
     fn lower_peak(&mut self) {
         let peak = std::mem::take(&mut self.observed.peak);
+        if !self.watches {
+            return;
+        }
         let activations = peak.saturating_sub(memory::live()) as u64;
         self.cost.activations = self.cost.activations.max(activations);
         self.cost.peak = self.cost.peak.max(peak.saturating_sub(self.before) as u64);
@@ -209,6 +221,9 @@ impl<B: Kernels> Run<'_, '_, '_, B> {
 
     fn upper_peak(&mut self) {
         let peak = std::mem::take(&mut self.observed.peak);
+        if !self.watches {
+            return self.observed.problem.release();
+        }
         self.cost.peak = self.cost.peak.max(peak.saturating_sub(self.before) as u64);
         let held = memory::live();
         // The next lower step would do it.

@@ -7,8 +7,10 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::cost::Cost;
+use crate::backend::BackendError;
 use crate::config::{BackendName, RunConfig, SolverName};
 use crate::driver::Networks;
+use crate::kernels::DeviceInfo;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -46,6 +48,32 @@ pub fn solver_memory(
 /// Memory that this machine can give without swapping, bytes; `None` where the system does not say.
 pub fn available_memory() -> Option<u64> {
     meminfo_available(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+/// The memory that a backend's tensors lie in, bytes; `None` where nobody says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryThere {
+    /// What can still be had.
+    pub available: Option<u64>,
+    /// All of a device's.
+    pub total: Option<u64>,
+}
+
+impl MemoryThere {
+    /// That of this machine, or of the backend's device.
+    ///
+    /// # Errors
+    /// The backend has no usable device.
+    pub fn of(backend: BackendName) -> Result<Self, BackendError> {
+        Ok(match crate::backend::device(backend)? {
+            Some(DeviceInfo { software: false, memory, .. }) => Self {
+                available: memory.map(|memory| memory.free),
+                total: memory.map(|memory| memory.total),
+            },
+            // A device in software has the memory of this machine.
+            Some(_) | None => Self { available: available_memory(), total: None },
+        })
+    }
 }
 
 /// `MemAvailable` of a text like Linux's `/proc/meminfo`, bytes.
@@ -110,18 +138,17 @@ fn fits(need: SolverNeed) -> Result<SolverNeed, NotEnoughMemory> {
 /// Compares what the solver keeps of a backbone of `parameters` with the memory of the machine; to be
 /// called before a stage starts, and its answer printed.
 ///
-/// On a GPU, and where the system does not say how much is available, nothing is refused.
+/// Where nobody says how much is available nothing is refused.
 ///
 /// # Errors
-/// [`NotEnoughMemory`]; a solver's setting out of its range.
+/// [`NotEnoughMemory`]; a solver's setting out of its range; no usable device.
 pub fn require_memory(config: &RunConfig, parameters: usize) -> anyhow::Result<SolverNeed> {
-    let on_host = !config.backend.on_device();
     let need = SolverNeed {
         solver: config.align.solver,
         vectors: vectors(config)?,
         parameters: parameters as u64,
         bytes: solver_memory(config, parameters)?,
-        available: available_memory().filter(|_| on_host),
+        available: MemoryThere::of(config.backend)?.available,
     };
     Ok(fits(need)?)
 }
@@ -146,8 +173,10 @@ pub struct MemoryReport {
     pub linearization: Option<u64>,
     /// Everything at its peak, measured, images ahead included.
     pub peak: Option<u64>,
-    /// What the machine had before.
+    /// What the machine, or the device, had before.
     pub available: Option<u64>,
+    /// All memory of the device.
+    pub total: Option<u64>,
     /// The largest `align.batch` that fits into it, by proportion; `None` where peak or memory are unknown.
     pub largest_batch: Option<u64>,
 }
@@ -213,7 +242,8 @@ impl MemoryReport {
             activations: None,
             linearization: None,
             peak: None,
-            available: available.filter(|_| !config.backend.on_device()),
+            available,
+            total: None,
             largest_batch: None,
         })
     }

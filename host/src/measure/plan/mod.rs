@@ -22,7 +22,8 @@ use cost::Cost;
 pub(crate) use budget::duration;
 pub use budget::{Choice, Trial};
 pub use memory::{
-    MemoryReport, NotEnoughMemory, SolverNeed, available_memory, require_memory, solver_memory,
+    MemoryReport, MemoryThere, NotEnoughMemory, SolverNeed, available_memory, require_memory,
+    solver_memory,
 };
 
 /// Of a gradient's time, what a step of the head's warm-up takes: the forward pass alone.
@@ -115,7 +116,7 @@ pub(super) fn measure<B: Kernels>(
 ) -> Result<PlanReport> {
     let Request { start, measured, budget } = request;
     // Before this process takes its part of it.
-    let available = available_memory();
+    let MemoryThere { available, total } = MemoryThere::of(config.backend)?;
     let started = start.make::<B>(config, verbosity, device)?;
     let parameters = started.networks.backbone.parameters().len();
     let need = require_memory(config, parameters)?;
@@ -133,7 +134,8 @@ pub(super) fn measure<B: Kernels>(
         }
     };
     let mut memory = MemoryReport::computed(config, &started.networks, available)?;
-    if B::ON_HOST && cost.peak > 0 {
+    memory.total = total;
+    if cost.peak > 0 {
         memory = memory.measured(align.batch, &cost);
     }
     let short = cost::shortened(config);
@@ -323,6 +325,7 @@ impl PlanReport {
         row("linearisation", memory.linearization);
         row("peak, measured", memory.peak);
         row("available", memory.available);
+        row("in all", memory.total);
         write!(f, "{table}")?;
         writeln!(f, "{}", self.solver_memory)?;
         match memory.largest_batch {

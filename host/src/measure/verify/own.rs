@@ -15,7 +15,7 @@ use super::operator::{Fingerprint, Surveyed, linearity, repetition, side_effects
 use super::{Check, Checks};
 use crate::config::{RunConfig, SolverName};
 use crate::data::{Labelled, TwoViews};
-use crate::driver::{Problem, Source, Sources, download, upload};
+use crate::driver::{Problem, Source, Sources, download, upload, upload_inputs};
 use crate::kernels::{Kernels, Precision};
 use crate::measure::bilevel::{Batches, batches, problem};
 use crate::measure::observed::{Observed, Solved};
@@ -113,6 +113,12 @@ impl<B: Kernels> Own<'_, '_, B> {
         let direction = upload::<B, 1>(v.to_vec(), [v.len()], self.problem.registers.device());
         Ok(download(&self.problem.curvature_product(&direction)?))
     }
+
+    /// What the network would see of a batch, wherever it is augmented.
+    fn seen(&self, TwoViews { views, batch, shape }: TwoViews) -> [Vec<f32>; 2] {
+        let device = self.problem.registers.device();
+        upload_inputs::<B, 2>(views, batch, shape, device).map(|view| download(&view))
+    }
 }
 
 impl<B: Kernels> Surveyed for Own<'_, '_, B> {
@@ -141,13 +147,16 @@ impl<B: Kernels> Surveyed for Own<'_, '_, B> {
             statistics.extend([&target.statistics.0, &target.statistics.1].map(download));
         }
         let next = STEPS;
-        let TwoViews { a, b, .. } = self.batches.lower.make(next)?;
-        let product = self.batches.product.make(1)?;
-        let Labelled { images, .. } = self.batches.upper.make(next)?;
+        let lower = self.seen(self.batches.lower.make(next)?);
+        let product = self.seen(self.batches.product.make(1)?);
+        let Labelled { images, batch, shape, .. } = self.batches.upper.make(next)?;
+        let device = self.problem.registers.device();
+        let upper = upload_inputs::<B, 1>(images, batch, shape, device).map(|x| download(&x));
+        let inputs = lower.iter().chain(&product).chain(&upper);
         Ok(Fingerprint {
             parameters: hash(vectors.iter().map(Vec::as_slice)),
             statistics: hash(statistics.iter().map(Vec::as_slice)),
-            streams: hash([&a[..], &b, &product.a, &product.b, &images]),
+            streams: hash(inputs.map(Vec::as_slice)),
             position: self.position.0.get(),
         })
     }

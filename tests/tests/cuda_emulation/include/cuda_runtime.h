@@ -24,6 +24,7 @@
 struct uint3 {
     unsigned x, y, z;
 };
+static inline uint3 make_uint3(unsigned x, unsigned y, unsigned z) { return {x, y, z}; }
 static uint3 threadIdx, blockIdx, blockDim, gridDim;
 static const int warpSize = 32;
 /// As much as a cube of an H100 may have, and room to see what is written past it.
@@ -39,6 +40,7 @@ template <class A, class B> static inline auto max(A a, B b) {
     if constexpr (std::is_floating_point_v<T>) return std::fmax(T(a), T(b));
     else return std::max(T(a), T(b));
 }
+static inline unsigned __umulhi(unsigned a, unsigned b) { return uint64_t(a) * b >> 32; }
 static inline float fma(float a, float b, float c) { return std::fmaf(a, b, c); }
 static inline float rsqrt(float x) { return 1.0f / std::sqrt(x); }
 static inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
