@@ -1,6 +1,8 @@
 //! What a device computes, operation by operation, against the slice kernels in f64.
 
-use bissl::kernels::{ConvShape, Kernels, NdArray, Normalized, PoolShape, Precision, Transpose};
+use bissl::kernels::{
+    ConvShape, Kernels, NdArray, Normalized, PoolShape, Precision, Transpose, tuning,
+};
 use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
 use burn_tensor::Tensor;
 
@@ -273,6 +275,45 @@ fn each_precision_rounds_the_operands_to_its_format_and_nothing_else() {
         };
         assert!((least..=most).contains(&of_all), "{precision}: {of_all:e} from the whole product");
     }
+}
+
+#[test]
+fn a_convolution_in_a_narrow_format_is_that_of_rounded_operands_whatever_the_tile() {
+    let some = |s: &ConvShape| s.batch * s.height * s.width >= 200 || s.kernel != [3; 2];
+    let shapes: Vec<_> = conv_shapes().into_iter().filter(some).step_by(11).collect();
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        for s in &shapes {
+            let narrow = ConvShape { precision, ..*s };
+            let in_tile = |tile| {
+                tuning::choose_by(tuning::Policy::Fixed(tile)).unwrap();
+                convolutions::<B>(&[narrow])
+            };
+            let found = in_tile(0);
+            for tile in 1..4 {
+                assert!(in_tile(tile) == found, "tile {tile} of {narrow:?} gives other bits");
+            }
+            compare(&found, &convolutions_of_rounded(s, precision));
+        }
+    }
+    tuning::choose_by(tuning::Policy::Rule).unwrap();
+}
+
+/// What [`convolutions`] are in f64 when operands are rounded first.
+fn convolutions_of_rounded(s: &ConvShape, precision: Precision) -> Results {
+    let operand = |seed, shape: [usize; 4]| {
+        let exact = noise(seed, shape.iter().product());
+        let rounded: Vec<_> = exact.into_iter().map(|x| rounded(x, precision)).collect();
+        tensor::<NdArray, 4>(&rounded, shape)
+    };
+    let x = operand(1, [s.batch, s.channels_in, s.height, s.width]);
+    let w = operand(2, [s.channels_out, s.channels_in, s.kernel[0], s.kernel[1]]);
+    let y_bar = operand(3, s.output());
+    let named = |name: &str, values| (format!("{name} in {precision} of {s:?}"), values);
+    vec![
+        named("conv", values(&NdArray::conv(s, &[(&x, &w)]))),
+        named("conv_input", values(&NdArray::conv_input(s, &[(&w, &y_bar)]))),
+        named("conv_weight", values(&NdArray::conv_weight(s, &[(&x, &y_bar)]))),
+    ]
 }
 
 #[test]

@@ -5,7 +5,6 @@ mod convolution;
 mod curvature;
 mod eigen;
 mod evaluation;
-mod hvp;
 mod layers;
 mod losses;
 mod multi_label;
@@ -17,6 +16,10 @@ mod target;
 mod transfers;
 mod vectors;
 mod whole;
+
+// The command names a backend of the binary, and the emulated one is none.
+#[cfg(not(feature = "cuda-emulation"))]
+mod hvp;
 
 #[cfg(feature = "cuda-emulation")]
 #[path = "../cuda_emulation/mod.rs"]

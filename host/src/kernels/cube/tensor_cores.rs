@@ -26,6 +26,8 @@ const PLANE: usize = 32;
 /// Elements between the lines of shared memory besides their length: lines of any format stay aligned as
 /// fragments must be, and neighbours lie in different banks.
 const PAD: usize = 8;
+/// Bytes at a multiple of which a fragment starts in shared memory.
+const ALIGNMENT: usize = 32;
 /// Length of a line of outputs on their way.
 const OUTPUT_LINE: usize = SIDE + 4;
 
@@ -36,22 +38,22 @@ fn steps(precision: Precision) -> usize {
 
 /// Whether a device has tensor cores that multiply in the precision.
 pub(super) fn multiply_in<R: Runtime>(precision: Precision, client: &ComputeClient<R>) -> bool {
-    let format = match precision {
-        Precision::F32 => return false,
-        Precision::Tf32 => FloatKind::TF32,
-        Precision::Bf16 => FloatKind::BF16,
-    };
-    let fragments = MmaConfig {
-        a_type: ElemType::Float(format).into(),
-        b_type: ElemType::Float(format).into(),
-        cd_type: ElemType::Float(FloatKind::F32).into(),
-        m: SIDE as u32,
-        n: SIDE as u32,
-        k: steps(precision) as u32,
-    };
     let properties = client.properties();
     let planes = [properties.hardware.plane_size_min, properties.hardware.plane_size_max];
-    properties.features.matmul.cmma.contains(&fragments)
+    let has = |format: FloatKind, precision: Precision| {
+        properties.features.matmul.cmma.contains(&MmaConfig {
+            a_type: ElemType::Float(format).into(),
+            b_type: ElemType::Float(format).into(),
+            cd_type: ElemType::Float(FloatKind::F32).into(),
+            m: SIDE as u32,
+            n: SIDE as u32,
+            k: steps(precision) as u32,
+        })
+    };
+    // CubeCL lists bf16 for NVIDIA's earlier generations too, which had neither.
+    let formats = has(FloatKind::TF32, Precision::Tf32) && has(FloatKind::BF16, Precision::Bf16);
+    precision != Precision::F32
+        && formats
         && properties.features.plane.contains(Plane::Sync)
         && planes == [PLANE as u32; 2]
 }
@@ -68,17 +70,17 @@ fn stage_line(length: usize, access: Access) -> usize {
     PAD + if access.along_depth { DEPTH } else { length }
 }
 
-/// Elements of a stage.
-fn stage_elements(length: usize, access: Access) -> usize {
+/// Vectors of a stage.
+fn stage_vectors(length: usize, access: Access, wide: usize) -> usize {
     let lines = if access.along_depth { length } else { DEPTH };
-    lines * stage_line(length, access)
+    lines * stage_line(length, access) / wide
 }
 
 /// Writes what was fetched to shared memory, rounded to the format.
 #[cube]
 fn stage<N: Size, T: Float>(
     registers: &Array<Vector<f32, N>>,
-    shared: &mut SharedMemory<T>,
+    shared: &mut SharedMemory<Vector<T, N>>,
     #[comptime] length: usize,
     #[comptime] units: usize,
     #[comptime] access: Access,
@@ -96,19 +98,20 @@ fn stage<N: Size, T: Float>(
         if comptime!(access.along_depth) {
             at = o * line + d;
         }
+        let mut narrow = Vector::<T, N>::empty();
         #[unroll]
         for e in 0..wide {
             // The conversion to TF32 would round ties away from 0.
-            let element = rounded(value[e], precision);
-            shared[(at + comptime!(e as u32)) as usize] = T::cast_from(element);
+            narrow[e] = T::cast_from(rounded(value[e], precision));
         }
+        shared[(at / comptime!(wide as u32)) as usize] = narrow;
     }
 }
 
 /// The fragment of a stage at `(outer, depth)`.
 #[cube]
-fn fragment<T: Float>(
-    shared: &SharedMemory<T>,
+fn fragment<N: Size, T: Float>(
+    shared: &SharedMemory<Vector<T, N>>,
     outer: u32,
     depth: u32,
     #[comptime] ident: MatrixIdent,
@@ -116,6 +119,7 @@ fn fragment<T: Float>(
     #[comptime] access: Access,
     #[comptime] steps: usize,
 ) -> Matrix<T> {
+    let wide = N::value();
     let line = comptime!(stage_line(length, access) as u32);
     // The rows of the second operand are its depth.
     let by_rows = comptime!(access.along_depth == (ident == MatrixIdent::A));
@@ -124,16 +128,12 @@ fn fragment<T: Float>(
     if comptime!(access.along_depth) {
         at = outer * line + depth;
     }
-    let elements = comptime!(stage_elements(length, access));
-    Matrix::<T>::from_slice(
-        ident,
-        SIDE,
-        SIDE,
-        steps,
-        layout,
-        &shared.slice(at as usize, elements),
-        line,
-    )
+    let at = at / comptime!(wide as u32);
+    // SAFETY: loaded at once.
+    let matrix = unsafe { Matrix::<T>::uninitialized(ident, SIDE, SIDE, steps, layout) };
+    let from = shared.slice(at as usize, comptime!(stage_vectors(length, access, wide)));
+    cmma::load(&matrix, &from, line);
+    matrix
 }
 
 #[cube(launch_unchecked)]
@@ -172,11 +172,15 @@ pub(super) fn multiply<NA: Size, NB: Size, T: Float>(
     let plane_row = plane / planes_across * comptime!((SIDE * down) as u32);
     let plane_col = plane % planes_across * comptime!((SIDE * across) as u32);
 
-    let mut a_shared =
-        SharedMemory::<T>::new_aligned(comptime!(stage_elements(height, plan.a)), 32usize);
-    let mut b_shared =
-        SharedMemory::<T>::new_aligned(comptime!(stage_elements(width, plan.b)), 32usize);
     let (a_wide, b_wide) = (NA::value(), NB::value());
+    let mut a_shared = SharedMemory::<Vector<T, NA>>::new_aligned(
+        comptime!(stage_vectors(height, plan.a, a_wide)),
+        ALIGNMENT,
+    );
+    let mut b_shared = SharedMemory::<Vector<T, NB>>::new_aligned(
+        comptime!(stage_vectors(width, plan.b, b_wide)),
+        ALIGNMENT,
+    );
     let mut a_next = Array::<Vector<f32, NA>>::new(comptime!(height * DEPTH / a_wide / units));
     let mut b_next = Array::<Vector<f32, NB>>::new(comptime!(width * DEPTH / b_wide / units));
     let mut sums = Sequence::<Matrix<f32>>::new();
@@ -242,7 +246,7 @@ pub(super) fn multiply<NA: Size, NB: Size, T: Float>(
     // Each plane has a place of its own for one fragment of outputs.
     let place_elements = comptime!(SIDE * OUTPUT_LINE);
     let mut outputs =
-        SharedMemory::<f32>::new_aligned(comptime!(units / PLANE * place_elements), 32usize);
+        SharedMemory::<f32>::new_aligned(comptime!(units / PLANE * place_elements), ALIGNMENT);
     let place_first = plane * comptime!(place_elements as u32);
     let lane = UNIT_POS % comptime!(PLANE as u32);
     #[unroll]

@@ -1,7 +1,7 @@
 // As much of CUDA as the generated kernels use, on one thread of a CPU.
 //
-// A cube's threads are fibers that run from barrier to barrier, forwards and backwards by turns, so that
-// a barrier that is missing shows. Shared memory starts as NaN, and nothing may be written past it.
+// A cube's threads are fibers that run from barrier to barrier, forwards and backwards by turns (and
+// every other cube begins backwards), so that a barrier that is missing shows. Shared memory starts as NaN, and nothing may be written past it.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -124,7 +124,8 @@ template <class Kernel> static void run_fibers(Kernel &kernel) {
         fiber.started = false;
         fiber.thread = position(i);
     }
-    for (bool backwards = false, going = true; going; backwards = !backwards) {
+    bool backwards = (blockIdx.x + blockIdx.y + blockIdx.z) % 2;
+    for (bool going = true; going; backwards = !backwards) {
         for (size_t i = 0; i < threads; i++) {
             Fiber &fiber = fibers[backwards ? threads - 1 - i : i];
             if (fiber.state == State::ready) resume(fiber);
