@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::config::BackendName;
-#[cfg(feature = "cube")]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::device_failure::caught;
 use crate::kernels::{DeviceInfo, Kernels, device_info};
 
@@ -87,7 +87,7 @@ pub fn device(name: BackendName) -> Result<Option<DeviceInfo>, BackendError> {
 /// The backend was not compiled in, or has no device, or the device failed.
 pub fn dispatch<T: Task>(name: BackendName, task: T) -> Result<T::Output, BackendError> {
     require(name)?;
-    #[cfg(feature = "cube")]
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
     let failed = |reason| BackendError::Failed { name, reason };
     match name {
         #[cfg(feature = "flex")]

@@ -3,6 +3,11 @@
 //! Burn and CubeCL panic when a device is lost, runs out of memory or refuses a kernel; some of that
 //! happens in threads of their own. The first message is the one that tells.
 
+#![cfg_attr(
+    not(any(feature = "cuda", feature = "wgpu")),
+    allow(dead_code, reason = "kernels without a device, as in tests of their sources")
+)]
+
 use std::any::Any;
 use std::panic::{
     AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind, set_hook, take_hook,

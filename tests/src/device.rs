@@ -16,7 +16,12 @@ const TESTS: &str = "test --no-fail-fast --release -p bissl-tests --no-default-f
 /// Of the kernels themselves, with the rest of the library's left to the CPU backends' steps.
 const PROGRAM: &str = "build --release -p bissl --no-default-features --features wgpu,ndarray";
 
-/// Runs the tests of the device, then the GPU campaign at toy size; says what was left out.
+/// The sources of the kernels for CUDA, on the CPU: each operation against f64.
+const EMULATED: &str = "test --no-fail-fast --release -p bissl-tests --no-default-features \
+                        --features cuda-emulation,ndarray --test network -- device::";
+
+/// Runs the tests of the device, then the kernels' CUDA sources on the CPU and the GPU campaign at toy
+/// size; says what was left out.
 ///
 /// # Errors
 /// No driver could be had; a test failed.
@@ -30,8 +35,17 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     run(shell, program)?;
     let tests = with(shell.cargo_command(TESTS));
     run(shell, tests)?;
-    if !has_python(shell)? {
-        return Ok("left out: the GPU campaign's dry run, for want of a Python 3.11\n".to_owned());
+    let mut left_out = String::new();
+    if starts(shell, "g++", &["--version"])? {
+        let emulated = shell.cargo_command(EMULATED);
+        run(shell, emulated)?;
+    } else {
+        left_out += "left out: the kernels' CUDA sources, for want of g++\n";
+    }
+    let recent = "import sys; sys.exit(sys.version_info < (3, 11))";
+    if !starts(shell, "python3", &["-c", recent])? {
+        left_out += "left out: the GPU campaign's dry run, for want of a Python 3.11\n";
+        return Ok(left_out);
     }
     let out = shell.target().join("gpu-campaign");
     let mut campaign = with(Command::new("bash"));
@@ -41,16 +55,14 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
         .arg(&out)
         .env("BISSL_BIN", shell.target().join("release/bissl"));
     run(shell, campaign)?;
-    Ok(String::new())
+    Ok(left_out)
 }
 
-/// Whether there is a Python that the campaign runs on.
-fn has_python(shell: &mut Shell) -> Result<bool, String> {
-    let mut command = Command::new("python3");
-    command.args(["-c", "import sys; sys.exit(sys.version_info < (3, 11))"]);
-    match command.status() {
-        Ok(status) => Ok(status.success()),
-        Err(error) => shell.note(&format!("python3: {error}")).map(|()| false),
+/// Whether a program is there and content with its arguments.
+fn starts(shell: &mut Shell, program: &str, arguments: &[&str]) -> Result<bool, String> {
+    match Command::new(program).args(arguments).output() {
+        Ok(output) => Ok(output.status.success()),
+        Err(error) => shell.note(&format!("{program}: {error}")).map(|()| false),
     }
 }
 

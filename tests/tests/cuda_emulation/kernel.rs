@@ -122,8 +122,11 @@ impl Guarded {
 
 /// The library of a source, from the folder where it has been built before.
 fn build(name: &str, source: &str) -> Library {
+    // cubecl declares structures in an order that differs from run to run.
+    let mut lines: Vec<&str> = source.lines().collect();
+    lines.sort_unstable();
     let mut hasher = DefaultHasher::new();
-    (source, HEADERS, FLAGS).hash(&mut hasher);
+    (lines, HEADERS, FLAGS).hash(&mut hasher);
     let stem = folder().join(format!("{name:.60}-{:016x}", hasher.finish()));
     let (source_file, library) = (stem.with_extension("cpp"), stem.with_extension("so"));
     if !library.exists() {
