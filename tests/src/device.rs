@@ -51,7 +51,8 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     let mut campaign = with(Command::new("bash"));
     campaign
         .arg(workspace().join("tests/gpu/run"))
-        .args(["--dry-run", "--backend", "wgpu"])
+        // Its own limit is for a machine with nothing else to do.
+        .args(["--dry-run", "--backend", "wgpu", "--minutes", "6"])
         .arg(&out)
         .env("BISSL_BIN", shell.target().join("release/bissl"));
     run(shell, campaign)?;
