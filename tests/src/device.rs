@@ -13,7 +13,10 @@ const DRIVERS: &str = "/usr/share/vulkan/icd.d";
 /// One binary of the tests and one of the program, from one library.
 const TESTS: &str = "test --no-fail-fast --release -p bissl-tests --no-default-features \
                      --features wgpu,ndarray --test network --test device";
-/// Of the kernels themselves, with the rest of the library's left to the CPU backends' steps.
+/// Those of the library that touch a device; the rest is left to the CPU backends' steps.
+const LIBRARY: &str = "test --no-fail-fast --release -p bissl --lib --no-default-features \
+                       --features wgpu,ndarray -- kernels:: cli::device device_failure";
+/// What the tests run.
 const PROGRAM: &str = "build --release -p bissl --no-default-features --features wgpu,ndarray";
 
 /// The sources of the kernels for CUDA, on the CPU: each operation against f64.
@@ -33,8 +36,10 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     };
     let program = with(shell.cargo_command(PROGRAM));
     run(shell, program)?;
-    let tests = with(shell.cargo_command(TESTS));
-    run(shell, tests)?;
+    for line in [TESTS, LIBRARY] {
+        let tests = with(shell.cargo_command(line));
+        run(shell, tests)?;
+    }
     let mut left_out = String::new();
     if starts(shell, "g++", &["--version"])? {
         let emulated = shell.cargo_command(EMULATED);
