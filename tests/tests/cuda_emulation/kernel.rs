@@ -34,7 +34,7 @@ const FLAGS: [&str; 7] =
 
 pub(crate) struct Kernel {
     name: String,
-    library: Library,
+    object: Library,
     cube: [u32; 3],
     shared: usize,
 }
@@ -56,7 +56,7 @@ impl Kernel {
         write!(source, "\nEMULATE(emulated_launch, {name}, {barriers})\n").expect("a String grows");
         let cube = compiled.cube_dim;
         let shared = compiled.repr.expect("a representation").shared_memory_size();
-        Self { library: build(&name, &source), name, cube: [cube.x, cube.y, cube.z], shared }
+        Self { object: build(&name, &source), name, cube: [cube.x, cube.y, cube.z], shared }
     }
 
     /// Runs `grid` cubes over copies of the buffers that are guarded, and copies them back.
@@ -78,7 +78,7 @@ impl Kernel {
         // SAFETY: the header declares the function so, and it takes a pointer to every parameter of
         // the kernel, in the order in which cubecl-cuda passes them.
         let failure = unsafe {
-            let entry = self.library.get::<Entry>(b"emulated_launch").expect("the entry");
+            let entry = self.object.get::<Entry>(b"emulated_launch").expect("the entry");
             entry(arguments.as_ptr(), grid.as_ptr(), self.cube.as_ptr(), self.shared)
         };
         if !failure.is_null() {
