@@ -6,18 +6,23 @@
 //! environment variable or a global.
 
 pub mod backend;
+pub mod bench;
 pub mod cli;
 pub mod config;
+pub mod curvature;
 pub mod data;
 #[cfg(feature = "cube")]
 pub mod device_failure;
 pub mod driver;
 pub mod interchange;
 pub mod kernels;
-pub mod measure;
+
+mod model;
 pub mod network;
+pub mod plan;
 pub mod progress;
 pub mod report;
 pub mod run;
 pub mod stage;
 pub mod state_dict;
+pub mod verify;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 // returns such blocks to the kernel, which has to clear every page of them again. It is counted for
 // `bissl bench`.
 #[global_allocator]
-static ALLOCATOR: bissl::measure::CountingAllocator<mimalloc::MiMalloc> =
-    bissl::measure::CountingAllocator(mimalloc::MiMalloc);
+static ALLOCATOR: bissl::kernels::CountingAllocator<mimalloc::MiMalloc> =
+    bissl::kernels::CountingAllocator(mimalloc::MiMalloc);
 
 /// Milliseconds after which freed memory goes back to the system, unless `MIMALLOC_PURGE_DELAY` says
 /// otherwise; −1: never. A step of a large network frees a block seconds before the next one needs it again,

@@ -204,6 +204,6 @@ impl<P: LowerObjective + UpperObjective> Probe<'_, P> {
             measured = worst(measured, apart(a, b));
         }
         // The rest: the way the solve ended, its products, its quotients.
-        Ok(if measured == 0.0 && first != again { f32::NAN } else { measured })
+        Ok(if measured == 0.0 && first != again { f32::INFINITY } else { measured })
     }
 }

@@ -13,7 +13,8 @@ use super::data::{BenchDataArguments, CheckArguments};
 use super::interchange::{ExportArguments, FeaturesArguments, ImportArguments};
 use super::runs::Best;
 use crate::config::{Key, Kind, Preset, RunConfig};
-use crate::measure::Format;
+use crate::progress::Verbosity;
+use crate::report::Format;
 
 /// A flag that overrides one key.
 struct Flag {
@@ -142,7 +143,7 @@ enum Commands {
     /// Prints what a run would cost: products, memory, time of an alternation and of each stage.
     Plan {
         /// Time for `bissl align`, such as 90m, 2h or 1d: chooses tolerance, solver and alternations.
-        #[arg(long, value_name = "DURATION", value_parser = crate::measure::plan::duration)]
+        #[arg(long, value_name = "DURATION", value_parser = crate::plan::duration)]
         budget: Option<Duration>,
         /// Alternations that are measured, with few lower steps each; where more than one, the first
         /// one's times are not counted.
@@ -332,7 +333,14 @@ pub(super) struct Settings {
     pub(super) set: Vec<String>,
     /// Show no progress.
     #[arg(long)]
-    pub(super) quiet: bool,
+    quiet: bool,
+}
+
+impl Settings {
+    /// How much is shown.
+    pub(super) fn verbosity(&self) -> Verbosity {
+        if self.quiet { Verbosity::Quiet } else { Verbosity::Progress }
+    }
 }
 
 /// What was asked for.
@@ -344,7 +352,7 @@ pub(super) enum Parsed {
     ListRuns(PathBuf, Format),
     CompareRuns(Vec<PathBuf>, Format),
     BestRun { folder: PathBuf, metric: String, which: Best, format: Format },
-    Stage(Invocation),
+    Stage(Stage, Invocation),
     Measure(Invocation, Measure, Format),
     BenchData(BenchDataArguments),
     CheckData(CheckArguments),
@@ -364,10 +372,11 @@ pub(super) enum Measure {
     Verify,
 }
 
-/// A command that runs stages.
+/// A command with settings.
 #[derive(Debug)]
 pub(super) struct Invocation {
-    pub(super) stage: StageName,
+    /// Its name, such as `bench stage`.
+    pub(super) command: &'static str,
     pub(super) out: PathBuf,
     pub(super) resume: bool,
     pub(super) settings: Settings,
@@ -377,63 +386,30 @@ pub(super) struct Invocation {
 
 /// The commands that run stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StageName {
+pub(super) enum Stage {
     Demo,
     Pretrain,
     Align,
     Finetune,
     Evaluate,
-    BenchStage,
-    BenchStep,
-    Plan,
-    Verify,
-    Spectrum,
-    Import,
-}
-
-impl StageName {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Demo => "demo",
-            Self::Pretrain => "pretrain",
-            Self::Align => "align",
-            Self::Finetune => "finetune",
-            Self::Evaluate => "evaluate",
-            Self::BenchStage => "bench stage",
-            Self::BenchStep => "bench step",
-            Self::Plan => "plan",
-            Self::Verify => "verify",
-            Self::Spectrum => "spectrum",
-            Self::Import => "import",
-        }
-    }
 }
 
 impl Invocation {
-    fn new(stage: StageName, arguments: RunArguments, matches: &ArgMatches) -> Self {
+    fn new(command: &'static str, arguments: RunArguments, matches: &ArgMatches) -> Self {
         let RunArguments { out, resume, settings } = arguments;
-        let out = out.unwrap_or_else(|| PathBuf::from("runs").join(stage.name()));
-        let overrides = flags_of(stage.name())
+        let out = out.unwrap_or_else(|| PathBuf::from("runs").join(command));
+        let overrides = flags_of(command)
             .filter_map(|flag| {
                 let value = matches.get_one::<String>(flag.flag)?;
                 Some((format!("--{}", flag.flag), flag.key, value.clone()))
             })
             .collect();
-        Self { stage, out, resume, settings, overrides }
+        Self { command, out, resume, settings, overrides }
     }
 
-    /// Whether it has a folder of its own.
-    pub(super) fn writes(&self) -> bool {
-        match self.stage {
-            StageName::Demo | StageName::Pretrain | StageName::Align | StageName::Finetune => true,
-            StageName::Evaluate
-            | StageName::BenchStage
-            | StageName::BenchStep
-            | StageName::Plan
-            | StageName::Verify
-            | StageName::Spectrum
-            | StageName::Import => false,
-        }
+    /// One that writes no run.
+    fn reading(command: &'static str, settings: Settings, matches: &ArgMatches) -> Self {
+        Self::new(command, RunArguments { out: None, resume: false, settings }, matches)
     }
 
     /// The value of `--from`.
@@ -502,14 +478,18 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
     while let Some((_, inner)) = own.subcommand() {
         own = inner;
     }
-    let stage = |stage, arguments| Parsed::Stage(Invocation::new(stage, arguments, own));
+    let stage =
+        |stage, name, arguments| Parsed::Stage(stage, Invocation::new(name, arguments, own));
+    let measure = |name, measure, output: Output, settings| {
+        Parsed::Measure(Invocation::reading(name, settings, own), measure, output.format())
+    };
     Ok(match command {
-        Commands::Demo(arguments) => stage(StageName::Demo, arguments),
-        Commands::Pretrain(arguments) => stage(StageName::Pretrain, arguments),
-        Commands::Align(arguments) => stage(StageName::Align, arguments),
-        Commands::Finetune(arguments) => stage(StageName::Finetune, arguments),
+        Commands::Demo(arguments) => stage(Stage::Demo, "demo", arguments),
+        Commands::Pretrain(arguments) => stage(Stage::Pretrain, "pretrain", arguments),
+        Commands::Align(arguments) => stage(Stage::Align, "align", arguments),
+        Commands::Finetune(arguments) => stage(Stage::Finetune, "finetune", arguments),
         Commands::Evaluate(settings) => {
-            stage(StageName::Evaluate, RunArguments { out: None, resume: false, settings })
+            Parsed::Stage(Stage::Evaluate, Invocation::reading("evaluate", settings, own))
         }
         Commands::Bench { action } => match action {
             BenchAction::Stage {
@@ -519,42 +499,32 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
                 output,
                 settings,
             } => {
-                let arguments = RunArguments { out: None, resume: false, settings };
-                let invocation = Invocation::new(StageName::BenchStage, arguments, own);
-                let measure = Measure::Stage { alternations, pretrain_steps, reference_errors };
-                Parsed::Measure(invocation, measure, output.format())
+                let what = Measure::Stage { alternations, pretrain_steps, reference_errors };
+                measure("bench stage", what, output, settings)
             }
             BenchAction::Step { repeats, output, settings } => {
-                let arguments = RunArguments { out: None, resume: false, settings };
-                let invocation = Invocation::new(StageName::BenchStep, arguments, own);
-                Parsed::Measure(invocation, Measure::Step { repeats }, output.format())
+                measure("bench step", Measure::Step { repeats }, output, settings)
             }
             BenchAction::Data(arguments) => Parsed::BenchData(arguments),
         },
         Commands::Plan { budget, measured, pretrain_steps, output, settings } => {
-            let arguments = RunArguments { out: None, resume: false, settings };
-            let invocation = Invocation::new(StageName::Plan, arguments, own);
-            let measure = Measure::Plan { measured, pretrain_steps, budget };
-            Parsed::Measure(invocation, measure, output.format())
+            let what = Measure::Plan { measured, pretrain_steps, budget };
+            measure("plan", what, output, settings)
         }
         Commands::Verify { output, settings } => {
-            let arguments = RunArguments { out: None, resume: false, settings };
-            let invocation = Invocation::new(StageName::Verify, arguments, own);
-            Parsed::Measure(invocation, Measure::Verify, output.format())
+            measure("verify", Measure::Verify, output, settings)
         }
         Commands::Hvp(arguments) => Parsed::Hvp(arguments),
         Commands::Spectrum(arguments) => {
             let settings = arguments.settings.clone();
-            let run = RunArguments { out: None, resume: false, settings };
-            let mut invocation = Invocation::new(StageName::Spectrum, run, own);
+            let mut invocation = Invocation::reading("spectrum", settings, own);
             let run = arguments.run.to_string_lossy().into_owned();
             invocation.overrides.push(("--run".to_owned(), "from", run));
             Parsed::Spectrum(invocation, arguments)
         }
         Commands::Import(arguments) => {
             let settings = arguments.settings.clone();
-            let run = RunArguments { out: None, resume: false, settings };
-            Parsed::Import(Invocation::new(StageName::Import, run, own), arguments)
+            Parsed::Import(Invocation::reading("import", settings, own), arguments)
         }
         Commands::Export(arguments) => Parsed::Export(arguments),
         Commands::Features(arguments) => Parsed::Features(arguments),

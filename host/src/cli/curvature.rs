@@ -8,8 +8,9 @@ use serde::de::DeserializeOwned;
 
 use super::args::{Output, Settings};
 use crate::config::{Architecture, BackendName, CurvatureName, MethodName, Stem};
+use crate::curvature::{HvpJob, Which};
 use crate::interchange::NetworkHints;
-use crate::measure::{HvpJob, Which};
+use crate::report::Format;
 use crate::run::Precision;
 
 /// A parser of a closed set of names.
@@ -86,10 +87,10 @@ pub(super) struct HvpArguments {
 }
 
 impl HvpArguments {
-    /// The job that they describe.
-    pub(super) fn job(self) -> HvpJob {
+    /// The job that they describe, and how its result is printed.
+    pub(super) fn job(self) -> (HvpJob, Format) {
         let Self { backbone, target, views, vector, out, objective, .. } = self;
-        HvpJob {
+        let job = HvpJob {
             backbone,
             target,
             views,
@@ -105,8 +106,8 @@ impl HvpArguments {
             curvature: self.curvature,
             precision: self.precision,
             backend: self.backend,
-            format: self.output.format(),
-        }
+        };
+        (job, self.output.format())
     }
 }
 
@@ -128,12 +129,11 @@ pub(super) struct SpectrumArguments {
     /// The operator [default: that of the run's bilevel stage].
     #[arg(long, value_name = "NAME", value_parser = named::<CurvatureName>(CurvatureName::NAMES))]
     pub(super) curvature: Option<CurvatureName>,
-    /// Write the result as JSON, too.
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
     /// Draw the eigenvalues over the checkpoints.
     #[arg(long, value_name = "FILE.svg")]
     pub(super) plot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: Output,
     #[command(flatten)]
     pub(super) settings: Settings,
 }

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::Table;
 use super::args::Output;
 use super::curvature::named;
+use crate::bench::DataJob;
 use crate::data::{
     self, CheckFailed, CheckReport, Corpus, Dataset, Embedded, Format, ImageSettings, Same,
 };
-use crate::measure::{self, DataJob};
 use crate::progress::{Progress, Verbosity};
+use crate::report::{self, Table};
 
 /// The arguments of `bench data`.
 #[derive(Clone, Debug, Args)]
@@ -40,11 +40,11 @@ pub(super) struct BenchDataArguments {
 }
 
 impl BenchDataArguments {
-    /// The job that they describe.
-    pub(super) fn job(self) -> DataJob {
+    /// The job that they describe, and how its result is printed.
+    pub(super) fn job(self) -> (DataJob, report::Format) {
         let Self { path, images, size, views, repeats, threads, output } = self;
-        let (threads, format) = (usize::from(threads), output.format());
-        DataJob { path, images, size, views, repeats, threads, format }
+        let threads = usize::from(threads);
+        (DataJob { path, images, size, views, repeats, threads }, output.format())
     }
 }
 
@@ -92,8 +92,8 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<(String, Result<(), Ch
     });
     progress.finish();
     let text = match output.format() {
-        measure::Format::Json => serde_json::to_string_pretty(&report)? + "\n",
-        measure::Format::Text => text(&report),
+        report::Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+        report::Format::Text => text(&report),
     };
     Ok((text, report.verdict()))
 }

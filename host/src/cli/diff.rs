@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::Table;
 use crate::config::{ConfigError, Layers, Preset, RunConfig, differences};
-use crate::measure::Format;
+use crate::report::Format;
+use crate::report::Table;
 use crate::run::Origin;
 
 /// The differences between what `names` stand for, a line or a JSON object each.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::Table;
+use crate::report::Table;
 use crate::run::{
     Checkpoint, Manifest, Origin, Retention, RunError, describe_tensors, last_metrics,
     read_checkpoint,

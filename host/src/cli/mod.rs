@@ -16,7 +16,6 @@ mod diff;
 mod inspect;
 mod interchange;
 mod runs;
-mod table;
 #[cfg(test)]
 mod tests;
 
@@ -26,104 +25,20 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use serde::de::DeserializeOwned;
-
-pub use table::Table;
 
 use crate::backend::BackendError;
-use crate::config::{BackendName, ConfigError, Layers, Preset, RunConfig};
+use crate::bench::{StageJob, StepJob};
+use crate::config::{ConfigError, Layers, Preset, RunConfig};
+use crate::curvature::SpectrumJob;
 use crate::data::DataError;
-use crate::measure::{Format, MeasureJob, Measured, Measurement, SpectrumJob};
-use crate::progress::{INTERRUPTED, Interrupt, Progress, Verbosity};
-use crate::run::{Checkpoint, Checkpoints, Ending, Origin, Outcome, RunError, RunFolder};
-use args::{Invocation, Measure, Parsed, Settings, StageName};
+use crate::plan::PlanJob;
+use crate::progress::{INTERRUPTED, Interrupt, Verbosity};
+use crate::report::Format;
+use crate::run::{Ending, Origin, Outcome, RunError, RunFolder, write_atomic};
+use crate::stage::{Command, Job};
+use crate::verify::VerifyJob;
+use args::{Invocation, Measure, Parsed, Settings, Stage};
 use curvature::SpectrumArguments;
-
-/// What a stage needs: everything checked, the folder of the run open.
-#[derive(Debug)]
-pub struct Job {
-    /// What is to be done.
-    pub command: Command,
-    /// Every setting.
-    pub config: RunConfig,
-    /// Asked between steps.
-    pub interrupt: Interrupt,
-    /// How much is shown.
-    pub verbosity: Verbosity,
-}
-
-impl Job {
-    /// Progress of a stage as this job shows it.
-    pub fn progress(&self, label: &str, total: u64, done: u64) -> Progress {
-        Progress::new(label, total, done, self.verbosity)
-    }
-
-    /// Where stage `stage` of this run stands: its newest valid checkpoint, if there is any.
-    ///
-    /// Prints a warning for each that is passed over.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
-    pub fn newest<S: DeserializeOwned>(
-        &self,
-        checkpoints: &Checkpoints,
-        stage: &str,
-        architecture: &str,
-    ) -> Result<Option<Checkpoint<S>>, RunError> {
-        let newest = checkpoints.newest(Some(stage), Some(architecture))?;
-        for error in &newest.passed_over {
-            eprintln!("warning: {error}");
-        }
-        Ok(newest.checkpoint)
-    }
-}
-
-/// What is to be done. A `run` may hold checkpoints already: then it is continued.
-#[derive(Debug)]
-pub enum Command {
-    /// Paired comparison with and without the bilevel stage.
-    Demo {
-        /// Where results go.
-        run: RunFolder,
-    },
-    /// Self-supervised pretraining from initial weights.
-    Pretrain {
-        /// Where results go.
-        run: RunFolder,
-    },
-    /// Head warm-up, then the bilevel stage.
-    Align {
-        /// Where results go.
-        run: RunFolder,
-        /// Pretrained weights.
-        from: Origin,
-    },
-    /// Fine-tuning with a fresh head.
-    Finetune {
-        /// Where results go.
-        run: RunFolder,
-        /// Pretrained or aligned weights.
-        from: Origin,
-    },
-    /// Held-out accuracy, linear probe and nearest neighbours; writes nothing.
-    Evaluate {
-        /// The weights.
-        from: Origin,
-    },
-}
-
-impl Command {
-    /// The run that it writes.
-    fn run(&self) -> Option<&RunFolder> {
-        match self {
-            Self::Demo { run }
-            | Self::Pretrain { run }
-            | Self::Align { run, .. }
-            | Self::Finetune { run, .. } => Some(run),
-            Self::Evaluate { .. } => None,
-        }
-    }
-}
 
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {
@@ -156,19 +71,21 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
         Parsed::BestRun { folder, metric, which, format } => {
             print(&runs::best(&folder, &metric, which, format)?)?;
         }
-        Parsed::Stage(invocation) => return start(&invocation, arguments),
-        Parsed::Measure(invocation, measure, format) => {
-            let measured = measured(&invocation, measure, format)?;
-            print(&measured.text)?;
-            measured.verdict?;
+        Parsed::Stage(stage, invocation) => return start(stage, &invocation, arguments),
+        Parsed::Measure(invocation, what, format) => measure(&invocation, what, format)?,
+        Parsed::BenchData(arguments) => {
+            let (job, format) = arguments.job();
+            print(&format.render(&crate::bench::data(&job)?)?)?;
         }
-        Parsed::BenchData(arguments) => print(&crate::measure::data(&arguments.job())?)?,
         Parsed::CheckData(arguments) => {
             let (text, verdict) = data::check(&arguments)?;
             print(&text)?;
             verdict?;
         }
-        Parsed::Hvp(arguments) => print(&crate::measure::hvp(arguments.job())?)?,
+        Parsed::Hvp(arguments) => {
+            let (job, format) = arguments.job();
+            print(&format.render(&crate::curvature::hvp(job)?)?)?;
+        }
         Parsed::Spectrum(invocation, arguments) => return spectrum(&invocation, arguments),
         Parsed::Import(invocation, arguments) => {
             let config = resolve(&invocation)?;
@@ -183,14 +100,18 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
 }
 
 /// Checks everything, then hands over to the stage.
-fn start(invocation: &Invocation, arguments: Vec<OsString>) -> anyhow::Result<Outcome> {
+fn start(
+    stage: Stage,
+    invocation: &Invocation,
+    arguments: Vec<OsString>,
+) -> anyhow::Result<Outcome> {
     let config = resolve(invocation)?;
     crate::backend::require(config.backend)?;
-    let settings = &invocation.settings;
-    let verbosity = if settings.quiet { Verbosity::Quiet } else { Verbosity::Progress };
-    prepare(config.backend, verbosity)?;
+    let verbosity = invocation.settings.verbosity();
+    prepare(&config, verbosity)?;
     let was_there = invocation.out.exists();
-    let command = open(invocation, &config)?;
+    let command = open(stage, invocation, &config)?;
+    let writes = command.run().is_some();
     if let Some(run) = command.run() {
         let arguments = arguments.iter().map(|word| word.to_string_lossy().into_owned());
         run.begin(arguments.collect(), config.threads)?;
@@ -200,7 +121,7 @@ fn start(invocation: &Invocation, arguments: Vec<OsString>) -> anyhow::Result<Ou
         eprint!("{}", config.to_lines());
     }
     let ended = crate::stage::run(Job { command, config, interrupt, verbosity });
-    if invocation.writes() {
+    if writes {
         let ending = ended.as_ref().map_or(Ending::Failed, |outcome| (*outcome).into());
         let written = RunFolder::end(&invocation.out, ending);
         if ended.is_ok() {
@@ -212,8 +133,8 @@ fn start(invocation: &Invocation, arguments: Vec<OsString>) -> anyhow::Result<Ou
     }
     let outcome = ended?;
     if outcome == Outcome::Interrupted {
-        let (name, out) = (invocation.stage.name(), invocation.out.display());
-        if invocation.writes() {
+        let (name, out) = (invocation.command, invocation.out.display());
+        if writes {
             eprintln!("interrupted; to continue: bissl {name} --out {out} --resume");
         } else {
             eprintln!("interrupted");
@@ -222,27 +143,40 @@ fn start(invocation: &Invocation, arguments: Vec<OsString>) -> anyhow::Result<Ou
     Ok(outcome)
 }
 
-/// Checks everything, then measures.
-fn measured(invocation: &Invocation, measure: Measure, format: Format) -> anyhow::Result<Measured> {
+/// Checks everything, measures, and prints.
+fn measure(invocation: &Invocation, what: Measure, format: Format) -> anyhow::Result<()> {
     let config = resolve(invocation)?;
-    let from = || match config.from.as_str() {
-        "none" => Ok(None),
-        path => Origin::of(Path::new(path)).map(Some),
+    let from = match config.from.as_str() {
+        "none" => None,
+        path => Some(Origin::of(Path::new(path))?),
     };
-    let measurement = match measure {
-        Measure::Step { repeats } => Measurement::Step { repeats },
+    let verbosity = invocation.settings.verbosity();
+    prepare(&config, verbosity)?;
+    match what {
+        Measure::Step { repeats } => {
+            print(&format.render(&crate::bench::step(StepJob { config, repeats })?)?)
+        }
         Measure::Stage { alternations, pretrain_steps, reference_errors } => {
-            Measurement::Stage { from: from()?, pretrain_steps, alternations, reference_errors }
+            let job = StageJob {
+                config,
+                from,
+                pretrain_steps,
+                alternations,
+                reference_errors,
+                verbosity,
+            };
+            print(&format.render(&crate::bench::stage(job)?)?)
         }
         Measure::Plan { measured, pretrain_steps, budget } => {
-            Measurement::Plan { from: from()?, pretrain_steps, measured, budget }
+            let job = PlanJob { config, from, pretrain_steps, measured, budget, verbosity };
+            print(&format.render(&crate::plan::plan(job)?)?)
         }
-        Measure::Verify => Measurement::Verify { from: from()? },
-    };
-    let quiet = invocation.settings.quiet;
-    let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Progress };
-    prepare(config.backend, verbosity)?;
-    crate::measure::run(MeasureJob { measurement, config, verbosity, format })
+        Measure::Verify => {
+            let report = crate::verify::verify(VerifyJob { config, from, verbosity })?;
+            print(&format.render(&report)?)?;
+            Ok(report.verdict()?)
+        }
+    }
 }
 
 /// Checks everything, then looks at the run's checkpoints.
@@ -256,8 +190,8 @@ fn spectrum(invocation: &Invocation, arguments: SpectrumArguments) -> anyhow::Re
         return Err(ConfigError::Section { place: "--iterations".to_owned(), message }.into());
     }
     let config = resolve(invocation)?;
-    let verbosity = if invocation.settings.quiet { Verbosity::Quiet } else { Verbosity::Progress };
-    prepare(config.backend, verbosity)?;
+    let verbosity = invocation.settings.verbosity();
+    prepare(&config, verbosity)?;
     let job = SpectrumJob {
         origin: Origin::of(&run)?,
         which: checkpoints,
@@ -265,21 +199,18 @@ fn spectrum(invocation: &Invocation, arguments: SpectrumArguments) -> anyhow::Re
         iterations: iterations.into(),
         curvature: curvature.unwrap_or(config.align.curvature),
         config,
-        json: arguments.json,
-        plot: arguments.plot,
         verbosity,
         interrupt: Interrupt::install().context("cannot catch Ctrl-C")?,
     };
-    match crate::measure::spectrum(job)? {
-        Some(text) => {
-            print(&text)?;
-            Ok(Outcome::Finished)
-        }
-        None => {
-            eprintln!("interrupted");
-            Ok(Outcome::Interrupted)
-        }
+    let Some(report) = crate::curvature::spectrum(job)? else {
+        eprintln!("interrupted");
+        return Ok(Outcome::Interrupted);
+    };
+    if let Some(path) = arguments.plot {
+        write_atomic(&path, report.chart().to_svg().as_bytes())?;
     }
+    print(&arguments.output.format().render(&report)?)?;
+    Ok(Outcome::Finished)
 }
 
 /// Base, file, flags, `--set`, in this order.
@@ -314,18 +245,18 @@ fn base(invocation: &Invocation) -> anyhow::Result<Layers> {
     if let Some(from) = invocation.from() {
         return Ok(Layers::stored(&Origin::of(Path::new(from))?.config_path())?);
     }
-    Ok(Layers::preset(match invocation.stage {
-        StageName::Demo => Preset::Demo,
-        StageName::BenchStage => Preset::BenchStage,
-        StageName::BenchStep => Preset::Bench,
+    Ok(Layers::preset(match invocation.command {
+        "demo" => Preset::Demo,
+        "bench stage" => Preset::BenchStage,
+        "bench step" => Preset::Bench,
         _ => Preset::Default,
     }))
 }
 
-fn open(invocation: &Invocation, config: &RunConfig) -> anyhow::Result<Command> {
+fn open(stage: Stage, invocation: &Invocation, config: &RunConfig) -> anyhow::Result<Command> {
     let from = || -> anyhow::Result<Origin> {
         if config.from == "none" {
-            let command = invocation.stage.name();
+            let command = invocation.command;
             return Err(ConfigError::NoOrigin { command }.into());
         }
         let origin = Origin::of(Path::new(&config.from))?;
@@ -341,36 +272,31 @@ fn open(invocation: &Invocation, config: &RunConfig) -> anyhow::Result<Command> 
         }
     };
     // The origin first: a run that cannot start leaves no folder.
-    Ok(match invocation.stage {
-        StageName::Demo => Command::Demo { run: run()? },
-        StageName::Pretrain => Command::Pretrain { run: run()? },
-        StageName::Align => Command::Align { from: from()?, run: run()? },
-        StageName::Finetune => Command::Finetune { from: from()?, run: run()? },
-        StageName::Evaluate => Command::Evaluate { from: from()? },
-        StageName::BenchStage
-        | StageName::BenchStep
-        | StageName::Plan
-        | StageName::Verify
-        | StageName::Spectrum
-        | StageName::Import => {
-            unreachable!("measurements open no run: see `measured` and `spectrum`")
-        }
+    Ok(match stage {
+        Stage::Demo => Command::Demo { run: run()? },
+        Stage::Pretrain => Command::Pretrain { run: run()? },
+        Stage::Align => Command::Align { from: from()?, run: run()? },
+        Stage::Finetune => Command::Finetune { from: from()?, run: run()? },
+        Stage::Evaluate => Command::Evaluate { from: from()? },
     })
 }
 
-/// Sets up what a device keeps between processes.
+/// Starts the threads of setting `threads`, and sets up what a device keeps between processes. Once a
+/// process.
 ///
 /// # Errors
-/// See [`device::prepare`].
-#[cfg(feature = "cube")]
-fn prepare(backend: BackendName, verbosity: Verbosity) -> anyhow::Result<()> {
-    device::prepare(backend, verbosity)
-}
-
-/// Without devices nothing is kept.
-#[cfg(not(feature = "cube"))]
-#[expect(clippy::unnecessary_wraps, reason = "as with devices")]
-fn prepare(_: BackendName, _: Verbosity) -> anyhow::Result<()> {
+/// The system has no threads left; see [`device::prepare`].
+fn prepare(config: &RunConfig, verbosity: Verbosity) -> anyhow::Result<()> {
+    if config.threads > 0 {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(config.threads)
+            .build_global()
+            .context("cannot start the threads of setting `threads`")?;
+    }
+    #[cfg(feature = "cube")]
+    device::prepare(config.backend, verbosity)?;
+    #[cfg(not(feature = "cube"))]
+    let _ = verbosity;
     Ok(())
 }
 

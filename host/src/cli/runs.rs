@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use serde_json::json;
 
-use super::Table;
 use crate::config::differences;
-use crate::measure::Format;
 use crate::progress::duration;
+use crate::report::Format;
+use crate::report::Table;
 use crate::run::{Overview, RunError, RunState};
 
 /// What is printed for something that a run does not have.

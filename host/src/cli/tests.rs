@@ -8,7 +8,16 @@ use crate::config::SolverName;
 fn invocation(line: &str) -> Invocation {
     let words = line.split_whitespace().map(OsString::from);
     match args::parse(words).unwrap_or_else(|error| panic!("{line}: {error}")) {
-        Parsed::Stage(invocation) => invocation,
+        Parsed::Stage(_, invocation) => invocation,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// Opens what a line asks for.
+fn opened(line: &str) -> anyhow::Result<Command> {
+    let words = line.split_whitespace().map(OsString::from);
+    match args::parse(words).unwrap_or_else(|error| panic!("{line}: {error}")) {
+        Parsed::Stage(stage, invocation) => open(stage, &invocation, &config(line)),
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -100,14 +109,14 @@ fn a_resumed_run_takes_its_own_settings_and_refuses_others() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let start = format!("bissl pretrain --out {} --batch 64 --seed 9", out.display());
-    drop(open(&invocation(&start), &config(&start)).unwrap());
-    let occupied = open(&invocation(&start), &config(&start)).expect_err("not empty");
+    drop(opened(&start).unwrap());
+    let occupied = opened(&start).expect_err("not empty");
     assert_eq!(code(&occupied), 2);
     let resume = format!("bissl pretrain --out {} --resume", out.display());
     assert_eq!(config(&resume), config(&start));
-    open(&invocation(&resume), &config(&resume)).unwrap();
+    opened(&resume).unwrap();
     let other = format!("{resume} --batch 32");
-    let error = open(&invocation(&other), &config(&other)).expect_err("another batch");
+    let error = opened(&other).expect_err("another batch");
     assert!(message(&error).contains("`pretrain.batch` = 64"), "{error}");
     assert_eq!(code(&error), 2);
 }
@@ -117,10 +126,10 @@ fn a_stage_takes_the_settings_of_the_run_it_starts_from() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let start = format!("bissl pretrain --out {} --width 24", out.display());
-    drop(open(&invocation(&start), &config(&start)).unwrap());
+    drop(opened(&start).unwrap());
     let align = format!("bissl align --from {0} --out {0}-aligned", out.display());
     assert_eq!(config(&align).network.width, 24);
-    let error = open(&invocation(&align), &config(&align)).expect_err("nothing to start from");
+    let error = opened(&align).expect_err("nothing to start from");
     assert!(message(&error).contains("no checkpoint yet"), "{error}");
     assert!(!folder.path().join("run-aligned").exists());
 }
@@ -138,7 +147,7 @@ fn causes_are_printed_once_each() {
 
 #[test]
 fn a_failed_check_is_a_failure_and_no_usage_error() {
-    let failed = crate::measure::verify::VerifyFailed { failed: 2, all: 30 };
+    let failed = crate::verify::VerifyFailed { failed: 2, all: 30 };
     let error = anyhow::Error::from(failed);
     assert_eq!(code(&error), 1);
     assert!(message(&error).contains("2 of 30 checks failed"), "{error}");
@@ -146,7 +155,7 @@ fn a_failed_check_is_a_failure_and_no_usage_error() {
 
 #[test]
 fn tables_are_aligned() {
-    let mut table = Table::new(["arm", "accuracy"]);
+    let mut table = crate::report::Table::new(["arm", "accuracy"]);
     table.row(["conventional", "0.31"]);
     table.row(["δ = 10", "0.324"]);
     let expected = "arm           accuracy\n----------------------\nconventional      0.31\nδ = 10           0.324\n";

@@ -1,12 +1,15 @@
 //! The core's machines meet Burn's tensors: registers as flat vectors, objectives as towers.
 
 mod downstream;
+pub(crate) mod observed;
 mod problem;
 mod registers;
 mod target;
 
 pub use downstream::downstream_loss;
-pub use problem::{DriverError, Moving, Networks, Problem, Source, Sources, Statistics};
+pub use problem::{
+    DriverError, Moving, Networks, Problem, ProblemSettings, Source, Sources, Statistics,
+};
 pub use registers::Registers;
 pub use target::Target;
 

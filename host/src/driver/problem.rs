@@ -126,39 +126,48 @@ pub enum Moving {
     EveryPass,
 }
 
+/// What a problem computes, beside its networks and batches. There is no default: whoever builds a
+/// problem says everything.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProblemSettings {
+    /// L^P.
+    pub pretext: Pretext,
+    /// L^D where images have sets of labels.
+    pub multi_label: MultiLabel,
+    /// The operator of the products.
+    pub curvature: Curvature,
+    /// What products compute anew instead of keeping it.
+    pub recompute: Recompute,
+    /// What moves running statistics.
+    pub moving: Moving,
+    /// Vectors of the solver that outlive an alternation: a checkpoint has to hold them.
+    pub lasting: Vec<Register>,
+    /// Of the sketches, and of the split that the labels come from.
+    pub seed: u64,
+}
+
 /// Registers, networks and batches: what the core's training machines are driven with.
 pub struct Problem<'n, B: Kernels> {
     /// The vectors.
     pub registers: Registers<B>,
     /// Running statistics.
     pub statistics: Statistics<B>,
-    /// Vectors of the solver that outlive an alternation: a checkpoint has to hold them.
-    pub lasting: Vec<Register>,
-    /// What products compute anew instead of keeping it.
-    pub recompute: Recompute,
-    /// What moves running statistics.
-    pub moving: Moving,
-    /// The downstream loss where images have sets of labels.
-    pub multi_label: MultiLabel,
+    settings: ProblemSettings,
     networks: &'n Networks,
     sources: Sources,
-    pretext: Pretext,
     target: Option<Target<B>>,
-    curvature: Curvature,
-    seed: u64,
     linearization: Option<Linearization<'n, B>>,
     upper_batch: Option<(u32, Tensor<B, 4>, Targets)>,
 }
 
 impl<'n, B: Kernels> Problem<'n, B> {
-    /// A problem with unwritten registers and initial statistics; `networks` are those of `pretext`.
+    /// A problem with unwritten registers and initial statistics; `networks` are those of the
+    /// settings' pretext method.
     pub fn new(
         networks: &'n Networks,
         device: B::Device,
         sources: Sources,
-        pretext: Pretext,
-        curvature: Curvature,
-        seed: u64,
+        settings: ProblemSettings,
     ) -> Self {
         let statistics = Statistics::initial(networks, &device);
         let registers = Registers::new(
@@ -166,21 +175,15 @@ impl<'n, B: Kernels> Problem<'n, B> {
             networks.backbone.parameters(),
             networks.pretext_head.parameters(),
             networks.classifier.parameters(),
-            seed,
+            settings.seed,
         );
         Self {
             registers,
             statistics,
-            lasting: Vec::new(),
-            recompute: Recompute::default(),
-            moving: Moving::default(),
-            multi_label: MultiLabel::default(),
+            settings,
             networks,
             sources,
-            pretext,
             target: None,
-            curvature,
-            seed,
             linearization: None,
             upper_batch: None,
         }
@@ -191,9 +194,9 @@ impl<'n, B: Kernels> Problem<'n, B> {
         self.networks
     }
 
-    /// The seed of its random streams, and of the split that its labels come from.
-    pub fn seed(&self) -> u64 {
-        self.seed
+    /// What it computes.
+    pub fn settings(&self) -> &ProblemSettings {
+        &self.settings
     }
 
     /// The same networks and parameters with other batches.
@@ -226,12 +229,9 @@ impl<'n, B: Kernels> Problem<'n, B> {
         let views = self.views(source(index)?);
         let parameters = self.parameters(Group::LowerBackbone, Group::PretextHead)?;
         let tower = self.networks.pretext_tower();
-        let target = self.target_at(&parameters);
-        let target = target.map(|(tower, target)| (tower, target.parameters.clone()));
         // The target's outputs enter the loss here, and no product computes them again.
-        let beside = target.as_ref().map(|(tower, parameters)| (*tower, parameters));
-        let loss = self.pretext.loss_beside(beside, &views);
-        let (curvature, recompute) = (self.curvature, self.recompute);
+        let loss = self.fixed_loss(&parameters, &views);
+        let ProblemSettings { curvature, recompute, .. } = self.settings;
         let settings = LinearizationSettings { curvature, recompute, with_gradient };
         self.linearization = Some(Linearization::new(tower, parameters, views, loss, settings));
         Ok(())
@@ -253,7 +253,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
             self.networks.backbone.parameters(),
             self.networks.pretext_head.parameters(),
             self.networks.classifier.parameters(),
-            self.seed,
+            self.settings.seed,
         )
     }
 
@@ -276,12 +276,53 @@ impl<'n, B: Kernels> Problem<'n, B> {
         self.target = Some(target);
     }
 
+    /// Holds the target network still, or lets it follow again: a law about two lower gradients asks for
+    /// the same target in both.
+    pub fn hold_target(&mut self, hold: bool) {
+        if let Some(target) = &mut self.target {
+            target.held = hold;
+        }
+    }
+
+    /// Gradient of L^P on product batch `index`, where [`LowerObjective::linearize`] takes its products;
+    /// returns the loss. Moves neither running statistics nor the target network. Arguments are those of
+    /// [`LowerObjective::lower_gradient`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn product_gradient(
+        &mut self,
+        index: u32,
+        backbone: Option<Register>,
+        head: Register,
+    ) -> Result<f32, DriverError> {
+        let source = self.sources.product.as_ref().ok_or(DriverError::NoBatches("product"))?;
+        let views = self.views(source(index)?);
+        let parameters = self.parameters(Group::LowerBackbone, Group::PretextHead)?;
+        let loss = self.fixed_loss(&parameters, &views);
+        let tower = self.networks.pretext_tower();
+        let gradients = tower.gradients(&parameters, views, loss.as_ref(), backbone.is_some());
+        self.store(gradients, backbone, head)
+    }
+
+    /// L^P beside the target network as it stands.
+    fn fixed_loss(
+        &mut self,
+        parameters: &TowerParameters<B>,
+        views: &[Tensor<B, 4>],
+    ) -> Box<dyn Loss<B>> {
+        let target = self.target_at(parameters);
+        let target = target.map(|(tower, target)| (tower, target.parameters.clone()));
+        let beside = target.as_ref().map(|(tower, parameters)| (*tower, parameters));
+        self.settings.pretext.loss_beside(beside, views)
+    }
+
     /// The target network beside an online one that has taken its last step: a copy at first, then the
     /// moving average. It follows when it is next looked at, not within the step, whose update the driver
     /// sees as vector operations like any other.
     fn target_at(&mut self, online: &TowerParameters<B>) -> Option<(Tower<'n>, &mut Target<B>)> {
         let tower = self.networks.target_tower()?;
-        let decay = self.pretext.target_decay()?;
+        let decay = self.settings.pretext.target_decay()?;
         let copied = || Target::copied(tower, online, &self.statistics);
         let target = self.target.get_or_insert_with(copied);
         target.follow(tower, online, decay);
@@ -295,7 +336,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
         views: &[Tensor<B, 4>],
     ) -> Box<dyn Loss<B>> {
         let targets = self.target_at(online).map(|(tower, target)| target.step(tower, views));
-        self.pretext.loss(targets.unwrap_or_default())
+        self.settings.pretext.loss(targets.unwrap_or_default())
     }
 
     fn downstream_tower(&self) -> Tower<'n> {
@@ -437,7 +478,9 @@ impl<B: Kernels> LowerObjective for Problem<'_, B> {
     fn product(&mut self, src: Register, dst: Register) -> Result<(), DriverError> {
         let direction = self.registers.get(src)?;
         let product = self.curvature_product(&direction)?;
-        if let (Moving::EveryPass, Some(linearization)) = (self.moving, &self.linearization) {
+        if let (Moving::EveryPass, Some(linearization)) =
+            (self.settings.moving, &self.linearization)
+        {
             let running = linearization.updated_statistics(self.statistics.lower());
             self.statistics.set_lower(running);
         }
@@ -460,11 +503,11 @@ impl<B: Kernels> UpperObjective for Problem<'_, B> {
         };
         let parameters = self.parameters(group, Group::DownstreamHead)?;
         let tower = self.downstream_tower();
-        let loss = downstream_loss(&labels, self.networks.classes(), self.multi_label);
+        let loss = downstream_loss(&labels, self.networks.classes(), self.settings.multi_label);
         let views = vec![images];
         let gradients = tower.gradients(&parameters, views, loss.as_ref(), backbone.is_some());
         // g_P runs θ_P in training mode, too, but its statistics should be those of the pretext data.
-        let running = match (group, self.moving) {
+        let running = match (group, self.settings.moving) {
             (Group::UpperBackbone, _) => Some(&mut self.statistics.upper_backbone),
             (_, Moving::EveryPass) => Some(&mut self.statistics.lower_backbone),
             (_, Moving::LowerSteps) => None,

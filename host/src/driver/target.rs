@@ -18,6 +18,8 @@ pub struct Target<B: Kernels> {
     pub statistics: Running<B>,
     /// Whether a lower step has begun that the average has not followed yet.
     behind: bool,
+    /// Whether it stays where it is.
+    pub(super) held: bool,
 }
 
 /// The first elements of a flat vector.
@@ -28,7 +30,7 @@ fn first<B: Kernels>(flat: &Tensor<B, 1>, len: usize) -> Tensor<B, 1> {
 impl<B: Kernels> Target<B> {
     /// A target network that has followed every step.
     pub fn new(parameters: TowerParameters<B>, statistics: Running<B>) -> Self {
-        Self { parameters, statistics, behind: false }
+        Self { parameters, statistics, behind: false, held: false }
     }
 
     /// A copy of the online network: of its head the projector, which comes first.
@@ -49,14 +51,16 @@ impl<B: Kernels> Target<B> {
     pub(super) fn step(&mut self, tower: Tower<'_>, views: &[Tensor<B, 4>]) -> Vec<Tensor<B, 2>> {
         let running = self.statistics.clone();
         let (outputs, statistics) = tower.outputs_and_statistics(&self.parameters, views, running);
-        self.statistics = statistics;
-        self.behind = true;
+        if !self.held {
+            self.statistics = statistics;
+            self.behind = true;
+        }
         outputs
     }
 
     /// Moves towards the online network, once for each step: ξ ← decay ξ + (1 − decay) θ.
     pub(super) fn follow(&mut self, tower: Tower<'_>, online: &TowerParameters<B>, decay: f64) {
-        if !std::mem::take(&mut self.behind) {
+        if self.held || !std::mem::take(&mut self.behind) {
             return;
         }
         let online = online.first(tower);

@@ -4,16 +4,17 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use safetensors::tensor::{Dtype, View};
 use serde::Deserialize;
 
 use super::firmware;
 use crate::config::RunConfig;
+use crate::model::{architecture, networks};
 use crate::network::Network;
-use crate::run::{Origin, RunError, read_checkpoint, write_atomic};
-use crate::stage::evaluate::judged;
-use crate::stage::state::{Weights, architecture, classes, networks};
+use crate::run::{Origin, RunError, write_atomic};
+use crate::stage::origin::Stored;
+use crate::stage::tensors::{Weights, classes};
 
 /// What file is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -81,12 +82,10 @@ pub fn export(job: &ExportJob) -> Result<String> {
         return firmware::export(from, out);
     }
     let config: RunConfig = from.config()?;
-    let path = from.checkpoint_path()?;
-    let name = architecture(&config);
-    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&name))?;
-    let networks = networks(&config, classes(&checkpoint.tensors));
-    let (backbone, head) =
-        judged(&networks, &checkpoint.tensors).with_context(|| path.display().to_string())?;
+    let stored = Stored::open(from, &config)?;
+    let (name, path) = (architecture(&config), &stored.path);
+    let networks = networks(&config, classes(stored.tensors()));
+    let (backbone, head) = stored.result(&networks)?;
     let mut tensors = exported(&networks.backbone, &backbone);
     if let Some(head) = &head {
         tensors.extend(exported(&networks.classifier, head));

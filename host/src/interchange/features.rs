@@ -2,18 +2,17 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::backend::{Task, dispatch};
 use crate::config::{Architecture, BackendName, RunConfig};
 use crate::driver::{download, upload};
 use crate::kernels::Kernels;
+use crate::model::{architecture, networks};
 use crate::network::Network;
-use crate::run::{
-    NamedTensor, Origin, RunError, TensorView, read_checkpoint, read_tensors, write_tensors,
-};
-use crate::stage::evaluate::judged;
-use crate::stage::state::{Weights, architecture, classes, networks};
+use crate::run::{NamedTensor, Origin, RunError, TensorView, read_tensors, write_tensors};
+use crate::stage::origin::Stored;
+use crate::stage::tensors::{Weights, classes};
 
 /// Images that are computed at once.
 const CHUNK: usize = 64;
@@ -39,12 +38,10 @@ pub struct FeaturesJob {
 pub fn features(job: FeaturesJob) -> Result<String> {
     let FeaturesJob { from, input, out, backend } = job;
     let config: RunConfig = from.config()?;
-    let path = from.checkpoint_path()?;
-    let name = architecture(&config);
-    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&name))?;
-    let networks = networks(&config, classes(&checkpoint.tensors));
-    let (weights, _) =
-        judged(&networks, &checkpoint.tensors).with_context(|| path.display().to_string())?;
+    let stored = Stored::open(&from, &config)?;
+    let (name, path) = (architecture(&config), &stored.path);
+    let networks = networks(&config, classes(stored.tensors()));
+    let (weights, _) = stored.result(&networks)?;
     let [channels, ..] = config.input();
     let expected = format!(
         "expected a tensor `images` of shape [n, {channels}, height, width], none of them 0"
@@ -66,7 +63,6 @@ pub fn features(job: FeaturesJob) -> Result<String> {
         let reason = format!("images has shape {shape:?}, expected [n, {:?}]", config.input());
         return Err(RunError::unfit(&input, reason).into());
     }
-    crate::stage::start_threads(&config)?;
     let pass =
         Pass { network: &networks.backbone, weights, values, shape: [channels, height, width] };
     let values = dispatch(backend.unwrap_or(config.backend), pass)?;

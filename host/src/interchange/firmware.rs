@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use bissl_core::Group;
 
 use super::flash_image::{FlashImage, InputChannel};
 use crate::config::{Architecture, MethodName, RunConfig};
 use crate::data::{Channels, DEVIATION, MEAN};
-use crate::run::{NamedTensor, Origin, read_checkpoint, write_atomic};
+use crate::model::{architecture, networks};
+use crate::run::{NamedTensor, Origin, write_atomic};
 use crate::stage::images::kept_channels;
-use crate::stage::state::{architecture, group_weights, networks};
+use crate::stage::origin::{Pretrained, Stored};
 
 /// Of a pixel, whose stored integer is 0 to 255 and whose physical value is 0 to 1.
 const PIXEL_PER_UNIT: f32 = 255.0;
@@ -31,24 +31,12 @@ pub(super) fn export(from: &Origin, out: &Path) -> Result<String> {
     if config.pretext.method == MethodName::Byol {
         bail!("pretext.method is byol, expected simclr or vicreg: a device has no target network");
     }
-    let path = from.checkpoint_path()?;
-    let name = architecture(&config);
-    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&name))?;
-    let networks = networks(&config, 1);
-    let part = |group| {
-        group_weights(group, &networks, &checkpoint.tensors)
-            .with_context(|| path.display().to_string())
-    };
-    let (Some(encoder), Some(projector)) = (part(Group::LowerBackbone)?, part(Group::PretextHead)?)
-    else {
-        bail!(
-            "{}: expected the checkpoint of a pretrained or aligned run, found stage {}",
-            path.display(),
-            checkpoint.manifest.stage
-        );
-    };
+    let stored = Stored::open(from, &config)?;
+    let (name, path) = (architecture(&config), &stored.path);
+    let Pretrained { backbone: encoder, head: projector } =
+        stored.pretrained(&networks(&config, 1))?;
     let channels =
-        channels(&config, &checkpoint.tensors).with_context(|| path.display().to_string())?;
+        channels(&config, stored.tensors()).with_context(|| path.display().to_string())?;
     let (layers, widths) = (&config.network.layers, &config.network.projector);
     let image = FlashImage::new(
         (layers, config.input()),

@@ -8,10 +8,12 @@ use bissl_core::Group;
 
 use super::{NetworkHints, Recognized, recognize};
 use crate::config::RunConfig;
+use crate::model::{architecture, networks};
 use crate::network::ParameterTable;
 use crate::run::{NamedTensor, NewCheckpoint, Retention, RunError, RunFolder, TensorView};
-use crate::stage::pretrain::{Draw, initial};
-use crate::stage::state::{IMPORT, Weights, architecture, group_name, named, networks};
+use crate::stage::initial::{Draw, initial};
+use crate::stage::origin::IMPORT;
+use crate::stage::tensors::{Weights, group_name, named};
 use crate::state_dict::{StateDict, read_state_dict};
 
 /// Names shown in a message at most.
@@ -56,8 +58,7 @@ pub fn import(job: ImportJob) -> Result<Vec<String>> {
         weights([networks.backbone.parameters(), networks.backbone.statistics()], tensors, &name)
             .map_err(unfit)?;
     let head = &networks.pretext_head;
-    let head_weights =
-        initial(head.parameters(), head.statistics(), config.seed, Draw::PretextHead);
+    let head_weights = initial(head, config.seed, Draw::PretextHead);
     let mut stored = named(group_name(Group::LowerBackbone), &networks.backbone, &backbone);
     stored.extend(named(group_name(Group::PretextHead), head, &head_weights));
     let views: Vec<TensorView<'_>> = stored.iter().map(NamedTensor::view).collect();

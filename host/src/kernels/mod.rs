@@ -6,6 +6,7 @@
 //! but scalars.
 
 #[cfg(any(feature = "flex", feature = "candle", feature = "ndarray"))]
+pub(crate) mod allocator;
 mod cpu;
 mod device_info;
 pub(crate) mod device_memory;
@@ -29,6 +30,7 @@ mod ndarray;
 #[cfg(feature = "wgpu")]
 mod wgpu_probe;
 
+pub use allocator::CountingAllocator;
 use bissl_core::AdamCoefficients;
 use burn_backend::Backend;
 pub use burn_tensor::Tensor;

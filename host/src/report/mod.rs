@@ -17,10 +17,13 @@ mod picture;
 mod plot;
 pub mod statistics;
 mod svg;
+mod table;
 mod telemetry;
 #[cfg(test)]
 mod tests;
 mod thin;
+
+pub use table::{Format, Table};
 
 /// Everything that `report.html` shows. Every part may be empty; an empty part is left out.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -5,7 +5,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::align::align;
-use super::evaluate::{Evaluation, Labels, features, frozen, metric_of, nearest, scores};
+use super::evaluate::{frozen, metric_of, nearest};
+use super::features::{Evaluation, Labels, features, scores};
 use super::finetune::finetune;
 use super::images::{Images, Needs};
 use super::metric;
@@ -13,13 +14,14 @@ use super::pretrain::pretrain;
 use super::records::{Record, Solve};
 use super::session::{Session, View};
 use super::solves::SolveSummary;
-use super::state::{self, Weights};
+use super::tensors::Weights;
 use super::warm_up::{Downstream, warm_up};
-use crate::cli::Table;
 use crate::config::{Metric, RunConfig};
 use crate::data::{Dataset, Split};
 use crate::kernels::Kernels;
+use crate::model;
 use crate::progress::duration;
+use crate::report::Table;
 use crate::report::statistics::{Sample, paired_difference};
 use crate::report::{self, Chart, Method, Neighbour, NeighbourRow, Picture, Report, Series};
 use crate::run::{RunFolder, write_atomic};
@@ -48,7 +50,7 @@ pub(super) fn demo<B: Kernels>(
     let images = Images::load(&config, Needs::Both, &[])?;
     images.warn();
     metric::chosen(config.evaluate.metric, images.downstream().task())?;
-    let networks = state::networks(&config, images.downstream().classes().len());
+    let networks = model::networks(&config, images.downstream().classes().len());
     let mut session = Session::open(folder, &config, view, images.kept())?;
     images.write_quarantine(session.folder.path())?;
     let mut methods = [method(BASELINE), method(ALIGNED)];
@@ -83,7 +85,7 @@ pub(super) fn demo<B: Kernels>(
     let stage_of_first_seed = format!("s{}-", config.seed);
     let metrics = session.folder.path().join("metrics.jsonl");
     print!("{}", SolveSummary::read(&metrics, &format!("{stage_of_first_seed}align"))?);
-    let pretext_label = state::pretext(&config).loss_label();
+    let pretext_label = model::pretext(&config).loss_label();
     let (curves, solves) = telemetry(&session, &stage_of_first_seed, pretext_label)?;
     let report = Report {
         title: "bissl demo: pretraining, alignment, fine-tuning".to_owned(),

@@ -1,23 +1,25 @@
 //! Fine-tuning of backbone and fresh head on the downstream task.
 
-use anyhow::{Context, Result, bail};
-use bissl_core::{Descent, Group};
+use anyhow::Result;
+use bissl_core::Descent;
 
-use super::evaluate::{Labels, measured, metric_of, scores};
+use super::evaluate::{measured, metric_of};
+use super::features::{Labels, scores};
 use super::images::{Images, Needs, labelled_ahead};
+use super::initial::Draw;
 use super::metric;
-use super::pretrain::{Draw, initial};
+use super::origin::Stored;
 use super::records::Record;
 use super::session::{Course, Keep, Measured, Session, View};
-use super::state::{self, Weights};
-use super::warm_up::Downstream;
-use crate::cli::Table;
+use super::tensors::Weights;
+use super::warm_up::{Downstream, Warmed, problem, result};
 use crate::config::{Choice, RunConfig};
 use crate::data::streams;
 use crate::driver::{Problem, Sources};
 use crate::kernels::Kernels;
-use crate::network::Curvature;
-use crate::run::{Origin, RunFolder, read_checkpoint};
+use crate::model;
+use crate::report::Table;
+use crate::run::{Origin, RunFolder};
 
 /// A fine-tuned network.
 #[derive(Clone, Debug)]
@@ -36,25 +38,15 @@ pub(super) fn command<B: Kernels>(
     view: View,
     device: B::Device,
 ) -> Result<()> {
-    let path = from.checkpoint_path()?;
-    let architecture = state::architecture(&config);
-    let checkpoint = read_checkpoint::<serde_json::Value>(&path, Some(&architecture))?;
-    let images = Images::load(&config, Needs::Downstream, &checkpoint.tensors)?;
+    let stored = Stored::open(from, &config)?;
+    let images = Images::load(&config, Needs::Downstream, stored.tensors())?;
     images.warn();
     // Before anything is computed that it could not judge.
     metric::chosen(config.evaluate.metric, images.downstream().task())?;
     let split = images.split(&config, config.seed)?;
-    let networks = state::networks(&config, images.downstream().classes().len());
-    state::require_same_labels(&checkpoint, &config).with_context(|| path.display().to_string())?;
-    let weights = state::group_weights(Group::LowerBackbone, &networks, &checkpoint.tensors)
-        .with_context(|| path.display().to_string())?;
-    let Some(weights) = weights else {
-        bail!(
-            "{}: expected the checkpoint of a pretrained or aligned run, found stage {}",
-            path.display(),
-            checkpoint.manifest.stage
-        );
-    };
+    let networks = model::networks(&config, images.downstream().classes().len());
+    stored.require_same_labels(&config)?;
+    let weights = stored.backbone(&networks)?;
     let mut session = Session::open(folder, &config, view, images.kept())?;
     images.write_quarantine(session.folder.path())?;
     let seed = config.seed;
@@ -95,22 +87,15 @@ pub(super) fn finetune<B: Kernels>(
     let descent = settings.descent(per_epoch)?;
     let sources =
         Sources { upper: Some(labelled_ahead(batches, descent.steps())), ..Sources::default() };
-    let pretext = state::pretext(config);
-    let mut problem =
-        Problem::<B>::new(networks, device.clone(), sources, pretext, Curvature::Hessian, seed);
-    problem.multi_label = state::multi_label(config);
-    let head = &networks.classifier;
-    let head = initial(head.parameters(), head.statistics(), seed, Draw::FinetuneHead);
-    state::install(&mut problem, Group::UpperBackbone, start)?;
-    state::install(&mut problem, Group::DownstreamHead, &head)?;
+    let start = (start, Draw::FinetuneHead);
+    let mut problem = problem::<B>(config, seed, networks, sources, start, device)?;
 
     let labels = Labels { images, networks, device };
     let mut validate = |problem: &mut Problem<'_, B>, step: u32| -> Result<Option<Measured>> {
         if !(step + 1).is_multiple_of(per_epoch) {
             return Ok(None);
         }
-        let backbone = state::extract(problem, Group::UpperBackbone)?;
-        let head = state::extract(problem, Group::DownstreamHead)?;
+        let Warmed { backbone, head } = result(problem)?;
         let scores = scores::<B>(labels, &backbone, &head, &split.validation)?;
         let value = metric_of(labels, chosen, &scores, &split.validation)?;
         let (stage, epoch) = (stage.to_owned(), (step + 1) / per_epoch);
@@ -132,10 +117,9 @@ pub(super) fn finetune<B: Kernels>(
             head: selected.head,
             validation: Some(selected.best.accuracy),
         }),
-        None => Ok(Finetuned {
-            backbone: state::extract(&mut problem, Group::UpperBackbone)?,
-            head: state::extract(&mut problem, Group::DownstreamHead)?,
-            validation: None,
-        }),
+        None => {
+            let Warmed { backbone, head } = result(&mut problem)?;
+            Ok(Finetuned { backbone, head, validation: None })
+        }
     }
 }

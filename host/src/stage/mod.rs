@@ -3,31 +3,41 @@
 //! A stage gives the core's machine a [`Problem`](crate::driver::Problem), drives it event by event,
 //! writes metrics and checkpoints, and continues from its newest checkpoint if there is one.
 
-pub(crate) mod align;
+mod align;
+pub(crate) mod bilevel;
 mod demo;
-pub(crate) mod evaluate;
+mod evaluate;
+mod features;
 mod finetune;
 pub(crate) mod images;
+pub(crate) mod initial;
+mod job;
+pub(crate) mod memory;
 mod metric;
 mod online;
-pub(crate) mod pretrain;
+pub(crate) mod origin;
+mod pretrain;
 mod probe;
 mod records;
 mod session;
 mod solves;
-pub(crate) mod state;
+pub(crate) mod start;
+pub(crate) mod tensors;
 mod warm_up;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::backend::{Task, dispatch};
-use crate::cli::{Command, Job};
-use crate::config::RunConfig;
 use crate::kernels::Kernels;
 use crate::run::Outcome;
 
-pub use evaluate::{Evaluation, knn_scores};
+pub use evaluate::knn_scores;
+pub use features::Evaluation;
 pub use images::Images;
+pub use job::{Command, Job};
+pub use memory::{
+    MemoryThere, NotEnoughMemory, SolverNeed, available_memory, require_memory, solver_memory,
+};
 pub use metric::{Scores, value as metric_value};
 pub use records::Record;
 
@@ -36,23 +46,8 @@ pub use records::Record;
 /// # Errors
 /// Whatever failed, with the file or setting that it concerns.
 pub fn run(job: Job) -> Result<Outcome> {
-    start_threads(&job.config)?;
     let backend = job.config.backend;
     dispatch(backend, Start(job))?
-}
-
-/// Starts the threads of setting `threads`; once a process.
-///
-/// # Errors
-/// The system has no threads left.
-pub(crate) fn start_threads(config: &RunConfig) -> Result<()> {
-    if config.threads > 0 {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(config.threads)
-            .build_global()
-            .context("cannot start the threads of setting `threads`")?;
-    }
-    Ok(())
 }
 
 /// A job that waits for its backend.

@@ -6,11 +6,12 @@
 use anyhow::{Context, Result, bail};
 use bissl_core::Group;
 
-use super::evaluate::{Labels, frozen};
+use super::evaluate::frozen;
+use super::features::Labels;
 use super::images::Images;
 use super::records::Record;
 use super::session::{Keep, Measured};
-use super::state;
+use super::tensors;
 use crate::config::RunConfig;
 use crate::data::Split;
 use crate::driver::{Networks, Problem};
@@ -73,12 +74,12 @@ impl<'a, B: Kernels> OnlineProbe<'a, B> {
         if !(index + 1).is_multiple_of(every) {
             return Ok(None);
         }
-        let state_before = state::fingerprint(problem)?;
-        let backbone = state::extract(problem, Group::LowerBackbone)?;
+        let state_before = tensors::fingerprint(problem)?;
+        let backbone = tensors::extract(problem, Group::LowerBackbone)?;
         let Split { train, validation, .. } = &self.split;
         let (knn, probe) = frozen::<B>(self.labels, self.config, &backbone, train, validation)
             .context("pretrain.probe_every_epochs")?;
-        let state_after = state::fingerprint(problem)?;
+        let state_after = tensors::fingerprint(problem)?;
         if state_before != state_after {
             bail!(
                 "{stage}: the online probe has changed what is trained: \

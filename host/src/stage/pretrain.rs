@@ -1,49 +1,20 @@
 //! Self-supervised pretraining on D^P.
 
 use anyhow::Result;
-use bissl_core::{Descent, Group, Stream};
+use bissl_core::{Descent, Group};
 
 use super::images::{Images, Needs, views_ahead};
+use super::initial::{Draw, initial};
 use super::online::{OnlineProbe, labelled};
+use super::origin::Pretrained;
 use super::session::{Course, Session, View};
-use super::state::{self, Weights};
+use super::tensors;
 use crate::config::RunConfig;
 use crate::data::streams;
 use crate::driver::{Networks, Problem, Sources};
 use crate::kernels::Kernels;
-use crate::network::{Curvature, ParameterTable};
+use crate::model::{self, problem_settings};
 use crate::run::RunFolder;
-
-/// A pretrained network.
-#[derive(Clone, Debug)]
-pub(super) struct Pretrained {
-    pub(super) backbone: Weights,
-    pub(super) head: Weights,
-}
-
-/// Which stretch of the initial-weights stream a network draws from, so that no two share draws.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Draw {
-    Backbone,
-    PretextHead,
-    /// The head of the warm-up.
-    AlignHead,
-    /// The fresh head of fine-tuning.
-    FinetuneHead,
-    ProbeHead,
-}
-
-/// Initial weights of a network.
-pub(crate) fn initial(
-    parameters: &ParameterTable,
-    statistics: &ParameterTable,
-    seed: u64,
-    draw: Draw,
-) -> Weights {
-    let domain = streams::INITIAL_WEIGHTS + (draw as u16) * streams::INITIAL_WEIGHTS_STRIDE;
-    let stream = Stream::new(seed, domain);
-    Weights { parameters: parameters.initial(stream), statistics: statistics.initial(stream) }
-}
 
 /// The command `pretrain`.
 pub(super) fn command<B: Kernels>(
@@ -60,7 +31,7 @@ pub(super) fn command<B: Kernels>(
         labelled(&config, config.seed, &images)?;
     }
     let classes = images.downstream.as_ref().map_or(1, |set| set.classes().len());
-    let networks = state::networks(&config, classes);
+    let networks = model::networks(&config, classes);
     let mut session = Session::open(folder, &config, view, images.kept())?;
     images.write_quarantine(session.folder.path())?;
     pretrain::<B>(&mut session, "pretrain", &config, config.seed, &images, &networks, &device)?;
@@ -86,17 +57,7 @@ pub(super) fn pretrain<B: Kernels>(
     let probe = OnlineProbe::new(config, seed, images, networks, device, per_epoch)?;
     let sources =
         Sources { lower: Some(views_ahead(batches, descent.steps())), ..Sources::default() };
-    let pretext = state::pretext(config);
-    let mut problem =
-        Problem::<B>::new(networks, device.clone(), sources, pretext, Curvature::Hessian, seed);
-    let (backbone, head) = (&networks.backbone, &networks.pretext_head);
-    for (group, network, draw) in [
-        (Group::LowerBackbone, backbone, Draw::Backbone),
-        (Group::PretextHead, head, Draw::PretextHead),
-    ] {
-        let weights = initial(network.parameters(), network.statistics(), seed, draw);
-        state::install(&mut problem, group, &weights)?;
-    }
+    let mut problem = problem::<B>(config, seed, networks, sources, device)?;
     let steps = u64::from(descent.steps());
     let (machine, course) = (Descent::new(descent), Course::steps(steps));
     match probe {
@@ -107,8 +68,35 @@ pub(super) fn pretrain<B: Kernels>(
         }
         None => drop(session.train(stage, &mut problem, machine, course, None)?),
     }
+    result(&mut problem)
+}
+
+/// A problem of L^P alone, at initial weights.
+///
+/// # Errors
+/// None: the weights are those of the networks.
+pub(super) fn problem<'n, B: Kernels>(
+    config: &RunConfig,
+    seed: u64,
+    networks: &'n Networks,
+    sources: Sources,
+    device: &B::Device,
+) -> Result<Problem<'n, B>> {
+    let settings = problem_settings(config, seed);
+    let mut problem = Problem::new(networks, device.clone(), sources, settings);
+    for (group, network, draw) in [
+        (Group::LowerBackbone, &networks.backbone, Draw::Backbone),
+        (Group::PretextHead, &networks.pretext_head, Draw::PretextHead),
+    ] {
+        tensors::install(&mut problem, group, &initial(network, seed, draw))?;
+    }
+    Ok(problem)
+}
+
+/// What pretraining has come to.
+pub(super) fn result<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Pretrained> {
     Ok(Pretrained {
-        backbone: state::extract(&mut problem, Group::LowerBackbone)?,
-        head: state::extract(&mut problem, Group::PretextHead)?,
+        backbone: tensors::extract(problem, Group::LowerBackbone)?,
+        head: tensors::extract(problem, Group::PretextHead)?,
     })
 }

@@ -3,13 +3,13 @@
 use anyhow::Result;
 use bissl_core::Schedule;
 
-use super::evaluate::{Evaluation, Labels};
+use super::features::{Evaluation, Labels};
+use super::initial::{Draw, initial};
 use super::metric::Scores;
-use super::pretrain::{Draw, initial};
-use super::state;
 use crate::config::RunConfig;
 use crate::driver::{download, downstream_loss, upload};
 use crate::kernels::{Kernels, Precision, Tensor, Transpose};
+use crate::model;
 use crate::network::loss::value_and_gradient;
 
 const MOMENTUM: f64 = 0.9;
@@ -35,7 +35,7 @@ pub(super) fn probe_scores<B: Kernels>(
     };
     let (x, head) = (inputs(train), &labels.networks.classifier);
     let table = head.parameters();
-    let start = initial(table, head.statistics(), config.seed, Draw::ProbeHead).parameters;
+    let start = initial(head, config.seed, Draw::ProbeHead).parameters;
     let classes = table.segments()[1].len();
     let split = classes * train.width;
     let mut weight: Tensor<B, 1> = upload(start[..split].to_vec(), [split], labels.device);
@@ -46,7 +46,7 @@ pub(super) fn probe_scores<B: Kernels>(
         let weight = weight.clone().reshape([classes, train.width]);
         B::matmul(x, &weight, Transpose::Right, Precision::F32) + bias.clone().reshape([1, classes])
     };
-    let loss = downstream_loss::<B>(&train.labels, classes, state::multi_label(config));
+    let loss = downstream_loss::<B>(&train.labels, classes, model::multi_label(config));
     let epochs = config.evaluate.probe_epochs;
     let schedule = Schedule::new(config.evaluate.probe_learning_rate, 0, epochs, 0.0)?;
     for epoch in 0..epochs {

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::records::Record;
-use super::state::{self, Weights};
+use super::tensors::{self, BEST_BACKBONE, BEST_HEAD, Weights};
 use crate::config::{Metric, RunConfig};
 use crate::driver::Problem;
 use crate::kernels::Kernels;
+use crate::model::architecture;
 use crate::progress::{Interrupt, Progress, Verbosity};
 use crate::run::{
     Checkpoints, MetricsWriter, NamedTensor, NewCheckpoint, Retention, RunFolder, Score, TensorView,
@@ -117,9 +118,6 @@ pub(super) enum Keep {
 pub(super) type Validate<'a, B> =
     dyn FnMut(&mut Problem<'_, B>, u32) -> Result<Option<Measured>> + 'a;
 
-const BEST_BACKBONE: &str = "best_upper_backbone";
-const BEST_HEAD: &str = "best_downstream_head";
-
 /// A stage's best weights.
 #[derive(Clone, Debug)]
 pub(super) struct Selected {
@@ -149,7 +147,7 @@ impl Session {
             metric: Metric::Top1,
             checkpoints,
             metrics,
-            architecture: state::architecture(config),
+            architecture: architecture(config),
             kept,
             every: Duration::from_secs_f64(config.checkpoint.every_seconds),
             saved: Instant::now(),
@@ -179,7 +177,7 @@ impl Session {
         B: Kernels,
         M: Machine<Output = Completion> + Serialize + DeserializeOwned,
     {
-        let seed = problem.seed();
+        let seed = problem.settings().seed;
         let mut state = StageState {
             seed,
             machine,
@@ -192,7 +190,7 @@ impl Session {
         let mut best: Vec<NamedTensor> = Vec::new();
         let newest = self.checkpoints.newest(Some(stage), Some(&self.architecture))?;
         if let Some(checkpoint) = newest.checkpoint {
-            state::restore(problem, &checkpoint.tensors)?;
+            tensors::restore(problem, &checkpoint.tensors)?;
             let is_best = |tensor: &NamedTensor| tensor.name.starts_with("best_");
             best = checkpoint.tensors.into_iter().filter(is_best).collect();
             state = checkpoint.state;
@@ -201,8 +199,8 @@ impl Session {
             self.steps(stage, problem, &mut state, &mut best, course, validate)?;
         }
         let networks = problem.networks();
-        let backbone = state::weights(BEST_BACKBONE, &networks.backbone, &best)?;
-        let head = state::weights(BEST_HEAD, &networks.classifier, &best)?;
+        let backbone = tensors::weights(BEST_BACKBONE, &networks.backbone, &best)?;
+        let head = tensors::weights(BEST_HEAD, &networks.classifier, &best)?;
         Ok(match (state.best, backbone, head) {
             (Some(best), Some(backbone), Some(head)) => Some(Selected { best, backbone, head }),
             _ => None,
@@ -287,10 +285,10 @@ impl Session {
         }
         if improved && keep == Keep::Weights {
             let networks = problem.networks();
-            let backbone = state::extract(problem, Group::UpperBackbone)?;
-            let head = state::extract(problem, Group::DownstreamHead)?;
-            *best = state::named(BEST_BACKBONE, &networks.backbone, &backbone);
-            best.extend(state::named(BEST_HEAD, &networks.classifier, &head));
+            let backbone = tensors::extract(problem, Group::UpperBackbone)?;
+            let head = tensors::extract(problem, Group::DownstreamHead)?;
+            *best = tensors::named(BEST_BACKBONE, &networks.backbone, &backbone);
+            best.extend(tensors::named(BEST_HEAD, &networks.classifier, &head));
         }
         Ok(improved)
     }
@@ -303,7 +301,7 @@ impl Session {
         best: &[NamedTensor],
         retention: Retention,
     ) -> Result<()> {
-        let tensors = state::tensors(problem)?;
+        let tensors = tensors::all(problem)?;
         let views: Vec<TensorView<'_>> =
             tensors.iter().chain(best).chain(&self.kept).map(NamedTensor::view).collect();
         let metrics_bytes = self.metrics.sync()?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::records::{Record, Solve};
-use crate::measure::median;
+use crate::report::statistics::median;
 
 /// The solves of one stage.
 #[derive(Clone, Debug, Default, PartialEq)]

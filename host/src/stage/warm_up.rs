@@ -7,22 +7,22 @@ use anyhow::Result;
 use bissl_core::{Descent, Group};
 
 use super::images::{Images, labelled_ahead};
-use super::pretrain::{Draw, initial};
+use super::initial::{Draw, initial};
 use super::session::{Course, Session};
-use super::state::{self, Weights};
+use super::tensors::{self, Weights};
 use crate::config::RunConfig;
 use crate::data::{Split, streams};
 use crate::driver::{Networks, Problem, Sources};
 use crate::kernels::Kernels;
-use crate::network::Curvature;
+use crate::model::problem_settings;
 
 /// What the warm-up leaves.
 #[derive(Clone, Debug)]
-pub(super) struct Warmed {
+pub(crate) struct Warmed {
     /// θ_D: the pretrained parameters with moved statistics.
-    pub(super) backbone: Weights,
+    pub(crate) backbone: Weights,
     /// φ_D.
-    pub(super) head: Weights,
+    pub(crate) head: Weights,
 }
 
 /// What a downstream stage works on.
@@ -50,18 +50,37 @@ pub(super) fn warm_up<B: Kernels>(
     let descent = settings.descent(batches.batches_per_epoch())?;
     let sources =
         Sources { upper: Some(labelled_ahead(batches, descent.steps())), ..Sources::default() };
-    let pretext = state::pretext(config);
-    let mut problem =
-        Problem::<B>::new(networks, device.clone(), sources, pretext, Curvature::Hessian, seed);
-    problem.multi_label = state::multi_label(config);
-    let head = &networks.classifier;
-    let head = initial(head.parameters(), head.statistics(), seed, Draw::AlignHead);
-    state::install(&mut problem, Group::UpperBackbone, pretrained)?;
-    state::install(&mut problem, Group::DownstreamHead, &head)?;
+    let start = (pretrained, Draw::AlignHead);
+    let mut problem = problem::<B>(config, seed, networks, sources, start, device)?;
     let steps = u64::from(descent.steps());
     session.train(stage, &mut problem, Descent::new(descent), Course::steps(steps), None)?;
+    result(&mut problem)
+}
+
+/// A problem of L^D alone: a backbone with a fresh head.
+///
+/// # Errors
+/// Weights that do not fit the networks.
+pub(super) fn problem<'n, B: Kernels>(
+    config: &RunConfig,
+    seed: u64,
+    networks: &'n Networks,
+    sources: Sources,
+    (backbone, draw): (&Weights, Draw),
+    device: &B::Device,
+) -> Result<Problem<'n, B>> {
+    let settings = problem_settings(config, seed);
+    let mut problem = Problem::new(networks, device.clone(), sources, settings);
+    tensors::install(&mut problem, Group::UpperBackbone, backbone)?;
+    let head = initial(&networks.classifier, seed, draw);
+    tensors::install(&mut problem, Group::DownstreamHead, &head)?;
+    Ok(problem)
+}
+
+/// What training of L^D has come to.
+pub(super) fn result<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Warmed> {
     Ok(Warmed {
-        backbone: state::extract(&mut problem, Group::UpperBackbone)?,
-        head: state::extract(&mut problem, Group::DownstreamHead)?,
+        backbone: tensors::extract(problem, Group::UpperBackbone)?,
+        head: tensors::extract(problem, Group::DownstreamHead)?,
     })
 }

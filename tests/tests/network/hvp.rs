@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use bissl::config::{CurvatureName, MethodName};
+use bissl::curvature::{HvpJob, hvp};
 use bissl::interchange::NetworkHints;
-use bissl::measure::{Format, HvpJob, hvp};
 use bissl::network::{Architecture, BackboneSettings, Curvature, ParameterTable, Stem};
 use bissl::run::{Precision, RealTensor, RealTensors, read_real_tensors, write_real_tensors};
 use burn_tensor::Tensor;
@@ -82,7 +82,6 @@ fn run(
         curvature,
         precision: kind(),
         backend: None,
-        format: Format::Json,
     };
     hvp(job).unwrap();
     read(&path("out"), table)

@@ -1,14 +1,14 @@
 //! Which passes through the lower backbone move its running statistics.
 
 use bissl::data::{Inputs, Labelled, Targets, TwoViews};
-use bissl::driver::{Moving, Networks, Problem, Sources};
+use bissl::driver::{Moving, Networks, Problem, ProblemSettings, Sources};
 use bissl::network::pretext::{NtXent, Pretext};
 use bissl::network::{Curvature, Tower, TowerParameters};
 use bissl_core::{Evaluation, Group, LowerObjective, Register, Stream, UpperObjective};
 use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
-use crate::support::{error, noise, small_networks, values};
+use crate::support::{error, noise, problem_settings, small_networks, values};
 
 const BATCH: usize = 5;
 const SIDE: usize = 8;
@@ -44,9 +44,8 @@ fn problem(networks: &Networks, moving: Moving) -> Problem<'_, B> {
         upper: Some(Box::new(|_| Ok(labelled()))),
     };
     let device = Default::default();
-    let mut problem =
-        Problem::<B>::new(networks, device, sources, pretext(), Curvature::Hessian, 1);
-    problem.moving = moving;
+    let settings = ProblemSettings { moving, ..problem_settings(pretext(), Curvature::Hessian) };
+    let mut problem = Problem::<B>::new(networks, device, sources, settings);
     for (group, network) in [
         (Group::LowerBackbone, &networks.backbone),
         (Group::UpperBackbone, &networks.backbone),

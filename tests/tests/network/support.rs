@@ -1,12 +1,13 @@
 //! Random tensors and comparisons.
 
-use bissl::driver::Networks;
+use bissl::driver::{Moving, Networks, ProblemSettings};
 use bissl::kernels::{Kernels, Real};
 use bissl::network::loss::Loss;
+use bissl::network::multi_label::MultiLabel;
 use bissl::network::pretext::{HeadNorm, NtXent, Pretext};
 use bissl::network::{
-    Architecture, BackboneSettings, Curvature, Linearization, LinearizationSettings, Network, Stem,
-    Tower, TowerParameters, backbone, classifier, mlp_head, output_width,
+    Architecture, BackboneSettings, Curvature, Linearization, LinearizationSettings, Network,
+    Recompute, Stem, Tower, TowerParameters, backbone, classifier, mlp_head, output_width,
 };
 use bissl_core::Stream;
 use burn_backend::TensorData;
@@ -69,6 +70,19 @@ pub(crate) fn error(found: &[f64], expected: &[f64]) -> f64 {
 /// (f(+) − f(−)) / (2 step).
 pub(crate) fn central(plus: &[f64], minus: &[f64], step: f64) -> Vec<f64> {
     plus.iter().zip(minus).map(|(p, m)| (p - m) / (2.0 * step)).collect()
+}
+
+/// Settings of a problem with nothing special about it.
+pub(crate) fn problem_settings(pretext: Pretext, curvature: Curvature) -> ProblemSettings {
+    ProblemSettings {
+        pretext,
+        multi_label: MultiLabel::default(),
+        curvature,
+        recompute: Recompute::default(),
+        moving: Moving::default(),
+        lasting: Vec::new(),
+        seed: 1,
+    }
 }
 
 /// A backbone with projector, parameters, and two views of a batch.

@@ -8,7 +8,7 @@ use bissl_core::{Group, LowerObjective, Register, RegisterFile, Stream};
 use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
-use crate::support::{dot, error, noise, norm, random, small_networks, values};
+use crate::support::{dot, error, noise, norm, problem_settings, random, small_networks, values};
 
 const DECAY: f64 = 0.75;
 const BATCH: usize = 5;
@@ -39,8 +39,8 @@ fn problem(networks: &Networks, curvature: Curvature) -> Problem<'_, B> {
         product: Some(Box::new(|step| Ok(two_views(500 + 2 * u64::from(step))))),
         upper: None,
     };
-    let mut problem =
-        Problem::<B>::new(networks, Default::default(), sources, pretext(), curvature, 1);
+    let settings = problem_settings(pretext(), curvature);
+    let mut problem = Problem::<B>::new(networks, Default::default(), sources, settings);
     for (group, network) in
         [(Group::LowerBackbone, &networks.backbone), (Group::PretextHead, &networks.pretext_head)]
     {

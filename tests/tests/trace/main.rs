@@ -3,10 +3,12 @@
 use std::io::Write;
 
 use bissl::data::{Inputs, Labelled, Targets, TwoViews};
-use bissl::driver::{Networks, Problem, Sources};
+use bissl::driver::{Moving, Networks, Problem, ProblemSettings, Sources};
+use bissl::network::multi_label::MultiLabel;
 use bissl::network::pretext::{NtXent, Pretext};
 use bissl::network::{
-    Architecture, BackboneSettings, Curvature, Stem, backbone, classifier, mlp_head, output_width,
+    Architecture, BackboneSettings, Curvature, Recompute, Stem, backbone, classifier, mlp_head,
+    output_width,
 };
 use bissl_core::{
     Alternation, AlternationSettings, CgSettings, Completion, Coupling, Driver, Group,
@@ -93,7 +95,16 @@ fn record(out: &mut impl Write) -> (u64, Completion) {
     let curvature = Curvature::Hessian;
     let device = Default::default();
     let pretext = Pretext::Simclr(NtXent { temperature: 0.5 });
-    let mut problem = Problem::<B>::new(&networks, device, sources(), pretext, curvature, 1);
+    let settings = ProblemSettings {
+        pretext,
+        multi_label: MultiLabel::Binary,
+        curvature,
+        recompute: Recompute::Nothing,
+        moving: Moving::LowerSteps,
+        lasting: Vec::new(),
+        seed: 1,
+    };
+    let mut problem = Problem::<B>::new(&networks, device, sources(), settings);
     let groups = [
         (Group::LowerBackbone, &networks.backbone),
         (Group::UpperBackbone, &networks.backbone),

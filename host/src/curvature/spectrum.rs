@@ -9,27 +9,24 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use bissl_core::{Group, Stream};
+use bissl_core::Stream;
 use num_traits::Float;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::lanczos::{Growth, Lanczos, Ritz, Symmetric};
 use crate::backend::{Task, dispatch};
-use crate::cli::Table;
 use crate::config::{CurvatureName, RunConfig};
 use crate::data::{TwoViews, streams};
 use crate::driver::{Networks, upload, upload_inputs};
 use crate::kernels::{Kernels, Real, Tensor};
+use crate::model::{architecture, curvature, networks, pretext};
 use crate::network::{Linearization, TowerParameters};
 use crate::progress::{Interrupt, Progress, Verbosity};
-use crate::report::{Chart, Series};
-use crate::run::{Checkpoint, NamedTensor, Origin, read_checkpoint, write_atomic};
-use crate::stage::align::curvature;
+use crate::report::{Chart, Series, Table};
+use crate::run::Origin;
 use crate::stage::images::{Images, Needs};
-use crate::stage::state::{
-    Weights, architecture, group_weights, networks, pretext, target_weights,
-};
+use crate::stage::origin::{Pretrained, Stored};
+use crate::stage::tensors::Weights;
 
 /// Which checkpoints of a run are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +53,6 @@ pub struct SpectrumJob {
     pub curvature: CurvatureName,
     /// The run's settings; `align.product_batch` images are looked at.
     pub config: RunConfig,
-    /// Where the result goes as JSON.
-    pub json: Option<PathBuf>,
-    /// Where it goes as a drawing.
-    pub plot: Option<PathBuf>,
     /// How much is shown on the way.
     pub verbosity: Verbosity,
     /// Asked between products.
@@ -125,31 +118,19 @@ pub struct SpectrumReport {
     pub checkpoints: Vec<CheckpointSpectrum>,
 }
 
-/// Computes and writes what was asked for; `None` after an interruption, when nothing was written.
+/// Computes what was asked for; `None` after an interruption.
 ///
 /// # Errors
-/// Data or checkpoints cannot be read, no checkpoint holds a pretext network, a product is not finite, or
-/// a file cannot be written.
-pub fn spectrum(job: SpectrumJob) -> Result<Option<String>> {
-    crate::stage::start_threads(&job.config)?;
-    let (json, plot) = (job.json.clone(), job.plot.clone());
-    let Some(report) = dispatch(job.config.backend, job)?? else { return Ok(None) };
-    if let Some(path) = json {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        write_atomic(&path, text.as_bytes())?;
-    }
-    if let Some(path) = plot {
-        write_atomic(&path, report.chart().to_svg().as_bytes())?;
-    }
-    Ok(Some(report.to_string()))
+/// Data or checkpoints cannot be read, no checkpoint holds a pretext network, or a product is not finite.
+pub fn spectrum(job: SpectrumJob) -> Result<Option<SpectrumReport>> {
+    dispatch(job.config.backend, job)?
 }
 
 /// A checkpoint's pretext network.
 struct Pretext {
     stage: String,
     step: u64,
-    backbone: Weights,
-    head: Weights,
+    online: Pretrained,
     /// Backbone and projector of the target network, where the method has one.
     target: Option<(Weights, Weights)>,
 }
@@ -157,21 +138,14 @@ struct Pretext {
 impl Pretext {
     /// `None` for a checkpoint of a stage without a pretext network.
     fn read(path: &Path, config: &RunConfig, networks: &Networks) -> Result<Option<Self>> {
-        let Checkpoint { manifest, tensors, .. } =
-            read_checkpoint::<Value>(path, Some(&architecture(config)))?;
-        let part = |group, tensors: &[NamedTensor]| {
-            group_weights(group, networks, tensors).with_context(|| path.display().to_string())
-        };
-        let backbone = part(Group::LowerBackbone, &tensors)?;
-        let head = part(Group::PretextHead, &tensors)?;
-        let target =
-            target_weights(networks, &tensors).with_context(|| path.display().to_string())?;
-        let (stage, step) = (manifest.stage, manifest.step);
-        let (Some(backbone), Some(head)) = (backbone, head) else { return Ok(None) };
+        let stored = Stored::read(path.to_owned(), config)?;
+        let Some(online) = stored.pretext(networks)? else { return Ok(None) };
+        let target = stored.target(networks)?;
         if networks.target_head.is_some() && target.is_none() {
             bail!("{}: found no target network, expected one beside θ_P", path.display());
         }
-        Ok(Some(Self { stage, step, backbone, head, target }))
+        let (stage, step) = stored.position();
+        Ok(Some(Self { stage: stage.to_owned(), step, online, target }))
     }
 }
 
@@ -281,7 +255,7 @@ impl SpectrumJob {
             head: flat(&head.parameters),
         };
         let tower = networks.pretext_tower();
-        let parameters = both(&at.backbone, &at.head);
+        let parameters = both(&at.online.backbone, &at.online.head);
         let target = at.target.as_ref().map(|(backbone, head)| both(backbone, head));
         let loss =
             pretext(&self.config).loss_beside(networks.target_tower().zip(target.as_ref()), &views);

@@ -194,8 +194,8 @@ fn vicreg_form(inner: &[f64], tangents: &[f64], rows: usize, loss: &Vicreg) -> f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::verify::dense::differences;
     use crate::network::pretext::{Byol, NtXent};
+    use crate::verify::dense::differences;
 
     fn methods() -> [Pretext; 3] {
         [

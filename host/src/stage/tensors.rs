@@ -3,17 +3,10 @@
 use anyhow::{Result, bail};
 use bissl_core::{Bank, Group, Register};
 
-use crate::config::{MethodName, RunConfig};
 use crate::driver::{Networks, Problem, Target, download, upload};
 use crate::kernels::Kernels;
-use crate::network::multi_label::MultiLabel;
-use crate::network::pretext::{Byol, HeadNorm, NtXent, Pretext, Vicreg};
-use crate::network::{
-    Architecture, BackboneSettings, ParameterTable, Stem, TowerParameters, backbone, classifier,
-    layered, layered_features, output_width,
-};
-use crate::run::{Checkpoint, NamedTensor, hash};
-use crate::{config, network};
+use crate::network::{Network, ParameterTable, TowerParameters};
+use crate::run::{NamedTensor, hash};
 
 /// A network's parameters and running statistics, flat.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,108 +24,14 @@ const GROUPS: [(Group, &str); 4] = [
     (Group::DownstreamHead, "downstream_head"),
 ];
 
+/// What stands before the names of the best weights so far.
+pub(crate) const BEST_BACKBONE: &str = "best_upper_backbone";
+pub(crate) const BEST_HEAD: &str = "best_downstream_head";
 const TARGET_BACKBONE: &str = "target_backbone";
 const TARGET_HEAD: &str = "target_projector";
-/// The stage of weights that another program trained.
-pub(crate) const IMPORT: &str = "import";
-
 /// What stands before the names of a group's tensors.
 pub(crate) fn group_name(group: Group) -> &'static str {
     GROUPS.iter().find(|(g, _)| *g == group).expect("all groups listed").1
-}
-
-/// The networks of a configuration; `classes` of the downstream task, 1 where there is none.
-pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
-    let residual = |architecture| {
-        let settings = residual_settings(config, architecture);
-        (backbone(settings), output_width(settings), HeadNorm::Batch)
-    };
-    let (backbone, features, norm) = match config.network.architecture {
-        config::Architecture::ResnetSmall => residual(Architecture::ResNetSmall),
-        config::Architecture::Resnet18 => residual(Architecture::ResNet18),
-        config::Architecture::Resnet34 => residual(Architecture::ResNet34),
-        config::Architecture::Resnet50 => residual(Architecture::ResNet50),
-        config::Architecture::Layers => {
-            let (layers, input) = (&config.network.layers, config.input());
-            let checked = "the configuration was checked";
-            let features = layered_features(layers, input).expect(checked);
-            (layered(layers, input).expect(checked), features, HeadNorm::Absent)
-        }
-    };
-    let projector = &config.network.projector;
-    let pretext = pretext(config);
-    let precise = |network: network::Network| network.multiplying_in(config.precision);
-    Networks {
-        backbone: precise(backbone),
-        pretext_head: precise(pretext.head(features, projector, norm)),
-        target_head: pretext.target_head(features, projector, norm).map(precise),
-        classifier: precise(classifier(features, classes)),
-    }
-}
-
-fn residual_settings(config: &RunConfig, architecture: Architecture) -> BackboneSettings {
-    BackboneSettings {
-        architecture,
-        width: config.network.width,
-        stem: match config.network.stem {
-            config::Stem::Small => Stem::Small,
-            config::Stem::SmallStrided => Stem::SmallStrided,
-            config::Stem::Imagenet => Stem::ImageNet,
-        },
-    }
-}
-
-/// The loss of images with several labels.
-pub(crate) fn multi_label(config: &RunConfig) -> MultiLabel {
-    match config.downstream.multi_label_loss {
-        config::MultiLabelLoss::Binary => MultiLabel::Binary,
-        config::MultiLabelLoss::Softmax => MultiLabel::Softmax,
-    }
-}
-
-/// The pretext method of a configuration.
-pub(crate) fn pretext(config: &RunConfig) -> Pretext {
-    let RunConfig { simclr, byol, vicreg, .. } = config;
-    match config.pretext.method {
-        MethodName::Simclr => {
-            Pretext::Simclr(NtXent { temperature: f64::from(simclr.temperature) })
-        }
-        MethodName::Byol => {
-            Pretext::Byol(Byol { decay: f64::from(byol.decay), predictor: byol.predictor.clone() })
-        }
-        MethodName::Vicreg => Pretext::Vicreg(Vicreg {
-            invariance: f64::from(vicreg.invariance),
-            variance: f64::from(vicreg.variance),
-            covariance: f64::from(vicreg.covariance),
-            deviation: f64::from(vicreg.deviation),
-            epsilon: f64::from(vicreg.epsilon),
-        }),
-    }
-}
-
-/// The seed of the stage that a checkpoint is of: labels that it has seen are those of this seed's split.
-pub(crate) fn seed(checkpoint: &Checkpoint<serde_json::Value>) -> Result<u64> {
-    match checkpoint.state["seed"].as_u64() {
-        Some(seed) => Ok(seed),
-        None => bail!("stage {} states no seed", checkpoint.manifest.stage),
-    }
-}
-
-/// Refuses a backbone that has seen other labels than those of `config`'s seed: some of them would be
-/// among the test images.
-pub(crate) fn require_same_labels(
-    checkpoint: &Checkpoint<serde_json::Value>,
-    config: &RunConfig,
-) -> Result<()> {
-    let (stage, seed) = (&checkpoint.manifest.stage, seed(checkpoint)?);
-    if stage.ends_with("pretrain") || stage == IMPORT || seed == config.seed {
-        return Ok(());
-    }
-    bail!(
-        "stage {stage} has seen labels of seed {seed}, and this run divides them by seed {}: \
-         use --seed {seed}",
-        config.seed
-    )
 }
 
 /// Classes of the classifier among a checkpoint's tensors, 1 where there is none.
@@ -144,30 +43,8 @@ pub(crate) fn classes(tensors: &[NamedTensor]) -> usize {
     tensors.iter().find(is_bias).map_or(1, |tensor| tensor.values.len())
 }
 
-/// The networks in words: equal only where weights are interchangeable.
-pub(crate) fn architecture(config: &RunConfig) -> String {
-    let network = &config.network;
-    let predictor = match pretext(config) {
-        Pretext::Byol(Byol { predictor, .. }) => format!(" predictor {predictor:?}"),
-        Pretext::Simclr(_) | Pretext::Vicreg(_) => String::new(),
-    };
-    let projector = &network.projector;
-    if network.architecture == config::Architecture::Layers {
-        let layers: Vec<String> = network.layers.iter().map(ToString::to_string).collect();
-        let [channels, height, width] = config.input();
-        let layers = layers.join(", ");
-        return format!(
-            "layers [{layers}] of {channels}x{height}x{width} projector {projector:?}{predictor}"
-        );
-    }
-    format!(
-        "{} width {} stem {} projector {projector:?}{predictor}",
-        network.architecture, network.width, network.stem
-    )
-}
-
 /// The network of a group.
-fn network(networks: &Networks, group: Group) -> &network::Network {
+fn network(networks: &Networks, group: Group) -> &Network {
     match group {
         Group::LowerBackbone | Group::UpperBackbone => &networks.backbone,
         Group::PretextHead => &networks.pretext_head,
@@ -205,7 +82,7 @@ pub(crate) fn extract<B: Kernels>(problem: &mut Problem<'_, B>, group: Group) ->
 }
 
 /// Everything that has to survive, one tensor for each parameter tensor and each momentum.
-pub(crate) fn tensors<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Vec<NamedTensor>> {
+pub(crate) fn all<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Vec<NamedTensor>> {
     let mut tensors = Vec::new();
     let networks = problem.networks();
     for (group, prefix) in GROUPS {
@@ -235,7 +112,7 @@ pub(crate) fn tensors<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Vec<Na
         let head = of(&target.parameters.head, &target.statistics.1);
         tensors.extend(named(TARGET_HEAD, tower.head, &head));
     }
-    for register in problem.lasting.clone() {
+    for register in problem.settings().lasting.clone() {
         if problem.registers.is_set(register) {
             let values = problem.registers.read(register)?;
             tensors.push(NamedTensor {
@@ -248,10 +125,10 @@ pub(crate) fn tensors<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Vec<Na
     Ok(tensors)
 }
 
-/// A hash of every bit of [`tensors`], which is all that training consists of, in hexadecimal.
+/// A hash of every bit of [`all`], which is all that training consists of, in hexadecimal.
 pub(super) fn fingerprint<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<String> {
     let mut bytes = Vec::new();
-    for NamedTensor { name, values, .. } in tensors(problem)? {
+    for NamedTensor { name, values, .. } in all(problem)? {
         bytes.extend(hash(name.as_bytes()).to_le_bytes());
         let values: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         bytes.extend(hash(&values).to_le_bytes());
@@ -268,7 +145,7 @@ fn lasting_name(register: Register) -> String {
     }
 }
 
-/// The inverse of [`tensors`].
+/// The inverse of [`all`].
 pub(crate) fn restore<B: Kernels>(
     problem: &mut Problem<'_, B>,
     tensors: &[NamedTensor],
@@ -300,7 +177,7 @@ pub(crate) fn restore<B: Kernels>(
         let statistics = (flat(backbone.statistics), flat(head.statistics));
         problem.set_target(Target::new(parameters, statistics));
     }
-    for register in problem.lasting.clone() {
+    for register in problem.settings().lasting.clone() {
         let name = lasting_name(register);
         if let Some(tensor) = tensors.iter().find(|tensor| tensor.name == name) {
             problem.registers.write(register, tensor.values.clone())?;
@@ -310,11 +187,7 @@ pub(crate) fn restore<B: Kernels>(
 }
 
 /// A network's weights as tensors with a prefix.
-pub(crate) fn named(
-    prefix: &str,
-    network: &network::Network,
-    weights: &Weights,
-) -> Vec<NamedTensor> {
+pub(crate) fn named(prefix: &str, network: &Network, weights: &Weights) -> Vec<NamedTensor> {
     let mut tensors = Vec::new();
     let parts: [(&ParameterTable, &[f32]); 2] =
         [(network.parameters(), &weights.parameters), (network.statistics(), &weights.statistics)];
@@ -333,7 +206,7 @@ pub(crate) fn named(
 /// The inverse of [`named`]; `None` where no tensor has the prefix.
 pub(crate) fn weights(
     prefix: &str,
-    network: &network::Network,
+    network: &Network,
     tensors: &[NamedTensor],
 ) -> Result<Option<Weights>> {
     let marked = format!("{prefix}.");

@@ -14,12 +14,12 @@ use image::RgbImage;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Format, median, print};
-use crate::cli::Table;
 use crate::data::packed::Packed;
 use crate::data::{
     AugmentSettings, Augmentation, DataError, Dataset, Drawn, Labels, View, Work, streams,
 };
+use crate::report::Table;
+use crate::report::statistics::median;
 
 /// Images that are packed together.
 const PACKED_BATCH: usize = 64;
@@ -40,8 +40,6 @@ pub struct DataJob {
     pub repeats: u32,
     /// Threads.
     pub threads: usize,
-    /// How the result is printed.
-    pub format: Format,
 }
 
 /// What `bench data` prints; seconds are those of one thread for one image, with all its views.
@@ -100,7 +98,7 @@ impl Sum for Parts {
 ///
 /// # Errors
 /// A folder without images, an image that does not decode, no threads.
-pub fn data(job: &DataJob) -> Result<String> {
+pub fn data(job: &DataJob) -> Result<DataReport> {
     let set = Dataset::folder(&job.path, Labels::Ignore)?;
     let augmentation = Augmentation::new(job.size, AugmentSettings::paper())?;
     let mut items = set.all_items();
@@ -137,7 +135,7 @@ pub fn data(job: &DataJob) -> Result<String> {
     let extreme = |choose: fn(f64, f64) -> f64| {
         rates.iter().copied().reduce(choose).unwrap_or(f64::NAN) / images_per_s
     };
-    let report = DataReport {
+    Ok(DataReport {
         measurement: "data",
         images,
         size: job.size,
@@ -152,8 +150,7 @@ pub fn data(job: &DataJob) -> Result<String> {
         colour_s: part(2),
         blur_s: part(3),
         normalise_s: part(4),
-    };
-    Ok(print(&report, job.format)?.text)
+    })
 }
 
 /// Decodes one image and makes its views.

@@ -10,18 +10,17 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::weights::State;
-use super::{Format, print};
 use crate::backend::{Task, available, dispatch};
 use crate::config::{BackendName, ConfigError, CurvatureName, MethodName};
 use crate::driver::upload_wide;
 use crate::interchange::NetworkHints;
 use crate::kernels::{Kernels, read};
+use crate::model::curvature;
 use crate::network::pretext::Pretext;
 use crate::network::{Linearization, LinearizationSettings, ParameterTable, TowerParameters};
 use crate::run::{
     Precision, RealTensor, RealTensors, RunError, read_real_tensors, write_real_tensors,
 };
-use crate::stage::align::curvature;
 
 /// What `hvp` is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,8 +47,6 @@ pub struct HvpJob {
     pub precision: Precision,
     /// What computes; `None`: the first that this binary has for the precision.
     pub backend: Option<BackendName>,
-    /// How the summary is printed.
-    pub format: Format,
 }
 
 /// What `hvp` prints.
@@ -208,19 +205,17 @@ fn objective(pretext: &Pretext, method: MethodName) -> String {
     }
 }
 
-/// Computes, writes the file, and returns what is to be printed.
+/// Computes, and writes the file.
 ///
 /// # Errors
 /// The backend is not there; a file cannot be read, does not fit or cannot be written; loss, gradient or
 /// product is not finite.
-pub fn hvp(job: HvpJob) -> Result<String> {
+pub fn hvp(job: HvpJob) -> Result<HvpReport> {
     check_objective(&job)?;
     check_out(&job)?;
     let name = backend(&job)?;
-    let format = job.format;
     let needs = format!("--precision {}", job.precision.name());
-    let report = dispatch(name, Compute { job, backend: name }).context(needs)??;
-    Ok(print(&report, format)?.text)
+    dispatch(name, Compute { job, backend: name }).context(needs)?
 }
 
 /// A job that waits for its backend.

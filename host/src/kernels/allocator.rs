@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::kernels::{Kernels, device_memory};
+use super::{Kernels, device_memory};
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -66,7 +66,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for CountingAllocator<A> {
 
 /// Watches the memory of a device in the place of this process's, until [`unwatch`]; nothing should be
 /// timed meanwhile. Nothing to do for a backend on the host.
-pub(super) fn watch<B: Kernels>(device: &B::Device) {
+pub(crate) fn watch<B: Kernels>(device: &B::Device) {
     if !B::ON_HOST {
         let device = device.clone();
         device_memory::watch(move || B::memory_in_use(&device));
@@ -74,28 +74,28 @@ pub(super) fn watch<B: Kernels>(device: &B::Device) {
 }
 
 /// Ends [`watch`].
-pub(super) fn unwatch() {
+pub(crate) fn unwatch() {
     device_memory::unwatch();
 }
 
 /// Bytes in use; 0 where the allocator is another one.
-pub(super) fn live() -> usize {
+pub(crate) fn live() -> usize {
     device_memory::live().unwrap_or_else(|| LIVE.load(Ordering::Relaxed))
 }
 
 /// The most bytes in use since [`reset_peak`].
-pub(super) fn peak() -> usize {
+pub(crate) fn peak() -> usize {
     device_memory::peak().unwrap_or_else(|| PEAK.load(Ordering::Relaxed))
 }
 
 /// Begins a new peak at what is in use now.
-pub(super) fn reset_peak() {
+pub(crate) fn reset_peak() {
     device_memory::reset_peak();
     PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 
 /// What `work` needed at most beyond what was in use before it, bytes.
-pub(super) fn peak_of<R>(work: impl FnOnce() -> R) -> (usize, R) {
+pub(crate) fn peak_of<R>(work: impl FnOnce() -> R) -> (usize, R) {
     reset_peak();
     let before = live();
     let result = work();

@@ -9,24 +9,23 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 use bissl_core::{
-    Alternation, AlternationSettings, Completion, Driver, Event, Machine, Pending, Reply,
-    UpperRecord,
+    Alternation, Completion, Event, LowerObjective, Progress as Driven, UpperRecord, drive,
 };
 use serde::Serialize;
 
-use super::bilevel::{Batches, batches, problem};
 use super::exact::{SolveError, compare};
-use super::memory;
-use super::observed::{Observed, Seconds, Solved};
-use super::start::{Start, Started};
-use crate::cli::Table;
+use crate::backend::{Task, dispatch};
 use crate::config::{AlignSettings, CurvatureName, RunConfig, SolverName};
 use crate::data::{DataError, TwoViews};
+use crate::driver::observed::{Observed, Seconds, Solved};
 use crate::driver::{Problem, Source, Sources, upload};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, allocator};
+use crate::model::architecture;
 use crate::progress::{Progress, Verbosity};
-use crate::stage::images::{labelled_ahead, views_ahead};
-use crate::stage::state::architecture;
+use crate::report::Table;
+use crate::run::Origin;
+use crate::stage::bilevel::Steps;
+use crate::stage::start::{Start, Started};
 
 /// N_c of the published algorithm.
 const REFERENCE_ITERATIONS: u16 = 5;
@@ -117,33 +116,53 @@ pub struct StageReport {
     pub reference: SideReport,
 }
 
-/// How much is measured.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Extent {
-    /// Alternations of either algorithm.
-    pub(super) alternations: u32,
+/// What is measured.
+#[derive(Debug)]
+pub struct StageJob {
+    /// Every setting.
+    pub config: RunConfig,
+    /// The pretrained weights; `None`: some steps of pretraining from initial weights.
+    pub from: Option<Origin>,
+    /// How many, where `from` is `None`.
+    pub pretrain_steps: u32,
+    /// Alternations of either algorithm, at least 1; a stage of fewer is made as long.
+    pub alternations: u32,
     /// Whether the published algorithm's solves are compared with exact ones, too.
-    pub(super) reference_errors: bool,
+    pub reference_errors: bool,
+    /// How much is shown on the way.
+    pub verbosity: Verbosity,
 }
 
 /// Runs both.
 ///
 /// # Errors
 /// γ = 0; data, start or an exact solve fails; a loss is not finite.
-pub(super) fn measure<B: Kernels>(
-    config: &RunConfig,
-    start: &Start,
-    extent: Extent,
-    verbosity: Verbosity,
-    device: &B::Device,
-) -> Result<StageReport> {
+pub fn stage(job: StageJob) -> Result<StageReport> {
+    dispatch(job.config.backend, job)?
+}
+
+impl Task for StageJob {
+    type Output = Result<StageReport>;
+
+    fn run<B: Kernels>(self, device: B::Device) -> Result<StageReport> {
+        measure::<B>(self, &device)
+    }
+}
+
+fn measure<B: Kernels>(job: StageJob, device: &B::Device) -> Result<StageReport> {
+    let StageJob { mut config, from, pretrain_steps, alternations, reference_errors, verbosity } =
+        job;
+    // A machine that has ended does nothing more: its rounds would count as 0 s.
+    config.align.alternations = config.align.alternations.max(alternations);
+    let config = &config;
     let align = &config.align;
-    let Extent { alternations, reference_errors } = extent;
     if align.direct_weight == 0.0 {
         bail!(
-            "bench stage: align.direct_weight is 0, expected above 0: its request marks the solves"
+            "bench stage: align.direct_weight is 0, expected above 0: the end of each solve is \
+             found by the direct gradient's request that follows it"
         );
     }
+    let start = Start { from, pretrain_steps };
     let started = start.make::<B>(config, verbosity, device)?;
     let published = AlignSettings {
         solver: SolverName::Layerwise,
@@ -223,15 +242,14 @@ fn held(make: impl Fn(u32) -> Result<TwoViews, DataError> + 'static) -> Source<T
 }
 
 impl Side<'_> {
-    fn problem<B: Kernels>(&self, alternations: u32, device: &B::Device) -> Result<Problem<'_, B>> {
-        let (config, align) = (self.config, &self.config.align);
-        let Batches { lower, product, upper } = batches(config, self.started)?;
+    fn problem<B: Kernels>(&self, steps: &Steps, device: &B::Device) -> Result<Problem<'_, B>> {
+        let batches = self.started.batches(self.config)?;
+        let product = batches.product.clone();
         let sources = Sources {
-            lower: Some(views_ahead(lower, alternations * align.lower_steps)),
             product: Some(held(move |index| product.make(index))),
-            upper: Some(labelled_ahead(upper, alternations * align.upper_steps)),
+            ..batches.ahead(&Steps { products: 0, ..*steps })
         };
-        problem(config, self.started, sources, device)
+        self.started.problem(self.config, sources, device)
     }
 
     fn measure<B: Kernels>(
@@ -241,15 +259,14 @@ impl Side<'_> {
         device: &B::Device,
     ) -> Result<SideReport> {
         let align = &self.config.align;
-        let settings: AlternationSettings = align.alternation()?;
         let label = if self.rebuilds { "published" } else { "ours" };
-        let steps = u64::from(alternations) * u64::from(align.lower_steps + align.upper_steps);
-        let mut progress = Progress::new(label, steps, 0, verbosity);
-        let before = memory::live();
-        let mut problem = self.problem::<B>(alternations, device)?;
+        let steps = Steps::of(align, alternations)?;
+        let mut progress = Progress::new(label, steps.total(), 0, verbosity);
+        let before = allocator::live();
+        let mut problem = self.problem::<B>(&steps, device)?;
         touch(&mut problem)?;
         let mut scalars = vec![0.0; problem.registers.scalars()];
-        let mut machine = Alternation::new(settings);
+        let mut machine = Alternation::new(align.alternation()?);
         let mut observed = Observed::new(&mut problem, self.rebuilds);
         let mut seen = Vec::new();
         for _ in 0..alternations {
@@ -272,7 +289,6 @@ impl Side<'_> {
         solves: &[Solved],
     ) -> Result<Vec<Option<SolveError>>> {
         let align = &self.config.align;
-        use bissl_core::LowerObjective;
         if !observed.problem.is_linearized() {
             observed.problem.linearize(observed.linearized)?;
         }
@@ -304,24 +320,15 @@ fn alternation<B: Kernels>(
 ) -> Result<Vec<UpperRecord>> {
     let mut records = Vec::new();
     loop {
-        match machine.pending() {
-            Pending::Request(ticket, request) => {
-                let reply = observed.perform(&request, scalars)?;
-                machine.step(ticket, reply, scalars)?;
+        match drive(machine, observed, scalars)? {
+            Driven::Event(Event::Step(record)) => progress.step(Some(record.loss)),
+            Driven::Event(Event::UpperStep(record)) => {
+                progress.step(Some(record.hypergradient.loss_at_lower));
+                records.push(record);
             }
-            Pending::Event(ticket, event) => {
-                machine.step(ticket, Reply::Ack, scalars)?;
-                match event {
-                    Event::Step(record) => progress.step(Some(record.loss)),
-                    Event::UpperStep(record) => {
-                        progress.step(Some(record.hypergradient.loss_at_lower));
-                        records.push(record);
-                    }
-                    Event::Alternation { .. } => return Ok(records),
-                }
-            }
-            Pending::Done(Completion::Finished) => return Ok(records),
-            Pending::Done(Completion::Diverged { index }) => {
+            Driven::Event(Event::Alternation { .. }) => return Ok(records),
+            Driven::Done(Completion::Finished) => return Ok(records),
+            Driven::Done(Completion::Diverged { index }) => {
                 bail!("loss, gradient or solve is not finite at step {index}")
             }
         }

@@ -4,60 +4,59 @@ use std::time::Instant;
 
 use bissl_core::{DriveError, Driver, Evaluation, Register, Reply, Request, Training};
 
-use super::memory;
-use crate::driver::{DriverError, Problem};
-use crate::kernels::{Kernels, read};
+use super::{DriverError, Problem};
+use crate::kernels::{Kernels, allocator, read};
 
 /// Seconds by what they went into.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Seconds {
+pub(crate) struct Seconds {
     /// Gradients of L^P.
-    pub(super) lower: f64,
+    pub(crate) lower: f64,
     /// Linearisations.
-    pub(super) linearization: f64,
+    pub(crate) linearization: f64,
     /// Products.
-    pub(super) products: f64,
+    pub(crate) products: f64,
     /// Gradients of L^D.
-    pub(super) upper: f64,
+    pub(crate) upper: f64,
     /// Vector operations of solvers and optimisers.
-    pub(super) vectors: f64,
+    pub(crate) vectors: f64,
 }
 
 impl Seconds {
-    pub(super) fn total(&self) -> f64 {
+    pub(crate) fn total(&self) -> f64 {
         self.lower + self.linearization + self.products + self.upper + self.vectors
     }
 }
 
 /// One linear solve and its hypergradient, on the host.
 #[derive(Clone, Debug)]
-pub(super) struct Solved {
+pub(crate) struct Solved {
     /// b = g_P.
-    pub(super) rhs: Vec<f32>,
+    pub(crate) rhs: Vec<f32>,
     /// x.
-    pub(super) solution: Vec<f32>,
+    pub(crate) solution: Vec<f32>,
     /// g_D.
-    pub(super) direct: Vec<f32>,
+    pub(crate) direct: Vec<f32>,
 }
 
 /// Performs requests on a problem and watches.
-pub(super) struct Observed<'p, 'n, B: Kernels> {
-    pub(super) problem: &'p mut Problem<'n, B>,
-    pub(super) seconds: Seconds,
-    pub(super) products: u32,
-    pub(super) solves: Vec<Solved>,
+pub(crate) struct Observed<'p, 'n, B: Kernels> {
+    pub(crate) problem: &'p mut Problem<'n, B>,
+    pub(crate) seconds: Seconds,
+    pub(crate) products: u32,
+    pub(crate) solves: Vec<Solved>,
     /// Batch of the products of the present alternation.
-    pub(super) linearized: u32,
+    pub(crate) linearized: u32,
     /// Peak bytes without what is kept here.
-    pub(super) peak: usize,
+    pub(crate) peak: usize,
     /// Every product differentiates the gradient anew, as the published algorithm does.
     rebuilds: bool,
     kept: usize,
 }
 
 impl<'p, 'n, B: Kernels> Observed<'p, 'n, B> {
-    pub(super) fn new(problem: &'p mut Problem<'n, B>, rebuilds: bool) -> Self {
-        memory::reset_peak();
+    pub(crate) fn new(problem: &'p mut Problem<'n, B>, rebuilds: bool) -> Self {
+        allocator::reset_peak();
         Self {
             problem,
             seconds: Seconds::default(),
@@ -71,7 +70,7 @@ impl<'p, 'n, B: Kernels> Observed<'p, 'n, B> {
     }
 
     /// Forgets the solves, begins new sums.
-    pub(super) fn take(&mut self) -> (Seconds, u32, Vec<Solved>) {
+    pub(crate) fn take(&mut self) -> (Seconds, u32, Vec<Solved>) {
         self.note_peak();
         self.kept = 0;
         let solves = std::mem::take(&mut self.solves);
@@ -79,22 +78,22 @@ impl<'p, 'n, B: Kernels> Observed<'p, 'n, B> {
     }
 
     /// Begins a new peak; what ran in between is not this driver's.
-    pub(super) fn resume(&mut self) {
-        memory::reset_peak();
+    pub(crate) fn resume(&mut self) {
+        allocator::reset_peak();
     }
 
     fn note_peak(&mut self) {
-        self.peak = self.peak.max(memory::peak().saturating_sub(self.kept));
-        memory::reset_peak();
+        self.peak = self.peak.max(allocator::peak().saturating_sub(self.kept));
+        allocator::reset_peak();
     }
 
     fn keep(&mut self, register: Register) -> Result<Vec<f32>, DriverError> {
         self.note_peak();
-        let before = memory::live();
+        let before = allocator::live();
         let tensor = self.problem.registers.get(register)?;
         let values = read(tensor).into_iter().map(|x| x as f32).collect();
-        self.kept += memory::live().saturating_sub(before);
-        memory::reset_peak();
+        self.kept += allocator::live().saturating_sub(before);
+        allocator::reset_peak();
         Ok(values)
     }
 

@@ -10,10 +10,10 @@ use std::path::Path;
 use crate::config::{MethodName, NetworkSettings, Preset, RunConfig};
 use crate::driver::Networks;
 use crate::interchange::{NetworkHints, Recognized, is_no_parameter, recognize};
+use crate::model::{architecture, networks, pretext};
 use crate::network::ParameterTable;
 use crate::network::pretext::Pretext;
 use crate::run::{RealTensors, RunError, read_real_tensors};
-use crate::stage::state::{architecture, networks, pretext};
 
 /// Networks with the parameters of a file.
 #[derive(Debug)]

@@ -4,19 +4,15 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use bissl_core::{
-    Alternation, Completion, Driver, Event, Machine, Pending, Register, RegisterFile, Reply,
-    Termination,
+    Alternation, Completion, Event, Progress as Driven, Register, RegisterFile, Termination, drive,
 };
 
 use crate::config::{AlignSettings, RunConfig, SolverName};
-use crate::driver::Sources;
-use crate::kernels::Kernels;
-use crate::measure::bilevel::{batches, problem};
-use crate::measure::memory;
-use crate::measure::observed::{Observed, Seconds};
-use crate::measure::start::Started;
+use crate::driver::observed::{Observed, Seconds};
+use crate::kernels::{Kernels, allocator};
 use crate::progress::{Progress, Verbosity};
-use crate::stage::images::{labelled_ahead, views_ahead};
+use crate::stage::bilevel::Steps;
+use crate::stage::start::Started;
 
 /// Lower steps of a measured alternation: all are alike, so the time of a few gives that of N_L.
 const LOWER_STEPS: u32 = 3;
@@ -87,21 +83,16 @@ pub(super) fn measure<B: Kernels>(
     let config = &shortened(config);
     let align = &config.align;
     let alternations = alternations.min(align.alternations);
-    memory::watch::<B>(device);
-    let before = memory::live();
-    let batches = batches(config, started)?;
-    let sources = Sources {
-        lower: Some(views_ahead(batches.lower, alternations * align.lower_steps)),
-        product: Some(views_ahead(batches.product, alternations)),
-        upper: Some(labelled_ahead(batches.upper, alternations * align.upper_steps)),
-    };
-    let mut problem = problem::<B>(config, started, sources, device)?;
-    let steps = u64::from(alternations) * u64::from(align.lower_steps + align.upper_steps);
+    allocator::watch::<B>(device);
+    let before = allocator::live();
+    let steps = Steps::of(align, alternations)?;
+    let sources = started.batches(config)?.ahead(&steps);
+    let mut problem = started.problem::<B>(config, sources, device)?;
     let mut run = Run {
         align,
         observed: Observed::new(&mut problem, false),
         scalars: Vec::new(),
-        progress: Progress::new("measure", steps, 0, verbosity),
+        progress: Progress::new("measure", steps.total(), 0, verbosity),
         cost: Cost::default(),
         before,
         watches: true,
@@ -113,7 +104,7 @@ pub(super) fn measure<B: Kernels>(
         seen.push(run.alternation(&mut machine)?);
         // On a device the first alternation tells the memory, the others the times.
         if index == 0 {
-            memory::unwatch();
+            allocator::unwatch();
             run.watches = B::ON_HOST;
         }
     }
@@ -169,38 +160,29 @@ impl<B: Kernels> Run<'_, '_, '_, B> {
         let mut phases = [Seconds::default(); 2];
         let mut products = 0;
         loop {
-            match machine.pending() {
-                Pending::Request(ticket, request) => {
-                    let reply = self.observed.perform(&request, &mut self.scalars)?;
-                    machine.step(ticket, reply, &mut self.scalars)?;
+            match drive(machine, &mut self.observed, &mut self.scalars)? {
+                Driven::Event(Event::Step(record)) => {
+                    self.progress.step(Some(record.loss));
+                    plus(&mut phases[0], self.observed.take().0);
+                    self.lower_peak();
                 }
-                Pending::Event(ticket, event) => {
-                    machine.step(ticket, Reply::Ack, &mut self.scalars)?;
-                    match event {
-                        Event::Step(record) => {
-                            self.progress.step(Some(record.loss));
-                            plus(&mut phases[0], self.observed.take().0);
-                            self.lower_peak();
-                        }
-                        Event::UpperStep(record) => {
-                            let solve = record.hypergradient.solve;
-                            let negative = solve.termination == Termination::NegativeCurvature;
-                            self.cost.negative_curvature += u32::from(negative);
-                            self.progress.step(Some(record.hypergradient.loss_at_lower));
-                            // Step by step, or the vectors of all solves would pile up.
-                            let (seconds, count, _) = self.observed.take();
-                            plus(&mut phases[1], seconds);
-                            products += count;
-                        }
-                        Event::Alternation { .. } => {
-                            self.cost.products.push(products);
-                            self.upper_peak();
-                            return Ok(phases);
-                        }
-                    }
+                Driven::Event(Event::UpperStep(record)) => {
+                    let solve = record.hypergradient.solve;
+                    let negative = solve.termination == Termination::NegativeCurvature;
+                    self.cost.negative_curvature += u32::from(negative);
+                    self.progress.step(Some(record.hypergradient.loss_at_lower));
+                    // Step by step, or the vectors of all solves would pile up.
+                    let (seconds, count, _) = self.observed.take();
+                    plus(&mut phases[1], seconds);
+                    products += count;
                 }
-                Pending::Done(Completion::Finished) => return Ok(phases),
-                Pending::Done(Completion::Diverged { index }) => bail!(
+                Driven::Event(Event::Alternation { .. }) => {
+                    self.cost.products.push(products);
+                    self.upper_peak();
+                    return Ok(phases);
+                }
+                Driven::Done(Completion::Finished) => return Ok(phases),
+                Driven::Done(Completion::Diverged { index }) => bail!(
                     "plan: loss, gradient or solve of {} is not finite at step {index}",
                     self.align.solver
                 ),
@@ -214,7 +196,7 @@ impl<B: Kernels> Run<'_, '_, '_, B> {
         if !self.watches {
             return;
         }
-        let activations = peak.saturating_sub(memory::live()) as u64;
+        let activations = peak.saturating_sub(allocator::live()) as u64;
         self.cost.activations = self.cost.activations.max(activations);
         self.cost.peak = self.cost.peak.max(peak.saturating_sub(self.before) as u64);
     }
@@ -225,10 +207,10 @@ impl<B: Kernels> Run<'_, '_, '_, B> {
             return self.observed.problem.release();
         }
         self.cost.peak = self.cost.peak.max(peak.saturating_sub(self.before) as u64);
-        let held = memory::live();
+        let held = allocator::live();
         // The next lower step would do it.
         self.observed.problem.release();
-        let linearization = held.saturating_sub(memory::live()) as u64;
+        let linearization = held.saturating_sub(allocator::live()) as u64;
         self.cost.linearization = self.cost.linearization.max(linearization);
         self.observed.resume();
     }

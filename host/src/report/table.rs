@@ -1,6 +1,30 @@
-//! Aligned columns of text.
+//! What a command prints: aligned columns of text, or one JSON object.
 
 use std::fmt;
+
+use serde::Serialize;
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A table.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+impl Format {
+    /// The text to be printed.
+    ///
+    /// # Errors
+    /// The result has no form in JSON.
+    pub fn render<R: Serialize + fmt::Display>(self, result: &R) -> serde_json::Result<String> {
+        match self {
+            Self::Text => Ok(result.to_string()),
+            Self::Json => Ok(serde_json::to_string_pretty(result)? + "\n"),
+        }
+    }
+}
 
 /// A table for the terminal: first column to the left, the others to the right.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,33 +10,40 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::start::{Start, Started};
-use crate::cli::Table;
+use crate::backend::{Task, dispatch};
 use crate::config::{AlignSettings, RunConfig, SolverName};
 use crate::data::streams;
 use crate::kernels::Kernels;
+use crate::model::architecture;
 use crate::progress::Verbosity;
-use crate::stage::state::architecture;
+use crate::report::Table;
+use crate::run::Origin;
+use crate::stage::memory::{MemoryThere, mebibytes, require_memory};
+use crate::stage::start::{Start, Started};
 use cost::Cost;
 
 pub(crate) use budget::duration;
 pub use budget::{Choice, Trial};
-pub use memory::{
-    MemoryReport, MemoryThere, NotEnoughMemory, SolverNeed, available_memory, require_memory,
-    solver_memory,
-};
+pub use memory::MemoryReport;
 
 /// Of a gradient's time, what a step of the head's warm-up takes: the forward pass alone.
 const FORWARD: f64 = 1.0 / 3.0;
 
-/// What the user asked.
+/// What is planned.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) start: Start,
-    /// Alternations that are measured.
-    pub(super) measured: u32,
-    /// Time for `align`.
-    pub(super) budget: Option<Duration>,
+pub struct PlanJob {
+    /// Every setting.
+    pub config: RunConfig,
+    /// The pretrained weights; `None`: some steps of pretraining from initial weights.
+    pub from: Option<Origin>,
+    /// How many, where `from` is `None`.
+    pub pretrain_steps: u32,
+    /// Alternations that are measured, at least 1.
+    pub measured: u32,
+    /// Time for `align`; settings are chosen for it.
+    pub budget: Option<Duration>,
+    /// How much is shown on the way.
+    pub verbosity: Verbosity,
 }
 
 /// The cost of a stage other than the bilevel one.
@@ -108,13 +115,21 @@ pub struct PlanReport {
 /// # Errors
 /// Data or checkpoint cannot be read; training diverges; the solver's vectors do not fit into memory; the
 /// budget is below one alternation.
-pub(super) fn measure<B: Kernels>(
-    config: &RunConfig,
-    request: Request,
-    verbosity: Verbosity,
-    device: &B::Device,
-) -> Result<PlanReport> {
-    let Request { start, measured, budget } = request;
+pub fn plan(job: PlanJob) -> Result<PlanReport> {
+    dispatch(job.config.backend, job)?
+}
+
+impl Task for PlanJob {
+    type Output = Result<PlanReport>;
+
+    fn run<B: Kernels>(self, device: B::Device) -> Result<PlanReport> {
+        measure::<B>(self, &device)
+    }
+}
+
+fn measure<B: Kernels>(job: PlanJob, device: &B::Device) -> Result<PlanReport> {
+    let PlanJob { config, from, pretrain_steps, measured, budget, verbosity } = job;
+    let (config, start) = (&config, Start { from, pretrain_steps });
     // Before this process takes its part of it.
     let MemoryThere { available, total } = MemoryThere::of(config.backend)?;
     let started = start.make::<B>(config, verbosity, device)?;
@@ -311,7 +326,7 @@ impl PlanReport {
         let memory = &self.memory;
         let mut table = Table::new(["memory", ""]);
         let mut row = |name: &str, bytes: Option<u64>| {
-            let size = bytes.map_or("not known".to_owned(), memory::mebibytes);
+            let size = bytes.map_or("not known".to_owned(), mebibytes);
             table.row([name.to_owned(), size]);
         };
         row("parameters", Some(memory.parameters));

@@ -9,7 +9,6 @@ mod dense;
 mod forms;
 mod losses;
 mod narrow;
-mod operator;
 mod own;
 mod slices;
 mod tape;
@@ -21,13 +20,14 @@ use anyhow::Result;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::start::Start;
-use crate::cli::Table;
+use crate::backend::{Task, dispatch};
 use crate::config::{Architecture, RunConfig};
 use crate::kernels::Kernels;
+use crate::model::architecture;
 use crate::progress::Verbosity;
+use crate::report::Table;
 use crate::run::Origin;
-use crate::stage::state::architecture;
+use crate::stage::start::Start;
 
 /// Steps of pretraining where there are no weights to start from: enough that no γ is 0 any more.
 const PRETRAIN_STEPS: u32 = 4;
@@ -115,11 +115,34 @@ impl VerifyReport {
     }
 }
 
+/// What is verified.
+#[derive(Debug)]
+pub struct VerifyJob {
+    /// Every setting.
+    pub config: RunConfig,
+    /// The pretrained weights; `None`: a few steps from initial ones.
+    pub from: Option<Origin>,
+    /// How much is shown on the way.
+    pub verbosity: Verbosity,
+}
+
 /// Makes all checks.
 ///
 /// # Errors
 /// Data or checkpoint cannot be read; training diverges. A failed check is no error here.
-pub(super) fn measure<B: Kernels>(
+pub fn verify(job: VerifyJob) -> Result<VerifyReport> {
+    dispatch(job.config.backend, job)?
+}
+
+impl Task for VerifyJob {
+    type Output = Result<VerifyReport>;
+
+    fn run<B: Kernels>(self, device: B::Device) -> Result<VerifyReport> {
+        measure::<B>(&self.config, self.from, self.verbosity, &device)
+    }
+}
+
+fn measure<B: Kernels>(
     config: &RunConfig,
     from: Option<Origin>,
     verbosity: Verbosity,

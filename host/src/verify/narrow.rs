@@ -9,11 +9,11 @@ use super::{Check, Checks};
 use crate::config::RunConfig;
 use crate::driver::{Networks, upload};
 use crate::kernels::{Kernels, Precision, read};
+use crate::model::{networks, pretext};
 use crate::network::pretext::Pretext;
 use crate::network::{
     Curvature, Linearization, LinearizationSettings, Network, Stem, TowerParameters,
 };
-use crate::stage::state::{networks, pretext};
 
 /// Channels of the first stage; the configuration allows no fewer.
 const WIDTH: usize = 8;

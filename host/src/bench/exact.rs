@@ -2,11 +2,11 @@
 
 use anyhow::{Result, bail};
 use bissl_core::{
-    CgSettings, DriveError, Driver, Machine, Pending, RecycledCg, RecycledCgSettings, Register,
-    Reply, Request, SolverMemory, Termination, Vectors,
+    CgSettings, DriveError, Driver, Progress, RecycledCg, RecycledCgSettings, Register, Reply,
+    Request, SolverMemory, Termination, Vectors, drive,
 };
 
-use super::observed::Solved;
+use crate::driver::observed::Solved;
 use crate::driver::{DriverError, Problem, Registers};
 use crate::kernels::Kernels;
 
@@ -59,22 +59,9 @@ impl<B: Kernels> System<'_, '_, B> {
         let stop = CgSettings::new(TOLERANCE, ITERATIONS_MAX)?;
         let mut machine = RecycledCg::new(RecycledCgSettings::new(stop, CAPACITY, 1)?, *memory);
         loop {
-            match machine.pending() {
-                Pending::Request(ticket, request) => {
-                    let reply = self.perform(&request, scalars)?;
-                    machine
-                        .step(ticket, reply, scalars)
-                        .map_err(DriveError::<DriverError>::from)?;
-                }
-                Pending::Event(ticket, _) => {
-                    machine
-                        .step(ticket, Reply::Ack, scalars)
-                        .map_err(DriveError::<DriverError>::from)?;
-                }
-                Pending::Done(report) => {
-                    *memory = machine.memory();
-                    return Ok(report.termination);
-                }
+            if let Progress::Done(report) = drive(&mut machine, self, scalars)? {
+                *memory = machine.memory();
+                return Ok(report.termination);
             }
         }
     }

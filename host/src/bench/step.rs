@@ -7,17 +7,17 @@ use std::time::Instant;
 use bissl_core::Stream;
 use serde::Serialize;
 
-use super::{median, memory};
-use crate::cli::Table;
+use crate::backend::{BackendError, Task, dispatch};
 use crate::config::RunConfig;
 use crate::driver::{download, upload};
-use crate::kernels::{Kernels, Tensor, profile};
+use crate::kernels::{Kernels, Tensor, allocator, profile};
+use crate::model::{architecture, networks, pretext, recompute};
 use crate::network::{
     Curvature, Gradients, Linearization, LinearizationSettings, Network, TowerParameters,
 };
+use crate::report::Table;
+use crate::report::statistics::median;
 use crate::run::hash;
-use crate::stage::align::recompute;
-use crate::stage::state::{architecture, networks, pretext};
 
 /// What `bench step` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -180,7 +180,7 @@ fn repeated<B: Kernels, R>(
     let mut peak = 0;
     for _ in 0..repeats {
         let start = Instant::now();
-        let (bytes, result) = memory::peak_of(|| {
+        let (bytes, result) = allocator::peak_of(|| {
             let result = work();
             B::wait(device);
             result
@@ -198,9 +198,9 @@ fn watched_peak<B: Kernels>(device: &B::Device, work: impl FnOnce()) -> Option<u
     if B::ON_HOST {
         return None;
     }
-    memory::watch::<B>(device);
-    let (bytes, ()) = memory::peak_of(work);
-    memory::unwatch();
+    allocator::watch::<B>(device);
+    let (bytes, ()) = allocator::peak_of(work);
+    allocator::unwatch();
     Some(bytes)
 }
 
@@ -212,12 +212,32 @@ struct Products {
     bytes: usize,
 }
 
+/// What is measured.
+#[derive(Debug)]
+pub struct StepJob {
+    /// Every setting.
+    pub config: RunConfig,
+    /// Repetitions of everything, at least 1; medians are reported.
+    pub repeats: u32,
+}
+
 /// Measures with initial weights on noise: neither changes what is computed.
-pub(super) fn measure<B: Kernels>(
-    config: &RunConfig,
-    repeats: u32,
-    device: &B::Device,
-) -> StepReport {
+///
+/// # Errors
+/// The backend cannot be used.
+pub fn step(job: StepJob) -> Result<StepReport, BackendError> {
+    dispatch(job.config.backend, job)
+}
+
+impl Task for StepJob {
+    type Output = StepReport;
+
+    fn run<B: Kernels>(self, device: B::Device) -> StepReport {
+        measure::<B>(&self.config, self.repeats, &device)
+    }
+}
+
+fn measure<B: Kernels>(config: &RunConfig, repeats: u32, device: &B::Device) -> StepReport {
     let networks = networks(config, 10);
     let (tower, pretext) = (networks.pretext_tower(), pretext(config));
     let parameters = TowerParameters {
@@ -252,14 +272,14 @@ pub(super) fn measure<B: Kernels>(
     let gradient_s = median(&gradients);
     let linearize = |curvature| {
         let (parameters, views) = (parameters.clone(), views.clone());
-        let recompute = recompute(&config.align);
+        let recompute = recompute(config);
         let settings = LinearizationSettings { curvature, recompute, with_gradient: false };
         let loss = pretext.loss_beside(beside(), &views);
         Linearization::new(tower, parameters, views, loss, settings)
     };
     let products = |curvature| {
         let mut hashes = Vec::new();
-        let (bytes, (linearization_s, times)) = memory::peak_of(|| {
+        let (bytes, (linearization_s, times)) = allocator::peak_of(|| {
             let start = Instant::now();
             let at = linearize(curvature);
             B::wait(device);

@@ -1,0 +1,65 @@
+//! What a stage is asked to do.
+
+use crate::config::RunConfig;
+use crate::progress::{Interrupt, Verbosity};
+use crate::run::{Origin, RunFolder};
+
+/// What a stage needs: everything checked, the folder of the run open.
+#[derive(Debug)]
+pub struct Job {
+    /// What is to be done.
+    pub command: Command,
+    /// Every setting.
+    pub config: RunConfig,
+    /// Asked between steps.
+    pub interrupt: Interrupt,
+    /// How much is shown.
+    pub verbosity: Verbosity,
+}
+
+/// What is to be done. A `run` may hold checkpoints already: then it is continued.
+#[derive(Debug)]
+pub enum Command {
+    /// Paired comparison with and without the bilevel stage.
+    Demo {
+        /// Where results go.
+        run: RunFolder,
+    },
+    /// Self-supervised pretraining from initial weights.
+    Pretrain {
+        /// Where results go.
+        run: RunFolder,
+    },
+    /// Head warm-up, then the bilevel stage.
+    Align {
+        /// Where results go.
+        run: RunFolder,
+        /// Pretrained weights.
+        from: Origin,
+    },
+    /// Fine-tuning with a fresh head.
+    Finetune {
+        /// Where results go.
+        run: RunFolder,
+        /// Pretrained or aligned weights.
+        from: Origin,
+    },
+    /// Held-out accuracy, linear probe and nearest neighbours; writes nothing.
+    Evaluate {
+        /// The weights.
+        from: Origin,
+    },
+}
+
+impl Command {
+    /// The run that it writes.
+    pub(crate) fn run(&self) -> Option<&RunFolder> {
+        match self {
+            Self::Demo { run }
+            | Self::Pretrain { run }
+            | Self::Align { run, .. }
+            | Self::Finetune { run, .. } => Some(run),
+            Self::Evaluate { .. } => None,
+        }
+    }
+}
