@@ -1,4 +1,5 @@
-//! Documents that exist, whose links lead somewhere and whose names are those of the code.
+//! Documents that exist, whose links lead somewhere, whose names are those of the code, and whose lines
+//! hold one sentence each.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -138,4 +139,152 @@ fn the_notation_table_names_identifiers_of_the_code() {
         }
     }
     assert!(checked > 10, "only {checked} identifiers in the table");
+}
+
+/// Words whose full stop ends no sentence. Initials, as in "D. Knuth", end none either.
+const ABBREVIATIONS: [&str; 5] = ["al.", "cf.", "e.g.", "i.e.", "vs."];
+
+/// Whether a sentence ends with this word.
+fn ends_sentence(word: &str) -> bool {
+    let word = word.trim_end_matches([')', ']', '*', '_', '"', '”']);
+    let word = word.trim_start_matches(['(', '[', '*', '_', '"', '“']);
+    let initial = word.len() == 2 && word.starts_with(|c: char| c.is_ascii_uppercase());
+    word.ends_with(['.', '?', '!']) && !initial && !ABBREVIATIONS.contains(&word)
+}
+
+/// Whether a sentence may begin with this word: with a capital, a digit, a Greek letter or code.
+fn begins_sentence(word: &str) -> bool {
+    let word = word.trim_start_matches(['(', '[', '*', '_', '"', '“']);
+    word.starts_with(|c: char| c == '`' || c.is_alphanumeric() && !c.is_ascii_lowercase())
+}
+
+/// The number of sentences in a line of prose. What stands in backticks counts as one word.
+fn sentences(line: &str) -> usize {
+    let mut code = false;
+    let line: String = line
+        .chars()
+        .map(|c| {
+            code ^= c == '`';
+            if code && c != '`' { 'x' } else { c }
+        })
+        .collect();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    1 + words.windows(2).filter(|pair| ends_sentence(pair[0]) && begins_sentence(pair[1])).count()
+}
+
+/// The marker of a list item ("- ", "12. ") at the beginning of `line`, in bytes.
+fn marker(line: &str) -> Option<usize> {
+    let (mark, rest) = line.split_once(' ')?;
+    let number = mark.strip_suffix('.').is_some_and(|n| n.parse::<u32>().is_ok());
+    (number || ["-", "*", "+"].contains(&mark)).then(|| line.len() - rest.len())
+}
+
+/// The lines of prose, each with its number from 1 and without the marker of a list item.
+///
+/// Not prose: headings, tables, quotations, link definitions, fenced code, and code that is indented
+/// by four spaces outside of a list.
+fn prose(document: &str) -> Vec<(usize, &str)> {
+    let (mut fence, mut list, mut paragraph) = (false, false, false);
+    let mut found = Vec::new();
+    for (number, line) in (1..).zip(document.lines()) {
+        let content = line.trim();
+        if content.starts_with("```") {
+            fence = !fence;
+        } else if content.is_empty() {
+            paragraph = false;
+        } else if !fence && !content.starts_with(['#', '|', '>']) {
+            let item = marker(content);
+            list = item.is_some() || list && (paragraph || line.starts_with(' '));
+            let code = line.starts_with("    ") && !list && !paragraph;
+            let definition = content.starts_with('[') && content.contains("]: ");
+            if !code && !definition {
+                found.push((number, &content[item.unwrap_or(0)..]));
+                paragraph = true;
+            }
+        }
+    }
+    found
+}
+
+/// The numbers of the lines that hold more than one sentence.
+fn crowded_lines(document: &str) -> Vec<usize> {
+    let lines = prose(document).into_iter();
+    lines.filter(|(_, line)| sentences(line) > 1).map(|(number, _)| number).collect()
+}
+
+#[test]
+fn a_line_of_prose_holds_one_sentence() {
+    let mut lines = 0;
+    for document in markdown() {
+        let content = text(&document);
+        for number in crowded_lines(&content) {
+            panic!("{document}:{number} holds two sentences: begin a line with each");
+        }
+        lines += prose(&content).len();
+    }
+    assert!(lines > 500, "only {lines} lines of prose");
+}
+
+#[test]
+fn two_sentences_in_a_line_are_found() {
+    for line in [
+        "One fact. Another.",
+        "Is it? Yes.",
+        "**Stack.** It lies below the data.",
+        "(In brackets.) Outside.",
+        "It runs `cargo test`. `cargo doc` follows.",
+        "It ends. λ is small.",
+        "There are two. 32 laws hold.",
+        "- An item. Its second sentence.",
+        "12. An item. Its second sentence.",
+    ] {
+        assert_eq!(crowded_lines(&format!("# Title\n\nA line.\n{line}\n")), [4], "{line}");
+    }
+    assert_eq!(crowded_lines("- An item.\n\n    Still the item. And again.\n"), [3]);
+}
+
+#[test]
+fn what_is_no_second_sentence_is_left_alone() {
+    for line in [
+        "One fact.",
+        "Zakarias et al. 2024, D. Knuth, i.e. Two, e.g. `cargo`, cf. Section 3, CPU vs. GPU.",
+        "1. An item.",
+        "Version 0.21.0 is `Once. Upon. A time.` in [decision 1](decisions/0001-burn-0.21.0.md).",
+        "# 0001. Burn. Pinned.",
+        "| a cell. Another sentence. |",
+        "> Quoted. As it was written.",
+        "[link]: target.md \"A title. Another.\"",
+        "```\nx. Y\n```",
+        "\n    A x = b. C y = d.",
+    ] {
+        assert_eq!(crowded_lines(line), [0; 0], "{line}");
+    }
+}
+
+/// The most columns of a comment in Rust.
+const COMMENT_COLUMNS: usize = 100;
+
+/// The numbers, from 1, of the lines that are a comment and have more than [`COMMENT_COLUMNS`].
+fn wide_comments(source: &str) -> Vec<usize> {
+    let comments =
+        (1..).zip(source.lines()).filter(|(_, line)| line.trim_start().starts_with("//"));
+    comments
+        .filter(|(_, line)| line.chars().count() > COMMENT_COLUMNS)
+        .map(|(number, _)| number)
+        .collect()
+}
+
+#[test]
+fn wide_comments_are_found() {
+    let line =
+        |start: &str, columns: usize| format!("{start}{}\n", "ø".repeat(columns - start.len()));
+    for start in ["// ", "/// ", "//! ", "    // "] {
+        assert_eq!(wide_comments(&line(start, COMMENT_COLUMNS)), [0; 0], "{start}");
+        assert_eq!(
+            wide_comments(&format!("\n{}", line(start, COMMENT_COLUMNS + 1))),
+            [2],
+            "{start}"
+        );
+    }
+    assert_eq!(wide_comments(&line("let x = ", 200)), [0; 0]);
 }
