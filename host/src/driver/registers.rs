@@ -26,7 +26,7 @@ pub struct Registers<B: Kernels> {
 }
 
 /// Bounds of the segments of one kind of vector.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Space {
     offsets: Vec<usize>,
     whole: [usize; 2],
@@ -205,8 +205,8 @@ impl<B: Kernels> Registers<B> {
         let mut dots = Vec::new();
         let mut rest = pairs;
         while let Some((first, _)) = rest.first() {
-            let len = self.space(*first).whole[1];
-            let same = rest.iter().take_while(|(x, _)| self.space(*x).whole[1] == len).count();
+            let space = self.space(*first);
+            let same = rest.iter().take_while(|(x, _)| self.space(*x) == space).count();
             let mut operands = Vec::with_capacity(same);
             for (x, y) in &rest[..same] {
                 operands.push((self.get(*x)?, self.get(*y)?));

@@ -22,8 +22,8 @@ use crate::progress::Verbosity;
 use crate::stage::bilevel::Batches;
 use crate::stage::start::Start;
 
-/// Pixels of the largest batch that is looked at: 16 images of 64 pixels.
-const PIXELS_MAX: usize = 16 * 64 * 64;
+/// Numbers of the largest batch that is looked at: 16 images of 64 pixels in three channels.
+const INPUTS_MAX: usize = 16 * 3 * 64 * 64;
 const IMAGES_MIN: usize = 4;
 const IMAGES_MAX: usize = 16;
 /// Lower and upper steps before the operator is looked at; two solves, so that recycling has a past.
@@ -67,8 +67,8 @@ const STOPPING: f64 = 1.05;
 /// The configuration with no more steps and images than the checks need; says what it changed.
 pub(super) fn reduced(config: &RunConfig, checks: &mut Checks) -> RunConfig {
     let mut small = config.clone();
-    let size = config.image.size;
-    let images = (PIXELS_MAX / (size * size)).clamp(IMAGES_MIN, IMAGES_MAX);
+    let input: usize = config.input().iter().product();
+    let images = (INPUTS_MAX / input).clamp(IMAGES_MIN, IMAGES_MAX);
     let align = &mut small.align;
     align.product_batch = Some(align.product_batch().min(images));
     align.batch = align.batch.min(images);

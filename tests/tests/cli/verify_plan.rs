@@ -1,5 +1,7 @@
 //! `bissl verify` and `bissl plan`, on the smallest network that a configuration allows.
 
+use std::sync::LazyLock;
+
 use crate::binary::{Ended, run};
 
 const TINY: &[&str] = &[
@@ -59,7 +61,7 @@ fn verify_passes_on_a_right_program_and_names_every_part() {
         }
     }
     assert!(has("narrow network", "hessian product, differences of the gradient"), "{report:#}");
-    for name in ["hessian product symmetric", "running statistics untouched by products"] {
+    for name in ["u·Hv = v·Hu", "running statistics untouched by products"] {
         assert!(has("own configuration", name), "{name}: {report:#}");
     }
 }
@@ -92,7 +94,7 @@ fn a_plan_counts_the_target_network() {
 fn verify_checks_the_configured_solver_and_says_what_it_left_out() {
     let ended = tiny("verify", &["--solver", "soba", "--curvature", "gauss-newton"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    for expected in ["hypergradient, soba", "gauss-newton product symmetric", "left out: "] {
+    for expected in ["hypergradient, soba", "u·Hv = v·Hu", "left out: "] {
         assert!(ended.stdout.contains(expected), "{expected}: {ended:?}");
     }
 }
@@ -180,5 +182,91 @@ fn a_budget_that_is_no_time_is_refused_by_name() {
         for part in ["--budget", &format!("found `{text}`"), "expected a time above 0"] {
             assert!(ended.stderr.contains(part), "{text}: {part}: {ended:?}");
         }
+    }
+}
+
+/// A pretrained run and an aligned one, which has seen the labels of seed 1, both shared by the tests.
+fn runs() -> &'static (tempfile::TempDir, String, String) {
+    static RUNS: LazyLock<(tempfile::TempDir, String, String)> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let (pretrained, aligned) = (path("p"), path("a"));
+        let words = ["pretrain", "--preset", "demo", "--out", &pretrained, "--quiet"];
+        let small = ["--width", "4", "--image-size", "16", "--epochs", "1", "--batch", "16"];
+        let more = ["--set", "pretrain.warm_up_epochs=0"];
+        let ended = run(&[&words[..], &small, &more].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let words = ["align", "--from", &pretrained, "--out", &aligned, "--quiet"];
+        let ended = run(&[&words[..], SHORT, &["--set", "align.alternations=1"]].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        (folder, pretrained, aligned)
+    });
+    &RUNS
+}
+
+const SHORT: &[&str] = &[
+    "--lower-steps",
+    "2",
+    "--upper-steps",
+    "2",
+    "--batch",
+    "16",
+    "--upper-batch",
+    "16",
+    "--product-batch",
+    "16",
+    "--set",
+    "align.lower.warm_up_steps=0",
+];
+
+/// Measured on labels that the backbone has seen, a held-out figure would be about something else.
+#[test]
+fn what_has_seen_other_labels_is_measured_by_no_command() {
+    let (_, _, aligned) = runs();
+    for command in [&["verify"][..], &["plan", "--measured", "1"], &["bench", "stage"]] {
+        let words = [command, &["--from", aligned, "--seed", "2", "--quiet"]].concat();
+        let ended = run(&words);
+        assert_eq!(ended.code, Some(1), "{command:?}: {ended:?}");
+        for part in ["has seen labels of seed 1", "use --seed 1"] {
+            assert!(ended.stderr.contains(part), "{command:?}: {ended:?}");
+        }
+        let ended = run(&[command, &["--from", aligned, "--quiet"], SHORT].concat());
+        assert_eq!(ended.code, Some(0), "{command:?}: {ended:?}");
+    }
+}
+
+/// A machine that has ended takes no time: its rounds would enter the means as 0 s.
+#[test]
+fn more_alternations_than_the_stage_has_are_all_run() {
+    let (_, pretrained, _) = runs();
+    let stage = |alternations: &str, lower_steps: &str| {
+        let words = ["bench", "stage", "--from", pretrained, "--json", "--quiet"];
+        let more = ["--alternations", alternations, "--set", "align.alternations=1"];
+        run(&[&words[..], SHORT, &more, &["--set", &format!("align.lower_steps={lower_steps}")]]
+            .concat())
+    };
+    let ended = stage("3", "2");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let products = report["reference"]["products"].as_array().unwrap();
+    assert_eq!(products.len(), 3, "{report:#}");
+    assert!(products.iter().all(|count| number(count) == 10.0), "{report:#}");
+    // 10¹⁰ steps do not fit the number that counts them.
+    let ended = stage("10000", "1000000");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("steps"), "{ended:?}");
+}
+
+/// Under `every-pass` products move running statistics, and `verify` drives them as training does.
+#[test]
+fn verify_knows_what_moves_running_statistics() {
+    for (setting, name) in [
+        ("align.statistics=lower-steps", "running statistics untouched by products"),
+        ("align.statistics=every-pass", "running statistics move with every product"),
+    ] {
+        let report = object("verify", &["--set", setting]);
+        let checks = report["checks"].as_array().unwrap();
+        let found = checks.iter().any(|check| check["name"] == name && check["ok"] == true);
+        assert!(found, "{setting}: {report:#}");
     }
 }

@@ -1,7 +1,9 @@
 //! The operations of the registers, against their definitions.
 
+use bissl::driver::Registers;
 use bissl::kernels::{Kernels, read, transfers};
-use bissl_core::AdamCoefficients;
+use bissl::network::classifier;
+use bissl_core::{AdamCoefficients, Register, RegisterFile};
 use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
@@ -100,4 +102,24 @@ fn segment_dots_agree_and_are_one_transfer_from_a_device() {
     assert!(error <= precision::<B>().equal, "{error:e}");
     assert_eq!(read(x.clone()), values(&x));
     assert_eq!(transfers() - before, transferred + 1);
+}
+
+/// Two heads of 16 parameters, cut at 12 and at 14: bounds belong to a vector, not to its length.
+#[test]
+fn vectors_of_one_length_keep_the_bounds_of_their_own_tables() {
+    let (pretext, downstream) = (classifier(3, 4), classifier(7, 2));
+    let mut registers = Registers::<B>::new(
+        Default::default(),
+        downstream.parameters(),
+        pretext.parameters(),
+        downstream.parameters(),
+        1,
+    );
+    let (a, b) = (Register::PretextHeadGradient, Register::DownstreamHeadGradient);
+    for register in [a, b] {
+        registers.write(register, vec![1.0; 16]).unwrap();
+    }
+    let mut scalars = [0.0; 4];
+    let segments = registers.segment_dots(&[(a, a), (b, b)], &mut scalars).unwrap();
+    assert_eq!((segments, scalars), (2, [12.0, 4.0, 14.0, 2.0]));
 }
