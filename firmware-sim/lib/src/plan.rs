@@ -12,6 +12,7 @@
 
 use bissl_core::{Bank, Group, Register};
 
+use crate::Fault;
 use crate::model::{Model, activations, parameters};
 
 /// A part of the array.
@@ -199,6 +200,33 @@ impl Plan {
             Space::DownstreamHead => Span { start, floats: self.downstream_head },
         };
         Some((space, span))
+    }
+
+    /// Where a register lies.
+    ///
+    /// # Errors
+    /// [`Fault::RegisterMissing`].
+    pub(crate) fn span(&self, register: Register) -> Result<Span, Fault> {
+        self.register(register).map(|(_, span)| span).ok_or(Fault::RegisterMissing(register))
+    }
+
+    /// Four registers at once; for `None` an empty slice, so that all who need fewer share this one
+    /// function.
+    ///
+    /// # Errors
+    /// One that is not there; two that share storage, since nothing needs both at a time.
+    pub(crate) fn disjoint<'a>(
+        &self,
+        memory: &'a mut [f32],
+        registers: [Option<Register>; 4],
+    ) -> Result<[&'a mut [f32]; 4], Fault> {
+        let mut ranges = [const { 0..0 }; 4];
+        for (range, register) in ranges.iter_mut().zip(registers) {
+            if let Some(register) = register {
+                *range = self.span(register)?.range();
+            }
+        }
+        memory.get_disjoint_mut(ranges).map_err(|_| Fault::RegistersShareMemory)
     }
 
     const fn vectors(&self) -> usize {

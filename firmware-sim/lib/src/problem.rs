@@ -13,7 +13,6 @@ use crate::model::{Model, activations, parameters};
 use crate::network::{Sequence, at_least_one};
 use crate::plan::Plan;
 use crate::pretext::{LowerParameters, Pretext, PretextMemory, take};
-use crate::registers::{disjoint, span};
 use crate::settings::{Settings, Start};
 use crate::{Configuration, Corpus, Fault, FrameSource, Kernels, Stage};
 
@@ -189,8 +188,8 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
             self.weights()?;
         }
         let mut draws = self.stream(Purpose::Weights).at(0);
-        let encoder = span(&C::PLAN, Register::Parameter(Group::LowerBackbone))?.range();
-        let projector = span(&C::PLAN, Register::Parameter(Group::PretextHead))?.range();
+        let encoder = C::PLAN.span(Register::Parameter(Group::LowerBackbone))?.range();
+        let projector = C::PLAN.span(Register::Parameter(Group::PretextHead))?.range();
         for (layers, range) in
             [(Self::MODEL.trained(), encoder), (Self::MODEL.projector, projector)]
         {
@@ -219,7 +218,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
             (Register::Parameter(Group::LowerBackbone), trained),
             (Register::Parameter(Group::PretextHead), projector),
         ] {
-            let range = span(&C::PLAN, register)?.range();
+            let range = C::PLAN.span(register)?.range();
             let to = self.memory.get_mut(range).ok_or(Fault::MemoryMismatch)?;
             to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             if !to.iter().all(|weight| weight.is_finite()) {
@@ -231,7 +230,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
 
     fn draw_head(&mut self) -> Result<(), Fault> {
         let mut draws = self.stream(Purpose::Head).at(0);
-        let range = span(&C::PLAN, Register::Parameter(Group::DownstreamHead))?.range();
+        let range = C::PLAN.span(Register::Parameter(Group::DownstreamHead))?.range();
         let head = self.memory.get_mut(range).ok_or(Fault::MemoryMismatch)?;
         let layers = &[Self::MODEL.classifier()];
         Sequence { layers, rows: 1 }.initialize(head, &mut draws).ok_or(Fault::MemoryMismatch)
@@ -286,7 +285,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
             .ok_or(Fault::MemoryMismatch)?;
         let [lower, own] = [Group::LowerBackbone, Group::PretextHead].map(Register::Parameter);
         let names = [Some(lower), Some(own), backbone, head];
-        let [encoder, projector, to_backbone, to_head] = disjoint(&C::PLAN, registers, names)?;
+        let [encoder, projector, to_backbone, to_head] = C::PLAN.disjoint(registers, names)?;
         let at = LowerParameters { encoder, projector };
         let loss = pretext.gradient(
             self.kernels,
@@ -334,7 +333,7 @@ pub(crate) fn classify<C: Configuration, S: FrameSource, K: Kernels<f32>>(
     take_in(model, source.weights(), kernels, &mut incoming, downstream.frames)?;
     let [lower, head] = [Group::LowerBackbone, Group::DownstreamHead].map(Register::Parameter);
     let [encoder, classifier, ..] =
-        disjoint(&C::PLAN, registers, [Some(lower), Some(head), None, None])?;
+        C::PLAN.disjoint(registers, [Some(lower), Some(head), None, None])?;
     downstream.classify(kernels, (encoder, classifier)).ok_or(Fault::MemoryMismatch)
 }
 
@@ -393,7 +392,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> LowerObjective for Sessi
             .ok_or(Fault::MemoryMismatch)?;
         let [lower, head] = [Group::LowerBackbone, Group::PretextHead].map(Register::Parameter);
         let names = [lower, head, src, dst].map(Some);
-        let [encoder, projector, direction, out] = disjoint(&C::PLAN, registers, names)?;
+        let [encoder, projector, direction, out] = C::PLAN.disjoint(registers, names)?;
         let at = LowerParameters { encoder, projector };
         pretext.product(self.kernels, at, scratch, direction, out).ok_or(Fault::MemoryMismatch)
     }
@@ -418,7 +417,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> UpperObjective for Sessi
         let (mut downstream, _) =
             Downstream::new(Self::MODEL, rows, scratch).ok_or(Fault::MemoryMismatch)?;
         let names = [Some(encoder), Some(classifier), backbone, Some(head)];
-        let [encoder, classifier, to_backbone, to_head] = disjoint(&C::PLAN, registers, names)?;
+        let [encoder, classifier, to_backbone, to_head] = C::PLAN.disjoint(registers, names)?;
         let point = (&*encoder, &*classifier);
         let loss = downstream.gradient(self.kernels, point, backbone.map(|_| to_backbone), to_head);
         finite(loss.ok_or(Fault::MemoryMismatch)?, at, index)

@@ -6,32 +6,9 @@ use bissl_core::{
 };
 
 use crate::model::Layer;
-use crate::plan::{Plan, Space, Span};
+use crate::plan::{Plan, Space};
 use crate::problem::Session;
 use crate::{Configuration, Fault, FrameSource, Kernels};
-
-/// Where a register is.
-pub(crate) fn span(plan: &Plan, register: Register) -> Result<Span, Fault> {
-    plan.register(register).map(|(_, span)| span).ok_or(Fault::RegisterMissing(register))
-}
-
-/// Four registers at once; for `None` an empty slice, so that all who need fewer share this one function.
-///
-/// # Errors
-/// One that is not there; two that share storage, since nothing needs both at a time.
-pub(crate) fn disjoint<'a>(
-    plan: &Plan,
-    memory: &'a mut [f32],
-    registers: [Option<Register>; 4],
-) -> Result<[&'a mut [f32]; 4], Fault> {
-    let mut ranges = [const { 0..0 }; 4];
-    for (range, register) in ranges.iter_mut().zip(registers) {
-        if let Some(register) = register {
-            *range = span(plan, register)?.range();
-        }
-    }
-    memory.get_disjoint_mut(ranges).map_err(|_| Fault::RegistersShareMemory)
-}
 
 /// Two registers of one space.
 enum Operands<'a> {
@@ -56,7 +33,7 @@ fn operands<'a>(
         let vector = memory.get_mut(span.range()).ok_or(Fault::MemoryMismatch)?;
         return Ok((space, Operands::One(vector)));
     }
-    let [x, y, ..] = disjoint(plan, memory, [Some(x), Some(y), None, None])?;
+    let [x, y, ..] = plan.disjoint(memory, [Some(x), Some(y), None, None])?;
     Ok((space, Operands::Two(x, y)))
 }
 
@@ -162,7 +139,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> RegisterFile for Session
     type Error = Fault;
 
     fn zero(&mut self, dst: Register) -> Result<(), Fault> {
-        let range = span(&C::PLAN, dst)?.range();
+        let range = C::PLAN.span(dst)?.range();
         self.memory.get_mut(range).ok_or(Fault::MemoryMismatch)?.fill(0.0);
         Ok(())
     }
