@@ -16,8 +16,8 @@ pub mod device_failure;
 pub mod driver;
 pub mod interchange;
 pub mod kernels;
-
 mod model;
+mod names;
 pub mod network;
 pub mod plan;
 pub mod progress;

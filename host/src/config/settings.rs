@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::optional;
 use crate::data::{AugmentSettings, CHANNELS, Format, OnBadImage, WindowSettings};
 use crate::kernels::Precision;
+use crate::names::names;
 use crate::network::LayerSpec;
 
 /// Everything that a run depends on; stored as `config.toml` in its folder.
@@ -367,33 +368,6 @@ pub struct CheckpointSettings {
 pub struct DemoSettings {
     /// Paired repetitions, with seeds `seed`, `seed + 1`, ….
     pub seeds: u32,
-}
-
-/// A closed set of names with one spelling, in files and on the command line.
-macro_rules! names {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name {
-            $($(#[$variant_meta])* #[serde(rename = $text)] $variant,)+
-        }
-
-        impl $name {
-            /// Every spelling.
-            pub const NAMES: &[&str] = &[$($text),+];
-
-            /// The spelling in files and flags.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-    };
 }
 
 impl RunConfig {

@@ -1,36 +1,22 @@
 //! Broken images: what becomes of a set that has some.
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::DataError;
+use crate::names::names;
 
-/// What a run does about images that do not decode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnBadImage {
-    /// The first one ends it.
-    Error,
-    /// They are left out, up to the limit.
-    #[default]
-    Skip,
-    /// They are left out, up to the limit, and listed in the run's folder.
-    Quarantine,
-}
-
-impl OnBadImage {
-    /// Every spelling.
-    pub const NAMES: &[&str] = &["error", "skip", "quarantine"];
-
-    /// The spelling in files and flags.
-    pub fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
-    }
-}
-
-impl std::fmt::Display for OnBadImage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
+names! {
+    /// What a run does about images that do not decode.
+    #[derive(Default)]
+    OnBadImage {
+        /// The first one ends it.
+        Error = "error",
+        /// They are left out, up to the limit.
+        #[default]
+        Skip = "skip",
+        /// They are left out, up to the limit, and listed in the run's folder.
+        Quarantine = "quarantine",
     }
 }
 
@@ -133,18 +119,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-
-    #[test]
-    fn names_are_those_of_the_variants() {
-        for (name, variant) in OnBadImage::NAMES.iter().zip([
-            OnBadImage::Error,
-            OnBadImage::Skip,
-            OnBadImage::Quarantine,
-        ]) {
-            assert_eq!(variant.name(), *name);
-            assert_eq!(serde_json::to_value(variant).unwrap(), *name);
-        }
-    }
 
     #[test]
     fn the_first_failure_ends_the_work_soon_and_is_always_the_same() {

@@ -22,42 +22,41 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::dataset::{Item, Source};
 use super::folder;
 use super::label::Label;
 use super::raw::RawImages;
 use super::{DataError, Dataset, Part};
+use crate::names::names;
 
-/// What a folder holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// Told from what is there.
-    Auto,
-    /// JPEG and PNG files, in one folder a class where labels are read.
-    Folder,
-    /// `train/nXXXXXXXX/…` and `val/nXXXXXXXX/…`.
-    Imagenet,
-    /// A table of paths, labels and parts.
-    SplitFile,
-    /// CIFAR-10, binary or Python version.
-    Cifar10,
-    /// CIFAR-100 with its fine labels, binary or Python version.
-    Cifar100,
-    /// STL-10, binary version.
-    Stl10,
-    /// MNIST and its family, idx files.
-    Mnist,
-    /// Caltech-101 without its background class.
-    Caltech101,
-    /// Food-101.
-    Food101,
-    /// PASCAL VOC 2007 classification.
-    Voc2007,
-    /// Recordings of a motion sensor, cut into windows; see [`Dataset::windows`].
-    Windows,
+names! {
+    /// What a folder holds.
+    Format {
+        /// Told from what is there.
+        Auto = "auto",
+        /// JPEG and PNG files, in one folder a class where labels are read.
+        Folder = "folder",
+        /// `train/nXXXXXXXX/…` and `val/nXXXXXXXX/…`.
+        Imagenet = "imagenet",
+        /// A table of paths, labels and parts.
+        SplitFile = "split-file",
+        /// CIFAR-10, binary or Python version.
+        Cifar10 = "cifar10",
+        /// CIFAR-100 with its fine labels, binary or Python version.
+        Cifar100 = "cifar100",
+        /// STL-10, binary version.
+        Stl10 = "stl10",
+        /// MNIST and its family, idx files.
+        Mnist = "mnist",
+        /// Caltech-101 without its background class.
+        Caltech101 = "caltech101",
+        /// Food-101.
+        Food101 = "food101",
+        /// PASCAL VOC 2007 classification.
+        Voc2007 = "voc2007",
+        /// Recordings of a motion sensor, cut into windows; see [`Dataset::windows`].
+        Windows = "windows",
+    }
 }
 
 /// Which images of a data set.
@@ -113,36 +112,11 @@ const FOLDER: Reader = Reader {
 };
 
 impl Format {
-    /// Every spelling.
-    pub const NAMES: &[&str] = &[
-        "auto",
-        "folder",
-        "imagenet",
-        "split-file",
-        "cifar10",
-        "cifar100",
-        "stl10",
-        "mnist",
-        "caltech101",
-        "food101",
-        "voc2007",
-        "windows",
-    ];
-
-    /// Those of images.
-    pub const IMAGES: &[&str] = Self::NAMES.split_at(Self::NAMES.len() - 1).0;
-
-    /// The spelling in files and flags.
-    pub fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
-    }
+    /// Those of images: the rows above the last.
+    pub const IMAGES: &[&str] = Self::NAMES.split_at(Self::Windows as usize).0;
 }
 
-impl std::fmt::Display for Format {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
+const _: () = assert!(Format::IMAGES.len() + 1 == Format::NAMES.len(), "windows is the last row");
 
 impl Dataset {
     /// The images of `corpus` in a folder or split file of a format.
