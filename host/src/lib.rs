@@ -20,6 +20,7 @@ mod model;
 mod names;
 pub mod network;
 pub mod plan;
+mod pickle;
 pub mod progress;
 pub mod report;
 pub mod run;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use rawzip::{CompressionMethod, ZipArchive};
 
 use super::file::{Entry, Place};
-use super::pickle::{self, Id, Object, Pickle, Tensor};
+use super::pickle::{Made, Object, Pickle, Tensor};
+use crate::pickle::Id;
 
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 const VERSION: i128 = 1001;
@@ -56,7 +57,7 @@ pub(super) fn zip(bytes: &[u8], key: Option<&str>) -> Result<Found, String> {
     }
     let program = &files[name];
     program.check(bytes).map_err(|reason| format!("{name}: {reason}"))?;
-    let pickle = pickle::read(&bytes[program.bytes.clone()])?;
+    let pickle = Pickle::read(&bytes[program.bytes.clone()])?;
     entries(&pickle, key, |storage| files.get(&format!("{folder}data/{storage}")).cloned())
 }
 
@@ -99,7 +100,7 @@ fn members(bytes: &[u8]) -> Result<Members, String> {
 pub(super) fn legacy(bytes: &[u8], key: Option<&str>) -> Result<Found, String> {
     let mut at = 0;
     let mut next = || {
-        let pickle = pickle::read(&bytes[at..])?;
+        let pickle = Pickle::read(&bytes[at..])?;
         at += pickle.len;
         Ok::<_, String>(pickle)
     };
@@ -122,13 +123,13 @@ fn legacy_storages(
     keys: &Pickle<'_>,
     object: &Pickle<'_>,
 ) -> Result<BTreeMap<String, Place>, String> {
-    let Object::Sequence(items) = keys.root() else {
+    let (Object::Tuple(items) | Object::List(items)) = keys.root() else {
         return Err("no list of storages behind the state dict".to_owned());
     };
     let mut places = BTreeMap::new();
     for item in items {
         let key = keys.text(*item).ok_or("a storage's key that is no text")?;
-        let storage = object.storages.iter().find(|storage| storage.key == key);
+        let storage = object.policy.storages.iter().find(|storage| storage.key == key);
         let storage = storage.ok_or_else(|| format!("storage {key} is of no tensor"))?;
         let cut = || format!("storage {key} is cut off: the file has {} bytes", bytes.len());
         let stated = bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or_else(cut)?;
@@ -165,11 +166,11 @@ fn entries(
     for (name, value) in pairs {
         let Some(name) = pickle.text(*name) else { continue };
         match pickle.object(*value) {
-            Object::Tensor(tensor) => {
+            Object::Made(Made::Tensor(tensor)) => {
                 let entry = entry(tensor, &place).map_err(|e| format!("tensor {name}: {e}"))?;
                 entries.insert(name.to_owned(), entry);
             }
-            Object::Foreign(what) => others.push(format!("{name} ({what})")),
+            Object::Made(Made::Foreign(what)) => others.push(format!("{name} ({what})")),
             _ => others.push(name.to_owned()),
         }
     }
@@ -196,8 +197,8 @@ fn state_dict<'p>(
 ) -> Result<&'p [(Id, Id)], String> {
     let Object::Dict(root) = pickle.root() else {
         let found = match pickle.root() {
-            Object::Foreign(name) => format!("a whole object of {name}"),
-            Object::Tensor(_) => "a single tensor".to_owned(),
+            Object::Made(Made::Foreign(name)) => format!("a whole object of {name}"),
+            Object::Made(Made::Tensor(_)) => "a single tensor".to_owned(),
             _ => "something else".to_owned(),
         };
         return Err(format!("{found}, expected a state dict: save `model.state_dict()`"));
@@ -219,7 +220,8 @@ fn state_dict<'p>(
         return inner(key)
             .ok_or_else(|| format!("no dictionary `{key}`, expected one of: {}", names()));
     }
-    let is_tensor = |(_, value): &(Id, Id)| matches!(pickle.object(*value), Object::Tensor(_));
+    let is_tensor =
+        |(_, value): &(Id, Id)| matches!(pickle.object(*value), Object::Made(Made::Tensor(_)));
     if root.iter().any(is_tensor) {
         return Ok(root);
     }

@@ -6,10 +6,11 @@
 use std::path::Path;
 
 use super::cifar::{IMAGE_LEN, SIDE, require_labels};
-use super::pickle::{Id, Node, Pickle};
+use super::pickle::{Call, Pickle, Value, entry};
 use super::{Corpus, Format, Listing, Reader, parts};
 use crate::data::raw::{Bytes, Layout, Order, RawImages};
 use crate::data::{DataError, Part};
+use crate::pickle::{Id, Name, Object};
 
 pub(super) const TEN: Reader = Reader {
     format: Format::Cifar10,
@@ -87,13 +88,10 @@ fn class_names(root: &Path, version: &Version) -> Result<Vec<String>, DataError>
     }
     let bytes = Bytes::map(&path, "a pickle of class names")?;
     let pickle = Pickle::read(&bytes).map_err(|reason| DataError::damaged(&path, reason))?;
-    let Some(Node::List(list)) = pickle.entry(key) else {
+    let Some(Object::List(list)) = entry(&pickle, key) else {
         return Err(DataError::damaged(path, format!("found no list `{key}` in the dictionary")));
     };
-    let name = |&id: &Id| match pickle.node(id) {
-        Node::Bytes(place) => String::from_utf8(pickle.bytes(place).to_vec()).ok(),
-        _ => None,
-    };
+    let name = |&id: &Id| pickle.text(id).map(str::to_owned);
     let names: Option<Vec<String>> = list.iter().map(name).collect();
     match names {
         Some(names) if names.len() == version.classes as usize => Ok(names),
@@ -110,33 +108,33 @@ fn class_names(root: &Path, version: &Version) -> Result<Vec<String>, DataError>
 fn pixels(pickle: &Pickle<'_>) -> Result<(usize, u32), String> {
     let wrong =
         |what: &str| format!("array `data`: {what}, expected bytes of [images, {IMAGE_LEN}]");
-    let array = pickle.entry("data").ok_or("found no array `data` in the dictionary")?;
-    let Node::Object { callable, state: Some(state), .. } = array else {
-        return Err(wrong("found no numpy array"));
-    };
-    let Node::Global(_, name) = pickle.node(*callable) else {
+    let array = entry(pickle, "data").ok_or("found no array `data` in the dictionary")?;
+    let Object::Made(Call { callable, state: Some(state), .. }) = array else {
         return Err(wrong("found no numpy array"));
     };
     // The state of `numpy.ndarray`: version, shape, type, whether by columns, bytes.
-    let (b"_reconstruct", Node::Tuple(state)) = (pickle.bytes(name), pickle.node(*state)) else {
+    let (Object::Name(Name { name: "_reconstruct", .. }), Object::Tuple(state)) =
+        (pickle.object(*callable), pickle.object(*state))
+    else {
         return Err(wrong("found no numpy array"));
     };
-    let state: Vec<&Node> = state.iter().map(|&id| pickle.node(id)).collect();
-    let [_, Node::Tuple(shape), element, Node::Bool(by_column), Node::Bytes(place)] = state[..]
+    let state: Vec<&Value<'_>> = state.iter().map(|&id| pickle.object(id)).collect();
+    let [_, Object::Tuple(shape), element, Object::Truth(by_column), Object::Bytes(place)] =
+        state[..]
     else {
         return Err(wrong("found a numpy array of another kind"));
     };
     if *by_column || !is_byte(pickle, element) {
         return Err(wrong("found other elements, or another order"));
     }
-    let shape: Vec<&Node> = shape.iter().map(|&id| pickle.node(id)).collect();
-    let [Node::Int(count), Node::Int(length)] = shape[..] else {
+    let shape: Vec<&Value<'_>> = shape.iter().map(|&id| pickle.object(id)).collect();
+    let [Object::Integer(count), Object::Integer(length)] = shape[..] else {
         return Err(wrong("found another shape"));
     };
     let bytes = place.len();
     match u32::try_from(*count) {
         Ok(images @ 1..)
-            if *length == IMAGE_LEN as i64
+            if *length == IMAGE_LEN as i128
                 && (images as usize).checked_mul(IMAGE_LEN) == Some(bytes) =>
         {
             Ok((place.start, images))
@@ -146,19 +144,20 @@ fn pixels(pickle: &Pickle<'_>) -> Result<(usize, u32), String> {
 }
 
 /// Whether a numpy type is that of unsigned bytes.
-fn is_byte(pickle: &Pickle<'_>, element: &Node) -> bool {
-    let Node::Object { arguments, .. } = element else { return false };
-    let Node::Tuple(arguments) = pickle.node(*arguments) else { return false };
-    arguments.first().is_some_and(|&name| ["u1", "|u1"].iter().any(|u1| pickle.is_text(name, u1)))
+fn is_byte(pickle: &Pickle<'_>, element: &Value<'_>) -> bool {
+    let Object::Made(Call { arguments, .. }) = element else { return false };
+    let Object::Tuple(arguments) = pickle.object(*arguments) else { return false };
+    let name = arguments.first().and_then(|&name| pickle.text(name));
+    matches!(name, Some("u1" | "|u1"))
 }
 
 fn labels(pickle: &Pickle<'_>, key: &str) -> Result<Vec<u32>, String> {
-    let Some(Node::List(list)) = pickle.entry(key) else {
+    let Some(Object::List(list)) = entry(pickle, key) else {
         return Err(format!("found no list `{key}` in the dictionary"));
     };
     let label = |(image, &id): (usize, &Id)| {
-        match pickle.node(id) {
-            Node::Int(label) => u32::try_from(*label).ok(),
+        match pickle.object(id) {
+            Object::Integer(label) => u32::try_from(*label).ok(),
             _ => None,
         }
         .ok_or_else(|| format!("found a label of image {image} that is no class number"))
