@@ -169,13 +169,18 @@ fn bar(label: &str, total: u64, done: u64) -> ProgressBar {
     bar
 }
 
-/// `39 s`, `4 min 10 s`, `2 h 5 min`.
+/// `0.4 s`, `39 s`, `4 min 10 s`, `2 h 5 min`, `3 d 7 h`.
 pub fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
+    let seconds = seconds.max(0.0);
+    if seconds < 9.5 {
+        return format!("{} s", (10.0 * seconds).round() / 10.0);
+    }
+    let whole = seconds.round() as u64;
     match (whole / 3600, whole / 60 % 60, whole % 60) {
         (0, 0, seconds) => format!("{seconds} s"),
         (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+        (hours @ 0..48, minutes, _) => format!("{hours} h {minutes} min"),
+        (hours, ..) => format!("{} d {} h", hours / 24, hours % 24),
     }
 }
 
@@ -208,9 +213,11 @@ mod tests {
 
     #[test]
     fn durations_are_short() {
-        assert_eq!(duration(0.4), "0 s");
+        assert_eq!([0.0, 0.44, 3.0, 9.6].map(duration), ["0 s", "0.4 s", "3 s", "10 s"]);
         assert_eq!(duration(61.0), "1 min 1 s");
         assert_eq!(duration(7500.0), "2 h 5 min");
+        assert_eq!(duration(172_799.4), "47 h 59 min");
+        assert_eq!(duration(285_000.0), "3 d 7 h");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::config::{AlignSettings, RunConfig, SolverName};
 use crate::data::streams;
 use crate::kernels::Kernels;
 use crate::model::architecture;
-use crate::progress::Verbosity;
+use crate::progress::{self, Verbosity};
 use crate::report::Table;
 use crate::run::Origin;
 use crate::stage::memory::{MemoryThere, mebibytes, require_memory};
@@ -271,16 +271,6 @@ fn mfac_operations(align: &AlignSettings) -> f64 {
     m * m + 2.0 * m * f64::from(align.upper_steps)
 }
 
-/// Seconds as a person says them.
-fn spoken(seconds: f64) -> String {
-    match seconds {
-        s if s < 120.0 => format!("{s:.1} s"),
-        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
-        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
-        s => format!("{:.1} d", s / 86_400.0),
-    }
-}
-
 impl PlanReport {
     fn write_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new(["", "seconds", "share"]);
@@ -315,9 +305,13 @@ impl PlanReport {
             )?;
         }
         let Self { alternations, stage_s, .. } = self;
-        writeln!(f, "bilevel stage: {alternations} alternations, {}", spoken(*stage_s))?;
+        writeln!(
+            f,
+            "bilevel stage: {alternations} alternations, {}",
+            progress::duration(*stage_s)
+        )?;
         for StageCost { stage, steps, seconds } in &self.other_stages {
-            writeln!(f, "{stage}: {steps} steps, about {}", spoken(*seconds))?;
+            writeln!(f, "{stage}: {steps} steps, about {}", progress::duration(*seconds))?;
         }
         Ok(())
     }
@@ -355,7 +349,7 @@ impl PlanReport {
 
 fn write_budget(f: &mut fmt::Formatter<'_>, choice: &Choice) -> fmt::Result {
     let Choice { budget_s, warm_up_s, trials, reason, flags } = choice;
-    let (budget, warm_up) = (spoken(*budget_s), spoken(*warm_up_s));
+    let (budget, warm_up) = (progress::duration(*budget_s), progress::duration(*warm_up_s));
     writeln!(f, "budget {budget} for align, of which its warm-up takes about {warm_up}")?;
     let mut table = Table::new(["solver", "correction missed", "alternations", "stage", ""]);
     for trial in trials {
@@ -364,7 +358,7 @@ fn write_budget(f: &mut fmt::Formatter<'_>, choice: &Choice) -> fmt::Result {
             trial.solver.clone(),
             share,
             trial.alternations.to_string(),
-            spoken(trial.stage_s),
+            progress::duration(trial.stage_s),
             (if trial.fits { "fits" } else { "too long" }).to_owned(),
         ]);
     }
