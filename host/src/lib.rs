@@ -17,6 +17,7 @@ pub mod driver;
 pub mod interchange;
 pub mod kernels;
 mod model;
+pub mod machine;
 mod names;
 pub mod network;
 pub mod plan;

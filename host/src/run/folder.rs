@@ -107,7 +107,7 @@ impl RunFolder {
     /// # Errors
     /// It cannot be written.
     pub fn begin(&self, arguments: Vec<String>, threads: usize) -> Result<(), RunError> {
-        let started = history::started(&*self.disk, arguments, threads);
+        let started = history::started(arguments, threads);
         history::append(&*self.disk, &self.path, &started)
     }
 

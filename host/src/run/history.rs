@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::Disk;
 use super::files::parent;
 use super::{Outcome, RunError};
+use crate::machine;
 
 /// A line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,17 +78,16 @@ fn now() -> (String, u64) {
 }
 
 /// The start of this process, which was given `arguments` and computes with `threads`, 0 = all.
-pub(super) fn started(disk: &dyn Disk, arguments: Vec<String>, threads: usize) -> Happened {
+pub(super) fn started(arguments: Vec<String>, threads: usize) -> Happened {
     let (time, unix_seconds) = now();
-    let all = || std::thread::available_parallelism().map_or(1, |count| count.get());
     Happened::Started {
         time,
         unix_seconds,
         arguments,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        processor: processor(disk),
-        threads: if threads == 0 { all() } else { threads },
+        processor: machine::processor(),
+        threads: if threads == 0 { machine::threads() } else { threads },
     }
 }
 
@@ -95,13 +95,6 @@ pub(super) fn started(disk: &dyn Disk, arguments: Vec<String>, threads: usize) -
 pub(super) fn ended(outcome: Ending) -> Happened {
     let (time, unix_seconds) = now();
     Happened::Ended { time, unix_seconds, outcome }
-}
-
-/// The processor's name, as Linux tells it.
-fn processor(disk: &dyn Disk) -> Option<String> {
-    let text = String::from_utf8(disk.read(Path::new("/proc/cpuinfo")).ok()?).ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 /// Appends a line to the history of the run in folder `run`.

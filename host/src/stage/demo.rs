@@ -19,6 +19,7 @@ use super::warm_up::{Downstream, warm_up};
 use crate::config::{Metric, RunConfig};
 use crate::data::{Dataset, Split};
 use crate::kernels::Kernels;
+use crate::machine;
 use crate::model;
 use crate::progress::duration;
 use crate::report::Table;
@@ -282,18 +283,10 @@ fn summary(
         rows.push((format!("time: {stage}"), duration(time)));
     }
     rows.push(("time: all".to_owned(), duration(begin.elapsed().as_secs_f64())));
-    if let Some(memory) = peak_memory() {
+    if let Some(memory) = machine::memory_peak() {
         rows.push(("peak memory".to_owned(), format!("{} MB", memory / 1_000_000)));
     }
     rows
-}
-
-/// Most memory that this process ever held, in bytes, where the system says.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes * 1024)
 }
 
 fn print_table(methods: &[Method; 2], summary: &[(String, String)], metric: Metric) {

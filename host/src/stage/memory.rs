@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::backend::BackendError;
 use crate::config::{BackendName, RunConfig, SolverName};
 use crate::kernels::DeviceInfo;
+use crate::machine;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -41,11 +42,6 @@ pub fn solver_memory(
     Ok(vectors(config)? * parameters as u64 * element(config))
 }
 
-/// Memory that this machine can give without swapping, bytes; `None` where the system does not say.
-pub fn available_memory() -> Option<u64> {
-    meminfo_available(&std::fs::read_to_string("/proc/meminfo").ok()?)
-}
-
 /// The memory that a backend's tensors lie in, bytes; `None` where nobody says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryThere {
@@ -67,16 +63,9 @@ impl MemoryThere {
                 total: memory.map(|memory| memory.total),
             },
             // A device in software has the memory of this machine.
-            Some(_) | None => Self { available: available_memory(), total: None },
+            Some(_) | None => Self { available: machine::memory_available(), total: None },
         })
     }
-}
-
-/// `MemAvailable` of a text like Linux's `/proc/meminfo`, bytes.
-fn meminfo_available(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
 }
 
 /// What a solver keeps, beside what is there.
@@ -183,13 +172,5 @@ mod tests {
         let unknown = fits(need(3 << 20, None)).unwrap();
         assert!(unknown.to_string().contains("not known"), "{unknown}");
         assert!(require_memory(&Preset::Default.config(), 1000).is_ok());
-    }
-
-    #[test]
-    fn available_memory_is_read_from_meminfo() {
-        let text = "MemTotal:       16 kB\nMemFree:  1 kB\nMemAvailable:    8 kB\n";
-        assert_eq!(meminfo_available(text), Some(8192));
-        assert_eq!(meminfo_available("MemTotal: 16 kB\n"), None);
-        assert_eq!(meminfo_available("MemAvailable: much kB\n"), None);
     }
 }

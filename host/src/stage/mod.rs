@@ -36,7 +36,7 @@ pub use features::Evaluation;
 pub use images::Images;
 pub use job::{Command, Job};
 pub use memory::{
-    MemoryThere, NotEnoughMemory, SolverNeed, available_memory, require_memory, solver_memory,
+    MemoryThere, NotEnoughMemory, SolverNeed, require_memory, solver_memory,
 };
 pub use metric::{Scores, value as metric_value};
 pub use records::Record;
