@@ -274,7 +274,7 @@ pub(super) fn read_manifest_on(disk: &dyn Disk, path: &Path) -> Result<Manifest,
 }
 
 /// The state of a checkpoint, without its weights; `None` where it is not what was written.
-pub(super) fn read_state(disk: &dyn Disk, entry: &Entry) -> Option<serde_json::Value> {
+pub(super) fn read_state<S: DeserializeOwned>(disk: &dyn Disk, entry: &Entry) -> Option<S> {
     let bytes = entry.manifest.state.open(disk, &entry.path.join(STATE)).ok()?;
     serde_json::from_slice(&bytes).ok()
 }

@@ -6,7 +6,7 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,6 +19,9 @@ pub(super) type Lock = Box<dyn Any + Send>;
 pub(super) trait Disk: Debug + Send + Sync {
     /// The whole content of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Fills `buffer` with what lies behind the first `offset` bytes of a file; how many bytes that were.
+    fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// The names in a folder, in no order.
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>>;
@@ -81,6 +84,15 @@ pub(super) fn system() -> Arc<dyn Disk> {
 impl Disk for SystemDisk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut rest = Vec::with_capacity(buffer.len());
+        file.take(buffer.len() as u64).read_to_end(&mut rest)?;
+        buffer[..rest.len()].copy_from_slice(&rest);
+        Ok(rest.len())
     }
 
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {

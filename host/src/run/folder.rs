@@ -124,6 +124,11 @@ impl RunFolder {
         &self.path
     }
 
+    /// Where its metrics are.
+    pub fn metrics_path(&self) -> PathBuf {
+        metrics_path(&self.path)
+    }
+
     /// Where the report goes.
     pub fn report_path(&self) -> PathBuf {
         self.path.join("report.html")

@@ -26,6 +26,8 @@ mod history;
 mod metrics;
 mod overview;
 mod real_tensors;
+mod records;
+mod results;
 #[cfg(test)]
 mod simulated;
 mod tensors;
@@ -44,6 +46,7 @@ pub use history::Ending;
 pub use metrics::{MetricsWriter, last_metrics};
 pub use overview::{Overview, RunState, StageProgress};
 pub use real_tensors::{Precision, RealTensor, RealTensors, read_real_tensors, write_real_tensors};
+pub use records::{Record, Solve, read_records};
 pub use tensors::{NamedTensor, TensorView, describe_tensors, read_tensors, write_tensors};
 
 /// How a command ended.

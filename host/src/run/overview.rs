@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::checkpoint::read_state;
 use super::disk::{Disk, SystemDisk};
 use super::history::{self, Ending, Happened};
+use super::results::{StageState, results};
 use super::{Checkpoints, RunError};
 use crate::config::RunConfig;
 
@@ -93,7 +93,7 @@ impl Overview {
         let progress = entries.first().map(|newest| StageProgress {
             stage: newest.manifest.stage.clone(),
             step: newest.manifest.step,
-            steps: read_state(disk, newest).and_then(|state| state["steps"].as_u64()),
+            steps: read_state(disk, newest).and_then(|state: StageState| state.steps),
         });
         let history = history::read(disk, path)?;
         let running = disk.is_locked(&super::folder::config_path(path));
@@ -103,7 +103,7 @@ impl Overview {
             command: command(&history),
             state: state(&history, running),
             progress,
-            metrics: metrics(&super::folder::metrics_path(path))?,
+            metrics: results(disk, &super::folder::metrics_path(path), &entries)?,
             seconds: seconds(&history, running, last_change(path)),
             network: format!("{} width {}", network.architecture, network.width),
             seed: config.seed,
@@ -188,94 +188,9 @@ fn seconds(history: &[Happened], running: bool, last_change: Option<u64>) -> Opt
     total
 }
 
-/// What a run came to, from its metrics: by `STAGE/NAME`, the mean over seeds where a stage's name begins
-/// with one (`s3-`).
-///
-/// `validation`, `online_probe` and `online_knn` are the best of a stage, `loss` is its last one, and a
-/// result is itself.
-///
-/// # Errors
-/// The file cannot be read; one that does not exist holds no metric.
-fn metrics(path: &Path) -> Result<BTreeMap<String, f64>, RunError> {
-    let lines = super::last_metrics(path, usize::MAX)?;
-    let mut of_stages: BTreeMap<(String, String), f64> = BTreeMap::new();
-    for line in lines {
-        let record: Value = serde_json::from_str(&line)
-            .map_err(|error| RunError::damaged(path, format!("no metric: {line}: {error}")))?;
-        let Some(stage) = record["stage"].as_str() else { continue };
-        let mut best = |name: &str, value: &Value| {
-            if let Some(value) = value.as_f64() {
-                let best = of_stages.entry((stage.to_owned(), name.to_owned())).or_insert(value);
-                *best = best.max(value);
-            }
-        };
-        match record["kind"].as_str() {
-            Some("validation") => best("validation", &record["accuracy"]),
-            Some("probe") => {
-                best("online_probe", &record["probe"]);
-                best("online_knn", &record["knn"]);
-            }
-            kind => {
-                let (name, value) = match kind {
-                    Some("step") => ("loss", &record["loss"]),
-                    Some("result") => {
-                        (record["name"].as_str().unwrap_or_default(), &record["value"])
-                    }
-                    _ => continue,
-                };
-                if let Some(value) = value.as_f64() {
-                    of_stages.insert((stage.to_owned(), name.to_owned()), value);
-                }
-            }
-        }
-    }
-    let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-    for ((stage, name), value) in of_stages {
-        let sum = sums.entry(format!("{}/{name}", without_seed(&stage))).or_default();
-        *sum = (sum.0 + value, sum.1 + 1.0);
-    }
-    Ok(sums.into_iter().map(|(name, (sum, count))| (name, sum / count)).collect())
-}
-
-/// `s3-align` as `align`.
-fn without_seed(stage: &str) -> &str {
-    let rest = stage.strip_prefix('s').and_then(|rest| rest.split_once('-'));
-    match rest {
-        Some((seed, rest)) if !seed.is_empty() && seed.bytes().all(|b| b.is_ascii_digit()) => rest,
-        _ => stage,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn metrics_are_the_best_the_last_or_the_mean_over_seeds() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("metrics.jsonl");
-        let lines = [
-            r#"{"kind":"step","stage":"s1-pretrain","index":0,"loss":4.0}"#,
-            r#"{"kind":"step","stage":"s1-pretrain","index":1,"loss":2.0}"#,
-            r#"{"kind":"step","stage":"s2-pretrain","index":0,"loss":4.0}"#,
-            r#"{"kind":"probe","stage":"s1-pretrain","epoch":1,"probe":0.5,"knn":0.25}"#,
-            r#"{"kind":"probe","stage":"s1-pretrain","epoch":2,"probe":0.25,"knn":0.5}"#,
-            r#"{"kind":"validation","stage":"simple-tune","epoch":1,"accuracy":0.5}"#,
-            r#"{"kind":"result","stage":"s-tune","name":"test_accuracy","value":0.75}"#,
-        ];
-        std::fs::write(&path, lines.map(|line| format!("{line}\n")).concat()).unwrap();
-        let expected = [
-            ("pretrain/online_knn", 0.5),
-            ("pretrain/loss", 3.0),
-            ("pretrain/online_probe", 0.5),
-            ("s-tune/test_accuracy", 0.75),
-            ("simple-tune/validation", 0.5),
-        ];
-        let found = metrics(&path).unwrap();
-        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value)).into());
-        std::fs::write(&path, "{}\nnonsense\n").unwrap();
-        assert!(metrics(&path).unwrap_err().to_string().contains("nonsense"));
-    }
 
     fn start(unix_seconds: u64) -> Happened {
         Happened::Started {

@@ -47,6 +47,8 @@ struct State {
     locked: BTreeSet<Id>,
     /// Operations so far.
     operations: u64,
+    /// Bytes of files that were read so far.
+    bytes_read: u64,
 }
 
 #[derive(Debug)]
@@ -106,6 +108,7 @@ impl SimulatedDisk {
             off: false,
             locked: BTreeSet::new(),
             operations: 0,
+            bytes_read: 0,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -135,6 +138,11 @@ impl SimulatedDisk {
         state.off = false;
         state.locked.clear();
         state.faults = Faults::default();
+    }
+
+    /// Bytes of files that were read so far.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.state().bytes_read
     }
 
     /// Changes one bit of a file where it lies.
@@ -336,7 +344,20 @@ impl Disk for SimulatedDisk {
         let mut state = self.state();
         state.atomic()?;
         let id = state.find(path)?;
-        Ok(state.file(id)?.live.clone())
+        let bytes = state.file(id)?.live.clone();
+        state.bytes_read += bytes.len() as u64;
+        Ok(bytes)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let mut state = self.state();
+        state.atomic()?;
+        let id = state.find(path)?;
+        let rest = state.file(id)?.live.get(offset as usize..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        state.bytes_read += count as u64;
+        Ok(count)
     }
 
     fn names(&self, folder: &Path) -> Result<Vec<OsString>> {
@@ -352,7 +373,10 @@ impl Disk for SimulatedDisk {
     }
 
     fn length(&self, path: &Path) -> Result<u64> {
-        Ok(self.read(path)?.len() as u64)
+        let mut state = self.state();
+        state.atomic()?;
+        let id = state.find(path)?;
+        Ok(state.file(id)?.live.len() as u64)
     }
 
     fn modified(&self, path: &Path) -> Result<SystemTime> {

@@ -39,7 +39,7 @@ pub(super) fn command<B: Kernels>(
         Downstream { config: &config, seed, images: &images, split: &split, networks: &networks };
     let warmed = warm_up::<B>(&mut session, "warm-up", task, &pretrained.backbone, &device)?;
     align::<B>(&mut session, "align", task, &pretrained, &warmed, &device)?;
-    let metrics = session.folder.path().join("metrics.jsonl");
+    let metrics = session.folder.metrics_path();
     print!("{}", SolveSummary::read(&metrics, "align")?);
     println!("aligned backbone: {}", session.folder.path().display());
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::align::align;
 use super::evaluate::{frozen, metric_of, nearest};
@@ -11,7 +11,6 @@ use super::finetune::finetune;
 use super::images::{Images, Needs};
 use super::metric;
 use super::pretrain::pretrain;
-use super::records::{Record, Solve};
 use super::session::{Session, View};
 use super::solves::SolveSummary;
 use super::tensors::Weights;
@@ -25,7 +24,7 @@ use crate::progress::duration;
 use crate::report::Table;
 use crate::report::statistics::{Sample, paired_difference};
 use crate::report::{self, Chart, Method, Neighbour, NeighbourRow, Picture, Report, Series};
-use crate::run::{RunFolder, write_atomic};
+use crate::run::{Record, RunFolder, Solve, read_records, write_atomic};
 
 const BASELINE: &str = "pretrain → fine-tune";
 const ALIGNED: &str = "pretrain → align → fine-tune";
@@ -84,7 +83,7 @@ pub(super) fn demo<B: Kernels>(
     let summary = summary(&config, &images, &networks, &seconds, begin);
     print_table(&methods, &summary, session.metric);
     let stage_of_first_seed = format!("s{}-", config.seed);
-    let metrics = session.folder.path().join("metrics.jsonl");
+    let metrics = session.folder.metrics_path();
     print!("{}", SolveSummary::read(&metrics, &format!("{stage_of_first_seed}align"))?);
     let pretext_label = model::pretext(&config).loss_label();
     let (curves, solves) = telemetry(&session, &stage_of_first_seed, pretext_label)?;
@@ -338,15 +337,10 @@ fn telemetry(
     prefix: &str,
     pretext_label: &str,
 ) -> Result<(Vec<Chart>, Vec<report::Solve>)> {
-    let path = session.folder.path().join("metrics.jsonl");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
     let (mut pretrain, mut lower, mut upper_p, mut upper_d) = (vec![], vec![], vec![], vec![]);
     let (mut distance, mut baseline, mut aligned, mut solves) = (vec![], vec![], vec![], vec![]);
-    for line in text.lines() {
-        let record: Record = serde_json::from_str(line)
-            .with_context(|| format!("{}: not a record of metrics: {line}", path.display()))?;
-        match record {
+    for record in read_records(&session.folder.metrics_path()) {
+        match record? {
             Record::Step { stage, index, loss, distance: d, .. } => {
                 let point = (f64::from(index), f64::from(loss));
                 match stage.strip_prefix(prefix) {

@@ -9,7 +9,6 @@ use super::images::{Images, Needs, labelled_ahead};
 use super::initial::Draw;
 use super::metric;
 use super::origin::Stored;
-use super::records::Record;
 use super::session::{Course, Keep, Measured, Session, View};
 use super::tensors::Weights;
 use super::warm_up::{Downstream, Warmed, problem, result};
@@ -19,7 +18,7 @@ use crate::driver::{Problem, Sources};
 use crate::kernels::Kernels;
 use crate::model;
 use crate::report::Table;
-use crate::run::{Origin, RunFolder};
+use crate::run::{Origin, Record, RunFolder};
 
 /// A fine-tuned network.
 #[derive(Clone, Debug)]

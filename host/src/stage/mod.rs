@@ -18,7 +18,6 @@ mod online;
 pub(crate) mod origin;
 mod pretrain;
 mod probe;
-mod records;
 mod session;
 mod solves;
 pub(crate) mod start;
@@ -39,7 +38,6 @@ pub use memory::{
     MemoryThere, NotEnoughMemory, SolverNeed, require_memory, solver_memory,
 };
 pub use metric::{Scores, value as metric_value};
-pub use records::Record;
 
 /// Runs a job to its end or to its interruption.
 ///

@@ -9,13 +9,13 @@ use bissl_core::Group;
 use super::evaluate::frozen;
 use super::features::Labels;
 use super::images::Images;
-use super::records::Record;
 use super::session::{Keep, Measured};
 use super::tensors;
 use crate::config::RunConfig;
 use crate::data::Split;
 use crate::driver::{Networks, Problem};
 use crate::kernels::Kernels;
+use crate::run::Record;
 
 /// The division of the labelled images that a probe works on.
 ///

@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::records::Record;
 use super::tensors::{self, BEST_BACKBONE, BEST_HEAD, Weights};
 use crate::config::{Metric, RunConfig};
 use crate::driver::Problem;
@@ -16,7 +15,8 @@ use crate::kernels::Kernels;
 use crate::model::architecture;
 use crate::progress::{Interrupt, Progress, Verbosity};
 use crate::run::{
-    Checkpoints, MetricsWriter, NamedTensor, NewCheckpoint, Retention, RunFolder, Score, TensorView,
+    Checkpoints, MetricsWriter, NamedTensor, NewCheckpoint, Record, Retention, RunFolder, Score,
+    TensorView,
 };
 
 /// How long a stage is, and where it can be continued.

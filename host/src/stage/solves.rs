@@ -3,10 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
-
-use super::records::{Record, Solve};
 use crate::report::statistics::median;
+use crate::run::{Record, RunError, Solve, read_records};
 
 /// The solves of one stage.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,15 +18,10 @@ impl SolveSummary {
     ///
     /// # Errors
     /// The file cannot be read or holds something else.
-    pub(super) fn read(metrics: &Path, stage: &str) -> Result<Self> {
-        let text = std::fs::read_to_string(metrics)
-            .with_context(|| format!("cannot read {}", metrics.display()))?;
+    pub(super) fn read(metrics: &Path, stage: &str) -> Result<Self, RunError> {
         let mut summary = Self::default();
-        for line in text.lines() {
-            let record: Record = serde_json::from_str(line).with_context(|| {
-                format!("{}: not a record of metrics: {line}", metrics.display())
-            })?;
-            match record {
+        for record in read_records(metrics) {
+            match record? {
                 Record::UpperStep { stage: of, alternation, solve, .. } if of == stage => {
                     summary.add(alternation, solve);
                 }
