@@ -46,8 +46,12 @@ impl<'a, P: Policy<'a>> Machine<'a, P> {
         }
         match opcode {
             // PROTO: opcodes tell what is needed. FRAME: its length helps readers of streams alone.
-            0x80 => drop(self.take(1)?),
-            0x95 => drop(self.take(8)?),
+            0x80 => {
+                self.take(1)?;
+            }
+            0x95 => {
+                self.take(8)?;
+            }
             b'(' => {
                 Self::limit(self.marks.len())?;
                 self.marks.push(self.stack.len());

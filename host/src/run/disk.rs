@@ -89,10 +89,7 @@ impl Disk for SystemDisk {
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(offset))?;
-        let mut rest = Vec::with_capacity(buffer.len());
-        file.take(buffer.len() as u64).read_to_end(&mut rest)?;
-        buffer[..rest.len()].copy_from_slice(&rest);
-        Ok(rest.len())
+        Ok(io::copy(&mut file.take(buffer.len() as u64), &mut &mut *buffer)? as usize)
     }
 
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>> {

@@ -34,9 +34,7 @@ pub use evaluate::knn_scores;
 pub use features::Evaluation;
 pub use images::Images;
 pub use job::{Command, Job};
-pub use memory::{
-    MemoryThere, NotEnoughMemory, SolverNeed, require_memory, solver_memory,
-};
+pub use memory::{MemoryThere, NotEnoughMemory, SolverNeed, require_memory, solver_memory};
 pub use metric::{Scores, value as metric_value};
 
 /// Runs a job to its end or to its interruption.
