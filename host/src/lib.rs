@@ -14,6 +14,7 @@ pub mod data;
 #[cfg(feature = "cube")]
 pub mod device_failure;
 pub mod driver;
+pub mod error;
 pub mod interchange;
 pub mod kernels;
 pub mod machine;

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use anyhow::{Result, bail};
+use crate::error::{Result, fail};
 use bissl_core::{
     Alternation, Completion, Event, LowerObjective, Progress as Driven, UpperRecord, drive,
 };
@@ -157,7 +157,7 @@ fn measure<B: Kernels>(job: StageJob, device: &B::Device) -> Result<StageReport>
     let config = &config;
     let align = &config.align;
     if align.direct_weight == 0.0 {
-        bail!(
+        fail!(
             "bench stage: align.direct_weight is 0, expected above 0: the end of each solve is \
              found by the direct gradient's request that follows it"
         );
@@ -329,7 +329,7 @@ fn alternation<B: Kernels>(
             Driven::Event(Event::Alternation { .. }) => return Ok(records),
             Driven::Done(Completion::Finished) => return Ok(records),
             Driven::Done(Completion::Diverged { index }) => {
-                bail!("loss, gradient or solve is not finite at step {index}")
+                fail!("loss, gradient or solve is not finite at step {index}")
             }
         }
     }

@@ -8,7 +8,7 @@ use std::ops::Add;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use crate::error::{Error, Place, Result};
 use bissl_core::Stream;
 use image::RgbImage;
 use rayon::prelude::*;
@@ -106,7 +106,8 @@ pub fn data(job: &DataJob) -> Result<DataReport> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(job.threads)
         .build()
-        .context("cannot start the threads of --threads")?;
+        .map_err(Error::failed)
+        .at("cannot start the threads of --threads")?;
     let pass = || -> Result<(f64, Parts), DataError> {
         let start = Instant::now();
         let image = |&item: &u32| one(&set, item, &augmentation, job.views);

@@ -1,6 +1,6 @@
 //! Solves to six digits, to measure other solves by.
 
-use anyhow::{Result, bail};
+use crate::error::{Result, fail};
 use bissl_core::{
     CgSettings, DriveError, Driver, Progress, RecycledCg, RecycledCgSettings, Register, Reply,
     Request, SolverMemory, Termination, Vectors, drive,
@@ -111,7 +111,7 @@ pub(super) fn compare<B: Kernels>(
                 errors.push(None);
                 continue;
             }
-            other => bail!(
+            other => fail!(
                 "the exact solve ended in {other:?} before |r| <= {TOLERANCE} |x| \
                  in {ITERATIONS_MAX} products"
             ),

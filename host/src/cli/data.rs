@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use crate::error::{Error, Place, Result};
 use clap::Args;
 
 use super::args::Output;
@@ -84,7 +84,8 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<(String, Result<(), Ch
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(usize::from(*threads))
         .build()
-        .context("cannot start the threads of --threads")?;
+        .map_err(Error::failed)
+        .at("cannot start the threads of --threads")?;
     let verbosity = if *quiet { Verbosity::Quiet } else { Verbosity::Progress };
     let mut progress = Progress::new("data check", set.len().into(), 0, verbosity);
     let report = pool.install(|| {

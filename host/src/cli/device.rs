@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use crate::error::Place;
 use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 
@@ -20,7 +20,7 @@ use crate::progress::Verbosity;
 ///
 /// # Errors
 /// The cache folder cannot be made or written.
-pub(super) fn prepare(backend: BackendName, verbosity: Verbosity) -> anyhow::Result<()> {
+pub(super) fn prepare(backend: BackendName, verbosity: Verbosity) -> crate::error::Result<()> {
     let Ok(Some(device)) = device_info(backend) else {
         return Ok(());
     };
@@ -30,7 +30,7 @@ pub(super) fn prepare(backend: BackendName, verbosity: Verbosity) -> anyhow::Res
     };
     let first = !folder.is_dir();
     std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the cache folder {}", folder.display()))?;
+        .at_with(|| format!("cannot make the cache folder {}", folder.display()))?;
     let mut settings = CubeClRuntimeConfig::default();
     settings.compilation.cache = Some(CacheConfig::File(folder.clone()));
     CubeClRuntimeConfig::set(settings);
@@ -38,7 +38,7 @@ pub(super) fn prepare(backend: BackendName, verbosity: Verbosity) -> anyhow::Res
     if !device.software {
         let file = folder.join("choices.jsonl");
         choose_by(Policy::Measure(file.clone()))
-            .with_context(|| format!("cannot use {}", file.display()))?;
+            .at_with(|| format!("cannot use {}", file.display()))?;
     }
     if verbosity == Verbosity::Progress {
         eprintln!("{backend}: {}", device.name);

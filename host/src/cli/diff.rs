@@ -10,7 +10,7 @@ use crate::report::Table;
 use crate::run::Origin;
 
 /// The differences between what `names` stand for, a line or a JSON object each.
-pub(super) fn describe(names: &[String; 2], format: Format) -> anyhow::Result<String> {
+pub(super) fn describe(names: &[String; 2], format: Format) -> crate::error::Result<String> {
     let [first, second] = [named(&names[0])?, named(&names[1])?];
     let differences = differences(&[&first, &second]);
     if format == Format::Json {
@@ -29,7 +29,7 @@ pub(super) fn describe(names: &[String; 2], format: Format) -> anyhow::Result<St
 }
 
 /// A preset, the settings of a run, or a file.
-fn named(name: &str) -> anyhow::Result<RunConfig> {
+fn named(name: &str) -> crate::error::Result<RunConfig> {
     let path = Path::new(name);
     if path.is_dir() {
         return Ok(Origin::of(path)?.config()?);

@@ -24,7 +24,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use crate::error::{Error, Place, Result};
 
 use crate::backend::BackendError;
 use crate::bench::{StageJob, StepJob};
@@ -42,26 +42,27 @@ use curvature::SpectrumArguments;
 
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {
-    match run(std::env::args_os()) {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let parsed = match args::parse(arguments.clone()) {
+        Ok(parsed) => parsed,
+        // Help and version come as errors too, with code 0.
+        Err(usage) => {
+            let _ = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(1));
+        }
+    };
+    match run(parsed, arguments) {
         Ok(Outcome::Finished) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
-        Err(error) => match error.downcast_ref::<clap::Error>() {
-            Some(usage) => {
-                // Help and version come as errors too, with code 0.
-                let _ = usage.print();
-                ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(1))
-            }
-            None => {
-                eprint!("{}", message(&error));
-                ExitCode::from(code(&error))
-            }
-        },
+        Err(error) => {
+            eprint!("{}", message(&error));
+            ExitCode::from(code(&error))
+        }
     }
 }
 
-fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome> {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
-    match args::parse(arguments.clone())? {
+fn run(parsed: Parsed, arguments: Vec<OsString>) -> Result<Outcome> {
+    match parsed {
         Parsed::Inspect(path) => print(&inspect::describe(&path)?)?,
         Parsed::ShowPreset(Some(name)) => print(&Preset::named(&name)?.to_toml())?,
         Parsed::ShowPreset(None) => print(&Preset::list())?,
@@ -100,11 +101,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Outcome>
 }
 
 /// Checks everything, then hands over to the stage.
-fn start(
-    stage: Stage,
-    invocation: &Invocation,
-    arguments: Vec<OsString>,
-) -> anyhow::Result<Outcome> {
+fn start(stage: Stage, invocation: &Invocation, arguments: Vec<OsString>) -> Result<Outcome> {
     let config = resolve(invocation)?;
     crate::backend::require(config.backend)?;
     let verbosity = invocation.settings.verbosity();
@@ -116,7 +113,7 @@ fn start(
         let arguments = arguments.iter().map(|word| word.to_string_lossy().into_owned());
         run.begin(arguments.collect(), config.threads)?;
     }
-    let interrupt = Interrupt::install().context("cannot catch Ctrl-C")?;
+    let interrupt = Interrupt::install().map_err(Error::failed).at("cannot catch Ctrl-C")?;
     if verbosity == Verbosity::Progress {
         eprint!("{}", config.to_lines());
     }
@@ -144,7 +141,7 @@ fn start(
 }
 
 /// Checks everything, measures, and prints.
-fn measure(invocation: &Invocation, what: Measure, format: Format) -> anyhow::Result<()> {
+fn measure(invocation: &Invocation, what: Measure, format: Format) -> Result<()> {
     let config = resolve(invocation)?;
     let from = match config.from.as_str() {
         "none" => None,
@@ -180,7 +177,7 @@ fn measure(invocation: &Invocation, what: Measure, format: Format) -> anyhow::Re
 }
 
 /// Checks everything, then looks at the run's checkpoints.
-fn spectrum(invocation: &Invocation, arguments: SpectrumArguments) -> anyhow::Result<Outcome> {
+fn spectrum(invocation: &Invocation, arguments: SpectrumArguments) -> Result<Outcome> {
     let SpectrumArguments { run, checkpoints, eigenvalues, iterations, curvature, .. } = arguments;
     if iterations < 2 * eigenvalues {
         let message = format!(
@@ -200,7 +197,7 @@ fn spectrum(invocation: &Invocation, arguments: SpectrumArguments) -> anyhow::Re
         curvature: curvature.unwrap_or(config.align.curvature),
         config,
         verbosity,
-        interrupt: Interrupt::install().context("cannot catch Ctrl-C")?,
+        interrupt: Interrupt::install().map_err(Error::failed).at("cannot catch Ctrl-C")?,
     };
     let Some(report) = crate::curvature::spectrum(job)? else {
         eprintln!("interrupted");
@@ -214,7 +211,7 @@ fn spectrum(invocation: &Invocation, arguments: SpectrumArguments) -> anyhow::Re
 }
 
 /// Base, file, flags, `--set`, in this order.
-fn resolve(invocation: &Invocation) -> anyhow::Result<RunConfig> {
+fn resolve(invocation: &Invocation) -> Result<RunConfig> {
     let Invocation { settings, overrides, .. } = invocation;
     let mut layers = base(invocation)?;
     if let Some(path) = &settings.config {
@@ -231,7 +228,7 @@ fn resolve(invocation: &Invocation) -> anyhow::Result<RunConfig> {
 
 /// The stored settings of the run that is resumed, else those of the run that is started from, else a
 /// preset.
-fn base(invocation: &Invocation) -> anyhow::Result<Layers> {
+fn base(invocation: &Invocation) -> Result<Layers> {
     let Settings { preset, .. } = &invocation.settings;
     if invocation.resume {
         let Origin::Run(run) = Origin::of(&invocation.out)? else {
@@ -253,8 +250,8 @@ fn base(invocation: &Invocation) -> anyhow::Result<Layers> {
     }))
 }
 
-fn open(stage: Stage, invocation: &Invocation, config: &RunConfig) -> anyhow::Result<Command> {
-    let from = || -> anyhow::Result<Origin> {
+fn open(stage: Stage, invocation: &Invocation, config: &RunConfig) -> Result<Command> {
+    let from = || -> Result<Origin> {
         if config.from == "none" {
             let command = invocation.command;
             return Err(ConfigError::NoOrigin { command }.into());
@@ -286,12 +283,13 @@ fn open(stage: Stage, invocation: &Invocation, config: &RunConfig) -> anyhow::Re
 ///
 /// # Errors
 /// The system has no threads left; see [`device::prepare`].
-fn prepare(config: &RunConfig, verbosity: Verbosity) -> anyhow::Result<()> {
+fn prepare(config: &RunConfig, verbosity: Verbosity) -> Result<()> {
     if config.threads > 0 {
         rayon::ThreadPoolBuilder::new()
             .num_threads(config.threads)
             .build_global()
-            .context("cannot start the threads of setting `threads`")?;
+            .map_err(Error::failed)
+            .at("cannot start the threads of setting `threads`")?;
     }
     #[cfg(feature = "cube")]
     device::prepare(config.backend, verbosity)?;
@@ -301,51 +299,45 @@ fn prepare(config: &RunConfig, verbosity: Verbosity) -> anyhow::Result<()> {
 }
 
 /// Writes to the standard output; a reader that has gone away is no error.
-fn print(text: &str) -> anyhow::Result<()> {
+fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("cannot write to the standard output"),
+        result => result.at("cannot write to the standard output"),
     }
 }
 
 /// `error: …` and what it was caused by, a line each.
-fn message(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
+fn message(error: &Error) -> String {
+    let mut text = format!("error: {error}\n");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let words = error.to_string();
         // Some errors state their cause themselves.
-        if text.is_empty() {
-            text = format!("error: {cause}\n");
-        } else if !text.contains(&cause) {
-            text += &format!("  because: {cause}\n");
+        if !text.contains(&words) {
+            text += &format!("  because: {words}\n");
         }
+        cause = error.source();
     }
     text
 }
 
 /// 2 where the user asked for something impossible, 1 where something possible failed.
-fn code(error: &anyhow::Error) -> u8 {
-    let is_usage = error.chain().any(|cause| {
-        cause.is::<ConfigError>()
-            || cause.is::<bissl_core::ConfigError>()
-            || matches!(cause.downcast_ref(), Some(BackendError::NotBuilt { .. }))
-            || matches!(
-                cause.downcast_ref(),
-                Some(
-                    DataError::MissingFolder { .. }
-                        | DataError::UnknownFormat { .. }
-                        | DataError::AmbiguousFormat { .. }
-                )
-            )
-            || matches!(
-                cause.downcast_ref(),
-                Some(
-                    RunError::Occupied { .. }
-                        | RunError::Differs { .. }
-                        | RunError::NotFound { .. }
-                        | RunError::Config(_)
-                )
-            )
-    });
-    if is_usage { 2 } else { 1 }
+fn code(error: &Error) -> u8 {
+    match error.kind() {
+        Error::Config(_)
+        | Error::Setting(_)
+        | Error::Backend(BackendError::NotBuilt { .. })
+        | Error::Data(
+            DataError::MissingFolder { .. }
+            | DataError::UnknownFormat { .. }
+            | DataError::AmbiguousFormat { .. },
+        )
+        | Error::Run(
+            RunError::Occupied { .. }
+            | RunError::Differs { .. }
+            | RunError::NotFound { .. }
+            | RunError::Config(_),
+        ) => 2,
+        _ => 1,
+    }
 }

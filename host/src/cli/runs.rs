@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use crate::error::fail;
 use serde_json::json;
 
 use crate::config::differences;
@@ -36,7 +36,7 @@ fn read(folder: &Path) -> Result<Vec<Overview>, RunError> {
 }
 
 /// The runs in `folder`, a line each.
-pub(super) fn list(folder: &Path, format: Format) -> anyhow::Result<String> {
+pub(super) fn list(folder: &Path, format: Format) -> crate::error::Result<String> {
     let runs = read(folder)?;
     if format == Format::Json {
         return Ok(serde_json::to_string_pretty(&runs)? + "\n");
@@ -99,7 +99,7 @@ fn accuracies(run: &Overview, names: &[&str]) -> String {
 }
 
 /// Settings in which runs differ, and their metrics side by side.
-pub(super) fn compare(paths: &[PathBuf], format: Format) -> anyhow::Result<String> {
+pub(super) fn compare(paths: &[PathBuf], format: Format) -> crate::error::Result<String> {
     let runs: Vec<Overview> =
         paths.iter().map(|path| Overview::read(path)).collect::<Result<_, _>>()?;
     let configs: Vec<_> = runs.iter().map(|run| &run.config).collect();
@@ -149,7 +149,7 @@ pub(super) fn best(
     metric: &str,
     which: Best,
     format: Format,
-) -> anyhow::Result<String> {
+) -> crate::error::Result<String> {
     let runs = read(folder)?;
     let mut best: Option<(f64, &Overview)> = None;
     let mut known = BTreeSet::new();
@@ -166,7 +166,7 @@ pub(super) fn best(
     }
     let Some((value, run)) = best else {
         let known: Vec<_> = known.into_iter().map(String::as_str).collect();
-        bail!(
+        fail!(
             "--metric {metric}: no run in {} has it, expected one of {}",
             folder.display(),
             if known.is_empty() {
@@ -186,7 +186,7 @@ pub(super) fn best(
 }
 
 /// The metric of that name, with its stage or, where only one stage has it, without.
-fn value(run: &Overview, metric: &str) -> anyhow::Result<Option<f64>> {
+fn value(run: &Overview, metric: &str) -> crate::error::Result<Option<f64>> {
     if let Some(value) = run.metrics.get(metric) {
         return Ok(Some(*value));
     }
@@ -197,7 +197,7 @@ fn value(run: &Overview, metric: &str) -> anyhow::Result<Option<f64>> {
         [key] => Ok(run.metrics.get(key).copied()),
         [first, second, ..] => {
             let path = run.path.display();
-            bail!(
+            fail!(
                 "--metric {metric}: {path} has several, expected its stage, too: {first} or {second}"
             )
         }

@@ -14,7 +14,7 @@ fn invocation(line: &str) -> Invocation {
 }
 
 /// Opens what a line asks for.
-fn opened(line: &str) -> anyhow::Result<Command> {
+fn opened(line: &str) -> Result<Command> {
     let words = line.split_whitespace().map(OsString::from);
     match args::parse(words).unwrap_or_else(|error| panic!("{line}: {error}")) {
         Parsed::Stage(stage, invocation) => open(stage, &invocation, &config(line)),
@@ -28,9 +28,14 @@ fn config(line: &str) -> RunConfig {
 
 /// Exit code and message.
 fn refusal(line: &str) -> (u8, String) {
-    let words = line.split_whitespace().map(OsString::from);
-    let error = run(words).expect_err(line);
-    (code(&error), message(&error))
+    let words: Vec<_> = line.split_whitespace().map(OsString::from).collect();
+    match args::parse(words.clone()) {
+        Err(usage) => (u8::try_from(usage.exit_code()).unwrap(), usage.to_string()),
+        Ok(parsed) => {
+            let error = run(parsed, words).expect_err(line);
+            (code(&error), message(&error))
+        }
+    }
 }
 
 #[test]
@@ -136,11 +141,12 @@ fn a_stage_takes_the_settings_of_the_run_it_starts_from() {
 
 #[test]
 fn causes_are_printed_once_each() {
-    let error = anyhow::anyhow!("outer: inner").context("outermost");
+    let error =
+        Result::<()>::Err(Error::Failed("outer: inner".to_owned())).at("outermost").unwrap_err();
     assert_eq!(message(&error), "error: outermost\n  because: outer: inner\n");
     let source = std::io::Error::other("disk on fire");
     let path = "x".into();
-    let error = anyhow::Error::from(RunError::Io { action: "read", path, source });
+    let error = Error::from(RunError::Io { action: "read", path, source });
     assert_eq!(message(&error), "error: cannot read x: disk on fire\n");
     assert_eq!(code(&error), 1);
 }
@@ -148,18 +154,9 @@ fn causes_are_printed_once_each() {
 #[test]
 fn a_failed_check_is_a_failure_and_no_usage_error() {
     let failed = crate::verify::VerifyFailed { failed: 2, all: 30 };
-    let error = anyhow::Error::from(failed);
+    let error = Error::from(failed);
     assert_eq!(code(&error), 1);
     assert!(message(&error).contains("2 of 30 checks failed"), "{error}");
-}
-
-#[test]
-fn tables_are_aligned() {
-    let mut table = crate::report::Table::new(["arm", "accuracy"]);
-    table.row(["conventional", "0.31"]);
-    table.row(["δ = 10", "0.324"]);
-    let expected = "arm           accuracy\n----------------------\nconventional      0.31\nδ = 10           0.324\n";
-    assert_eq!(table.to_string(), expected);
 }
 
 #[test]

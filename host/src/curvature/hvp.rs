@@ -6,7 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use crate::error::{Place, Result, fail};
 use serde::Serialize;
 
 use super::weights::State;
@@ -215,7 +215,7 @@ pub fn hvp(job: HvpJob) -> Result<HvpReport> {
     check_out(&job)?;
     let name = backend(&job)?;
     let needs = format!("--precision {}", job.precision.name());
-    dispatch(name, Compute { job, backend: name }).context(needs)?
+    dispatch(name, Compute { job, backend: name }).at(needs)?
 }
 
 /// A job that waits for its backend.
@@ -247,7 +247,7 @@ impl Task for Compute {
             [("loss", &[loss][..]), ("gradient", &gradient), ("product", &product)]
         {
             if let Some(found) = values.iter().find(|value| !value.is_finite()) {
-                bail!("the {what} of this state is {found}, expected finite numbers");
+                fail!("the {what} of this state is {found}, expected finite numbers");
             }
         }
         let mut tensors = RealTensors::new();

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use crate::error::{Error, Place, Result, fail};
 use bissl_core::Stream;
 use num_traits::Float;
 use serde::Serialize;
@@ -142,7 +142,7 @@ impl Pretext {
         let Some(online) = stored.pretext(networks)? else { return Ok(None) };
         let target = stored.target(networks)?;
         if networks.target_head.is_some() && target.is_none() {
-            bail!("{}: found no target network, expected one beside θ_P", path.display());
+            fail!("{}: found no target network, expected one beside θ_P", path.display());
         }
         let (stage, step) = stored.position();
         Ok(Some(Self { stage: stage.to_owned(), step, online, target }))
@@ -180,7 +180,7 @@ fn pretexts(job: &SpectrumJob, networks: &Networks) -> Result<Vec<Pretext>> {
         }
     }
     if found.is_empty() {
-        bail!(
+        fail!(
             "{}: found {} checkpoints, expected one that holds a backbone with its projector: \
              of stage pretrain or align",
             run_name(&job.origin),
@@ -267,13 +267,14 @@ impl SpectrumJob {
         let stream = Stream::new(self.config.seed, streams::SPECTRUM);
         let length = networks.backbone.parameters().len();
         let start: Vec<f32> = (0..length).map(|i| stream.at(i as u64).normal()).collect();
-        let mut lanczos = Lanczos::new(&operator, flat(&start)).with_context(whose)?;
+        let mut lanczos =
+            Lanczos::new(&operator, flat(&start)).map_err(Error::failed).at_with(whose)?;
         let mut products = 0;
         while products < self.iterations.min(length) {
             if self.interrupt.requested() {
                 return Ok(None);
             }
-            let growth = lanczos.step(&operator).with_context(whose)?;
+            let growth = lanczos.step(&operator).map_err(Error::failed).at_with(whose)?;
             products += 1;
             progress.step(Some(loss as f32));
             if growth == Growth::Complete {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use crate::error::Result;
 use safetensors::tensor::{Dtype, View};
 use serde::Deserialize;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use crate::error::Result;
 
 use crate::backend::{Task, dispatch};
 use crate::config::{Architecture, BackendName, RunConfig};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use crate::error::{Place, Result, fail};
 
 use super::flash_image::{FlashImage, InputChannel};
 use crate::config::{Architecture, MethodName, RunConfig};
@@ -23,20 +23,19 @@ const PIXEL_PER_UNIT: f32 = 255.0;
 pub(super) fn export(from: &Origin, out: &Path) -> Result<String> {
     let config: RunConfig = from.config()?;
     if config.network.architecture != Architecture::Layers {
-        bail!(
+        fail!(
             "network.architecture is {}, expected layers: a device has no batch norm",
             config.network.architecture
         );
     }
     if config.pretext.method == MethodName::Byol {
-        bail!("pretext.method is byol, expected simclr or vicreg: a device has no target network");
+        fail!("pretext.method is byol, expected simclr or vicreg: a device has no target network");
     }
     let stored = Stored::open(from, &config)?;
     let (name, path) = (architecture(&config), &stored.path);
     let Pretrained { backbone: encoder, head: projector } =
         stored.pretrained(&networks(&config, 1))?;
-    let channels =
-        channels(&config, stored.tensors()).with_context(|| path.display().to_string())?;
+    let channels = channels(&config, stored.tensors()).at_with(|| path.display().to_string())?;
     let (layers, widths) = (&config.network.layers, &config.network.projector);
     let image = FlashImage::new(
         (layers, config.input()),
@@ -64,7 +63,7 @@ fn channels(config: &RunConfig, tensors: &[NamedTensor]) -> Result<Vec<InputChan
         return Ok(normalised.map(pixel).collect());
     }
     let Some(Channels { scale, offset, per_unit }) = kept_channels(tensors) else {
-        bail!("it holds no normalisation of its channels, expected that of a run on windows");
+        fail!("it holds no normalisation of its channels, expected that of a run on windows");
     };
     let parts = scale.into_iter().zip(offset).zip(per_unit);
     Ok(parts.map(|((scale, offset), per_unit)| channel((scale, offset, per_unit))).collect())

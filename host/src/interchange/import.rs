@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use crate::error::Result;
 use bissl_core::Group;
 
 use super::{NetworkHints, Recognized, recognize};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use crate::error::{Result, fail};
 use serde::Serialize;
 
 use crate::config::{AlignSettings, SolverName};
@@ -193,7 +193,7 @@ pub(super) fn choose(
     }
     let alternations = (limit_s / price_s).floor();
     if alternations < 1.0 {
-        bail!(
+        fail!(
             "--budget: {budget_s:.0} s, of which the head's warm-up takes about {warm_up_s:.1} s; \
              expected at least {:.1} s, one alternation of {}",
             warm_up_s + price_s,

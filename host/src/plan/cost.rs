@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use crate::error::{Result, fail};
 use bissl_core::{
     Alternation, Completion, Event, Progress as Driven, Register, RegisterFile, Termination, drive,
 };
@@ -182,7 +182,7 @@ impl<B: Kernels> Run<'_, '_, '_, B> {
                     return Ok(phases);
                 }
                 Driven::Done(Completion::Finished) => return Ok(phases),
-                Driven::Done(Completion::Diverged { index }) => bail!(
+                Driven::Done(Completion::Diverged { index }) => fail!(
                     "plan: loss, gradient or solve of {} is not finite at step {index}",
                     self.align.solver
                 ),

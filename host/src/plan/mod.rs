@@ -7,7 +7,7 @@ mod memory;
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::Result;
+use crate::error::Result;
 use serde::Serialize;
 
 use crate::backend::{Task, dispatch};

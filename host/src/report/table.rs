@@ -72,3 +72,17 @@ impl fmt::Display for Table {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_aligned() {
+        let mut table = Table::new(["arm", "accuracy"]);
+        table.row(["conventional", "0.31"]);
+        table.row(["δ = 10", "0.324"]);
+        let expected = "arm           accuracy\n----------------------\nconventional      0.31\nδ = 10           0.324\n";
+        assert_eq!(table.to_string(), expected);
+    }
+}

@@ -1,6 +1,6 @@
 //! The bilevel stage; its result is θ_P.
 
-use anyhow::Result;
+use crate::error::Result;
 use bissl_core::{Alternation, Group};
 
 use super::bilevel::{Batches, Steps, problem};

@@ -1,6 +1,6 @@
 //! The bilevel problem of a configuration: training, `verify`, `plan` and `bench` all take it from here.
 
-use anyhow::Result;
+use crate::error::Result;
 use bissl_core::{ConfigError, Group};
 
 use super::images::{Images, labelled_ahead, views_ahead};

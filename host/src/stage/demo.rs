@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use crate::error::{Result, fail};
 
 use super::align::align;
 use super::evaluate::{frozen, metric_of, nearest};
@@ -43,7 +43,7 @@ pub(super) fn demo<B: Kernels>(
 ) -> Result<()> {
     let begin = Instant::now();
     if config.windows() {
-        bail!(
+        fail!(
             "bissl demo shows pictures: data.pretext.format is windows, expected a set of images"
         );
     }

@@ -1,6 +1,6 @@
 //! Held-out accuracy, linear probe, k nearest neighbours.
 
-use anyhow::{Result, bail};
+use crate::error::{Error, Result, fail};
 use rayon::prelude::*;
 
 use super::features::{Evaluation, Labels, features, scores};
@@ -46,7 +46,7 @@ pub(super) fn command<B: Kernels>(
     let neighbours = config.evaluate.knn_neighbours;
     table.row([format!("{neighbours} nearest neighbours, {by}"), format!("{knn:.4}")]);
     if view.interrupt.requested() {
-        return Err(super::session::Interrupted.into());
+        return Err(Error::Interrupted);
     }
     println!("{} ({} test images)", stored.path.display(), split.test.len());
     print!("{table}");
@@ -81,7 +81,7 @@ pub(super) fn metric_of<B: Kernels>(
     let targets = labels.images.downstream().targets(items)?;
     match metric::value(metric, scores, &targets) {
         Some(value) => Ok(value),
-        None => bail!(
+        None => fail!(
             "{metric} of {} images is undefined: a score is not a number, or no image shows a class",
             items.len()
         ),

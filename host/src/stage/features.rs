@@ -1,6 +1,6 @@
 //! Features of a frozen backbone, and a head's scores of them, in evaluation mode.
 
-use anyhow::Result;
+use crate::error::Result;
 use rayon::prelude::*;
 
 use super::images::Images;

@@ -1,6 +1,6 @@
 //! Fine-tuning of backbone and fresh head on the downstream task.
 
-use anyhow::Result;
+use crate::error::Result;
 use bissl_core::Descent;
 
 use super::evaluate::{measured, metric_of};

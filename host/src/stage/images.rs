@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use crate::error::{Place, Result, fail};
 use bissl_core::Stream;
 use serde::Serialize;
 
@@ -77,7 +77,7 @@ impl Images {
                     (settings.on_bad_image, settings.bad_image_limit);
                 let images = ImageSettings { on_bad_image, bad_image_limit, ..images };
                 let place = (settings.path.as_str(), settings.format, Corpus::Pretext);
-                open(set, place, &images, &mut left_out).context(set)
+                open(set, place, &images, &mut left_out).at(set)
             })
             .transpose()?;
         let downstream = (needs != Needs::Pretext)
@@ -87,7 +87,7 @@ impl Images {
                     (settings.on_bad_image, settings.bad_image_limit);
                 let images = ImageSettings { on_bad_image, bad_image_limit, ..images };
                 let place = (settings.path.as_str(), settings.format, Corpus::Downstream);
-                open(set, place, &images, &mut left_out).context(set)
+                open(set, place, &images, &mut left_out).at(set)
             })
             .transpose()?;
         let augmentation = Augmentation::new(config.image.size as u32, config.augment)?;
@@ -116,7 +116,7 @@ impl Images {
                     train_share: 1.0,
                 };
                 let path = Path::new(&settings.path);
-                Dataset::windows(path, &selection, Corpus::Pretext).context("data.pretext")
+                Dataset::windows(path, &selection, Corpus::Pretext).at("data.pretext")
             })
             .transpose()?;
         let downstream = (needs != Needs::Pretext)
@@ -130,12 +130,12 @@ impl Images {
                     train_share: settings.train_share,
                 };
                 let path = Path::new(&settings.path);
-                Dataset::windows(path, &selection, Corpus::Downstream).context("data.downstream")
+                Dataset::windows(path, &selection, Corpus::Downstream).at("data.downstream")
             })
             .transpose()?;
         let measured = || pretext.as_ref().and_then(Dataset::channels);
         let Some(channels) = kept_channels(tensors).or_else(measured) else {
-            bail!(
+            fail!(
                 "the checkpoint holds no {SCALE}, {OFFSET} and {PER_UNIT}, expected one of a run on \
                  windows"
             );
@@ -206,7 +206,7 @@ impl Images {
                 None => Validation::PerClass(downstream.validation_per_class as u32),
             },
         };
-        Split::draw(self.downstream(), &settings, seed).context("data.downstream")
+        Split::draw(self.downstream(), &settings, seed).at("data.downstream")
     }
 
     /// Batches of D^P from the streams of the two domains.

@@ -127,7 +127,7 @@ fn fits(need: SolverNeed) -> Result<SolverNeed, NotEnoughMemory> {
 ///
 /// # Errors
 /// [`NotEnoughMemory`]; a solver's setting out of its range; no usable device.
-pub fn require_memory(config: &RunConfig, parameters: usize) -> anyhow::Result<SolverNeed> {
+pub fn require_memory(config: &RunConfig, parameters: usize) -> crate::error::Result<SolverNeed> {
     let need = SolverNeed {
         solver: config.align.solver,
         vectors: vectors(config)?,

@@ -1,6 +1,6 @@
 //! What a classifier is judged by: scores of every class for every image in, one number out.
 
-use anyhow::{Result, bail};
+use crate::error::{Result, fail};
 
 use crate::config::Metric;
 use crate::data::{Presence, Targets, Task};
@@ -22,7 +22,7 @@ pub(super) fn chosen(setting: Metric, task: Task) -> Result<Metric> {
     match (setting, task) {
         (Metric::Auto, Task::MultiLabel) => Ok(Metric::Map11),
         (Metric::Auto, _) => Ok(Metric::Top1),
-        (Metric::Top1 | Metric::Top5 | Metric::MeanPerClass, Task::MultiLabel) => bail!(
+        (Metric::Top1 | Metric::Top5 | Metric::MeanPerClass, Task::MultiLabel) => fail!(
             "evaluate.metric: {setting} needs one label an image, found a set with several, \
              expected \"{}\" or \"{}\"",
             Metric::Auto,

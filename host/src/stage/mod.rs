@@ -24,7 +24,7 @@ pub(crate) mod start;
 pub(crate) mod tensors;
 mod warm_up;
 
-use anyhow::Result;
+use crate::error::{Error, Result};
 
 use crate::backend::{Task, dispatch};
 use crate::kernels::Kernels;
@@ -66,7 +66,7 @@ impl Task for Start {
         };
         match ended {
             Ok(()) => Ok(Outcome::Finished),
-            Err(error) if error.is::<session::Interrupted>() => Ok(Outcome::Interrupted),
+            Err(error) if matches!(error.kind(), Error::Interrupted) => Ok(Outcome::Interrupted),
             Err(error) => Err(error),
         }
     }

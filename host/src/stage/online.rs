@@ -3,7 +3,7 @@
 //! They look and do not touch: everything that training consists of has the same fingerprint before and
 //! after, both are written down, and a difference is an error.
 
-use anyhow::{Context, Result, bail};
+use crate::error::{Place, Result, fail};
 use bissl_core::Group;
 
 use super::evaluate::frozen;
@@ -24,7 +24,7 @@ use crate::run::Record;
 pub(super) fn labelled(config: &RunConfig, seed: u64, images: &Images) -> Result<Split> {
     let split = images.split(config, seed)?;
     if split.validation.is_empty() {
-        bail!(
+        fail!(
             "`data.downstream.validation_per_class` is 0, expected at least 1: \
              `pretrain.probe_every_epochs` measures on validation images"
         );
@@ -78,10 +78,10 @@ impl<'a, B: Kernels> OnlineProbe<'a, B> {
         let backbone = tensors::extract(problem, Group::LowerBackbone)?;
         let Split { train, validation, .. } = &self.split;
         let (knn, probe) = frozen::<B>(self.labels, self.config, &backbone, train, validation)
-            .context("pretrain.probe_every_epochs")?;
+            .at("pretrain.probe_every_epochs")?;
         let state_after = tensors::fingerprint(problem)?;
         if state_before != state_after {
-            bail!(
+            fail!(
                 "{stage}: the online probe has changed what is trained: \
                  fingerprint {state_after} after it, {state_before} before it"
             );

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use crate::error::{Error, Place, Result, fail};
 use bissl_core::Group;
 use serde_json::Value;
 
@@ -61,7 +61,7 @@ impl Stored {
     }
 
     fn named<T>(&self, result: Result<T>) -> Result<T> {
-        result.with_context(|| self.path.display().to_string())
+        result.at_with(|| self.path.display().to_string())
     }
 
     fn group(&self, networks: &Networks, group: Group) -> Result<Option<Weights>> {
@@ -69,7 +69,7 @@ impl Stored {
     }
 
     fn unpretrained<T>(&self) -> Result<T> {
-        bail!(
+        fail!(
             "{}: expected the checkpoint of a pretrained or aligned run, found stage {}",
             self.path.display(),
             self.checkpoint.manifest.stage
@@ -138,7 +138,7 @@ impl Stored {
         let head = group_weights(Group::DownstreamHead, networks, tensors)?;
         match backbone {
             Some(backbone) => Ok((backbone, head)),
-            None => bail!("it holds no backbone"),
+            None => fail!("it holds no backbone"),
         }
     }
 
@@ -149,10 +149,10 @@ impl Stored {
     pub(crate) fn seed(&self) -> Result<u64> {
         match self.checkpoint.state["seed"].as_u64() {
             Some(seed) => Ok(seed),
-            None => self.named(Err(anyhow::anyhow!(
-                "stage {} states no seed",
-                self.checkpoint.manifest.stage
-            ))),
+            None => {
+                let stage = &self.checkpoint.manifest.stage;
+                self.named(Err(Error::Failed(format!("stage {stage} states no seed"))))
+            }
         }
     }
 
@@ -166,10 +166,10 @@ impl Stored {
         if stage.ends_with("pretrain") || stage == IMPORT || seed == config.seed {
             return Ok(());
         }
-        self.named(Err(anyhow::anyhow!(
+        self.named(Err(Error::Failed(format!(
             "stage {stage} has seen labels of seed {seed}, and this run divides them by seed {}: \
              use --seed {seed}",
             config.seed
-        )))
+        ))))
     }
 }

@@ -1,6 +1,6 @@
 //! Self-supervised pretraining on D^P.
 
-use anyhow::Result;
+use crate::error::Result;
 use bissl_core::{Descent, Group};
 
 use super::images::{Images, Needs, views_ahead};

@@ -1,6 +1,6 @@
 //! Linear probe: logistic regression on the features of a frozen backbone.
 
-use anyhow::Result;
+use crate::error::Result;
 use bissl_core::Schedule;
 
 use super::features::{Evaluation, Labels};

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use crate::error::{Error, Result};
 use bissl_core::{Completion, Event, Group, Machine, Progress as Driven, Training, drive};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use super::tensors::{self, BEST_BACKBONE, BEST_HEAD, Weights};
 use crate::config::{Metric, RunConfig};
@@ -50,11 +49,6 @@ pub(super) struct View {
     pub(super) interrupt: Interrupt,
     pub(super) verbosity: Verbosity,
 }
-
-/// The user asked to stop; the checkpoint is written.
-#[derive(Clone, Copy, Debug, Error)]
-#[error("interrupted")]
-pub(super) struct Interrupted;
 
 /// An open run: where stages write.
 pub(super) struct Session {
@@ -164,7 +158,7 @@ impl Session {
     /// registers hold the result.
     ///
     /// # Errors
-    /// [`Interrupted`]; a loss or gradient that is not finite; whatever the driver or the disk says.
+    /// [`Error::Interrupted`]; a loss or gradient that is not finite; whatever the driver or the disk says.
     pub(super) fn train<B, M>(
         &mut self,
         stage: &str,
@@ -225,10 +219,9 @@ impl Session {
         loop {
             let event = match drive(&mut state.machine, &mut Training(problem), &mut scalars)? {
                 Driven::Done(Completion::Finished) => break,
-                Driven::Done(Completion::Diverged { index }) => bail!(
-                    "{stage}: loss, gradient or solve is not finite at step {index}; \
-                     a smaller learning rate or a gradient clip may help"
-                ),
+                Driven::Done(Completion::Diverged { index }) => {
+                    return Err(Error::Diverged { stage: stage.to_owned(), step: index });
+                }
                 Driven::Event(event) => event,
             };
             if let Some(record) = Record::of_event(stage, &event) {
@@ -261,7 +254,7 @@ impl Session {
             }
             if resumable && interrupted {
                 progress.finish();
-                return Err(Interrupted.into());
+                return Err(Error::Interrupted);
             }
         }
         progress.finish();

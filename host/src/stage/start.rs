@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use crate::error::{Result, fail};
 use bissl_core::{Completion, Descent, DescentSettings, Progress as Driven, Training, drive};
 
 use super::images::{Images, Needs, labelled_ahead, views_ahead};
@@ -163,7 +163,7 @@ fn descend<B: Kernels>(
             Driven::Event(_) => {}
             Driven::Done(Completion::Finished) => break,
             Driven::Done(Completion::Diverged { index }) => {
-                bail!("{label}: loss or gradient is not finite at step {index}")
+                fail!("{label}: loss or gradient is not finite at step {index}")
             }
         }
     }

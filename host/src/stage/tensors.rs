@@ -1,6 +1,6 @@
 //! A problem's vectors as named tensors, and back.
 
-use anyhow::{Result, bail};
+use crate::error::{Result, fail};
 use bissl_core::{Bank, Group, Register};
 
 use crate::driver::{Networks, Problem, Target, download, upload};
@@ -218,11 +218,11 @@ pub(crate) fn weights(
         for segment in table.segments() {
             let name = format!("{prefix}.{}", segment.name);
             let Some(tensor) = tensors.iter().find(|tensor| tensor.name == name) else {
-                bail!("tensor {name} is missing");
+                fail!("tensor {name} is missing");
             };
             if tensor.shape != segment.shape {
                 let (found, expected) = (&tensor.shape, &segment.shape);
-                bail!("tensor {name} has shape {found:?}, expected {expected:?}");
+                fail!("tensor {name} has shape {found:?}, expected {expected:?}");
             }
             values.extend_from_slice(&tensor.values);
         }

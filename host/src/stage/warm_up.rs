@@ -3,7 +3,7 @@
 //! As in the reference, θ_D runs in training mode, so that its running statistics move to the
 //! downstream data.
 
-use anyhow::Result;
+use crate::error::Result;
 use bissl_core::{Descent, Group};
 
 use super::images::{Images, labelled_ahead};

@@ -4,7 +4,7 @@
 //! γ: the forms are there to find a machine that is wrong, at a conditioning at which f32 is not the
 //! limit. Of the configuration's solver, rank, capacity and step length are taken.
 
-use anyhow::{Result, bail};
+use crate::error::{Error, Result, fail};
 use bissl_core::{
     Bank, Coupling, Group, Hypergradient, HypergradientSettings, LowerObjective, Progress,
     Register, SolverMemory, SolverSettings, Stream, Training, drive,
@@ -161,12 +161,14 @@ impl<F: Form> Case<F> {
         }
         let solves = if matches!(solver, SolverSettings::Soba(_)) { SOBA_SOLVES } else { 2 };
         let mut scalars = vec![0.0; solver.scalars(1).max(16)];
-        self.slices.linearize(0)?;
+        self.slices.linearize(0).map_err(Error::failed)?;
         for index in 0..solves {
             let mut machine = Hypergradient::new(settings, index).with_memory(memory);
-            match drive(&mut machine, &mut Training(&mut self.slices), &mut scalars)? {
+            match drive(&mut machine, &mut Training(&mut self.slices), &mut scalars)
+                .map_err(Error::failed)?
+            {
                 Progress::Done(_) => memory = machine.memory(),
-                Progress::Event(event) => bail!("a hypergradient has no events, found {event:?}"),
+                Progress::Event(event) => fail!("a hypergradient has no events, found {event:?}"),
             }
         }
         Ok(settings)
@@ -185,7 +187,9 @@ impl<F: Form> Case<F> {
         let kept = self.point(Group::LowerBackbone);
         self.slices.write(Register::Parameter(Group::LowerBackbone), &w);
         let w = self.point(Group::LowerBackbone);
-        self.slices.lower_gradient(0, Some(Register::Residual), Register::PretextHeadGradient)?;
+        self.slices
+            .lower_gradient(0, Some(Register::Residual), Register::PretextHeadGradient)
+            .map_err(Error::failed)?;
         let gradient = self.slices.wide(Register::Residual);
         let form = &self.slices.form;
         let expected = differences(&w, |w| form.lower(w, &u).0);
@@ -194,7 +198,7 @@ impl<F: Form> Case<F> {
         let direction: Vec<f64> = (0..w.len()).map(|i| (1.0 + 2.0 * i as f64).cos()).collect();
         self.slices.write(Register::Direction, &direction);
         let direction = self.slices.wide(Register::Direction);
-        self.slices.product(Register::Direction, Register::Product)?;
+        self.slices.product(Register::Direction, Register::Product).map_err(Error::failed)?;
         let step = 1e-5;
         let at = |step: f64| self.slices.form.lower(&add(&w, step, &direction), &u).1;
         let expected = scale(0.5 / step, &add(&at(step), -1.0, &at(-step)));

@@ -16,7 +16,7 @@ mod twin;
 
 use std::fmt;
 
-use anyhow::Result;
+use crate::error::Result;
 use serde::Serialize;
 use thiserror::Error;
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::hash::{DefaultHasher, Hasher};
 use std::rc::Rc;
 
-use anyhow::{Result, bail};
+use crate::error::{Result, fail};
 use bissl_core::conformance::{self, Kit, Law, Outcome, Verdict};
 use bissl_core::{
     Alternation, Completion, Event, Group, LowerObjective, Progress, Register, Stream, Termination,
@@ -227,7 +227,7 @@ fn alternate<B: Kernels>(
             Progress::Event(_) => {}
             Progress::Done(Completion::Finished) => return Ok(records),
             Progress::Done(Completion::Diverged { index }) => {
-                bail!("own configuration: loss, gradient or solve is not finite at step {index}")
+                fail!("own configuration: loss, gradient or solve is not finite at step {index}")
             }
         }
     }
