@@ -8,7 +8,7 @@ use crate::device_failure::caught;
 use crate::kernels::{DeviceInfo, Kernels, device_info};
 
 /// Work that is generic over the backend.
-pub trait Task {
+pub trait Work {
     /// What it gives.
     type Output;
 
@@ -85,24 +85,24 @@ pub fn device(name: BackendName) -> Result<Option<DeviceInfo>, BackendError> {
 ///
 /// # Errors
 /// The backend was not compiled in, or has no device, or the device failed.
-pub fn dispatch<T: Task>(name: BackendName, task: T) -> Result<T::Output, BackendError> {
+pub fn dispatch<T: Work>(name: BackendName, work: T) -> Result<T::Output, BackendError> {
     require(name)?;
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     let failed = |reason| BackendError::Failed { name, reason };
     match name {
         #[cfg(feature = "flex")]
-        BackendName::Flex => Ok(task.run::<crate::kernels::Flex>(Default::default())),
+        BackendName::Flex => Ok(work.run::<crate::kernels::Flex>(Default::default())),
         #[cfg(feature = "candle")]
-        BackendName::Candle => Ok(task.run::<crate::kernels::Candle>(Default::default())),
+        BackendName::Candle => Ok(work.run::<crate::kernels::Candle>(Default::default())),
         #[cfg(feature = "ndarray")]
-        BackendName::Ndarray => Ok(task.run::<crate::kernels::NdArray>(Default::default())),
+        BackendName::Ndarray => Ok(work.run::<crate::kernels::NdArray>(Default::default())),
         #[cfg(feature = "cuda")]
         BackendName::Cuda => {
-            caught(|| task.run::<crate::kernels::Cuda>(Default::default())).map_err(failed)
+            caught(|| work.run::<crate::kernels::Cuda>(Default::default())).map_err(failed)
         }
         #[cfg(feature = "wgpu")]
         BackendName::Wgpu => {
-            caught(|| task.run::<crate::kernels::Wgpu>(Default::default())).map_err(failed)
+            caught(|| work.run::<crate::kernels::Wgpu>(Default::default())).map_err(failed)
         }
         #[allow(unreachable_patterns, reason = "a binary with every backend leaves no other name")]
         _ => unreachable!("`require` has refused backends that are not compiled in"),

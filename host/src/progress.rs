@@ -65,6 +65,11 @@ pub enum Verbosity {
     Progress,
 }
 
+/// Tells a person what a run should not pass over in silence, on the standard error stream.
+pub fn warn(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Without a terminal, a line after this long.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 

@@ -14,7 +14,7 @@ use bissl_core::{
 use serde::Serialize;
 
 use super::exact::{SolveError, compare};
-use crate::backend::{Task, dispatch};
+use crate::backend::{Work, dispatch};
 use crate::config::{AlignSettings, CurvatureName, RunConfig, SolverName};
 use crate::data::{DataError, TwoViews};
 use crate::driver::observed::{Observed, Seconds, Solved};
@@ -141,7 +141,7 @@ pub fn stage(job: StageJob) -> Result<StageReport> {
     dispatch(job.config.backend, job)?
 }
 
-impl Task for StageJob {
+impl Work for StageJob {
     type Output = Result<StageReport>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Result<StageReport> {
@@ -173,11 +173,8 @@ fn measure<B: Kernels>(job: StageJob, device: &B::Device) -> Result<StageReport>
     };
     let side = |align: &AlignSettings, rebuilds, compares| {
         let config = RunConfig { align: align.clone(), ..config.clone() };
-        Side { config: &config, started: &started, rebuilds, compares }.measure::<B>(
-            alternations,
-            verbosity,
-            device,
-        )
+        Side { config: &config, started: &started, rebuilds, compares }
+            .measure(alternations, verbosity)
     };
     let ours = side(align, false, true)?;
     let reference = side(&published, true, reference_errors)?;
@@ -210,9 +207,9 @@ fn measure<B: Kernels>(job: StageJob, device: &B::Device) -> Result<StageReport>
 }
 
 /// One algorithm.
-struct Side<'a> {
+struct Side<'a, B: Kernels> {
     config: &'a RunConfig,
-    started: &'a Started,
+    started: &'a Started<B>,
     rebuilds: bool,
     compares: bool,
 }
@@ -241,29 +238,24 @@ fn held(make: impl Fn(u32) -> Result<TwoViews, DataError> + 'static) -> Source<T
     })
 }
 
-impl Side<'_> {
-    fn problem<B: Kernels>(&self, steps: &Steps, device: &B::Device) -> Result<Problem<'_, B>> {
+impl<B: Kernels> Side<'_, B> {
+    fn problem(&self, steps: &Steps) -> Result<Problem<'_, B>> {
         let batches = self.started.batches(self.config)?;
         let product = batches.product.clone();
         let sources = Sources {
             product: Some(held(move |index| product.make(index))),
             ..batches.ahead(&Steps { products: 0, ..*steps })
         };
-        self.started.problem(self.config, sources, device)
+        self.started.problem(self.config, sources)
     }
 
-    fn measure<B: Kernels>(
-        &self,
-        alternations: u32,
-        verbosity: Verbosity,
-        device: &B::Device,
-    ) -> Result<SideReport> {
+    fn measure(&self, alternations: u32, verbosity: Verbosity) -> Result<SideReport> {
         let align = &self.config.align;
         let label = if self.rebuilds { "published" } else { "ours" };
         let steps = Steps::of(align, alternations)?;
         let mut progress = Progress::new(label, steps.total(), 0, verbosity);
         let before = allocator::live();
-        let mut problem = self.problem::<B>(&steps, device)?;
+        let mut problem = self.problem(&steps)?;
         touch(&mut problem)?;
         let mut scalars = vec![0.0; problem.registers.scalars()];
         let mut machine = Alternation::new(align.alternation()?);
@@ -283,7 +275,7 @@ impl Side<'_> {
         Ok(report(format!("{} with {}", align.solver, align.curvature), &seen, peak_bytes))
     }
 
-    fn errors<B: Kernels>(
+    fn errors(
         &self,
         observed: &mut Observed<'_, '_, B>,
         solves: &[Solved],

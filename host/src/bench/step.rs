@@ -7,7 +7,7 @@ use std::time::Instant;
 use bissl_core::Stream;
 use serde::Serialize;
 
-use crate::backend::{BackendError, Task, dispatch};
+use crate::backend::{BackendError, Work, dispatch};
 use crate::config::RunConfig;
 use crate::driver::{download, upload};
 use crate::kernels::{Kernels, Tensor, allocator, profile};
@@ -229,7 +229,7 @@ pub fn step(job: StepJob) -> Result<StepReport, BackendError> {
     dispatch(job.config.backend, job)
 }
 
-impl Task for StepJob {
+impl Work for StepJob {
     type Output = StepReport;
 
     fn run<B: Kernels>(self, device: B::Device) -> StepReport {

@@ -8,6 +8,7 @@
 //! | 130 | interrupted; the checkpoint is written and `--resume` continues |
 
 mod args;
+mod commands;
 mod curvature;
 mod data;
 #[cfg(feature = "cube")]
@@ -35,9 +36,9 @@ use crate::plan::PlanJob;
 use crate::progress::{INTERRUPTED, Interrupt, Verbosity};
 use crate::report::Format;
 use crate::run::{Ending, Origin, Outcome, RunError, RunFolder, write_atomic};
-use crate::stage::{Command, Job};
 use crate::verify::VerifyJob;
 use args::{Invocation, Measure, Parsed, Settings, Stage};
+use commands::{Command, Job};
 use curvature::SpectrumArguments;
 
 /// Runs the program on the process's arguments.
@@ -117,7 +118,7 @@ fn start(stage: Stage, invocation: &Invocation, arguments: Vec<OsString>) -> Res
     if verbosity == Verbosity::Progress {
         eprint!("{}", config.to_lines());
     }
-    let ended = crate::stage::run(Job { command, config, interrupt, verbosity });
+    let ended = commands::run(Job { command, config, interrupt, verbosity });
     if writes {
         let ending = ended.as_ref().map_or(Ending::Failed, |outcome| (*outcome).into());
         let written = RunFolder::end(&invocation.out, ending);

@@ -10,7 +10,7 @@ use crate::error::{Place, Result, fail};
 use serde::Serialize;
 
 use super::weights::State;
-use crate::backend::{Task, available, dispatch};
+use crate::backend::{Work, available, dispatch};
 use crate::config::{BackendName, ConfigError, CurvatureName, MethodName};
 use crate::driver::upload_wide;
 use crate::interchange::NetworkHints;
@@ -224,7 +224,7 @@ struct Compute {
     backend: BackendName,
 }
 
-impl Task for Compute {
+impl Work for Compute {
     type Output = Result<HvpReport>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Result<HvpReport> {

@@ -14,14 +14,14 @@ use num_traits::Float;
 use serde::Serialize;
 
 use super::lanczos::{Growth, Lanczos, Ritz, Symmetric};
-use crate::backend::{Task, dispatch};
+use crate::backend::{Work, dispatch};
 use crate::config::{CurvatureName, RunConfig};
 use crate::data::{TwoViews, streams};
 use crate::driver::{Networks, upload, upload_inputs};
 use crate::kernels::{Kernels, Real, Tensor};
 use crate::model::{architecture, curvature, networks, pretext};
 use crate::network::{Linearization, TowerParameters};
-use crate::progress::{Interrupt, Progress, Verbosity};
+use crate::progress::{Interrupt, Progress, Verbosity, warn};
 use crate::report::{Chart, Series, Table};
 use crate::run::Origin;
 use crate::stage::images::{Images, Needs};
@@ -156,7 +156,7 @@ fn paths(origin: &Origin) -> Result<Vec<PathBuf>> {
     }
     let (mut entries, damaged) = origin.checkpoints().entries()?;
     for error in damaged {
-        eprintln!("warning: {error}");
+        warn(&format!("warning: {error}"));
     }
     entries.reverse();
     Ok(entries.into_iter().map(|entry| entry.path).collect())
@@ -172,7 +172,7 @@ fn pretexts(job: &SpectrumJob, networks: &Networks) -> Result<Vec<Pretext>> {
     for path in &paths {
         match Pretext::read(path, &job.config, networks) {
             Ok(pretext) => found.extend(pretext),
-            Err(error) if paths.len() > 1 => eprintln!("warning: {error:#}"),
+            Err(error) if paths.len() > 1 => warn(&format!("warning: {error}")),
             Err(error) => return Err(error),
         }
         if job.which == Which::Last && !found.is_empty() {
@@ -196,7 +196,7 @@ fn run_name(origin: &Origin) -> String {
     }
 }
 
-impl Task for SpectrumJob {
+impl Work for SpectrumJob {
     type Output = Result<Option<SpectrumReport>>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Result<Option<SpectrumReport>> {
@@ -204,7 +204,7 @@ impl Task for SpectrumJob {
         let networks = networks(config, 1);
         let pretexts = pretexts(&self, &networks)?;
         let images = Images::load(config, Needs::Pretext, &[])?;
-        images.warn();
+        images.warnings.iter().for_each(|warning| warn(warning));
         let domains = (streams::ALIGN_PRODUCT_ORDER, streams::ALIGN_PRODUCT_VIEW);
         let batch = align.product_batch();
         let views = images.pretext_batches(batch, config.seed, domains)?.make(0)?;

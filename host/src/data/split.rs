@@ -48,7 +48,7 @@ impl Validation {
 }
 
 /// A division of a labelled data set; item indices in ascending order, no item twice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Split {
     /// Items to train on.
     pub train: Vec<u32>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::Result;
 
-use crate::backend::{Task, dispatch};
+use crate::backend::{Work, dispatch};
 use crate::config::{Architecture, BackendName, RunConfig};
 use crate::driver::{download, upload};
 use crate::kernels::Kernels;
@@ -81,7 +81,7 @@ struct Pass<'n> {
     shape: [usize; 3],
 }
 
-impl Task for Pass<'_> {
+impl Work for Pass<'_> {
     type Output = Vec<f32>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Vec<f32> {

@@ -75,7 +75,7 @@ pub(super) fn shortened(config: &RunConfig) -> RunConfig {
 /// Data cannot be read; a loss or solve is not finite.
 pub(super) fn measure<B: Kernels>(
     config: &RunConfig,
-    started: &Started,
+    started: &Started<B>,
     alternations: u32,
     verbosity: Verbosity,
     device: &B::Device,
@@ -87,7 +87,7 @@ pub(super) fn measure<B: Kernels>(
     let before = allocator::live();
     let steps = Steps::of(align, alternations)?;
     let sources = started.batches(config)?.ahead(&steps);
-    let mut problem = started.problem::<B>(config, sources, device)?;
+    let mut problem = started.problem(config, sources)?;
     let mut run = Run {
         align,
         observed: Observed::new(&mut problem, false),

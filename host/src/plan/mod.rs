@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::Result;
 use serde::Serialize;
 
-use crate::backend::{Task, dispatch};
+use crate::backend::{Work, dispatch};
 use crate::config::{AlignSettings, RunConfig, SolverName};
 use crate::data::streams;
 use crate::kernels::Kernels;
@@ -18,6 +18,7 @@ use crate::model::architecture;
 use crate::progress::{self, Verbosity};
 use crate::report::Table;
 use crate::run::Origin;
+use crate::stage::Task;
 use crate::stage::memory::{MemoryThere, mebibytes, require_memory};
 use crate::stage::start::{Start, Started};
 use cost::Cost;
@@ -119,7 +120,7 @@ pub fn plan(job: PlanJob) -> Result<PlanReport> {
     dispatch(job.config.backend, job)?
 }
 
-impl Task for PlanJob {
+impl Work for PlanJob {
     type Output = Result<PlanReport>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Result<PlanReport> {
@@ -133,7 +134,7 @@ fn measure<B: Kernels>(job: PlanJob, device: &B::Device) -> Result<PlanReport> {
     // Before this process takes its part of it.
     let MemoryThere { available, total } = MemoryThere::of(config.backend)?;
     let started = start.make::<B>(config, verbosity, device)?;
-    let parameters = started.networks.backbone.parameters().len();
+    let parameters = started.task.networks.backbone.parameters().len();
     let need = require_memory(config, parameters)?;
     let prices = Prices::<B> { config, started: &started, measured, verbosity, device };
     let cost = prices.cost(&config.align)?;
@@ -148,7 +149,7 @@ fn measure<B: Kernels>(job: PlanJob, device: &B::Device) -> Result<PlanReport> {
             Some(prices.choose(&cost, budget.as_secs_f64(), warm_up_s)?)
         }
     };
-    let mut memory = MemoryReport::computed(config, &started.networks, available)?;
+    let mut memory = MemoryReport::computed(config, &started.task.networks, available)?;
     memory.total = total;
     if cost.peak > 0 {
         memory = memory.measured(align.batch, &cost);
@@ -185,8 +186,12 @@ fn measure<B: Kernels>(job: PlanJob, device: &B::Device) -> Result<PlanReport> {
 }
 
 /// Steps and seconds of the stages before and after.
-fn other_stages(config: &RunConfig, started: &Started, cost: &Cost) -> Result<Vec<StageCost>> {
-    let Started { images, split, .. } = started;
+fn other_stages<B: Kernels>(
+    config: &RunConfig,
+    started: &Started<B>,
+    cost: &Cost,
+) -> Result<Vec<StageCost>> {
+    let Task { images, split, .. } = &started.task;
     let align = &config.align;
     let labelled = |batch: usize| -> Result<u64> {
         let domains = (streams::DOWNSTREAM_ORDER, streams::DOWNSTREAM_VIEW);
@@ -223,7 +228,7 @@ fn other_stages(config: &RunConfig, started: &Started, cost: &Cost) -> Result<Ve
 /// What settings cost, each measured once.
 struct Prices<'a, B: Kernels> {
     config: &'a RunConfig,
-    started: &'a Started,
+    started: &'a Started<B>,
     measured: u32,
     verbosity: Verbosity,
     device: &'a B::Device,
@@ -242,7 +247,7 @@ impl<B: Kernels> Prices<'_, B> {
     fn choose(&self, own: &Cost, budget_s: f64, warm_up_s: f64) -> Result<Choice> {
         let align = &self.config.align;
         let mfac = AlignSettings { solver: SolverName::Mfac, ..align.clone() };
-        let parameters = self.started.networks.backbone.parameters().len();
+        let parameters = self.started.task.networks.backbone.parameters().len();
         let mfac_fits = require_memory(&self.with(&mfac), parameters).is_ok();
         let parts = own.parts(align.lower_steps);
         let without_products_s = parts.lower + parts.upper + parts.vectors;

@@ -3,13 +3,14 @@
 use crate::error::Result;
 use bissl_core::{ConfigError, Group};
 
-use super::images::{Images, labelled_ahead, views_ahead};
+use super::images::{labelled_ahead, views_ahead};
 use super::origin::Pretrained;
+use super::task::Task;
 use super::tensors::install;
-use super::warm_up::Warmed;
+use super::warm_up::Headed;
 use crate::config::{AlignSettings, RunConfig};
 use crate::data::{LabelledBatches, PretextBatches, streams};
-use crate::driver::{Networks, Problem, Sources};
+use crate::driver::{Problem, Sources};
 use crate::kernels::Kernels;
 use crate::model::problem_settings;
 
@@ -22,18 +23,14 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// Those of a seed; `train` are the labelled items.
+    /// Those of a task, of the sizes in `config`: the task's own, or what is measured in its place.
     ///
     /// # Errors
     /// Fewer images than a batch.
-    pub(crate) fn new(
-        config: &RunConfig,
-        seed: u64,
-        images: &Images,
-        train: &[u32],
-    ) -> Result<Self> {
+    pub(crate) fn new<B: Kernels>(config: &RunConfig, task: &Task<B>) -> Result<Self> {
+        let Task { seed, images, split, .. } = task;
         let align = &config.align;
-        let pretext = |batch, domains| images.pretext_batches(batch, seed, domains);
+        let pretext = |batch, domains| images.pretext_batches(batch, *seed, domains);
         let upper = (streams::ALIGN_UPPER_ORDER, streams::ALIGN_UPPER_VIEW);
         Ok(Self {
             lower: pretext(align.batch, (streams::ALIGN_LOWER_ORDER, streams::ALIGN_LOWER_VIEW))?,
@@ -41,7 +38,7 @@ impl Batches {
                 align.product_batch(),
                 (streams::ALIGN_PRODUCT_ORDER, streams::ALIGN_PRODUCT_VIEW),
             )?,
-            upper: images.labelled_batches(train, align.upper_batch, seed, upper)?,
+            upper: images.labelled_batches(&split.train, align.upper_batch, *seed, upper)?,
         })
     }
 
@@ -85,7 +82,8 @@ impl Steps {
     }
 }
 
-/// The problem at the beginning of the stage.
+/// The problem at the beginning of the stage, by the settings of `config`: the task's own, or what is
+/// measured in its place.
 ///
 /// θ_P and θ_D both start at the pretrained parameters; optimiser states are fresh, and a target network
 /// is a copy of θ_P and φ_P again.
@@ -94,13 +92,12 @@ impl Steps {
 /// Weights that do not fit the networks.
 pub(crate) fn problem<'n, B: Kernels>(
     config: &RunConfig,
-    seed: u64,
-    networks: &'n Networks,
+    task: &'n Task<B>,
     sources: Sources,
-    (pretrained, warmed): (&Pretrained, &Warmed),
-    device: &B::Device,
+    (pretrained, warmed): (&Pretrained, &Headed),
 ) -> Result<Problem<'n, B>> {
-    let settings = problem_settings(config, seed);
+    let Task { seed, networks, device, .. } = task;
+    let settings = problem_settings(config, *seed);
     let mut problem = Problem::new(networks, device.clone(), sources, settings);
     for (group, weights) in [
         (Group::LowerBackbone, &pretrained.backbone),

@@ -1,84 +1,58 @@
 //! Held-out accuracy, linear probe, k nearest neighbours.
 
-use crate::error::{Error, Result, fail};
 use rayon::prelude::*;
 
-use super::features::{Evaluation, Labels, features, scores};
-use super::images::{Images, Needs};
+use super::features::{Evaluation, features, scores};
 use super::metric::{self, Scores};
-use super::origin::Stored;
 use super::probe::probe_scores;
-use super::session::View;
+use super::task::Task;
 use super::tensors::Weights;
-use crate::config::{Metric, RunConfig};
+use super::warm_up::Headed;
+use crate::config::Metric;
+use crate::error::{Result, fail};
 use crate::kernels::Kernels;
-use crate::model;
-use crate::report::Table;
-use crate::run::Origin;
 
-/// The command `evaluate`.
-pub(super) fn command<B: Kernels>(
-    from: &Origin,
-    config: &RunConfig,
-    view: &View,
-    device: B::Device,
-) -> Result<()> {
-    let stored = Stored::open(from, config)?;
-    let images = Images::load(config, Needs::Downstream, stored.tensors())?;
-    images.warn();
-    let chosen = metric::chosen(config.evaluate.metric, images.downstream().task())?;
-    let networks = model::networks(config, images.downstream().classes().len());
-    // By the seed of the stage: by another one, images that it was trained on would be test images.
-    let seed = stored.seed()?;
-    let split = images.split(config, seed)?;
-    let (backbone, head) = stored.result(&networks)?;
-    let labels = Labels::<B> { images: &images, networks: &networks, device: &device };
-    let mut table = Table::new(["measure", "value"]);
-    if let Some(head) = head {
-        let scores = scores::<B>(labels, &backbone, &head, &split.test)?;
-        for (metric, value) in measured(labels, chosen, &scores, &split.test)? {
-            table.row([format!("held-out {}", metric::words(metric)), format!("{value:.4}")]);
-        }
-    }
-    let (knn, probe) = frozen::<B>(labels, config, &backbone, &split.train, &split.test)?;
-    let by = metric::words(chosen);
-    table.row([format!("linear probe, {by}"), format!("{probe:.4}")]);
-    let neighbours = config.evaluate.knn_neighbours;
-    table.row([format!("{neighbours} nearest neighbours, {by}"), format!("{knn:.4}")]);
-    if view.interrupt.requested() {
-        return Err(Error::Interrupted);
-    }
-    println!("{} ({} test images)", stored.path.display(), split.test.len());
-    print!("{table}");
-    Ok(())
+/// k nearest neighbours and linear probe of a frozen backbone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Frozen {
+    /// By the votes of `evaluate.knn_neighbours` training items.
+    pub knn: f64,
+    /// By a linear classifier on the training features.
+    pub probe: f64,
 }
 
-/// k nearest neighbours and linear probe of a frozen backbone, by the chosen metric.
-pub(super) fn frozen<B: Kernels>(
-    labels: Labels<'_, B>,
-    config: &RunConfig,
+/// Measures a frozen backbone by the task's metric: `train` teaches, `test` is judged.
+///
+/// # Errors
+/// An item cannot be read; the metric is undefined.
+pub fn frozen<B: Kernels>(
+    task: &Task<B>,
     backbone: &Weights,
     train: &[u32],
     test: &[u32],
-) -> Result<(f64, f64)> {
-    let chosen = metric::chosen(config.evaluate.metric, labels.images.downstream().task())?;
-    let train = features::<B>(labels, backbone, train)?;
-    let queries = features::<B>(labels, backbone, test)?;
-    let probe = probe_scores::<B>(labels, config, &train, &queries)?;
-    let classes = labels.networks.classes();
-    let neighbours = config.evaluate.knn_neighbours;
+) -> Result<Frozen> {
+    let chosen = task.metric()?;
+    let train = features(task, backbone, train)?;
+    let queries = features(task, backbone, test)?;
+    let probe = probe_scores(task, &train, &queries)?;
+    let (classes, neighbours) = (task.networks.classes(), task.config.evaluate.knn_neighbours);
     let knn = knn_scores(&train.normalized(), &queries.normalized(), neighbours, classes);
-    Ok((metric_of(labels, chosen, &knn, test)?, metric_of(labels, chosen, &probe, test)?))
+    let (knn, probe) =
+        (metric_of(task, chosen, &knn, test)?, metric_of(task, chosen, &probe, test)?);
+    Ok(Frozen { knn, probe })
 }
 
 /// The value of a metric on items.
-pub(super) fn metric_of<B: Kernels>(
-    labels: Labels<'_, B>,
+///
+/// # Errors
+/// It is undefined: a score is not a number, or no item shows a class.
+pub fn metric_of<B: Kernels>(
+    task: &Task<B>,
     metric: Metric,
     scores: &Scores,
     items: &[u32],
 ) -> Result<f64> {
-    let targets = labels.images.downstream().targets(items)?;
+    let targets = task.images.downstream().targets(items)?;
     match metric::value(metric, scores, &targets) {
         Some(value) => Ok(value),
         None => fail!(
@@ -88,24 +62,26 @@ pub(super) fn metric_of<B: Kernels>(
     }
 }
 
-/// Every metric that fits the labels, the chosen one among them.
-pub(super) fn measured<B: Kernels>(
-    labels: Labels<'_, B>,
-    chosen: Metric,
-    scores: &Scores,
+/// A fine-tuned network on items, by every metric that fits the labels, the task's own among them.
+///
+/// # Errors
+/// An item cannot be read; a metric is undefined.
+pub fn measured<B: Kernels>(
+    task: &Task<B>,
+    network: &Headed,
     items: &[u32],
 ) -> Result<Vec<(Metric, f64)>> {
-    let task = labels.images.downstream().task();
-    let metrics = metric::reported(chosen, task, scores.classes);
+    let scores = scores(task, &network.backbone, &network.head, items)?;
+    let metrics = metric::reported(task.metric()?, task.images.downstream().task(), scores.classes);
     metrics
         .into_iter()
-        .map(|metric| Ok((metric, metric_of(labels, metric, scores, items)?)))
+        .map(|metric| Ok((metric, metric_of(task, metric, &scores, items)?)))
         .collect()
 }
 
 /// Positions of the `k` rows of `bank` most similar to `query` by inner product, most similar first;
 /// of equal ones the first.
-pub(super) fn nearest(bank: &Evaluation, query: &[f32], k: usize) -> Vec<usize> {
+pub fn nearest(bank: &Evaluation, query: &[f32], k: usize) -> Vec<usize> {
     let similarity = |row: &[f32]| row.iter().zip(query).map(|(a, b)| a * b).sum::<f32>();
     let mut order: Vec<(f32, usize)> =
         bank.features.chunks(bank.width).map(similarity).zip(0..).collect();

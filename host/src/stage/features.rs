@@ -1,33 +1,17 @@
 //! Features of a frozen backbone, and a head's scores of them, in evaluation mode.
 
-use crate::error::Result;
 use rayon::prelude::*;
 
-use super::images::Images;
 use super::metric::Scores;
+use super::task::Task;
 use super::tensors::Weights;
 use crate::data::{Targets, evaluation_images};
-use crate::driver::{Networks, download, upload};
+use crate::driver::{download, upload};
+use crate::error::Result;
 use crate::kernels::{Kernels, Tensor};
 
 /// Images that are evaluated at once.
 const CHUNK: usize = 128;
-
-/// What a backbone is measured with.
-#[derive(Debug)]
-pub(super) struct Labels<'a, B: Kernels> {
-    pub(super) images: &'a Images,
-    pub(super) networks: &'a Networks,
-    pub(super) device: &'a B::Device,
-}
-
-impl<B: Kernels> Clone for Labels<'_, B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<B: Kernels> Copy for Labels<'_, B> {}
 
 /// Features of labelled items.
 #[derive(Clone, Debug)]
@@ -46,7 +30,8 @@ impl Evaluation {
     }
 
     /// The features divided by their norm; a zero row stays zero.
-    pub(super) fn normalized(mut self) -> Self {
+    #[must_use]
+    pub fn normalized(mut self) -> Self {
         for row in self.features.chunks_mut(self.width) {
             let norm = row.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
             if norm > 0.0 {
@@ -63,11 +48,12 @@ fn tensor<B: Kernels>(values: &[f32], device: &B::Device) -> Tensor<B, 1> {
 
 /// Calls `f` with the backbone's features of every chunk of items, in evaluation mode.
 fn each_chunk<B: Kernels>(
-    Labels { images, networks, device }: Labels<'_, B>,
+    task: &Task<B>,
     backbone: &Weights,
     items: &[u32],
     mut f: impl FnMut(Tensor<B, 4>),
 ) -> Result<()> {
+    let Task { images, networks, device, .. } = task;
     let parameters = tensor::<B>(&backbone.parameters, device);
     let statistics = tensor::<B>(&backbone.statistics, device);
     let chunks = evaluation_images(images.downstream(), items, &images.recipe, CHUNK);
@@ -82,34 +68,40 @@ fn each_chunk<B: Kernels>(
 }
 
 /// Features of items by running statistics.
-pub(super) fn features<B: Kernels>(
-    labels: Labels<'_, B>,
+///
+/// # Errors
+/// An item cannot be read.
+pub fn features<B: Kernels>(
+    task: &Task<B>,
     backbone: &Weights,
     items: &[u32],
 ) -> Result<Evaluation> {
     let (mut values, mut width) = (Vec::new(), 0);
-    each_chunk::<B>(labels, backbone, items, |y| {
+    each_chunk(task, backbone, items, |y| {
         width = y.dims()[1];
         values.extend(download(&y));
     })?;
-    let labels = labels.images.downstream().targets(items)?;
+    let labels = task.images.downstream().targets(items)?;
     Ok(Evaluation { features: values, width, labels })
 }
 
 /// The head's scores of items.
-pub(super) fn scores<B: Kernels>(
-    labels: Labels<'_, B>,
+///
+/// # Errors
+/// An item cannot be read.
+pub fn scores<B: Kernels>(
+    task: &Task<B>,
     backbone: &Weights,
     head: &Weights,
     items: &[u32],
 ) -> Result<Scores> {
-    let head_parameters = tensor::<B>(&head.parameters, labels.device);
+    let head_parameters = tensor::<B>(&head.parameters, &task.device);
     // The classifier has no batch norm, and so no statistics.
-    let none = Tensor::zeros([1], labels.device);
-    let classes = labels.networks.classes();
+    let none = Tensor::zeros([1], &task.device);
+    let classes = task.networks.classes();
     let mut values = Vec::with_capacity(items.len() * classes);
-    each_chunk::<B>(labels, backbone, items, |features| {
-        let logits = labels.networks.classifier.evaluate(&head_parameters, &none, features);
+    each_chunk(task, backbone, items, |features| {
+        let logits = task.networks.classifier.evaluate(&head_parameters, &none, features);
         values.extend(download(&logits));
     })?;
     Ok(Scores { values, classes })

@@ -1,6 +1,6 @@
 //! The data sets of a run, images or windows, and the batches of each stage.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Place, Result, fail};
@@ -53,9 +53,12 @@ struct Quarantined {
 
 /// Which sets a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Needs {
+pub enum Needs {
+    /// The pretext set.
     Pretext,
+    /// The labelled set.
     Downstream,
+    /// Both.
     Both,
 }
 
@@ -164,9 +167,12 @@ impl Images {
 
     /// Lists the broken images of the sets that quarantine theirs in the folder of the run, one JSON object
     /// a line. The images themselves stay where they are; without any there is no file.
-    pub(crate) fn write_quarantine(&self, run: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_quarantine(&self, run: &Path) -> Result<Option<PathBuf>> {
         if self.quarantined.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let mut lines = String::new();
         for image in &self.quarantined {
@@ -175,24 +181,22 @@ impl Images {
         }
         let path = run.join("quarantine.jsonl");
         write_atomic(&path, lines.as_bytes())?;
-        eprintln!("the broken images are listed in {}; they stay where they are", path.display());
-        Ok(())
+        Ok(Some(path))
     }
 
-    /// Says on the standard error stream which images were left out.
-    pub(crate) fn warn(&self) {
-        for warning in &self.warnings {
-            eprintln!("{warning}");
-        }
-    }
-
-    /// D^P; a command that did not ask for it has no business here.
-    pub(crate) fn pretext(&self) -> &Arc<Dataset> {
+    /// D^P.
+    ///
+    /// # Panics
+    /// If it was not loaded: see [`Needs`].
+    pub fn pretext(&self) -> &Arc<Dataset> {
         self.pretext.as_ref().expect("the command loaded the pretext set")
     }
 
-    /// D^D, likewise.
-    pub(crate) fn downstream(&self) -> &Arc<Dataset> {
+    /// D^D.
+    ///
+    /// # Panics
+    /// If it was not loaded: see [`Needs`].
+    pub fn downstream(&self) -> &Arc<Dataset> {
         self.downstream.as_ref().expect("the command loaded the downstream set")
     }
 

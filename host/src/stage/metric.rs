@@ -48,7 +48,7 @@ pub(super) fn reported(chosen: Metric, task: Task, classes: usize) -> Vec<Metric
 }
 
 /// In words, for tables.
-pub(super) fn words(metric: Metric) -> &'static str {
+pub(crate) fn words(metric: Metric) -> &'static str {
     match metric {
         Metric::Auto => "accuracy",
         Metric::Top1 => "top-1",
@@ -59,7 +59,7 @@ pub(super) fn words(metric: Metric) -> &'static str {
 }
 
 /// Name of a result on test images in the metrics of a run.
-pub(super) fn result_name(metric: Metric) -> &'static str {
+pub(crate) fn result_name(metric: Metric) -> &'static str {
     match metric {
         Metric::Auto | Metric::Top1 => "test_accuracy",
         Metric::Top5 => "test_top_5",

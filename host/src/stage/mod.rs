@@ -1,73 +1,57 @@
-//! The stages of a run, one file each; commands compose them.
+//! The stages of a run, one file each: functions that take a [`Task`] and an [`Observer`] and return what
+//! they have trained.
 //!
-//! A stage gives the core's machine a [`Problem`](crate::driver::Problem), drives it event by event,
-//! writes metrics and checkpoints, and continues from its newest checkpoint if there is one.
+//! ```no_run
+//! use bissl::config::Preset;
+//! use bissl::kernels::Flex;
+//! use bissl::stage::{self, Needs, Silent, Task};
+//!
+//! let task = Task::<Flex>::load(Preset::Demo.config(), Needs::Both, Default::default())?;
+//! let pretrained = stage::pretrain(&task, &mut Silent)?;
+//! let warmed = stage::warm_up(&task, &pretrained.backbone, &mut Silent)?;
+//! let aligned = stage::align(&task, &pretrained, &warmed, &mut Silent)?;
+//! let tuned = stage::finetune(&task, &aligned, &mut Silent)?;
+//! println!("{:?}", stage::measured(&task, &tuned.network, &task.split.test)?);
+//! # Ok::<(), bissl::error::Error>(())
+//! ```
+//!
+//! A stage gives the core's machine a [`Problem`](crate::driver::Problem) and drives it event by event. An
+//! observer sees the metrics, may stop the stage, and, as a [`Session`] does in the folder of a run, store
+//! it and let it go on later.
 
 mod align;
 pub(crate) mod bilevel;
-mod demo;
 mod evaluate;
 mod features;
 mod finetune;
 pub(crate) mod images;
 pub(crate) mod initial;
-mod job;
 pub(crate) mod memory;
-mod metric;
+pub(crate) mod metric;
+mod observer;
 mod online;
 pub(crate) mod origin;
 mod pretrain;
 mod probe;
 mod session;
-mod solves;
 pub(crate) mod start;
+mod task;
 pub(crate) mod tensors;
+mod training;
 mod warm_up;
 
-use crate::error::{Error, Result};
-
-use crate::backend::{Task, dispatch};
-use crate::kernels::Kernels;
-use crate::run::Outcome;
-
-pub use evaluate::knn_scores;
-pub use features::Evaluation;
-pub use images::Images;
-pub use job::{Command, Job};
+pub use align::align;
+pub use evaluate::{Frozen, frozen, knn_scores, measured, metric_of, nearest};
+pub use features::{Evaluation, features, scores};
+pub use finetune::{Finetuned, finetune, finetune_as};
+pub use images::{Images, Needs};
 pub use memory::{MemoryThere, NotEnoughMemory, SolverNeed, require_memory, solver_memory};
 pub use metric::{Scores, value as metric_value};
-
-/// Runs a job to its end or to its interruption.
-///
-/// # Errors
-/// Whatever failed, with the file or setting that it concerns.
-pub fn run(job: Job) -> Result<Outcome> {
-    let backend = job.config.backend;
-    dispatch(backend, Start(job))?
-}
-
-/// A job that waits for its backend.
-struct Start(Job);
-
-impl Task for Start {
-    type Output = Result<Outcome>;
-
-    fn run<B: Kernels>(self, device: B::Device) -> Result<Outcome> {
-        let Job { command, config, interrupt, verbosity } = self.0;
-        let view = session::View { interrupt, verbosity };
-        let ended = match command {
-            Command::Demo { run } => demo::demo::<B>(run, config, view, device),
-            Command::Pretrain { run } => pretrain::command::<B>(run, config, view, device),
-            Command::Align { run, from } => align::command::<B>(run, &from, config, view, device),
-            Command::Finetune { run, from } => {
-                finetune::command::<B>(run, &from, config, view, device)
-            }
-            Command::Evaluate { from } => evaluate::command::<B>(&from, &config, &view, device),
-        };
-        match ended {
-            Ok(()) => Ok(Outcome::Finished),
-            Err(error) if matches!(error.kind(), Error::Interrupted) => Ok(Outcome::Interrupted),
-            Err(error) => Err(error),
-        }
-    }
-}
+pub use observer::{Observer, Pause, Saved, Silent, Watch};
+pub use online::require_validation;
+pub use origin::Pretrained;
+pub use pretrain::pretrain;
+pub use session::{Session, View};
+pub use task::Task;
+pub use tensors::Weights;
+pub use warm_up::{Headed, warm_up};

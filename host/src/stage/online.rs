@@ -6,37 +6,32 @@
 use crate::error::{Place, Result, fail};
 use bissl_core::Group;
 
-use super::evaluate::frozen;
-use super::features::Labels;
-use super::images::Images;
-use super::session::{Keep, Measured};
+use super::evaluate::{Frozen, frozen};
+use super::task::Task;
 use super::tensors;
-use crate::config::RunConfig;
+use super::training::{Keep, Measured};
 use crate::data::Split;
-use crate::driver::{Networks, Problem};
+use crate::driver::Problem;
 use crate::kernels::Kernels;
 use crate::run::Record;
 
-/// The division of the labelled images that a probe works on.
+/// Asks for labelled images to measure a probe on, where the settings ask for one.
 ///
 /// # Errors
-/// They cannot be divided, or none is left for validation.
-pub(super) fn labelled(config: &RunConfig, seed: u64, images: &Images) -> Result<Split> {
-    let split = images.split(config, seed)?;
-    if split.validation.is_empty() {
+/// None is left for validation.
+pub fn require_validation<B: Kernels>(task: &Task<B>) -> Result<()> {
+    if task.config.pretrain.probe_every_epochs.is_some() && task.split.validation.is_empty() {
         fail!(
             "`data.downstream.validation_per_class` is 0, expected at least 1: \
              `pretrain.probe_every_epochs` measures on validation images"
         );
     }
-    Ok(split)
+    Ok(())
 }
 
 /// What is measured, and when.
 pub(super) struct OnlineProbe<'a, B: Kernels> {
-    labels: Labels<'a, B>,
-    config: &'a RunConfig,
-    split: Split,
+    task: &'a Task<B>,
     steps_per_epoch: u32,
     every_epochs: u32,
 }
@@ -47,20 +42,11 @@ impl<'a, B: Kernels> OnlineProbe<'a, B> {
     /// It learns from training images and is measured on validation images. Test images stay unseen.
     ///
     /// # Errors
-    /// The labelled images cannot be divided, or none is left for validation.
-    pub(super) fn new(
-        config: &'a RunConfig,
-        seed: u64,
-        images: &'a Images,
-        networks: &'a Networks,
-        device: &'a B::Device,
-        steps_per_epoch: u32,
-    ) -> Result<Option<Self>> {
-        let Some(every_epochs) = config.pretrain.probe_every_epochs else { return Ok(None) };
-        let split = labelled(config, seed, images)?;
-        let labels = Labels { images, networks, device };
-        let every_epochs = every_epochs as u32;
-        Ok(Some(Self { labels, config, split, steps_per_epoch, every_epochs }))
+    /// No labelled image is left for validation.
+    pub(super) fn new(task: &'a Task<B>, steps_per_epoch: u32) -> Result<Option<Self>> {
+        let Some(every_epochs) = task.config.pretrain.probe_every_epochs else { return Ok(None) };
+        require_validation(task)?;
+        Ok(Some(Self { task, steps_per_epoch, every_epochs: every_epochs as u32 }))
     }
 
     /// The measures behind step `index`, where they are due.
@@ -76,9 +62,9 @@ impl<'a, B: Kernels> OnlineProbe<'a, B> {
         }
         let state_before = tensors::fingerprint(problem)?;
         let backbone = tensors::extract(problem, Group::LowerBackbone)?;
-        let Split { train, validation, .. } = &self.split;
-        let (knn, probe) = frozen::<B>(self.labels, self.config, &backbone, train, validation)
-            .at("pretrain.probe_every_epochs")?;
+        let Split { train, validation, .. } = &self.task.split;
+        let Frozen { knn, probe } =
+            frozen(self.task, &backbone, train, validation).at("pretrain.probe_every_epochs")?;
         let state_after = tensors::fingerprint(problem)?;
         if state_before != state_after {
             fail!(

@@ -18,11 +18,11 @@ pub(crate) const IMPORT: &str = "import";
 
 /// A pretrained network.
 #[derive(Clone, Debug)]
-pub(crate) struct Pretrained {
+pub struct Pretrained {
     /// θ_P.
-    pub(crate) backbone: Weights,
+    pub backbone: Weights,
     /// φ_P.
-    pub(crate) head: Weights,
+    pub head: Weights,
 }
 
 /// A checkpoint whose networks are those of a configuration.

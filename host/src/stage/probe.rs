@@ -3,10 +3,10 @@
 use crate::error::Result;
 use bissl_core::Schedule;
 
-use super::features::{Evaluation, Labels};
+use super::features::Evaluation;
 use super::initial::{Draw, initial};
 use super::metric::Scores;
-use crate::config::RunConfig;
+use super::task::Task;
 use crate::driver::{download, downstream_loss, upload};
 use crate::kernels::{Kernels, Precision, Tensor, Transpose};
 use crate::model;
@@ -18,8 +18,7 @@ const MOMENTUM: f64 = 0.9;
 ///
 /// Features are standardised by the training set; full batches, momentum, cosine rate.
 pub(super) fn probe_scores<B: Kernels>(
-    labels: Labels<'_, B>,
-    config: &RunConfig,
+    task: &Task<B>,
     train: &Evaluation,
     test: &Evaluation,
 ) -> Result<Scores> {
@@ -31,24 +30,24 @@ pub(super) fn probe_scores<B: Kernels>(
                 *value = (*value - mean) * scale;
             }
         }
-        upload(values, [set.labels.len(), set.width], labels.device)
+        upload(values, [set.labels.len(), set.width], &task.device)
     };
-    let (x, head) = (inputs(train), &labels.networks.classifier);
+    let (x, head) = (inputs(train), &task.networks.classifier);
     let table = head.parameters();
-    let start = initial(head, config.seed, Draw::ProbeHead).parameters;
+    let start = initial(head, task.config.seed, Draw::ProbeHead).parameters;
     let classes = table.segments()[1].len();
     let split = classes * train.width;
-    let mut weight: Tensor<B, 1> = upload(start[..split].to_vec(), [split], labels.device);
-    let mut bias: Tensor<B, 1> = upload(start[split..].to_vec(), [classes], labels.device);
+    let mut weight: Tensor<B, 1> = upload(start[..split].to_vec(), [split], &task.device);
+    let mut bias: Tensor<B, 1> = upload(start[split..].to_vec(), [classes], &task.device);
     let (mut weight_momentum, mut bias_momentum) = (weight.zeros_like(), bias.zeros_like());
 
     let logits = |x: &Tensor<B, 2>, weight: &Tensor<B, 1>, bias: &Tensor<B, 1>| {
         let weight = weight.clone().reshape([classes, train.width]);
         B::matmul(x, &weight, Transpose::Right, Precision::F32) + bias.clone().reshape([1, classes])
     };
-    let loss = downstream_loss::<B>(&train.labels, classes, model::multi_label(config));
-    let epochs = config.evaluate.probe_epochs;
-    let schedule = Schedule::new(config.evaluate.probe_learning_rate, 0, epochs, 0.0)?;
+    let loss = downstream_loss::<B>(&train.labels, classes, model::multi_label(&task.config));
+    let epochs = task.config.evaluate.probe_epochs;
+    let schedule = Schedule::new(task.config.evaluate.probe_learning_rate, 0, epochs, 0.0)?;
     for epoch in 0..epochs {
         let outputs = [logits(&x, &weight, &bias)];
         let (_, bars) = value_and_gradient::<B>(loss.as_ref(), &outputs);

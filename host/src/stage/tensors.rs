@@ -10,7 +10,7 @@ use crate::run::{NamedTensor, hash};
 
 /// A network's parameters and running statistics, flat.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Weights {
+pub struct Weights {
     /// Parameters.
     pub parameters: Vec<f32>,
     /// Running statistics; empty for a network without batch norm.

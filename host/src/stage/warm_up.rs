@@ -3,83 +3,86 @@
 //! As in the reference, θ_D runs in training mode, so that its running statistics move to the
 //! downstream data.
 
-use crate::error::Result;
-use bissl_core::{Descent, Group};
+use bissl_core::{Descent, DescentSettings, Group};
 
-use super::images::{Images, labelled_ahead};
+use super::images::labelled_ahead;
 use super::initial::{Draw, initial};
-use super::session::{Course, Session};
+use super::observer::Observer;
+use super::task::Task;
 use super::tensors::{self, Weights};
-use crate::config::RunConfig;
-use crate::data::{Split, streams};
-use crate::driver::{Networks, Problem, Sources};
+use super::training::{Course, train};
+use crate::data::{LabelledBatches, streams};
+use crate::driver::{Problem, Sources};
+use crate::error::Result;
 use crate::kernels::Kernels;
 use crate::model::problem_settings;
 
-/// What the warm-up leaves.
+/// A backbone with a head of the downstream task.
 #[derive(Clone, Debug)]
-pub(crate) struct Warmed {
-    /// θ_D: the pretrained parameters with moved statistics.
-    pub(crate) backbone: Weights,
+pub struct Headed {
+    /// θ_D; after a warm-up the pretrained parameters with moved statistics.
+    pub backbone: Weights,
     /// φ_D.
-    pub(crate) head: Weights,
+    pub head: Weights,
 }
 
-/// What a downstream stage works on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Downstream<'a> {
-    pub(super) config: &'a RunConfig,
-    pub(super) seed: u64,
-    pub(super) images: &'a Images,
-    pub(super) split: &'a Split,
-    pub(super) networks: &'a Networks,
-}
-
-/// Trains the head.
-pub(super) fn warm_up<B: Kernels>(
-    session: &mut Session,
-    stage: &str,
-    task: Downstream<'_>,
-    pretrained: &Weights,
-    device: &B::Device,
-) -> Result<Warmed> {
-    let Downstream { config, seed, images, split, networks } = task;
-    let domains = (streams::WARM_UP_ORDER, streams::WARM_UP_VIEW);
-    let settings = &config.warm_up;
-    let batches = images.labelled_batches(&split.train, settings.batch, seed, domains)?;
+/// Trains the head on a frozen backbone, in stage `warm-up`.
+///
+/// # Errors
+/// Fewer labelled images than a batch; a loss is not finite; whatever the observer says.
+pub fn warm_up<B: Kernels>(
+    task: &Task<B>,
+    backbone: &Weights,
+    observer: &mut impl Observer,
+) -> Result<Headed> {
+    let settings = &task.config.warm_up;
+    let batches = batches(task, settings.batch)?;
     let descent = settings.descent(batches.batches_per_epoch())?;
-    let sources =
-        Sources { upper: Some(labelled_ahead(batches, descent.steps())), ..Sources::default() };
-    let start = (pretrained, Draw::AlignHead);
-    let mut problem = problem::<B>(config, seed, networks, sources, start, device)?;
-    let steps = u64::from(descent.steps());
-    session.train(stage, &mut problem, Descent::new(descent), Course::steps(steps), None)?;
+    descend(task, backbone, batches, descent, observer)
+}
+
+/// The batches of the warm-up.
+pub(super) fn batches<B: Kernels>(task: &Task<B>, batch: usize) -> Result<LabelledBatches> {
+    let domains = (streams::WARM_UP_ORDER, streams::WARM_UP_VIEW);
+    task.images.labelled_batches(&task.split.train, batch, task.seed, domains)
+}
+
+/// Descends L^D from a backbone and an initial head.
+pub(super) fn descend<B: Kernels>(
+    task: &Task<B>,
+    backbone: &Weights,
+    batches: LabelledBatches,
+    descent: DescentSettings,
+    observer: &mut impl Observer,
+) -> Result<Headed> {
+    let upper = Some(labelled_ahead(batches, descent.steps()));
+    let sources = Sources { upper, ..Sources::default() };
+    let mut problem = problem(task, sources, backbone, Draw::AlignHead)?;
+    let course = Course::steps(u64::from(descent.steps()));
+    let stage = task.stage("warm-up");
+    train(observer, &stage, &mut problem, Descent::new(descent), course, None)?;
     result(&mut problem)
 }
 
 /// A problem of L^D alone: a backbone with a fresh head.
-///
-/// # Errors
-/// Weights that do not fit the networks.
 pub(super) fn problem<'n, B: Kernels>(
-    config: &RunConfig,
-    seed: u64,
-    networks: &'n Networks,
+    task: &'n Task<B>,
     sources: Sources,
-    (backbone, draw): (&Weights, Draw),
-    device: &B::Device,
+    backbone: &Weights,
+    draw: Draw,
 ) -> Result<Problem<'n, B>> {
-    let settings = problem_settings(config, seed);
+    let Task { config, seed, networks, device, .. } = task;
+    let settings = problem_settings(config, *seed);
     let mut problem = Problem::new(networks, device.clone(), sources, settings);
     tensors::install(&mut problem, Group::UpperBackbone, backbone)?;
-    let head = initial(&networks.classifier, seed, draw);
+    let head = initial(&networks.classifier, *seed, draw);
     tensors::install(&mut problem, Group::DownstreamHead, &head)?;
     Ok(problem)
 }
 
 /// What training of L^D has come to.
-pub(super) fn result<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Warmed> {
-    Ok(Warmed {
+pub(super) fn result<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<Headed> {
+    Ok(Headed {
         backbone: tensors::extract(problem, Group::UpperBackbone)?,
         head: tensors::extract(problem, Group::DownstreamHead)?,
     })

@@ -20,7 +20,7 @@ use crate::error::Result;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::backend::{Task, dispatch};
+use crate::backend::{Work, dispatch};
 use crate::config::{Architecture, RunConfig};
 use crate::kernels::Kernels;
 use crate::model::architecture;
@@ -134,7 +134,7 @@ pub fn verify(job: VerifyJob) -> Result<VerifyReport> {
     dispatch(job.config.backend, job)?
 }
 
-impl Task for VerifyJob {
+impl Work for VerifyJob {
     type Output = Result<VerifyReport>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Result<VerifyReport> {

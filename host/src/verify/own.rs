@@ -292,7 +292,7 @@ pub(super) fn check<B: Kernels>(
         product: Some(position.counted(Box::new(move |index| product.make(index)))),
         upper: Some(position.counted(Box::new(move |index| upper.make(index)))),
     };
-    let mut problem = started.problem::<B>(config, sources, device)?;
+    let mut problem = started.problem(config, sources)?;
     let mut observed = Observed::new(&mut problem, false);
     let records = alternate(config, &mut observed)?;
     let (_, _, solves) = observed.take();

@@ -1,4 +1,4 @@
-//! What a stage is asked to do.
+//! What a training command is asked to do.
 
 use crate::config::RunConfig;
 use crate::progress::{Interrupt, Verbosity};
@@ -6,20 +6,20 @@ use crate::run::{Origin, RunFolder};
 
 /// What a stage needs: everything checked, the folder of the run open.
 #[derive(Debug)]
-pub struct Job {
+pub(in crate::cli) struct Job {
     /// What is to be done.
-    pub command: Command,
+    pub(in crate::cli) command: Command,
     /// Every setting.
-    pub config: RunConfig,
+    pub(in crate::cli) config: RunConfig,
     /// Asked between steps.
-    pub interrupt: Interrupt,
+    pub(in crate::cli) interrupt: Interrupt,
     /// How much is shown.
-    pub verbosity: Verbosity,
+    pub(in crate::cli) verbosity: Verbosity,
 }
 
 /// What is to be done. A `run` may hold checkpoints already: then it is continued.
 #[derive(Debug)]
-pub enum Command {
+pub(in crate::cli) enum Command {
     /// Paired comparison with and without the bilevel stage.
     Demo {
         /// Where results go.
@@ -53,7 +53,7 @@ pub enum Command {
 
 impl Command {
     /// The run that it writes.
-    pub(crate) fn run(&self) -> Option<&RunFolder> {
+    pub(in crate::cli) fn run(&self) -> Option<&RunFolder> {
         match self {
             Self::Demo { run }
             | Self::Pretrain { run }

@@ -1,30 +1,21 @@
 //! The paired comparison: the whole pipeline with and without the bilevel stage, over several seeds.
 
+use std::path::Path;
 use std::time::Instant;
 
-use crate::error::{Result, fail};
-
-use super::align::align;
-use super::evaluate::{frozen, metric_of, nearest};
-use super::features::{Evaluation, Labels, features, scores};
-use super::finetune::finetune;
-use super::images::{Images, Needs};
-use super::metric;
-use super::pretrain::pretrain;
-use super::session::{Session, View};
 use super::solves::SolveSummary;
-use super::tensors::Weights;
-use super::warm_up::{Downstream, warm_up};
+use super::{open, warn};
 use crate::config::{Metric, RunConfig};
-use crate::data::{Dataset, Split};
+use crate::data::Dataset;
+use crate::error::{Result, fail};
 use crate::kernels::Kernels;
 use crate::machine;
 use crate::model;
 use crate::progress::duration;
-use crate::report::Table;
 use crate::report::statistics::{Sample, paired_difference};
-use crate::report::{self, Chart, Method, Neighbour, NeighbourRow, Picture, Report, Series};
+use crate::report::{self, Chart, Method, Neighbour, NeighbourRow, Picture, Report, Series, Table};
 use crate::run::{Record, RunFolder, Solve, read_records, write_atomic};
+use crate::stage::{self, Evaluation, Frozen, Needs, Session, Task, View, Weights, metric};
 
 const BASELINE: &str = "pretrain → fine-tune";
 const ALIGNED: &str = "pretrain → align → fine-tune";
@@ -47,46 +38,35 @@ pub(super) fn demo<B: Kernels>(
             "bissl demo shows pictures: data.pretext.format is windows, expected a set of images"
         );
     }
-    let images = Images::load(&config, Needs::Both, &[])?;
-    images.warn();
-    metric::chosen(config.evaluate.metric, images.downstream().task())?;
-    let networks = model::networks(&config, images.downstream().classes().len());
-    let mut session = Session::open(folder, &config, view, images.kept())?;
-    images.write_quarantine(session.folder.path())?;
+    let task = Task::<B>::load(config, Needs::Both, device)?;
+    warn(&task);
+    let metric = task.metric()?;
+    let mut session = open(folder, &task, view)?;
     let mut methods = [method(BASELINE), method(ALIGNED)];
     let mut neighbours = Vec::new();
     let mut seconds = Vec::new();
-    for offset in 0..config.demo.seeds {
-        let seed = config.seed.wrapping_add(u64::from(offset));
-        let split = images.split(&config, seed)?;
-        let task = Downstream {
-            config: &config,
-            seed,
-            images: &images,
-            split: &split,
-            networks: &networks,
-        };
-        let pair = compare::<B>(&mut session, task, &device, &mut seconds)?;
+    let first = format!("s{}-", task.config.seed);
+    for offset in 0..task.config.demo.seeds {
+        let seed = task.config.seed.wrapping_add(u64::from(offset));
+        let task = Task { prefix: format!("s{seed}-"), ..task.with_seed(seed)? };
+        let pair = compare(&mut session, &task, &mut seconds)?;
         for (method, result) in methods.iter_mut().zip([&pair.baseline, &pair.aligned]) {
             method.seeds.push(seed);
             method.accuracy.push(result.accuracy);
-            method.knn.push(result.knn);
-            method.probe.push(result.probe);
+            method.knn.push(result.frozen.knn);
+            method.probe.push(result.frozen.probe);
         }
         if offset == 0 {
-            let labels = Labels::<B> { images: &images, networks: &networks, device: &device };
-            let backbones = [&pair.baseline.backbone, &pair.aligned.backbone];
-            neighbours = grid::<B>(labels, &split, backbones)?;
+            neighbours = grid(&task, [&pair.baseline.backbone, &pair.aligned.backbone])?;
         }
     }
-    record(&mut session, &methods)?;
-    let summary = summary(&config, &images, &networks, &seconds, begin);
-    print_table(&methods, &summary, session.metric);
-    let stage_of_first_seed = format!("s{}-", config.seed);
-    let metrics = session.folder.metrics_path();
-    print!("{}", SolveSummary::read(&metrics, &format!("{stage_of_first_seed}align"))?);
-    let pretext_label = model::pretext(&config).loss_label();
-    let (curves, solves) = telemetry(&session, &stage_of_first_seed, pretext_label)?;
+    record(&mut session, &methods, metric)?;
+    let summary = summary(&task, &seconds, begin);
+    print_table(&methods, &summary, metric);
+    let metrics = session.folder().metrics_path();
+    print!("{}", SolveSummary::read(&metrics, &format!("{first}align"))?);
+    let pretext_label = model::pretext(&task.config).loss_label();
+    let (curves, solves) = telemetry(&metrics, &first, pretext_label)?;
     let report = Report {
         title: "bissl demo: pretraining, alignment, fine-tuning".to_owned(),
         command: std::env::args().collect::<Vec<_>>().join(" "),
@@ -95,9 +75,9 @@ pub(super) fn demo<B: Kernels>(
         curves,
         solves,
         neighbours,
-        config: config.to_toml(),
+        config: task.config.to_toml(),
     };
-    let path = session.folder.report_path();
+    let path = session.folder().report_path();
     write_atomic(&path, report.to_html()?.as_bytes())?;
     println!("report: {}", path.display());
     Ok(())
@@ -115,9 +95,9 @@ fn method(name: &str) -> Method {
 
 /// Writes the results behind the last checkpoint's metrics: a resumed demo measures finished seeds
 /// again, and would write them twice anywhere else.
-fn record(session: &mut Session, methods: &[Method; 2]) -> Result<()> {
+fn record(session: &mut Session, methods: &[Method; 2], metric: Metric) -> Result<()> {
     for (method, path) in methods.iter().zip(["baseline", "aligned"]) {
-        let test = metric::result_name(session.metric);
+        let test = metric::result_name(metric);
         let measures = [(test, &method.accuracy), ("knn", &method.knn), ("probe", &method.probe)];
         for (name, values) in measures {
             for (seed, value) in method.seeds.iter().zip(values) {
@@ -132,8 +112,7 @@ fn record(session: &mut Session, methods: &[Method; 2]) -> Result<()> {
 struct PathResult {
     backbone: Weights,
     accuracy: f64,
-    knn: f64,
-    probe: f64,
+    frozen: Frozen,
 }
 
 struct Pair {
@@ -144,32 +123,28 @@ struct Pair {
 /// Both paths from one pretrained backbone, with the same labels, batches and initial head.
 fn compare<B: Kernels>(
     session: &mut Session,
-    task: Downstream<'_>,
-    device: &B::Device,
+    task: &Task<B>,
     seconds: &mut Vec<(&'static str, f64)>,
 ) -> Result<Pair> {
-    let Downstream { config, seed, images, split, networks } = task;
-    let stage = |name: &str| format!("s{seed}-{name}");
     let mut last = Instant::now();
     let mut lap = |name| {
         seconds.push((name, last.elapsed().as_secs_f64()));
         last = Instant::now();
     };
-    let pretrained =
-        pretrain::<B>(session, &stage("pretrain"), config, seed, images, networks, device)?;
+    let pretrained = stage::pretrain(task, session)?;
     lap("pretrain");
-    let warmed = warm_up::<B>(session, &stage("warm-up"), task, &pretrained.backbone, device)?;
+    let warmed = stage::warm_up(task, &pretrained.backbone, session)?;
     lap("warm-up");
-    let aligned = align::<B>(session, &stage("align"), task, &pretrained, &warmed, device)?;
+    let aligned = stage::align(task, &pretrained, &warmed, session)?;
     lap("align");
-    let labels = Labels::<B> { images, networks, device };
+    let (metric, split) = (task.metric()?, &task.split);
     let mut path = |name: &str, backbone: Weights| -> Result<PathResult> {
-        let stage = stage(&format!("finetune-{name}"));
-        let tuned = finetune::<B>(session, &stage, task, &backbone, device)?;
-        let scores = scores::<B>(labels, &tuned.backbone, &tuned.head, &split.test)?;
-        let accuracy = metric_of(labels, session.metric, &scores, &split.test)?;
-        let (knn, probe) = frozen::<B>(labels, config, &backbone, &split.train, &split.test)?;
-        Ok(PathResult { backbone, accuracy, knn, probe })
+        let tuned = stage::finetune_as(task, &format!("finetune-{name}"), &backbone, session)?;
+        let (start, head) = (&tuned.network.backbone, &tuned.network.head);
+        let scores = stage::scores(task, start, head, &split.test)?;
+        let accuracy = stage::metric_of(task, metric, &scores, &split.test)?;
+        let frozen = stage::frozen(task, &backbone, &split.train, &split.test)?;
+        Ok(PathResult { backbone, accuracy, frozen })
     };
     let baseline = path("baseline", pretrained.backbone)?;
     let aligned = path("aligned", aligned)?;
@@ -178,22 +153,21 @@ fn compare<B: Kernels>(
 }
 
 /// The nearest training pictures of a few test pictures, by both backbones' frozen features.
-fn grid<B: Kernels>(
-    labels: Labels<'_, B>,
-    split: &Split,
-    backbones: [&Weights; 2],
-) -> Result<Vec<NeighbourRow>> {
-    let set = labels.images.downstream();
+fn grid<B: Kernels>(task: &Task<B>, backbones: [&Weights; 2]) -> Result<Vec<NeighbourRow>> {
+    let (set, split) = (task.images.downstream(), &task.split);
     let queries = one_of_each_class(set, &split.test);
     let measure = |weights: &Weights, items: &[u32]| -> Result<Evaluation> {
-        Ok(features::<B>(labels, weights, items)?.normalized())
+        Ok(stage::features(task, weights, items)?.normalized())
     };
     let mut found = Vec::new();
     for weights in backbones {
         let bank = measure(weights, &split.train)?;
         let of = measure(weights, &queries)?;
-        let rows: Vec<Vec<usize>> =
-            of.features.chunks(of.width).map(|q| nearest(&bank, q, NEIGHBOURS)).collect();
+        let rows: Vec<Vec<usize>> = of
+            .features
+            .chunks(of.width)
+            .map(|query| stage::nearest(&bank, query, NEIGHBOURS))
+            .collect();
         found.push(rows);
     }
     let neighbours = |query: u32, positions: &[usize]| -> Result<Vec<Neighbour>> {
@@ -236,10 +210,8 @@ fn picture(set: &Dataset, item: u32) -> Result<Picture> {
     Ok(Picture { width, height, rgb: image.as_raw().clone() })
 }
 
-fn summary(
-    config: &RunConfig,
-    images: &Images,
-    networks: &crate::driver::Networks,
+fn summary<B: Kernels>(
+    Task { config, images, networks, .. }: &Task<B>,
     seconds: &[(&'static str, f64)],
     begin: Instant,
 ) -> Vec<(String, String)> {
@@ -333,13 +305,13 @@ fn print_table(methods: &[Method; 2], summary: &[(String, String)], metric: Metr
 /// Loss curves and solves of the stages whose names begin with `prefix`, from the metrics; L^P on an axis
 /// of that label.
 fn telemetry(
-    session: &Session,
+    metrics: &Path,
     prefix: &str,
     pretext_label: &str,
 ) -> Result<(Vec<Chart>, Vec<report::Solve>)> {
     let (mut pretrain, mut lower, mut upper_p, mut upper_d) = (vec![], vec![], vec![], vec![]);
     let (mut distance, mut baseline, mut aligned, mut solves) = (vec![], vec![], vec![], vec![]);
-    for record in read_records(&session.folder.metrics_path()) {
+    for record in read_records(metrics) {
         match record? {
             Record::Step { stage, index, loss, distance: d, .. } => {
                 let point = (f64::from(index), f64::from(loss));

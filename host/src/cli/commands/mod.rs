@@ -1,0 +1,64 @@
+//! The commands that train: they open a run, compose the stages in it, and print what came out.
+
+mod demo;
+mod job;
+mod solves;
+mod stages;
+
+use crate::backend::{Work, dispatch};
+use crate::error::{Error, Result};
+use crate::kernels::Kernels;
+use crate::run::{Outcome, RunFolder};
+use crate::stage::{Session, Task, View};
+
+pub(super) use job::{Command, Job};
+
+/// Runs a job to its end or to its interruption.
+///
+/// # Errors
+/// Whatever failed, with the file or setting that it concerns.
+pub(super) fn run(job: Job) -> Result<Outcome> {
+    let backend = job.config.backend;
+    match dispatch(backend, Start(job))? {
+        Ok(()) => Ok(Outcome::Finished),
+        Err(error) if matches!(error.kind(), Error::Interrupted) => Ok(Outcome::Interrupted),
+        Err(error) => Err(error),
+    }
+}
+
+/// A job that waits for its backend.
+struct Start(Job);
+
+impl Work for Start {
+    type Output = Result<()>;
+
+    fn run<B: Kernels>(self, device: B::Device) -> Result<()> {
+        let Job { command, config, interrupt, verbosity } = self.0;
+        let view = View { interrupt, verbosity };
+        match command {
+            Command::Demo { run } => demo::demo::<B>(run, config, view, device),
+            Command::Pretrain { run } => stages::pretrain::<B>(run, config, view, device),
+            Command::Align { run, from } => stages::align::<B>(run, &from, config, view, device),
+            Command::Finetune { run, from } => {
+                stages::finetune::<B>(run, &from, config, view, device)
+            }
+            Command::Evaluate { from } => stages::evaluate::<B>(&from, config, &view, device),
+        }
+    }
+}
+
+/// Says which images were left out.
+fn warn<B: Kernels>(task: &Task<B>) {
+    for warning in &task.images.warnings {
+        eprintln!("{warning}");
+    }
+}
+
+/// Opens the run of a task, and lists there what was left out.
+fn open<B: Kernels>(folder: RunFolder, task: &Task<B>, view: View) -> Result<Session> {
+    let session = Session::open(folder, &task.config, view, task.images.kept())?;
+    if let Some(list) = task.images.write_quarantine(session.folder().path())? {
+        eprintln!("the broken images are listed in {}; they stay where they are", list.display());
+    }
+    Ok(session)
+}
