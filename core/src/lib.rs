@@ -22,43 +22,26 @@
 #![forbid(unsafe_code)]
 
 mod alternation;
-mod cg;
 pub mod conformance;
 mod descent;
 mod drive;
 mod error;
 mod hypergradient;
-mod identity;
-mod layerwise;
-mod linear_solver;
-mod low_rank;
-mod mfac;
-mod neumann;
-mod nystrom;
 mod objective;
 mod optimizer;
 mod order;
 mod protocol;
 mod random;
-mod recycled_cg;
 mod report;
 mod schedule;
-mod soba;
 mod solver;
 mod update;
 
 pub use alternation::{Alternation, AlternationSettings, Level};
-pub use cg::{CgSettings, ConjugateGradient};
 pub use descent::{Descent, DescentSettings, DescentStep};
 pub use drive::{DriveError, Driver, Linear, Progress, Training, Vectors, drive};
 pub use error::ConfigError;
 pub use hypergradient::{Coupling, Hypergradient, HypergradientRecord, HypergradientSettings};
-pub use identity::Identity;
-pub use layerwise::{Layerwise, LayerwiseSettings};
-pub use linear_solver::{LinearSolver, Logged, Plain, Stored};
-pub use mfac::{Mfac, MfacSettings};
-pub use neumann::{Neumann, NeumannSettings};
-pub use nystrom::{Nystrom, NystromSettings};
 pub use objective::{LowerObjective, Operator, RegisterFile, UpperObjective};
 pub use optimizer::{AdamCoefficients, Optimizer, clip_factor, lars_ratio};
 pub use order::{BatchOrder, Permutation};
@@ -67,9 +50,7 @@ pub use protocol::{
     UnexpectedReply,
 };
 pub use random::{Draws, Stream};
-pub use recycled_cg::{RecycledCg, RecycledCgSettings};
 pub use report::{Completion, Report, StepRecord, Termination, UpperRecord};
 pub use schedule::Schedule;
-pub use soba::{Soba, SobaSettings};
-pub use solver::{Solver, SolverMemory, SolverSettings};
+pub use solver::*;
 pub use update::{Update, UpdateReport};

@@ -3,7 +3,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::low_rank::{LowRank, negate_after};
+use super::low_rank::{LowRank, negate_after};
 use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket};
 use crate::report::Rayleigh;
 use crate::{

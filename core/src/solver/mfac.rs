@@ -3,8 +3,8 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
+use super::low_rank::LowRank;
 use crate::error::positive;
-use crate::low_rank::LowRank;
 use crate::{
     Bank, ConfigError, Machine, Pending, Reply, Report, Request, SolverMemory, Ticket,
     UnexpectedReply,

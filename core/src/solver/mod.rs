@@ -1,13 +1,30 @@
-//! The choice among the linear solvers.
+//! The linear solvers, and the choice among them.
+
+mod cg;
+mod identity;
+mod layerwise;
+mod linear_solver;
+mod low_rank;
+mod mfac;
+mod neumann;
+mod nystrom;
+mod recycled_cg;
+mod soba;
+
+pub use cg::{CgSettings, ConjugateGradient};
+pub use identity::Identity;
+pub use layerwise::{Layerwise, LayerwiseSettings};
+pub use linear_solver::{LinearSolver, Logged, Plain, Stored};
+pub use mfac::{Mfac, MfacSettings};
+pub use neumann::{Neumann, NeumannSettings};
+pub use nystrom::{Nystrom, NystromSettings};
+pub use recycled_cg::{RecycledCg, RecycledCgSettings};
+pub use soba::{Soba, SobaSettings};
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    CgSettings, ConjugateGradient, Identity, Layerwise, LayerwiseSettings, LinearSolver, Machine,
-    Mfac, MfacSettings, Neumann, NeumannSettings, Nystrom, NystromSettings, Pending, RecycledCg,
-    RecycledCgSettings, Reply, Report, Request, Soba, SobaSettings, Ticket, UnexpectedReply,
-};
+use crate::{Machine, Pending, Reply, Report, Request, Ticket, UnexpectedReply};
 
 /// Which solver, with its settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
