@@ -3,9 +3,9 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::descent::{DescentStep, forward, is_finite};
+use crate::descent::{DescentStep, is_finite};
 use crate::error::get;
-use crate::protocol::{expect_ack, expect_ticket};
+use crate::protocol::{accept, forward};
 use crate::update::UpdateSettings;
 use crate::{
     Completion, ConfigError, ConjugateGradient, DescentSettings, Evaluation, Event, Group,
@@ -234,6 +234,16 @@ impl<S: LinearSolver> Alternation<S> {
             State::AlternationReport
         }
     }
+
+    fn after_alternation(&mut self) -> State<S> {
+        self.alternation += 1;
+        if self.alternation < self.settings.alternations {
+            let index = self.alternation * self.settings.lower_steps;
+            State::Lower(self.settings.lower_step(index))
+        } else {
+            State::Done(Completion::Finished)
+        }
+    }
 }
 
 impl<S: LinearSolver> Machine for Alternation<S> {
@@ -263,16 +273,19 @@ impl<S: LinearSolver> Machine for Alternation<S> {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let State::Done(_) = self.state {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
             State::Lower(mut step) => match forward(&mut step, reply, scalars)? {
                 Some(record) if is_finite(&record) => State::LowerReport(record),
                 Some(record) => State::Done(Completion::Diverged { index: record.index }),
                 None => State::Lower(step),
             },
+            State::LowerReport(record) => self.after_lower(record.index),
+            State::Linearize => {
+                let solver = self.settings.hypergradient.solver();
+                self.memory = S::relinearized(&solver, self.memory);
+                self.upper(self.alternation * self.settings.upper_steps)
+            }
             State::Hypergradient { index, mut machine } => {
                 match forward(&mut machine, reply, scalars)? {
                     Some(record) => {
@@ -288,28 +301,9 @@ impl<S: LinearSolver> Machine for Alternation<S> {
                     None => State::Update { index, record, machine },
                 }
             }
-            state => {
-                expect_ack(reply)?;
-                match state {
-                    State::LowerReport(record) => self.after_lower(record.index),
-                    State::Linearize => {
-                        let solver = self.settings.hypergradient.solver();
-                        self.memory = S::relinearized(&solver, self.memory);
-                        self.upper(self.alternation * self.settings.upper_steps)
-                    }
-                    State::UpperReport(record) => self.after_upper(record.index),
-                    State::AlternationReport => {
-                        self.alternation += 1;
-                        if self.alternation < self.settings.alternations {
-                            let index = self.alternation * self.settings.lower_steps;
-                            State::Lower(self.settings.lower_step(index))
-                        } else {
-                            State::Done(Completion::Finished)
-                        }
-                    }
-                    other => other,
-                }
-            }
+            State::UpperReport(record) => self.after_upper(record.index),
+            State::AlternationReport => self.after_alternation(),
+            State::Done(_) => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
         Ok(())

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{get, positive};
-use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::protocol::{accept, forward, front};
 use crate::update::UpdateSettings;
 use crate::{
     Bank, Completion, ConfigError, Evaluation, Event, Group, Machine, Optimizer, Pairs, Pending,
@@ -157,6 +157,16 @@ impl DescentStep {
         }
     }
 
+    fn on_gradient(&mut self, [loss]: [f32; 1]) -> StepState {
+        self.loss = loss;
+        match self.keep {
+            // A finite gradient may come with it, but not one to be followed.
+            _ if !loss.is_finite() => StepState::Done { gradient_norm: f32::NAN },
+            Some(slot) => StepState::Keep { slot },
+            None => self.after_gradient(),
+        }
+    }
+
     /// What follows the loss's own gradient.
     fn after_gradient(&self) -> StepState {
         match self.settings.proximity {
@@ -174,22 +184,6 @@ impl DescentStep {
             head: self.settings.head(),
             backbone: self.settings.backbone.then_some((self.settings.backbone_group(), Residual)),
         }))
-    }
-
-    fn step_update(
-        &self,
-        mut update: Update,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<StepState, UnexpectedReply> {
-        let Pending::Request(ticket, _) = update.pending() else {
-            return Err(UnexpectedReply::Ended);
-        };
-        update.step(ticket, reply, scalars)?;
-        Ok(match update.pending() {
-            Pending::Done(report) => StepState::Done { gradient_norm: report.gradient_norm },
-            _ => StepState::Update(update),
-        })
     }
 }
 
@@ -215,37 +209,23 @@ impl Machine for DescentStep {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let StepState::Done { .. } = self.state {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
-            StepState::Gradient => {
-                let [loss] = expect_scalars(reply, scalars)?;
-                self.loss = loss;
-                match self.keep {
-                    // A finite gradient may come with it, but not one to be followed.
-                    _ if !loss.is_finite() => StepState::Done { gradient_norm: f32::NAN },
-                    Some(slot) => StepState::Keep { slot },
-                    None => self.after_gradient(),
-                }
-            }
+            StepState::Gradient => self.on_gradient(front(scalars)?),
+            StepState::Keep { .. } => self.after_gradient(),
+            StepState::CopyLower { proximity } => StepState::SubtractUpper { proximity },
+            StepState::SubtractUpper { proximity } => StepState::Distance { proximity },
             StepState::Distance { proximity } => {
-                let [distance_sq] = expect_scalars(reply, scalars)?;
+                let [distance_sq] = front(scalars)?;
                 self.distance = Some(libm::sqrtf(distance_sq));
                 StepState::AddProximity { proximity }
             }
-            StepState::Update(update) => self.step_update(update, reply, scalars)?,
-            state => {
-                expect_ack(reply)?;
-                match state {
-                    StepState::Keep { .. } => self.after_gradient(),
-                    StepState::CopyLower { proximity } => StepState::SubtractUpper { proximity },
-                    StepState::SubtractUpper { proximity } => StepState::Distance { proximity },
-                    StepState::AddProximity { .. } => self.update(),
-                    other => other,
-                }
-            }
+            StepState::AddProximity { .. } => self.update(),
+            StepState::Update(mut update) => match forward(&mut update, reply, scalars)? {
+                Some(report) => StepState::Done { gradient_norm: report.gradient_norm },
+                None => StepState::Update(update),
+            },
+            StepState::Done { .. } => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
         Ok(())
@@ -296,24 +276,17 @@ impl Machine for Descent {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let State::Done(_) = self.state {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
             State::Step(mut step) => match forward(&mut step, reply, scalars)? {
                 Some(record) if is_finite(&record) => State::Report(record),
                 Some(record) => State::Done(Completion::Diverged { index: record.index }),
                 None => State::Step(step),
             },
-            State::Report(record) => {
-                expect_ack(reply)?;
-                if record.index + 1 < self.settings.steps() {
-                    State::Step(DescentStep::new(self.settings, record.index + 1))
-                } else {
-                    State::Done(Completion::Finished)
-                }
+            State::Report(record) if record.index + 1 < self.settings.steps() => {
+                State::Step(DescentStep::new(self.settings, record.index + 1))
             }
+            State::Report(_) => State::Done(Completion::Finished),
             State::Done(_) => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
@@ -324,20 +297,4 @@ impl Machine for Descent {
 /// Whether the step was taken.
 pub(crate) fn is_finite(record: &StepRecord) -> bool {
     record.gradient_norm.is_finite()
-}
-
-/// Hands a reply on to an inner machine; its output once it has ended.
-pub(crate) fn forward<M: Machine>(
-    machine: &mut M,
-    reply: Reply,
-    scalars: &mut [f32],
-) -> Result<Option<M::Output>, UnexpectedReply> {
-    let Pending::Request(ticket, _) = machine.pending() else {
-        return Err(UnexpectedReply::Ended);
-    };
-    machine.step(ticket, reply, scalars)?;
-    Ok(match machine.pending() {
-        Pending::Done(output) => Some(output),
-        _ => None,
-    })
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{check, get, non_negative, positive};
-use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::protocol::{accept, forward, front};
 use crate::{
     CgSettings, ConfigError, ConjugateGradient, Evaluation, LinearSolver, Machine, Pending,
     Register, Reply, Report, Request, Solver, SolverSettings, Termination, Ticket, UnexpectedReply,
@@ -279,20 +279,15 @@ impl<S: LinearSolver> Hypergradient<S> {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<State<S>, UnexpectedReply> {
-        let Pending::Request(ticket, _) = solver.pending() else {
-            return Err(UnexpectedReply::Ended);
-        };
         if matches!((solver.request(), apply), (Request::Apply { .. }, Apply::Product)) {
-            expect_ack(reply)?;
             return Ok(State::Solve { solver, apply: Apply::Shift });
         }
-        solver.step(ticket, reply, scalars)?;
-        Ok(match solver.pending() {
-            Pending::Done(report) => {
+        Ok(match forward(&mut solver, reply, scalars)? {
+            Some(report) => {
                 self.memory = solver.memory();
                 self.on_solved(report)
             }
-            _ => State::Solve { solver, apply: Apply::Product },
+            None => State::Solve { solver, apply: Apply::Product },
         })
     }
 
@@ -339,35 +334,23 @@ impl<S: LinearSolver> Machine for Hypergradient<S> {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let State::Done(_) = self.state {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
             State::GradientAtLower => {
-                let [loss] = expect_scalars(reply, scalars)?;
+                let [loss] = front(scalars)?;
                 self.loss_at_lower = loss;
                 let solver = S::begin(self.settings.solver, self.memory);
                 State::Solve { solver, apply: Apply::Product }
             }
             State::Solve { solver, apply } => self.step_solve(solver, apply, reply, scalars)?,
+            State::CrossProduct(report) => self.after_implicit(report),
             State::GradientAtUpper(report) => {
-                let [loss] = expect_scalars(reply, scalars)?;
+                let [loss] = front(scalars)?;
                 self.loss_at_upper = Some(loss);
                 State::AddBackbone(report)
             }
-            State::CrossProduct(report) => {
-                expect_ack(reply)?;
-                self.after_implicit(report)
-            }
-            State::AddBackbone(report) => {
-                expect_ack(reply)?;
-                State::AddHead(report)
-            }
-            State::AddHead(report) => {
-                expect_ack(reply)?;
-                State::Done(report)
-            }
+            State::AddBackbone(report) => State::AddHead(report),
+            State::AddHead(report) => State::Done(report),
             State::Done(_) => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();

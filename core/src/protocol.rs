@@ -252,6 +252,31 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// What it is answered with; `None` where that depends on the driver's segments.
+    fn answer(&self) -> Option<Reply> {
+        Some(match self {
+            Self::Dots { pairs } => Reply::Scalars(pairs.count.into()),
+            Self::BasisDots { pairs, count, .. } => {
+                Reply::Scalars(u32::from(pairs.count) + u32::from(*count))
+            }
+            Self::Gradient { .. } => Reply::Scalars(1),
+            Self::SegmentDots { .. } => return None,
+            Self::Zero { .. }
+            | Self::Copy { .. }
+            | Self::Axpby { .. }
+            | Self::Combine { .. }
+            | Self::SegmentAxpby { .. }
+            | Self::Adam { .. }
+            | Self::Sketch { .. }
+            | Self::Apply { .. }
+            | Self::Linearize { .. }
+            | Self::Product { .. }
+            | Self::CrossProduct { .. } => Reply::Ack,
+        })
+    }
+}
+
 /// What the driver answers. Scalars themselves are in the workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -378,52 +403,76 @@ impl fmt::Display for UnexpectedReply {
 
 impl core::error::Error for UnexpectedReply {}
 
-/// Refuses a reply to another request.
-pub(crate) fn expect_ticket(expected: Ticket, found: Ticket) -> Result<(), UnexpectedReply> {
-    if expected == found { Ok(()) } else { Err(UnexpectedReply::WrongTicket { expected, found }) }
-}
-
-/// Refuses anything but `Ack`.
-pub(crate) fn expect_ack(found: Reply) -> Result<(), UnexpectedReply> {
-    if found == Reply::Ack {
-        Ok(())
-    } else {
-        Err(UnexpectedReply::WrongReply { expected: Reply::Ack, found })
-    }
-}
-
-/// Refuses anything but `count` scalars that lie in the workspace.
-pub(crate) fn expect_count(
-    count: usize,
-    found: Reply,
+/// Refuses whatever does not answer what is pending: a reply after the end, to another request, of
+/// another kind or count, or with more scalars than the workspace holds.
+///
+/// How many scalars answer `SegmentDots` only the driver knows: the machine asks [`expect_segments`].
+pub(crate) fn accept<O>(
+    pending: Pending<O>,
+    ticket: Ticket,
+    reply: Reply,
     scalars: &[f32],
 ) -> Result<(), UnexpectedReply> {
-    let expected = Reply::Scalars(count as u32);
-    if found != expected {
-        Err(UnexpectedReply::WrongReply { expected, found })
-    } else if scalars.len() < count {
-        let (needed, found) = (count as u32, scalars.len() as u32);
-        Err(UnexpectedReply::ShortWorkspace { needed, found })
-    } else {
-        Ok(())
+    let (expected, answer) = match pending {
+        Pending::Request(expected, request) => (expected, request.answer()),
+        Pending::Event(expected, _) => (expected, Some(Reply::Ack)),
+        Pending::Done(_) => return Err(UnexpectedReply::Ended),
+    };
+    if ticket != expected {
+        return Err(UnexpectedReply::WrongTicket { expected, found: ticket });
+    }
+    answer.map_or(Ok(()), |expected| expect(expected, reply, scalars))
+}
+
+/// Refuses another reply, and scalars that do not lie in the workspace.
+fn expect(expected: Reply, found: Reply, scalars: &[f32]) -> Result<(), UnexpectedReply> {
+    match expected {
+        _ if found != expected => Err(UnexpectedReply::WrongReply { expected, found }),
+        Reply::Scalars(needed) if scalars.len() < needed as usize => {
+            Err(UnexpectedReply::ShortWorkspace { needed, found: scalars.len() as u32 })
+        }
+        Reply::Scalars(_) | Reply::Ack => Ok(()),
     }
 }
 
-/// The `N` scalars of a reply.
-pub(crate) fn expect_scalars<const N: usize>(
+/// The number of segments S of a reply to [`Request::SegmentDots`] with so many pairs.
+///
+/// Where it is not `known` yet, which is 0, any positive multiple of the pairs is an answer, and a
+/// refusal names the nearest that is no larger.
+pub(crate) fn expect_segments<const PAIRS: u32>(
+    known: u32,
     found: Reply,
     scalars: &[f32],
-) -> Result<[f32; N], UnexpectedReply> {
-    let expected = Reply::Scalars(N as u32);
-    if found != expected {
-        return Err(UnexpectedReply::WrongReply { expected, found });
-    }
-    match scalars.first_chunk::<N>() {
-        Some(chunk) => Ok(*chunk),
-        None => {
-            Err(UnexpectedReply::ShortWorkspace { needed: N as u32, found: scalars.len() as u32 })
-        }
-    }
+) -> Result<u32, UnexpectedReply> {
+    let count = if let Reply::Scalars(count) = found { count } else { 0 };
+    let segments = if known > 0 { known } else { (count / PAIRS).max(1) };
+    expect(Reply::Scalars(PAIRS * segments), found, scalars)?;
+    Ok(segments)
+}
+
+/// The first `N` scalars of an accepted reply.
+///
+/// # Errors
+/// None that [`accept`] has not found: the device has no room for a panic that cannot happen.
+pub(crate) fn front<const N: usize>(scalars: &[f32]) -> Result<[f32; N], UnexpectedReply> {
+    let short = UnexpectedReply::ShortWorkspace { needed: N as u32, found: scalars.len() as u32 };
+    scalars.first_chunk::<N>().copied().ok_or(short)
+}
+
+/// Hands a reply on to an inner machine; its output once it has ended.
+pub(crate) fn forward<M: Machine>(
+    machine: &mut M,
+    reply: Reply,
+    scalars: &mut [f32],
+) -> Result<Option<M::Output>, UnexpectedReply> {
+    let Pending::Request(ticket, _) = machine.pending() else {
+        return Err(UnexpectedReply::Ended);
+    };
+    machine.step(ticket, reply, scalars)?;
+    Ok(match machine.pending() {
+        Pending::Done(output) => Some(output),
+        _ => None,
+    })
 }
 
 /// Moves the `count` scalars that follow the first `skipped` to the front.

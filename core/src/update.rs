@@ -3,7 +3,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::protocol::{accept, expect_segments, front};
 use crate::{
     AdamCoefficients, Group, Machine, Optimizer, Pairs, Pending, Register, Reply, Request, Ticket,
     UnexpectedReply, clip_factor, lars_ratio,
@@ -176,31 +176,14 @@ impl Update {
     }
 
     /// Replaces the norms of the reply by the ratios of the next request.
-    fn on_trust_norms(
-        &self,
-        part: Part,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<State, UnexpectedReply> {
-        let Reply::Scalars(count) = reply else {
-            return Err(UnexpectedReply::WrongReply { expected: Reply::Scalars(2), found: reply });
-        };
-        if count == 0 || count % 2 != 0 {
-            // The nearest even count that is no larger; a machine does not know its segments.
-            let expected = Reply::Scalars((count & !1).max(2));
-            return Err(UnexpectedReply::WrongReply { expected, found: reply });
-        }
-        let found = scalars.len() as u32;
-        let short = UnexpectedReply::ShortWorkspace { needed: count, found };
-        let half = count as usize / 2;
-        let (parameters, gradients) = scalars.split_at_mut_checked(half).ok_or(short)?;
-        let gradients = gradients.get(..half).ok_or(short)?;
+    fn on_trust_norms(&self, part: Part, segments: usize, scalars: &mut [f32]) -> State {
+        let (parameters, rest) = scalars.split_at_mut(segments.min(scalars.len()));
         if let Optimizer::Lars { trust, .. } = self.settings.optimizer {
-            for (ratio, gradient_sq) in parameters.iter_mut().zip(gradients) {
+            for (ratio, gradient_sq) in parameters.iter_mut().zip(rest) {
                 *ratio = lars_ratio(trust, *ratio, *gradient_sq);
             }
         }
-        Ok(State::Momentum(part))
+        State::Momentum(part)
     }
 }
 
@@ -220,32 +203,27 @@ impl Machine for Update {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if self.state == State::Done {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
             State::Norm if self.settings.backbone.is_some() => {
-                let [backbone_sq, head_sq] = expect_scalars(reply, scalars)?;
+                let [backbone_sq, head_sq] = front(scalars)?;
                 self.on_norm(backbone_sq + head_sq)
             }
             State::Norm => {
-                let [head_sq] = expect_scalars(reply, scalars)?;
+                let [head_sq] = front(scalars)?;
                 self.on_norm(head_sq)
             }
-            State::TrustNorms(part) => self.on_trust_norms(part, reply, scalars)?,
-            state => {
-                expect_ack(reply)?;
-                match state {
-                    State::Decay(part) => match self.settings.optimizer {
-                        Optimizer::Lars { .. } => State::TrustNorms(part),
-                        _ => State::Momentum(part),
-                    },
-                    State::Momentum(part) => State::Parameter(part),
-                    State::Parameter(part) | State::Adam(part) => self.state_after(part),
-                    other => other,
-                }
+            State::Decay(part) => match self.settings.optimizer {
+                Optimizer::Lars { .. } => State::TrustNorms(part),
+                Optimizer::Sgd { .. } | Optimizer::Adamw { .. } => State::Momentum(part),
+            },
+            State::TrustNorms(part) => {
+                let segments = expect_segments::<2>(0, reply, scalars)?;
+                self.on_trust_norms(part, segments as usize, scalars)
             }
+            State::Momentum(part) => State::Parameter(part),
+            State::Parameter(part) | State::Adam(part) => self.state_after(part),
+            State::Done => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
         Ok(())

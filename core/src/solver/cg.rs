@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{fraction, get};
-use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::protocol::{accept, front};
 use crate::report::{Rayleigh, correction_sq};
 use crate::{
     ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request, Termination, Ticket,
@@ -157,7 +157,7 @@ impl ConjugateGradient {
         }
     }
 
-    fn on_right_hand_side(&mut self, rhs_sq: f32) -> State {
+    fn on_right_hand_side(&mut self, [rhs_sq]: [f32; 1]) -> State {
         self.rhs_sq = rhs_sq;
         self.residual_sq = rhs_sq;
         if !rhs_sq.is_finite() {
@@ -169,7 +169,7 @@ impl ConjugateGradient {
         }
     }
 
-    fn on_curvature(&mut self, curvature: f32, direction_sq: f32) -> State {
+    fn on_curvature(&mut self, [curvature, direction_sq]: [f32; 2]) -> State {
         self.products += 1;
         if !self.rayleigh.see(curvature, direction_sq) {
             return State::Done(Termination::NonFinite);
@@ -186,7 +186,7 @@ impl ConjugateGradient {
         }
     }
 
-    fn on_norms(&mut self, alpha: f32, residual_sq: f32, solution_sq: f32) -> State {
+    fn on_norms(&mut self, alpha: f32, [residual_sq, solution_sq]: [f32; 2]) -> State {
         // pᵢᵀb = rᵢᵀrᵢ for conjugate directions, so bᵀx needs no dot and b no register.
         self.alignment += alpha * self.residual_sq;
         let beta = residual_sq / self.residual_sq;
@@ -221,34 +221,17 @@ impl Machine for ConjugateGradient {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let State::Done(_) = self.state {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
-            State::RightHandSide => {
-                let [rhs_sq] = expect_scalars(reply, scalars)?;
-                self.on_right_hand_side(rhs_sq)
-            }
-            State::Curvature => {
-                let [curvature, direction_sq] = expect_scalars(reply, scalars)?;
-                self.on_curvature(curvature, direction_sq)
-            }
-            State::Norms { alpha } => {
-                let [residual_sq, solution_sq] = expect_scalars(reply, scalars)?;
-                self.on_norms(alpha, residual_sq, solution_sq)
-            }
-            state => {
-                expect_ack(reply)?;
-                match state {
-                    State::ZeroSolution => State::RightHandSide,
-                    State::FirstDirection | State::Direction { .. } => State::Product,
-                    State::Product => State::Curvature,
-                    State::Solution { alpha } => State::Residual { alpha },
-                    State::Residual { alpha } => State::Norms { alpha },
-                    other => other,
-                }
-            }
+            State::ZeroSolution => State::RightHandSide,
+            State::RightHandSide => self.on_right_hand_side(front(scalars)?),
+            State::FirstDirection | State::Direction { .. } => State::Product,
+            State::Product => State::Curvature,
+            State::Curvature => self.on_curvature(front(scalars)?),
+            State::Solution { alpha } => State::Residual { alpha },
+            State::Residual { alpha } => State::Norms { alpha },
+            State::Norms { alpha } => self.on_norms(alpha, front(scalars)?),
+            State::Done(_) => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
         Ok(())

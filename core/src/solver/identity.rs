@@ -3,7 +3,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::protocol::{accept, front};
 use crate::{
     Machine, Pairs, Pending, Register, Reply, Report, Request, Termination, Ticket, UnexpectedReply,
 };
@@ -83,19 +83,14 @@ impl Machine for Identity {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let State::Done { .. } = self.state {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
-            State::Solution => {
-                expect_ack(reply)?;
-                State::RightHandSide
-            }
-            State::RightHandSide | State::Done { .. } => {
-                let [rhs_sq] = expect_scalars(reply, scalars)?;
+            State::Solution => State::RightHandSide,
+            State::RightHandSide => {
+                let [rhs_sq] = front(scalars)?;
                 State::Done { rhs_sq }
             }
+            State::Done { .. } => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
         Ok(())

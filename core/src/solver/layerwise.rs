@@ -3,7 +3,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket};
+use crate::protocol::{accept, expect_segments, front};
 use crate::report::Rayleigh;
 use crate::{
     Bank, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request, Termination,
@@ -162,24 +162,7 @@ impl Layerwise {
         }
     }
 
-    /// The number of segments in a reply to `SegmentDots` of so many pairs; the same in every reply.
-    fn expect_segments(
-        &self,
-        pairs: u32,
-        found: Reply,
-        scalars: &[f32],
-    ) -> Result<u32, UnexpectedReply> {
-        let count = if let Reply::Scalars(count) = found { count } else { 0 };
-        let segments = match self.segments {
-            // The nearest count that is no larger: a machine does not know its segments.
-            0 => (count / pairs).max(1),
-            known => known,
-        };
-        expect_count(pairs as usize * segments as usize, found, scalars)?;
-        Ok(segments)
-    }
-
-    fn on_right_hand_side(&mut self, rhs_sq: f32) -> State {
+    fn on_right_hand_side(&mut self, [rhs_sq]: [f32; 1]) -> State {
         self.rhs_sq = rhs_sq;
         self.recurrence_sq = rhs_sq;
         if !rhs_sq.is_finite() {
@@ -194,7 +177,7 @@ impl Layerwise {
     /// Takes p_sᵀ(Ap)_s, r_sᵀr_s and p_sᵀp_s; leaves α_s and r_sᵀr_s.
     fn on_curvatures(&mut self, scalars: &mut [f32]) -> State {
         let count = self.segments as usize;
-        // `expect_segments` has found them all; the minima say so to the compiler.
+        // They are all there; the minima say so to the compiler.
         let (curvatures, rest) = scalars.split_at_mut(count.min(scalars.len()));
         let (residuals_sq, rest) = rest.split_at(count.min(rest.len()));
         let (directions_sq, _) = rest.split_at(count.min(rest.len()));
@@ -231,7 +214,7 @@ impl Layerwise {
         }
     }
 
-    fn on_norms(&mut self, solution_sq: f32, alignment: f32) -> State {
+    fn on_norms(&mut self, [solution_sq, alignment]: [f32; 2]) -> State {
         self.solution_sq = solution_sq;
         self.alignment = alignment;
         State::Done(if !(solution_sq.is_finite() && alignment.is_finite()) {
@@ -267,45 +250,31 @@ impl Machine for Layerwise {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let State::Done(_) = self.state {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
-            State::RightHandSide => {
-                let [rhs_sq] = expect_scalars(reply, scalars)?;
-                self.on_right_hand_side(rhs_sq)
-            }
+            State::ZeroSolution => State::KeepRightHandSide,
+            State::KeepRightHandSide => State::RightHandSide,
+            State::RightHandSide => self.on_right_hand_side(front(scalars)?),
+            State::FirstDirection | State::NextDirection => State::Product,
+            State::Product => State::Curvatures,
             State::Curvatures => {
-                self.segments = self.expect_segments(3, reply, scalars)?;
+                self.segments = expect_segments::<3>(self.segments, reply, scalars)?;
                 self.on_curvatures(scalars)
             }
+            State::Solution => {
+                let steps = scalars.iter_mut().take(self.segments as usize);
+                steps.for_each(|alpha| *alpha = -*alpha);
+                State::Residual
+            }
+            State::Residual => State::Residuals,
             State::Residuals => {
-                self.segments = self.expect_segments(1, reply, scalars)?;
+                self.segments = expect_segments::<1>(self.segments, reply, scalars)?;
                 self.on_residuals(scalars)
             }
-            State::Norms => {
-                let [solution_sq, alignment] = expect_scalars(reply, scalars)?;
-                self.on_norms(solution_sq, alignment)
-            }
-            state => {
-                expect_ack(reply)?;
-                match state {
-                    State::ZeroSolution => State::KeepRightHandSide,
-                    State::KeepRightHandSide => State::RightHandSide,
-                    State::FirstDirection | State::NextDirection => State::Product,
-                    State::Product => State::Curvatures,
-                    State::Solution => {
-                        let steps = scalars.iter_mut().take(self.segments as usize);
-                        steps.for_each(|alpha| *alpha = -*alpha);
-                        State::Residual
-                    }
-                    State::Residual => State::Residuals,
-                    State::CopyResidual => State::Conjugate,
-                    State::Conjugate => State::NextDirection,
-                    other => other,
-                }
-            }
+            State::CopyResidual => State::Conjugate,
+            State::Conjugate => State::NextDirection,
+            State::Norms => self.on_norms(front(scalars)?),
+            State::Done(_) => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
         Ok(())

@@ -3,7 +3,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket, move_to_front};
+use crate::protocol::{accept, front, move_to_front};
 use crate::{
     Bank, Machine, Pairs, Pending, Register, Reply, Report, Request, Termination, Ticket,
     UnexpectedReply,
@@ -135,15 +135,13 @@ impl LowRank {
     }
 
     /// Takes ‖b‖² and hᵢᵀb; leaves −hᵢᵀb, the coefficients of the correction.
-    fn on_coordinates(&mut self, scalars: &mut [f32]) -> State {
-        let count = usize::from(self.count);
-        let Some(rhs_sq) = scalars.first().copied() else { return self.state };
+    fn on_coordinates(&mut self, [rhs_sq]: [f32; 1], scalars: &mut [f32]) -> State {
         self.rhs_sq = rhs_sq;
-        negate_after(1, scalars, count);
+        negate_after(1, scalars, self.count.into());
         if rhs_sq.is_finite() { State::RightHandSide } else { State::non_finite(true) }
     }
 
-    fn on_norms(&mut self, solution_sq: f32, alignment: f32) -> State {
+    fn on_norms(&mut self, [solution_sq, alignment]: [f32; 2]) -> State {
         self.solution_sq = solution_sq;
         self.alignment = alignment;
         // bᵀx is finite with it: (bᵀx)² ≤ ‖b‖²‖x‖².
@@ -169,7 +167,7 @@ impl State {
     }
 
     /// Takes gᵀu.
-    fn on_square(preparation: Preparation, square: f32) -> Self {
+    fn on_square(preparation: Preparation, [square]: [f32; 1]) -> Self {
         let divisor = preparation.shift + square;
         if !divisor.is_finite() {
             Self::non_finite(false)
@@ -203,43 +201,24 @@ impl Machine for LowRank {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let State::Done { .. } = self.state {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
+            State::Vector(preparation) => State::Overlaps(preparation),
             State::Overlaps(preparation) => {
-                let count = usize::from(preparation.slot);
-                expect_count(count, reply, scalars)?;
-                negate_after(0, scalars, count);
+                negate_after(0, scalars, preparation.slot.into());
                 State::Reduced(preparation)
             }
-            State::Square(preparation) => {
-                let [square] = expect_scalars(reply, scalars)?;
-                State::on_square(preparation, square)
+            State::Reduced(preparation) => State::Square(preparation),
+            State::Square(preparation) => State::on_square(preparation, front(scalars)?),
+            State::Kept(preparation, _) => {
+                let slot = preparation.slot + 1;
+                State::next(Preparation { slot, ..preparation }, self.count)
             }
-            State::Coordinates => {
-                expect_count(1 + usize::from(self.count), reply, scalars)?;
-                self.on_coordinates(scalars)
-            }
-            State::Norms => {
-                let [solution_sq, alignment] = expect_scalars(reply, scalars)?;
-                self.on_norms(solution_sq, alignment)
-            }
-            state => {
-                expect_ack(reply)?;
-                match state {
-                    State::Vector(preparation) => State::Overlaps(preparation),
-                    State::Reduced(preparation) => State::Square(preparation),
-                    State::Kept(preparation, _) => {
-                        let slot = preparation.slot + 1;
-                        State::next(Preparation { slot, ..preparation }, self.count)
-                    }
-                    State::RightHandSide => State::Solution,
-                    State::Solution => State::Norms,
-                    other => other,
-                }
-            }
+            State::Coordinates => self.on_coordinates(front(scalars)?, scalars),
+            State::RightHandSide => State::Solution,
+            State::Solution => State::Norms,
+            State::Norms => self.on_norms(front(scalars)?),
+            State::Done { .. } => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
         Ok(())

@@ -3,7 +3,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::protocol::{accept, front};
 use crate::report::{Rayleigh, correction_sq};
 use crate::{
     CgSettings, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request,
@@ -135,7 +135,7 @@ impl Neumann {
         }
     }
 
-    fn on_right_hand_side(&mut self, rhs_sq: f32) -> State {
+    fn on_right_hand_side(&mut self, [rhs_sq]: [f32; 1]) -> State {
         self.rhs_sq = rhs_sq;
         self.term_sq = rhs_sq;
         if !rhs_sq.is_finite() {
@@ -147,7 +147,7 @@ impl Neumann {
         }
     }
 
-    fn on_curvature(&mut self, curvature: f32, solution_sq: f32, alignment: f32) -> State {
+    fn on_curvature(&mut self, [curvature, solution_sq, alignment]: [f32; 3]) -> State {
         self.products += 1;
         self.solution_sq = solution_sq;
         self.alignment = alignment;
@@ -159,7 +159,7 @@ impl Neumann {
         }
     }
 
-    fn on_term_norm(&mut self, term_sq: f32) -> State {
+    fn on_term_norm(&mut self, [term_sq]: [f32; 1]) -> State {
         let before_sq = self.term_sq;
         self.term_sq = term_sq;
         let stop = self.settings.stop;
@@ -194,34 +194,17 @@ impl Machine for Neumann {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let State::Done(_) = self.state {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
-            State::RightHandSide => {
-                let [rhs_sq] = expect_scalars(reply, scalars)?;
-                self.on_right_hand_side(rhs_sq)
-            }
-            State::Curvature => {
-                let [curvature, solution_sq, alignment] = expect_scalars(reply, scalars)?;
-                self.on_curvature(curvature, solution_sq, alignment)
-            }
-            State::TermNorm => {
-                let [term_sq] = expect_scalars(reply, scalars)?;
-                self.on_term_norm(term_sq)
-            }
-            state => {
-                expect_ack(reply)?;
-                match state {
-                    State::FirstTerm => State::KeepRightHandSide,
-                    State::KeepRightHandSide => State::RightHandSide,
-                    State::NextTerm => State::TermNorm,
-                    State::Product => State::Curvature,
-                    State::Solution => State::Product,
-                    other => other,
-                }
-            }
+            State::FirstTerm => State::KeepRightHandSide,
+            State::KeepRightHandSide => State::RightHandSide,
+            State::RightHandSide => self.on_right_hand_side(front(scalars)?),
+            State::Product => State::Curvature,
+            State::Curvature => self.on_curvature(front(scalars)?),
+            State::NextTerm => State::TermNorm,
+            State::TermNorm => self.on_term_norm(front(scalars)?),
+            State::Solution => State::Product,
+            State::Done(_) => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
         Ok(())

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::low_rank::{LowRank, negate_after};
-use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket};
+use crate::protocol::{accept, forward, front};
 use crate::report::Rayleigh;
 use crate::{
     Bank, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request, SolverMemory,
@@ -169,15 +169,18 @@ impl Nystrom {
     }
 
     /// Takes ‖ω‖² and Qᵀω; leaves −Qᵀω, the coefficients of the conjugation.
-    fn on_overlaps(&self, draw: u8, scalars: &mut [f32]) -> State {
-        let count = usize::from(self.count);
-        let Some(sketch_sq) = scalars.first().copied() else { return self.state };
-        negate_after(1, scalars, count);
+    fn on_overlaps(&self, draw: u8, [sketch_sq]: [f32; 1], scalars: &mut [f32]) -> State {
+        negate_after(1, scalars, self.count.into());
         if sketch_sq.is_finite() { State::Conjugate { draw, sketch_sq } } else { State::NonFinite }
     }
 
     /// Takes pᵀE p and ‖p‖².
-    fn on_curvature(&mut self, draw: u8, sketch_sq: f32, excess: f32, direction_sq: f32) -> State {
+    fn on_curvature(
+        &mut self,
+        draw: u8,
+        sketch_sq: f32,
+        [excess, direction_sq]: [f32; 2],
+    ) -> State {
         self.products += 1;
         if direction_sq <= CANCELLED * sketch_sq {
             return self.after(draw);
@@ -205,18 +208,6 @@ impl Nystrom {
         } else {
             State::Solve(LowRank::preparing(BasisProduct, 1.0, self.count))
         }
-    }
-
-    fn step_solve(
-        mut solve: LowRank,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<State, UnexpectedReply> {
-        let Pending::Request(ticket, _) = solve.pending() else {
-            return Err(UnexpectedReply::Ended);
-        };
-        solve.step(ticket, reply, scalars)?;
-        Ok(State::Solve(solve))
     }
 }
 
@@ -249,39 +240,26 @@ impl Machine for Nystrom {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let Pending::Done(_) = self.pending() {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
-            State::Overlaps { draw } => {
-                expect_count(1 + usize::from(self.count), reply, scalars)?;
-                self.on_overlaps(draw, scalars)
-            }
+            State::Sketch { draw } => State::Overlaps { draw },
+            State::Overlaps { draw } => self.on_overlaps(draw, front(scalars)?, scalars),
+            State::Conjugate { draw, sketch_sq } => State::Product { draw, sketch_sq },
+            State::Product { draw, sketch_sq } => State::WithoutIdentity { draw, sketch_sq },
+            State::WithoutIdentity { draw, sketch_sq } => State::Curvature { draw, sketch_sq },
             State::Curvature { draw, sketch_sq } => {
-                let [excess, direction_sq] = expect_scalars(reply, scalars)?;
-                self.on_curvature(draw, sketch_sq, excess, direction_sq)
+                self.on_curvature(draw, sketch_sq, front(scalars)?)
             }
-            State::Solve(solve) => Self::step_solve(solve, reply, scalars)?,
-            state => {
-                expect_ack(reply)?;
-                match state {
-                    State::Sketch { draw } => State::Overlaps { draw },
-                    State::Conjugate { draw, sketch_sq } => State::Product { draw, sketch_sq },
-                    State::Product { draw, sketch_sq } => {
-                        State::WithoutIdentity { draw, sketch_sq }
-                    }
-                    State::WithoutIdentity { draw, sketch_sq } => {
-                        State::Curvature { draw, sketch_sq }
-                    }
-                    State::Keep { draw, factor } => State::KeepProduct { draw, factor },
-                    State::KeepProduct { draw, .. } => {
-                        self.count += 1;
-                        self.after(draw)
-                    }
-                    other => other,
-                }
+            State::Keep { draw, factor } => State::KeepProduct { draw, factor },
+            State::KeepProduct { draw, .. } => {
+                self.count += 1;
+                self.after(draw)
             }
+            State::Solve(mut solve) => {
+                forward(&mut solve, reply, scalars)?;
+                State::Solve(solve)
+            }
+            State::NonFinite => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
         Ok(())

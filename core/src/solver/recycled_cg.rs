@@ -3,7 +3,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{expect_ack, expect_count, expect_scalars, expect_ticket, move_to_front};
+use crate::protocol::{accept, front, move_to_front};
 use crate::report::{Rayleigh, correction_sq};
 use crate::{
     Bank, CgSettings, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request,
@@ -313,11 +313,10 @@ impl RecycledCg {
     }
 
     /// Takes ‖b‖² and Pᵀb; leaves Pᵀb, the coefficients of the projection.
-    fn on_coordinates(&mut self, scalars: &mut [f32]) -> State {
+    fn on_coordinates(&mut self, [rhs_sq]: [f32; 1], scalars: &mut [f32]) -> State {
         let count = self.count();
-        let Some((first, rest)) = scalars.split_first() else { return self.state };
-        self.rhs_sq = *first;
-        self.alignment = rest.iter().take(count).map(|y| y * y).sum();
+        self.rhs_sq = rhs_sq;
+        self.alignment = scalars.iter().skip(1).take(count).map(|y| y * y).sum();
         if !(self.rhs_sq.is_finite() && self.alignment.is_finite()) {
             return State::Done(Termination::NonFinite);
         }
@@ -326,9 +325,8 @@ impl RecycledCg {
     }
 
     /// Takes ‖p₀‖² and (AP)ᵀp₀; leaves −(AP)ᵀp₀, the coefficients of the correction.
-    fn on_leakage(&mut self, scalars: &mut [f32]) -> State {
+    fn on_leakage(&mut self, [direction_sq]: [f32; 1], scalars: &mut [f32]) -> State {
         let count = self.count();
-        let Some(direction_sq) = scalars.first().copied() else { return self.state };
         if !direction_sq.is_finite() {
             return State::Done(Termination::NonFinite);
         }
@@ -343,11 +341,12 @@ impl RecycledCg {
     }
 
     /// Takes the norms and (AP)ᵀr of the projection; leaves −(AP)ᵀr.
-    fn on_projected_norms(&mut self, scalars: &mut [f32]) -> State {
+    fn on_projected_norms(
+        &mut self,
+        [residual_sq, solution_sq]: [f32; 2],
+        scalars: &mut [f32],
+    ) -> State {
         let count = self.count();
-        let Some([residual_sq, solution_sq]) = scalars.first_chunk().copied() else {
-            return self.state;
-        };
         self.solution_sq = solution_sq;
         if !(residual_sq.is_finite() && solution_sq.is_finite()) {
             return State::Done(Termination::NonFinite);
@@ -383,7 +382,7 @@ impl RecycledCg {
     }
 
     /// After the prediction's step.
-    fn on_predicted_norms(&mut self, solution_sq: f32, slope: f32) -> State {
+    fn on_predicted_norms(&mut self, [solution_sq, slope]: [f32; 2]) -> State {
         self.memory.unverified += 1;
         self.unverified(solution_sq, self.alignment + slope)
     }
@@ -421,8 +420,10 @@ impl RecycledCg {
         }
     }
 
-    fn on_curvature(&mut self, scalars: [f32; 4]) -> State {
-        let [curvature, direction_sq, slope, solution_product] = scalars;
+    fn on_curvature(
+        &mut self,
+        [curvature, direction_sq, slope, solution_product]: [f32; 4],
+    ) -> State {
         self.products += 1;
         if direction_sq == 0.0 && self.residual_sq.is_some() {
             // r lies in the span of the bank to the last bit: no product changes x any more.
@@ -466,12 +467,13 @@ impl RecycledCg {
     }
 
     /// Takes the norms and (AP)ᵀr; leaves −(AP)ᵀr, the coefficients of the next direction.
-    fn on_norms(&mut self, step: Step, scalars: &mut [f32]) -> State {
+    fn on_norms(
+        &mut self,
+        step: Step,
+        [residual_sq, solution_sq, overlap, product_sq]: [f32; 4],
+        scalars: &mut [f32],
+    ) -> State {
         let (count, settings) = (self.count(), self.settings);
-        let Some([residual_sq, solution_sq, overlap, product_sq]) = scalars.first_chunk().copied()
-        else {
-            return self.state;
-        };
         let before_sq = self.residual_sq.replace(residual_sq);
         self.solution_sq = solution_sq;
         self.alignment += step.alpha * step.alignment;
@@ -551,75 +553,44 @@ impl Machine for RecycledCg {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let State::Done(_) = self.state {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
-        let count = self.count();
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
-            State::Coordinates => {
-                expect_count(1 + count, reply, scalars)?;
-                self.on_coordinates(scalars)
+            State::Coordinates => self.on_coordinates(front(scalars)?, scalars),
+            State::Projection if self.rhs_sq == 0.0 => {
+                self.residual_sq = Some(0.0);
+                State::Done(Termination::Converged)
             }
+            State::Projection => State::RightHandSide,
+            State::RightHandSide => {
+                negate(scalars, self.count());
+                State::ProjectedResidual
+            }
+            State::ProjectedResidual => State::Products,
             State::Products => {
-                expect_count(count, reply, scalars)?;
-                negate(scalars, count);
+                negate(scalars, self.count());
                 State::FirstDirection
             }
-            State::Leakage => {
-                expect_count(1 + count, reply, scalars)?;
-                self.on_leakage(scalars)
-            }
-            State::ProjectedNorms => {
-                expect_count(2 + count, reply, scalars)?;
-                self.on_projected_norms(scalars)
-            }
-            State::PredictedNorms => {
-                let [solution_sq, slope] = expect_scalars(reply, scalars)?;
-                self.on_predicted_norms(solution_sq, slope)
-            }
-            State::FreeNorms => {
-                let values = expect_scalars(reply, scalars)?;
-                self.on_free_norms(values)
-            }
-            State::Curvature => {
-                let values = expect_scalars(reply, scalars)?;
-                self.on_curvature(values)
-            }
-            State::Norms(step) => {
-                expect_count(4 + count, reply, scalars)?;
-                self.on_norms(step, scalars)
-            }
-            state => {
-                expect_ack(reply)?;
-                match state {
-                    State::Projection if self.rhs_sq == 0.0 => {
-                        self.residual_sq = Some(0.0);
-                        State::Done(Termination::Converged)
-                    }
-                    State::Projection => State::RightHandSide,
-                    State::RightHandSide => {
-                        negate(scalars, count);
-                        State::ProjectedResidual
-                    }
-                    State::ProjectedResidual => State::Products,
-                    State::FirstDirection if count > 0 => State::Leakage,
-                    State::FirstDirection | State::Correction if self.trusts() => State::Prediction,
-                    State::FirstDirection | State::Correction => State::Product,
-                    State::Prediction => State::PredictedNorms,
-                    State::NextDirection { free: true } => State::FreeNorms,
-                    State::NextDirection { free: false } => State::Product,
-                    State::FreeStep => self.unverified(self.solution_sq, self.alignment),
-                    State::Product => State::Curvature,
-                    State::Solution(step) => State::Residual(step),
-                    State::Residual(step) if !step.kept => State::Norms(step),
-                    State::Residual(step) => State::Keep(step),
-                    State::Keep(step) => State::KeepProduct(step),
-                    State::KeepProduct(step) => self.on_kept(step),
-                    State::NextResidual { free } => State::NextDirection { free },
-                    other => other,
-                }
-            }
+            State::FirstDirection if self.count() > 0 => State::Leakage,
+            State::Leakage => self.on_leakage(front(scalars)?, scalars),
+            State::FirstDirection | State::Correction if self.trusts() => State::Prediction,
+            State::FirstDirection | State::Correction => State::Product,
+            State::ProjectedNorms => self.on_projected_norms(front(scalars)?, scalars),
+            State::Prediction => State::PredictedNorms,
+            State::PredictedNorms => self.on_predicted_norms(front(scalars)?),
+            State::Product => State::Curvature,
+            State::Curvature => self.on_curvature(front(scalars)?),
+            State::Solution(step) => State::Residual(step),
+            State::Residual(step) if !step.kept => State::Norms(step),
+            State::Residual(step) => State::Keep(step),
+            State::Keep(step) => State::KeepProduct(step),
+            State::KeepProduct(step) => self.on_kept(step),
+            State::Norms(step) => self.on_norms(step, front(scalars)?, scalars),
+            State::NextResidual { free } => State::NextDirection { free },
+            State::NextDirection { free: true } => State::FreeNorms,
+            State::NextDirection { free: false } => State::Product,
+            State::FreeNorms => self.on_free_norms(front(scalars)?),
+            State::FreeStep => self.unverified(self.solution_sq, self.alignment),
+            State::Done(_) => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
         Ok(())

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::check;
-use crate::protocol::{expect_ack, expect_scalars, expect_ticket};
+use crate::protocol::{accept, front};
 use crate::report::Rayleigh;
 use crate::{
     Bank, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request, SolverMemory,
@@ -146,7 +146,7 @@ impl Soba {
         State::Done(Termination::NonFinite)
     }
 
-    fn on_curvature(&mut self, curvature: f32, solution_sq: f32, rhs_sq: f32) -> State {
+    fn on_curvature(&mut self, [curvature, solution_sq, rhs_sq]: [f32; 3]) -> State {
         self.products += 1;
         self.rhs_sq = rhs_sq;
         // x = 0 is a start like any other, it only has no quotient.
@@ -154,7 +154,7 @@ impl Soba {
         if seen && rhs_sq.is_finite() { State::Residual } else { self.not_finite() }
     }
 
-    fn on_norms(&mut self, residual_sq: f32, solution_sq: f32, alignment: f32) -> State {
+    fn on_norms(&mut self, [residual_sq, solution_sq, alignment]: [f32; 3]) -> State {
         self.solution_sq = solution_sq;
         self.alignment = alignment;
         if !(residual_sq.is_finite() && solution_sq.is_finite() && alignment.is_finite()) {
@@ -183,33 +183,19 @@ impl Machine for Soba {
         reply: Reply,
         scalars: &mut [f32],
     ) -> Result<(), UnexpectedReply> {
-        if let State::Done(_) = self.state {
-            return Err(UnexpectedReply::Ended);
-        }
-        expect_ticket(self.ticket, ticket)?;
+        accept(self.pending(), ticket, reply, scalars)?;
         self.state = match self.state {
-            State::Curvature => {
-                let [curvature, solution_sq, rhs_sq] = expect_scalars(reply, scalars)?;
-                self.on_curvature(curvature, solution_sq, rhs_sq)
+            State::Start => State::Product,
+            State::Product => State::Curvature,
+            State::Curvature => self.on_curvature(front(scalars)?),
+            State::Residual => State::Solution,
+            State::Solution => State::Norms,
+            State::Norms => self.on_norms(front(scalars)?),
+            State::Keep(termination) => {
+                self.memory = SolverMemory { count: 1, ..SolverMemory::default() };
+                State::Done(termination)
             }
-            State::Norms => {
-                let [residual_sq, solution_sq, alignment] = expect_scalars(reply, scalars)?;
-                self.on_norms(residual_sq, solution_sq, alignment)
-            }
-            state => {
-                expect_ack(reply)?;
-                match state {
-                    State::Start => State::Product,
-                    State::Product => State::Curvature,
-                    State::Residual => State::Solution,
-                    State::Solution => State::Norms,
-                    State::Keep(termination) => {
-                        self.memory = SolverMemory { count: 1, ..SolverMemory::default() };
-                        State::Done(termination)
-                    }
-                    other => other,
-                }
-            }
+            State::Done(_) => return Err(UnexpectedReply::Ended),
         };
         self.ticket = self.ticket.next();
         Ok(())
