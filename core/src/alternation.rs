@@ -10,8 +10,8 @@ use crate::update::UpdateSettings;
 use crate::{
     Completion, ConfigError, ConjugateGradient, DescentSettings, Evaluation, Event, Group,
     Hypergradient, HypergradientRecord, HypergradientSettings, LinearSolver, Machine, Optimizer,
-    Pending, Register, Reply, Request, Schedule, Solver, Termination, Ticket, UnexpectedReply,
-    Update, UpdateReport, UpperRecord,
+    Pending, Register, Reply, Request, Schedule, Solver, SolverMemory, Termination, Ticket,
+    UnexpectedReply, Update, UpdateReport, UpperRecord,
 };
 
 /// How one level of the bilevel stage is trained.
@@ -185,7 +185,7 @@ impl<S: LinearSolver> Alternation<S> {
         } else if self.settings.hypergradient.uses_products() {
             State::Linearize
         } else {
-            self.memory = S::filled(&self.settings.hypergradient.solver());
+            self.memory = SolverMemory::filled(self.settings.hypergradient.gradients()).into();
             self.upper(self.alternation * self.settings.upper_steps)
         }
     }

@@ -115,12 +115,12 @@ impl<S: LinearSolver> HypergradientSettings<S> {
 
     /// Whether products are asked for.
     pub fn uses_products(&self) -> bool {
-        S::uses_products(&self.solver)
+        S::facts(&self.solver).uses_products
     }
 
     /// Lower gradients that the solver takes from the lower phase.
     pub(crate) fn gradients(&self) -> u8 {
-        S::gradients(&self.solver)
+        S::facts(&self.solver).gradients
     }
 
     /// `(s, t)` of `A = s H + t I`.

@@ -7,8 +7,8 @@ use crate::error::{fraction, get};
 use crate::protocol::{accept, front};
 use crate::report::{Rayleigh, correction_sq};
 use crate::{
-    ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request, Termination, Ticket,
-    UnexpectedReply,
+    ConfigError, LinearSolver, Machine, Pairs, Pending, Register, Reply, Report, Request,
+    SolverFacts, Termination, Ticket, UnexpectedReply,
 };
 use Register::{Direction, Product, Residual, Solution};
 
@@ -119,31 +119,6 @@ impl ConjugateGradient {
         }
     }
 
-    /// The pending request; after the end, the last one.
-    pub(crate) fn request(&self) -> Request {
-        match self.state {
-            State::ZeroSolution => Request::Zero { dst: Solution },
-            State::RightHandSide => Request::Dots { pairs: Pairs::new([(Residual, Residual)]) },
-            State::FirstDirection => Request::Copy { src: Residual, dst: Direction },
-            State::Product => Request::Apply { src: Direction, dst: Product },
-            State::Curvature => {
-                Request::Dots { pairs: Pairs::new([(Direction, Product), (Direction, Direction)]) }
-            }
-            State::Solution { alpha } => {
-                Request::Axpby { a: alpha, x: Direction, b: 1.0, y: Solution }
-            }
-            State::Residual { alpha } => {
-                Request::Axpby { a: -alpha, x: Product, b: 1.0, y: Residual }
-            }
-            State::Norms { .. } | State::Done(_) => {
-                Request::Dots { pairs: Pairs::new([(Residual, Residual), (Solution, Solution)]) }
-            }
-            State::Direction { beta } => {
-                Request::Axpby { a: 1.0, x: Residual, b: beta, y: Direction }
-            }
-        }
-    }
-
     fn report(&self, termination: Termination) -> Report {
         Report {
             termination,
@@ -202,6 +177,43 @@ impl ConjugateGradient {
         } else {
             State::Direction { beta }
         }
+    }
+}
+
+impl LinearSolver for ConjugateGradient {
+    type Settings = CgSettings;
+    type Memory = ();
+
+    fn begin(settings: CgSettings, (): ()) -> Self {
+        Self::new(settings)
+    }
+
+    fn request(&self) -> Request {
+        match self.state {
+            State::ZeroSolution => Request::Zero { dst: Solution },
+            State::RightHandSide => Request::Dots { pairs: Pairs::new([(Residual, Residual)]) },
+            State::FirstDirection => Request::Copy { src: Residual, dst: Direction },
+            State::Product => Request::Apply { src: Direction, dst: Product },
+            State::Curvature => {
+                Request::Dots { pairs: Pairs::new([(Direction, Product), (Direction, Direction)]) }
+            }
+            State::Solution { alpha } => {
+                Request::Axpby { a: alpha, x: Direction, b: 1.0, y: Solution }
+            }
+            State::Residual { alpha } => {
+                Request::Axpby { a: -alpha, x: Product, b: 1.0, y: Residual }
+            }
+            State::Norms { .. } | State::Done(_) => {
+                Request::Dots { pairs: Pairs::new([(Residual, Residual), (Solution, Solution)]) }
+            }
+            State::Direction { beta } => {
+                Request::Axpby { a: 1.0, x: Residual, b: beta, y: Direction }
+            }
+        }
+    }
+
+    fn facts(_: &CgSettings) -> SolverFacts {
+        SolverFacts { stops_by_tolerance: true, solves_general: true, ..SolverFacts::PLAIN }
     }
 }
 

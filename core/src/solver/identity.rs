@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::{accept, front};
 use crate::{
-    Machine, Pairs, Pending, Register, Reply, Report, Request, Termination, Ticket, UnexpectedReply,
+    LinearSolver, Machine, Pairs, Pending, Register, Reply, Report, Request, SolverFacts,
+    Termination, Ticket, UnexpectedReply,
 };
 
 /// Takes the right-hand side for the solution, at no product.
@@ -33,9 +34,23 @@ impl Identity {
     pub fn new() -> Self {
         Self { ticket: Ticket::default(), state: State::Solution }
     }
+}
 
-    /// The pending request; after the end, the last one.
-    pub(crate) fn request(&self) -> Request {
+impl Default for Identity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LinearSolver for Identity {
+    type Settings = ();
+    type Memory = ();
+
+    fn begin((): (), (): ()) -> Self {
+        Self::new()
+    }
+
+    fn request(&self) -> Request {
         let residual = Register::Residual;
         match self.state {
             State::Solution => Request::Copy { src: residual, dst: Register::Solution },
@@ -44,11 +59,9 @@ impl Identity {
             }
         }
     }
-}
 
-impl Default for Identity {
-    fn default() -> Self {
-        Self::new()
+    fn facts((): &()) -> SolverFacts {
+        SolverFacts { uses_products: false, ..SolverFacts::PLAIN }
     }
 }
 

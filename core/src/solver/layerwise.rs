@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::{accept, expect_segments, front};
 use crate::report::Rayleigh;
 use crate::{
-    Bank, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request, Termination,
-    Ticket, UnexpectedReply,
+    Bank, ConfigError, LinearSolver, Machine, Pairs, Pending, Register, Reply, Report, Request,
+    SolverFacts, Termination, Ticket, UnexpectedReply,
 };
 use Register::{Banked, Direction, Product, Residual, Solution};
 
@@ -117,37 +117,6 @@ impl Layerwise {
         }
     }
 
-    /// The pending request; after the end, the last one.
-    ///
-    /// The workspace holds, at `Solution` and `Residual`, α and −α, then r_sᵀr_s before the step; at
-    /// `Conjugate`, β.
-    pub(crate) fn request(&self) -> Request {
-        match self.state {
-            State::ZeroSolution => Request::Zero { dst: Solution },
-            State::KeepRightHandSide => Request::Copy { src: Residual, dst: RIGHT_HAND_SIDE },
-            State::RightHandSide => Request::Dots { pairs: Pairs::new([(Residual, Residual)]) },
-            State::FirstDirection => Request::Copy { src: Residual, dst: Direction },
-            State::Product => Request::Apply { src: Direction, dst: Product },
-            State::Curvatures => Request::SegmentDots {
-                pairs: Pairs::new([
-                    (Direction, Product),
-                    (Residual, Residual),
-                    (Direction, Direction),
-                ]),
-            },
-            State::Solution => Request::SegmentAxpby { x: Direction, b: 1.0, y: Solution },
-            State::Residual => Request::SegmentAxpby { x: Product, b: 1.0, y: Residual },
-            State::Residuals => Request::SegmentDots { pairs: Pairs::new([(Residual, Residual)]) },
-            // p ← r + β p needs the factors on p: A p is no longer needed and gives its place.
-            State::CopyResidual => Request::Copy { src: Residual, dst: Product },
-            State::Conjugate => Request::SegmentAxpby { x: Direction, b: 1.0, y: Product },
-            State::NextDirection => Request::Copy { src: Product, dst: Direction },
-            State::Norms | State::Done(_) => Request::Dots {
-                pairs: Pairs::new([(Solution, Solution), (RIGHT_HAND_SIDE, Solution)]),
-            },
-        }
-    }
-
     fn report(&self, termination: Termination) -> Report {
         let measured = self.products == 0 || self.segments == 1;
         Report {
@@ -232,6 +201,48 @@ impl Layerwise {
 /// `numerator / denominator`; 0 where a tensor has nothing left to solve.
 fn quotient(numerator: f32, denominator: f32) -> f32 {
     if numerator == 0.0 { 0.0 } else { numerator / denominator }
+}
+
+impl LinearSolver for Layerwise {
+    type Settings = LayerwiseSettings;
+    type Memory = ();
+
+    fn begin(settings: LayerwiseSettings, (): ()) -> Self {
+        Self::new(settings)
+    }
+
+    /// The workspace holds, at `Solution` and `Residual`, α and −α, then r_sᵀr_s before the step; at
+    /// `Conjugate`, β.
+    fn request(&self) -> Request {
+        match self.state {
+            State::ZeroSolution => Request::Zero { dst: Solution },
+            State::KeepRightHandSide => Request::Copy { src: Residual, dst: RIGHT_HAND_SIDE },
+            State::RightHandSide => Request::Dots { pairs: Pairs::new([(Residual, Residual)]) },
+            State::FirstDirection => Request::Copy { src: Residual, dst: Direction },
+            State::Product => Request::Apply { src: Direction, dst: Product },
+            State::Curvatures => Request::SegmentDots {
+                pairs: Pairs::new([
+                    (Direction, Product),
+                    (Residual, Residual),
+                    (Direction, Direction),
+                ]),
+            },
+            State::Solution => Request::SegmentAxpby { x: Direction, b: 1.0, y: Solution },
+            State::Residual => Request::SegmentAxpby { x: Product, b: 1.0, y: Residual },
+            State::Residuals => Request::SegmentDots { pairs: Pairs::new([(Residual, Residual)]) },
+            // p ← r + β p needs the factors on p: A p is no longer needed and gives its place.
+            State::CopyResidual => Request::Copy { src: Residual, dst: Product },
+            State::Conjugate => Request::SegmentAxpby { x: Direction, b: 1.0, y: Product },
+            State::NextDirection => Request::Copy { src: Product, dst: Direction },
+            State::Norms | State::Done(_) => Request::Dots {
+                pairs: Pairs::new([(Solution, Solution), (RIGHT_HAND_SIDE, Solution)]),
+            },
+        }
+    }
+
+    fn facts(_: &LayerwiseSettings) -> SolverFacts {
+        SolverFacts { basis: 1, segment_scalars: 3, solves_general: true, ..SolverFacts::PLAIN }
+    }
 }
 
 impl Machine for Layerwise {

@@ -2,11 +2,8 @@
 
 use core::fmt::Debug;
 
-use crate::{
-    CgSettings, ConfigError, ConjugateGradient, Coupling, Identity, Layerwise, LayerwiseSettings,
-    Machine, Mfac, MfacSettings, Neumann, NeumannSettings, Nystrom, NystromSettings, RecycledCg,
-    RecycledCgSettings, Report, Request, Soba, SobaSettings, Solver, SolverMemory, SolverSettings,
-};
+use super::{SolverFacts, SolverMemory};
+use crate::{ConfigError, Coupling, Machine, Report, Request};
 
 /// Plain data: copied, compared and printed; with the crate's features also stored and logged.
 ///
@@ -39,10 +36,10 @@ pub trait Logged {}
 impl<T> Logged for T {}
 
 /// A solve of `A x = b`, b in `Residual`, x in `Solution`, by a method that is chosen when the program
-/// is compiled; [`Solver`] is the one that is chosen when it runs.
+/// is compiled; [`Solver`](crate::Solver) is the one that is chosen when it runs.
 ///
 /// A [`Hypergradient`](crate::Hypergradient) or [`Alternation`](crate::Alternation) over one method
-/// asks for the same things as over a [`Solver`] with the same settings, bit for bit, and contains,
+/// asks for the same things as over a [`Solver`](crate::Solver) with the same settings, bit for bit, and contains,
 /// stores and links nothing of the other methods. Its stored form is its own.
 ///
 /// Sealed: the features of this crate add to what is demanded of an implementation.
@@ -51,7 +48,8 @@ pub trait LinearSolver: Machine<Output = Report> + Plain + sealed::Sealed {
     type Settings: Plain;
 
     /// What is known of the vectors in the banks, from one solve to the next; begins as its default.
-    type Memory: Plain + Default;
+    /// `()` where nothing is kept.
+    type Memory: Plain + Default + From<SolverMemory> + Into<SolverMemory>;
 
     /// A solve that has not begun; `memory` is that of the solve before, with the same A.
     fn begin(settings: Self::Settings, memory: Self::Memory) -> Self;
@@ -59,21 +57,11 @@ pub trait LinearSolver: Machine<Output = Report> + Plain + sealed::Sealed {
     /// The pending request; after the end, the last one.
     fn request(&self) -> Request;
 
+    /// What is to be known of it with these settings.
+    fn facts(settings: &Self::Settings) -> SolverFacts;
+
     /// What the next solve goes on with; complete at the end.
-    fn memory(&self) -> Self::Memory;
-
-    /// Whether it asks for products, and so needs a linearisation.
-    fn uses_products(_settings: &Self::Settings) -> bool {
-        true
-    }
-
-    /// Lower gradients that it takes from the lower phase instead of products.
-    fn gradients(_settings: &Self::Settings) -> u8 {
-        0
-    }
-
-    /// The memory of a bank into which the lower phase has put these gradients.
-    fn filled(_settings: &Self::Settings) -> Self::Memory {
+    fn memory(&self) -> Self::Memory {
         Self::Memory::default()
     }
 
@@ -91,159 +79,6 @@ pub trait LinearSolver: Machine<Output = Report> + Plain + sealed::Sealed {
     }
 }
 
-mod sealed {
+pub(super) mod sealed {
     pub trait Sealed {}
 }
-
-/// What every implementation forwards; the rest of the trait follows in its block.
-macro_rules! linear_solver {
-    ($solver:ident, $settings:ty, $new:expr, { $($rest:tt)* }) => {
-        impl sealed::Sealed for $solver {}
-
-        impl LinearSolver for $solver {
-            type Settings = $settings;
-
-            fn begin(settings: $settings, memory: Self::Memory) -> Self {
-                $new(settings, memory)
-            }
-
-            fn request(&self) -> Request {
-                $solver::request(self)
-            }
-
-            $($rest)*
-        }
-    };
-}
-
-linear_solver!(ConjugateGradient, CgSettings, |settings, ()| Self::new(settings), {
-    type Memory = ();
-
-    fn memory(&self) {}
-});
-
-linear_solver!(Identity, (), |(), ()| Self::new(), {
-    type Memory = ();
-
-    fn memory(&self) {}
-
-    fn uses_products((): &()) -> bool {
-        false
-    }
-});
-
-linear_solver!(Layerwise, LayerwiseSettings, |settings, ()| Self::new(settings), {
-    type Memory = ();
-
-    fn memory(&self) {}
-});
-
-linear_solver!(Neumann, NeumannSettings, |settings, ()| Self::new(settings), {
-    type Memory = ();
-
-    fn memory(&self) {}
-});
-
-linear_solver!(RecycledCg, RecycledCgSettings, Self::new, {
-    type Memory = SolverMemory;
-
-    fn memory(&self) -> SolverMemory {
-        Self::memory(self)
-    }
-
-    /// How many solves in a row were unverified, but nothing that they relied on.
-    fn relinearized(_: &RecycledCgSettings, memory: SolverMemory) -> SolverMemory {
-        SolverMemory { unverified: memory.unverified, ..SolverMemory::default() }
-    }
-});
-
-linear_solver!(Soba, SobaSettings, Self::new, {
-    type Memory = SolverMemory;
-
-    fn memory(&self) -> SolverMemory {
-        Self::memory(self)
-    }
-
-    /// All of it: its x goes on.
-    fn relinearized(_: &SobaSettings, memory: SolverMemory) -> SolverMemory {
-        memory
-    }
-});
-
-linear_solver!(Nystrom, NystromSettings, Self::new, {
-    type Memory = SolverMemory;
-
-    fn memory(&self) -> SolverMemory {
-        Self::memory(self)
-    }
-
-    fn check(_: &NystromSettings, coupling: Coupling) -> Result<(), ConfigError> {
-        match coupling {
-            Coupling::Proximity { .. } => Ok(()),
-            Coupling::General => Err(ConfigError::NeedsProximity { solver: "nystrom" }),
-        }
-    }
-});
-
-linear_solver!(Mfac, MfacSettings, Self::new, {
-    type Memory = SolverMemory;
-
-    fn memory(&self) -> SolverMemory {
-        Self::memory(self)
-    }
-
-    fn uses_products(_: &MfacSettings) -> bool {
-        false
-    }
-
-    fn gradients(settings: &MfacSettings) -> u8 {
-        settings.gradients()
-    }
-
-    fn filled(settings: &MfacSettings) -> SolverMemory {
-        SolverMemory::filled(settings.gradients())
-    }
-
-    fn check(settings: &MfacSettings, coupling: Coupling) -> Result<(), ConfigError> {
-        match coupling {
-            Coupling::Proximity { weight } if settings.proximity() != weight => {
-                let (name, range) = ("mfac proximity", "the coupling's proximity");
-                Err(ConfigError::OutOfRange { name, value: settings.proximity(), range })
-            }
-            Coupling::Proximity { .. } => Ok(()),
-            Coupling::General => Err(ConfigError::NeedsProximity { solver: "mfac" }),
-        }
-    }
-});
-
-linear_solver!(Solver, SolverSettings, Self::new, {
-    type Memory = SolverMemory;
-
-    fn memory(&self) -> SolverMemory {
-        Self::memory(self)
-    }
-
-    fn uses_products(settings: &SolverSettings) -> bool {
-        settings.uses_products()
-    }
-
-    fn gradients(settings: &SolverSettings) -> u8 {
-        settings.gradients()
-    }
-
-    fn filled(settings: &SolverSettings) -> SolverMemory {
-        SolverMemory::filled(settings.gradients())
-    }
-
-    fn relinearized(settings: &SolverSettings, memory: SolverMemory) -> SolverMemory {
-        memory.relinearized(settings)
-    }
-
-    fn check(settings: &SolverSettings, coupling: Coupling) -> Result<(), ConfigError> {
-        match settings {
-            SolverSettings::Mfac(settings) => Mfac::check(settings, coupling),
-            SolverSettings::Nystrom(settings) => Nystrom::check(settings, coupling),
-            _ => Ok(()),
-        }
-    }
-});

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::low_rank::LowRank;
 use crate::error::positive;
 use crate::{
-    Bank, ConfigError, Machine, Pending, Reply, Report, Request, SolverMemory, Ticket,
-    UnexpectedReply,
+    Bank, ConfigError, Coupling, LinearSolver, Machine, Pending, Reply, Report, Request,
+    SolverFacts, SolverMemory, Ticket, UnexpectedReply,
 };
 
 /// What M-FAC replaces the curvature by.
@@ -80,10 +80,42 @@ impl Mfac {
     pub fn memory(&self) -> SolverMemory {
         SolverMemory::prepared(self.solve.kept())
     }
+}
 
-    /// The pending request; after the end, the last one.
-    pub(crate) fn request(&self) -> Request {
+impl LinearSolver for Mfac {
+    type Settings = MfacSettings;
+    type Memory = SolverMemory;
+
+    fn begin(settings: MfacSettings, memory: SolverMemory) -> Self {
+        Self::new(settings, memory)
+    }
+
+    fn request(&self) -> Request {
         self.solve.request()
+    }
+
+    fn facts(settings: &MfacSettings) -> SolverFacts {
+        SolverFacts {
+            uses_products: false,
+            gradients: settings.gradients,
+            basis: settings.gradients,
+            ..SolverFacts::PLAIN
+        }
+    }
+
+    fn memory(&self) -> SolverMemory {
+        self.memory()
+    }
+
+    fn check(settings: &MfacSettings, coupling: Coupling) -> Result<(), ConfigError> {
+        match coupling {
+            Coupling::Proximity { weight } if settings.proximity() != weight => {
+                let (name, range) = ("mfac proximity", "the coupling's proximity");
+                Err(ConfigError::OutOfRange { name, value: settings.proximity(), range })
+            }
+            Coupling::Proximity { .. } => Ok(()),
+            Coupling::General => Err(ConfigError::NeedsProximity { solver: "mfac" }),
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::{accept, front};
 use crate::report::{Rayleigh, correction_sq};
 use crate::{
-    CgSettings, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request,
-    Termination, Ticket, UnexpectedReply,
+    CgSettings, ConfigError, LinearSolver, Machine, Pairs, Pending, Register, Reply, Report,
+    Request, SolverFacts, Termination, Ticket, UnexpectedReply,
 };
 use Register::{Direction, Product, Residual, Solution};
 
@@ -100,28 +100,6 @@ impl Neumann {
         }
     }
 
-    /// The pending request; after the end, the last one.
-    pub(crate) fn request(&self) -> Request {
-        match self.state {
-            State::FirstTerm => Request::Copy { src: Residual, dst: Solution },
-            State::KeepRightHandSide => Request::Copy { src: Residual, dst: Direction },
-            State::RightHandSide => Request::Dots { pairs: Pairs::new([(Residual, Residual)]) },
-            State::Product => Request::Apply { src: Residual, dst: Product },
-            State::Curvature => Request::Dots {
-                pairs: Pairs::new([
-                    (Residual, Product),
-                    (Solution, Solution),
-                    (Direction, Solution),
-                ]),
-            },
-            State::NextTerm => Request::Axpby { a: -1.0, x: Product, b: 1.0, y: Residual },
-            State::TermNorm | State::Done(_) => {
-                Request::Dots { pairs: Pairs::new([(Residual, Residual)]) }
-            }
-            State::Solution => Request::Axpby { a: 1.0, x: Residual, b: 1.0, y: Solution },
-        }
-    }
-
     fn report(&self, termination: Termination) -> Report {
         Report {
             termination,
@@ -175,6 +153,40 @@ impl Neumann {
         } else {
             State::Solution
         }
+    }
+}
+
+impl LinearSolver for Neumann {
+    type Settings = NeumannSettings;
+    type Memory = ();
+
+    fn begin(settings: NeumannSettings, (): ()) -> Self {
+        Self::new(settings)
+    }
+
+    fn request(&self) -> Request {
+        match self.state {
+            State::FirstTerm => Request::Copy { src: Residual, dst: Solution },
+            State::KeepRightHandSide => Request::Copy { src: Residual, dst: Direction },
+            State::RightHandSide => Request::Dots { pairs: Pairs::new([(Residual, Residual)]) },
+            State::Product => Request::Apply { src: Residual, dst: Product },
+            State::Curvature => Request::Dots {
+                pairs: Pairs::new([
+                    (Residual, Product),
+                    (Solution, Solution),
+                    (Direction, Solution),
+                ]),
+            },
+            State::NextTerm => Request::Axpby { a: -1.0, x: Product, b: 1.0, y: Residual },
+            State::TermNorm | State::Done(_) => {
+                Request::Dots { pairs: Pairs::new([(Residual, Residual)]) }
+            }
+            State::Solution => Request::Axpby { a: 1.0, x: Residual, b: 1.0, y: Solution },
+        }
+    }
+
+    fn facts(_: &NeumannSettings) -> SolverFacts {
+        SolverFacts { stops_by_tolerance: true, ..SolverFacts::PLAIN }
     }
 }
 

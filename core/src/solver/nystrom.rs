@@ -7,8 +7,8 @@ use super::low_rank::{LowRank, negate_after};
 use crate::protocol::{accept, forward, front};
 use crate::report::Rayleigh;
 use crate::{
-    Bank, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request, SolverMemory,
-    Termination, Ticket, UnexpectedReply,
+    Bank, ConfigError, Coupling, LinearSolver, Machine, Pairs, Pending, Register, Reply, Report,
+    Request, SolverFacts, SolverMemory, Termination, Ticket, UnexpectedReply,
 };
 use Bank::{Basis, BasisProduct};
 use Register::{Banked, Direction, Product};
@@ -124,35 +124,6 @@ impl Nystrom {
         })
     }
 
-    /// The pending request; after the end, the last one.
-    pub(crate) fn request(&self) -> Request {
-        let count = self.count;
-        match self.state {
-            State::Sketch { draw } => Request::Sketch { dst: Direction, index: draw.into() },
-            State::Overlaps { .. } => {
-                let pairs = Pairs::new([(Direction, Direction)]);
-                Request::BasisDots { pairs, bank: BasisProduct, count, x: Direction }
-            }
-            State::Conjugate { .. } => {
-                Request::Combine { bank: Basis, count, b: 1.0, y: Direction }
-            }
-            State::Product { .. } => Request::Apply { src: Direction, dst: Product },
-            State::WithoutIdentity { .. } => {
-                Request::Axpby { a: -1.0, x: Direction, b: 1.0, y: Product }
-            }
-            State::Curvature { .. } | State::NonFinite => {
-                Request::Dots { pairs: Pairs::new([(Direction, Product), (Direction, Direction)]) }
-            }
-            State::Keep { factor, .. } => {
-                Request::Axpby { a: factor, x: Direction, b: 0.0, y: Banked(Basis, count) }
-            }
-            State::KeepProduct { factor, .. } => {
-                Request::Axpby { a: factor, x: Product, b: 0.0, y: Banked(BasisProduct, count) }
-            }
-            State::Solve(solve) => solve.request(),
-        }
-    }
-
     fn report(&self, solve: Report) -> Report {
         let verdict = match solve.termination {
             Termination::NonFinite => Termination::NonFinite,
@@ -207,6 +178,63 @@ impl Nystrom {
             State::Sketch { draw: draw + 1 }
         } else {
             State::Solve(LowRank::preparing(BasisProduct, 1.0, self.count))
+        }
+    }
+}
+
+impl LinearSolver for Nystrom {
+    type Settings = NystromSettings;
+    type Memory = SolverMemory;
+
+    fn begin(settings: NystromSettings, memory: SolverMemory) -> Self {
+        Self::new(settings, memory)
+    }
+
+    fn request(&self) -> Request {
+        let count = self.count;
+        match self.state {
+            State::Sketch { draw } => Request::Sketch { dst: Direction, index: draw.into() },
+            State::Overlaps { .. } => {
+                let pairs = Pairs::new([(Direction, Direction)]);
+                Request::BasisDots { pairs, bank: BasisProduct, count, x: Direction }
+            }
+            State::Conjugate { .. } => {
+                Request::Combine { bank: Basis, count, b: 1.0, y: Direction }
+            }
+            State::Product { .. } => Request::Apply { src: Direction, dst: Product },
+            State::WithoutIdentity { .. } => {
+                Request::Axpby { a: -1.0, x: Direction, b: 1.0, y: Product }
+            }
+            State::Curvature { .. } | State::NonFinite => {
+                Request::Dots { pairs: Pairs::new([(Direction, Product), (Direction, Direction)]) }
+            }
+            State::Keep { factor, .. } => {
+                Request::Axpby { a: factor, x: Direction, b: 0.0, y: Banked(Basis, count) }
+            }
+            State::KeepProduct { factor, .. } => {
+                Request::Axpby { a: factor, x: Product, b: 0.0, y: Banked(BasisProduct, count) }
+            }
+            State::Solve(solve) => solve.request(),
+        }
+    }
+
+    fn facts(settings: &NystromSettings) -> SolverFacts {
+        SolverFacts {
+            basis: settings.rank,
+            basis_products: settings.rank,
+            needs_semidefinite: true,
+            ..SolverFacts::PLAIN
+        }
+    }
+
+    fn memory(&self) -> SolverMemory {
+        self.memory()
+    }
+
+    fn check(_: &NystromSettings, coupling: Coupling) -> Result<(), ConfigError> {
+        match coupling {
+            Coupling::Proximity { .. } => Ok(()),
+            Coupling::General => Err(ConfigError::NeedsProximity { solver: "nystrom" }),
         }
     }
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::{accept, front, move_to_front};
 use crate::report::{Rayleigh, correction_sq};
 use crate::{
-    Bank, CgSettings, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request,
-    SolverMemory, Termination, Ticket, UnexpectedReply,
+    Bank, CgSettings, ConfigError, LinearSolver, Machine, Pairs, Pending, Register, Reply, Report,
+    Request, SolverFacts, SolverMemory, Termination, Ticket, UnexpectedReply,
 };
 use Bank::{Basis, BasisProduct};
 use Register::{Banked, Direction, Product, Residual, Solution};
@@ -213,90 +213,6 @@ impl RecycledCg {
     /// Slot of the newest direction.
     fn slot(&self) -> u8 {
         self.memory.next
-    }
-
-    /// The pending request; after the end, the last one.
-    pub(crate) fn request(&self) -> Request {
-        let count = self.memory.count;
-        match self.state {
-            State::Coordinates => {
-                let pairs = Pairs::new([(Residual, Residual)]);
-                Request::BasisDots { pairs, bank: Basis, count, x: Residual }
-            }
-            State::Projection => Request::Combine { bank: Basis, count, b: 0.0, y: Solution },
-            State::RightHandSide => Request::Copy { src: Residual, dst: Direction },
-            State::ProjectedResidual => {
-                Request::Combine { bank: BasisProduct, count, b: 1.0, y: Residual }
-            }
-            State::Products => {
-                let pairs = Pairs::NONE;
-                Request::BasisDots { pairs, bank: BasisProduct, count, x: Direction }
-            }
-            State::ProjectedNorms => {
-                let pairs = Pairs::new([(Residual, Residual), (Solution, Solution)]);
-                Request::BasisDots { pairs, bank: BasisProduct, count, x: Residual }
-            }
-            State::Leakage => {
-                let pairs = Pairs::new([(Direction, Direction)]);
-                Request::BasisDots { pairs, bank: BasisProduct, count, x: Direction }
-            }
-            State::FirstDirection | State::Correction | State::NextDirection { .. } => {
-                Request::Combine { bank: Basis, count, b: 1.0, y: Direction }
-            }
-            State::Prediction => Request::Axpby { a: 1.0, x: Direction, b: 1.0, y: Solution },
-            State::FreeStep => {
-                Request::Axpby { a: self.memory.stride, x: Direction, b: 1.0, y: Solution }
-            }
-            State::FreeNorms => Request::Dots {
-                pairs: Pairs::new([
-                    (Direction, Direction),
-                    (Direction, Residual),
-                    (Solution, Direction),
-                ]),
-            },
-            State::PredictedNorms => {
-                Request::Dots { pairs: Pairs::new([(Solution, Solution), (Direction, Residual)]) }
-            }
-            State::Product => Request::Apply { src: Direction, dst: Product },
-            State::Curvature => Request::Dots {
-                pairs: Pairs::new([
-                    (Direction, Product),
-                    (Direction, Direction),
-                    (Direction, Residual),
-                    (Solution, Product),
-                ]),
-            },
-            State::Solution(Step { alpha, .. }) => {
-                Request::Axpby { a: alpha, x: Direction, b: 1.0, y: Solution }
-            }
-            State::Residual(Step { alpha, .. }) => {
-                Request::Axpby { a: -alpha, x: Product, b: 1.0, y: Residual }
-            }
-            State::Keep(Step { curvature, .. }) => Request::Axpby {
-                a: 1.0 / libm::sqrtf(curvature),
-                x: Direction,
-                b: 0.0,
-                y: Banked(Basis, self.slot()),
-            },
-            State::KeepProduct(Step { curvature, .. }) => Request::Axpby {
-                a: 1.0 / libm::sqrtf(curvature),
-                x: Product,
-                b: 0.0,
-                y: Banked(BasisProduct, self.slot()),
-            },
-            State::Norms(_) | State::Done(_) => Request::BasisDots {
-                pairs: Pairs::new([
-                    (Residual, Residual),
-                    (Solution, Solution),
-                    (Residual, Product),
-                    (Product, Product),
-                ]),
-                bank: BasisProduct,
-                count,
-                x: Residual,
-            },
-            State::NextResidual { .. } => Request::Copy { src: Residual, dst: Direction },
-        }
     }
 
     fn report(&self, termination: Termination) -> Report {
@@ -535,6 +451,117 @@ impl RecycledCg {
 
 fn negate(scalars: &mut [f32], count: usize) {
     scalars.iter_mut().take(count).for_each(|scalar| *scalar = -*scalar);
+}
+
+impl LinearSolver for RecycledCg {
+    type Settings = RecycledCgSettings;
+    type Memory = SolverMemory;
+
+    fn begin(settings: RecycledCgSettings, memory: SolverMemory) -> Self {
+        Self::new(settings, memory)
+    }
+
+    fn request(&self) -> Request {
+        let count = self.memory.count;
+        match self.state {
+            State::Coordinates => {
+                let pairs = Pairs::new([(Residual, Residual)]);
+                Request::BasisDots { pairs, bank: Basis, count, x: Residual }
+            }
+            State::Projection => Request::Combine { bank: Basis, count, b: 0.0, y: Solution },
+            State::RightHandSide => Request::Copy { src: Residual, dst: Direction },
+            State::ProjectedResidual => {
+                Request::Combine { bank: BasisProduct, count, b: 1.0, y: Residual }
+            }
+            State::Products => {
+                let pairs = Pairs::NONE;
+                Request::BasisDots { pairs, bank: BasisProduct, count, x: Direction }
+            }
+            State::ProjectedNorms => {
+                let pairs = Pairs::new([(Residual, Residual), (Solution, Solution)]);
+                Request::BasisDots { pairs, bank: BasisProduct, count, x: Residual }
+            }
+            State::Leakage => {
+                let pairs = Pairs::new([(Direction, Direction)]);
+                Request::BasisDots { pairs, bank: BasisProduct, count, x: Direction }
+            }
+            State::FirstDirection | State::Correction | State::NextDirection { .. } => {
+                Request::Combine { bank: Basis, count, b: 1.0, y: Direction }
+            }
+            State::Prediction => Request::Axpby { a: 1.0, x: Direction, b: 1.0, y: Solution },
+            State::FreeStep => {
+                Request::Axpby { a: self.memory.stride, x: Direction, b: 1.0, y: Solution }
+            }
+            State::FreeNorms => Request::Dots {
+                pairs: Pairs::new([
+                    (Direction, Direction),
+                    (Direction, Residual),
+                    (Solution, Direction),
+                ]),
+            },
+            State::PredictedNorms => {
+                Request::Dots { pairs: Pairs::new([(Solution, Solution), (Direction, Residual)]) }
+            }
+            State::Product => Request::Apply { src: Direction, dst: Product },
+            State::Curvature => Request::Dots {
+                pairs: Pairs::new([
+                    (Direction, Product),
+                    (Direction, Direction),
+                    (Direction, Residual),
+                    (Solution, Product),
+                ]),
+            },
+            State::Solution(Step { alpha, .. }) => {
+                Request::Axpby { a: alpha, x: Direction, b: 1.0, y: Solution }
+            }
+            State::Residual(Step { alpha, .. }) => {
+                Request::Axpby { a: -alpha, x: Product, b: 1.0, y: Residual }
+            }
+            State::Keep(Step { curvature, .. }) => Request::Axpby {
+                a: 1.0 / libm::sqrtf(curvature),
+                x: Direction,
+                b: 0.0,
+                y: Banked(Basis, self.slot()),
+            },
+            State::KeepProduct(Step { curvature, .. }) => Request::Axpby {
+                a: 1.0 / libm::sqrtf(curvature),
+                x: Product,
+                b: 0.0,
+                y: Banked(BasisProduct, self.slot()),
+            },
+            State::Norms(_) | State::Done(_) => Request::BasisDots {
+                pairs: Pairs::new([
+                    (Residual, Residual),
+                    (Solution, Solution),
+                    (Residual, Product),
+                    (Product, Product),
+                ]),
+                bank: BasisProduct,
+                count,
+                x: Residual,
+            },
+            State::NextResidual { .. } => Request::Copy { src: Residual, dst: Direction },
+        }
+    }
+
+    fn facts(settings: &RecycledCgSettings) -> SolverFacts {
+        SolverFacts {
+            basis: settings.capacity,
+            basis_products: settings.capacity,
+            stops_by_tolerance: true,
+            solves_general: true,
+            ..SolverFacts::PLAIN
+        }
+    }
+
+    fn memory(&self) -> SolverMemory {
+        self.memory()
+    }
+
+    /// How many solves in a row were unverified, but nothing that they relied on.
+    fn relinearized(_: &RecycledCgSettings, memory: SolverMemory) -> SolverMemory {
+        SolverMemory { unverified: memory.unverified, ..SolverMemory::default() }
+    }
 }
 
 impl Machine for RecycledCg {

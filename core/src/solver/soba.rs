@@ -7,8 +7,8 @@ use crate::error::check;
 use crate::protocol::{accept, front};
 use crate::report::Rayleigh;
 use crate::{
-    Bank, ConfigError, Machine, Pairs, Pending, Register, Reply, Report, Request, SolverMemory,
-    Termination, Ticket, UnexpectedReply,
+    Bank, ConfigError, LinearSolver, Machine, Pairs, Pending, Register, Reply, Report, Request,
+    SolverFacts, SolverMemory, Termination, Ticket, UnexpectedReply,
 };
 use Register::{Banked, Product, Residual, Solution};
 
@@ -101,33 +101,6 @@ impl Soba {
         self.memory
     }
 
-    /// The pending request; after the end, the last one.
-    pub(crate) fn request(&self) -> Request {
-        match self.state {
-            State::Start => {
-                let src = if self.memory.count == 0 { Residual } else { KEPT };
-                Request::Copy { src, dst: Solution }
-            }
-            State::Product => Request::Apply { src: Solution, dst: Product },
-            State::Curvature => Request::Dots {
-                pairs: Pairs::new([
-                    (Solution, Product),
-                    (Solution, Solution),
-                    (Residual, Residual),
-                ]),
-            },
-            // Formed before it is scaled, so that an exact solution stays to the last bit.
-            State::Residual => Request::Axpby { a: 1.0, x: Residual, b: -1.0, y: Product },
-            State::Solution => {
-                Request::Axpby { a: self.settings.step, x: Product, b: 1.0, y: Solution }
-            }
-            State::Norms => Request::Dots {
-                pairs: Pairs::new([(Product, Product), (Solution, Solution), (Residual, Solution)]),
-            },
-            State::Keep(_) | State::Done(_) => Request::Copy { src: Solution, dst: KEPT },
-        }
-    }
-
     fn report(&self, termination: Termination) -> Report {
         Report {
             termination,
@@ -164,6 +137,54 @@ impl Soba {
         } else {
             State::Keep(Termination::IterationLimit)
         }
+    }
+}
+
+impl LinearSolver for Soba {
+    type Settings = SobaSettings;
+    type Memory = SolverMemory;
+
+    fn begin(settings: SobaSettings, memory: SolverMemory) -> Self {
+        Self::new(settings, memory)
+    }
+
+    fn request(&self) -> Request {
+        match self.state {
+            State::Start => {
+                let src = if self.memory.count == 0 { Residual } else { KEPT };
+                Request::Copy { src, dst: Solution }
+            }
+            State::Product => Request::Apply { src: Solution, dst: Product },
+            State::Curvature => Request::Dots {
+                pairs: Pairs::new([
+                    (Solution, Product),
+                    (Solution, Solution),
+                    (Residual, Residual),
+                ]),
+            },
+            // Formed before it is scaled, so that an exact solution stays to the last bit.
+            State::Residual => Request::Axpby { a: 1.0, x: Residual, b: -1.0, y: Product },
+            State::Solution => {
+                Request::Axpby { a: self.settings.step, x: Product, b: 1.0, y: Solution }
+            }
+            State::Norms => Request::Dots {
+                pairs: Pairs::new([(Product, Product), (Solution, Solution), (Residual, Solution)]),
+            },
+            State::Keep(_) | State::Done(_) => Request::Copy { src: Solution, dst: KEPT },
+        }
+    }
+
+    fn facts(_: &SobaSettings) -> SolverFacts {
+        SolverFacts { basis: 1, lasting_registers: &[KEPT], ..SolverFacts::PLAIN }
+    }
+
+    fn memory(&self) -> SolverMemory {
+        self.memory()
+    }
+
+    /// All of it: its x goes on.
+    fn relinearized(_: &SobaSettings, memory: SolverMemory) -> SolverMemory {
+        memory
     }
 }
 

@@ -214,7 +214,7 @@ pub struct Model {
     pub downstream_batch: u16,
     /// What products are with.
     pub curvature: Curvature,
-    /// Vectors that the solver keeps: [`SolverSettings::basis`](bissl_core::SolverSettings::basis).
+    /// Vectors that the solver keeps: [`SolverFacts::basis`](bissl_core::SolverFacts::basis).
     pub basis: u8,
     /// And their products.
     pub basis_products: u8,

@@ -257,10 +257,11 @@ pub(super) fn relations(
             "align.lower_steps, and 255",
         )?;
     }
-    if align.solver == SolverName::Nystrom && align.curvature != CurvatureName::GaussNewton {
+    let semidefinite = align.solver().is_ok_and(|solver| solver.facts().needs_semidefinite);
+    if semidefinite && align.curvature != CurvatureName::GaussNewton {
         let span = find(tree, "align.curvature").map_or(0..0, Spanned::span);
         let (place, found) = (places.place(span), align.curvature.to_string());
-        let expected = "gauss-newton: nystrom needs a semi-definite operator".to_owned();
+        let expected = format!("gauss-newton: {} needs a semi-definite operator", align.solver);
         return Err(ConfigError::Invalid {
             place,
             key: "align.curvature".to_owned(),

@@ -1,8 +1,6 @@
 //! From settings to networks, and to everything that a problem computes on them.
 
-use bissl_core::{Bank, Register};
-
-use crate::config::{CurvatureName, MethodName, RunConfig, SolverName, StatisticsName};
+use crate::config::{CurvatureName, MethodName, RunConfig, StatisticsName};
 use crate::driver::{Moving, Networks, ProblemSettings};
 use crate::network::multi_label::MultiLabel;
 use crate::network::pretext::{Byol, HeadNorm, NtXent, Pretext, Vicreg};
@@ -93,11 +91,9 @@ pub(crate) fn problem_settings(config: &RunConfig, seed: u64) -> ProblemSettings
             StatisticsName::LowerSteps => Moving::LowerSteps,
             StatisticsName::EveryPass => Moving::EveryPass,
         },
-        lasting: match align.solver {
-            // Its iterate lives on from alternation to alternation.
-            SolverName::Soba => vec![Register::Banked(Bank::Basis, 0)],
-            _ => Vec::new(),
-        },
+        lasting: align.solver().map_or(Vec::new(), |solver| {
+            solver.facts().lasting_registers.to_vec()
+        }),
         seed,
     }
 }

@@ -73,9 +73,9 @@ pub struct Choice {
     pub flags: String,
 }
 
-/// Whether a solver stops by tolerance.
-fn stops(solver: SolverName) -> bool {
-    matches!(solver, SolverName::Cg | SolverName::RecycledCg | SolverName::Neumann)
+/// Whether the solver stops by tolerance.
+fn stops(align: &AlignSettings) -> bool {
+    align.solver().is_ok_and(|solver| solver.facts().stops_by_tolerance)
 }
 
 /// Considers settings one after the other.
@@ -93,7 +93,7 @@ impl Search<'_> {
         let fits = stage_s <= self.limit_s;
         self.trials.push(Trial {
             solver: align.solver.to_string(),
-            correction_tolerance: stops(align.solver).then_some(align.correction_tolerance),
+            correction_tolerance: stops(align).then_some(align.correction_tolerance),
             alternations,
             alternation_s,
             stage_s,
@@ -104,7 +104,7 @@ impl Search<'_> {
 
     fn chosen(self, align: &AlignSettings, alternations: u32, reason: String) -> Choice {
         let mut flags = format!("--solver {} --alternations {alternations}", align.solver);
-        if stops(align.solver) {
+        if stops(align) {
             flags += &format!(" --correction-tolerance {}", align.correction_tolerance);
         }
         // Schedules may not be longer than the stage.
@@ -157,7 +157,7 @@ pub(super) fn choose(
     // Where even solves for nothing would be too long, no tolerance needs to be measured.
     let plain = AlignSettings { solver: SolverName::Identity, ..align.clone() };
     let least_s = f64::from(all) * (prices.price)(&plain)?;
-    if stops(align.solver) && least_s <= limit_s {
+    if stops(align) && least_s <= limit_s {
         for share in SHARES.into_iter().filter(|share| *share > align.correction_tolerance) {
             let looser = AlignSettings { correction_tolerance: share, ..align.clone() };
             let price_s = (prices.price)(&looser)?;

@@ -7,7 +7,7 @@ use bissl_core::{
     Alternation, Completion, Event, Progress as Driven, Register, RegisterFile, Termination, drive,
 };
 
-use crate::config::{AlignSettings, RunConfig, SolverName};
+use crate::config::{AlignSettings, RunConfig};
 use crate::driver::observed::{Observed, Seconds};
 use crate::kernels::{Kernels, allocator};
 use crate::progress::{Progress, Verbosity};
@@ -58,8 +58,8 @@ impl Cost {
 pub(super) fn shortened(config: &RunConfig) -> RunConfig {
     let mut short = config.clone();
     let align = &mut short.align;
-    // M-FAC keeps the gradients of its last lower steps: these have to be there.
-    let needed = if align.solver == SolverName::Mfac { align.mfac_gradients() as u32 } else { 0 };
+    // A solver that keeps the gradients of the last lower steps: these have to be there.
+    let needed = align.solver().map_or(0, |solver| solver.facts().gradients.into());
     align.mfac_gradients = Some(align.mfac_gradients());
     align.lower_steps = align.lower_steps.min(LOWER_STEPS.max(needed));
     let steps = align.alternations.saturating_mul(align.lower_steps);

@@ -254,14 +254,14 @@ impl<B: Kernels> Prices<'_, B> {
         // Another tolerance needs other products, and everything else is as it was measured: two
         // timings of the same thing would differ by more than the products do.
         let mut price = |asked: &AlignSettings| -> Result<f64> {
-            Ok(match asked.solver {
-                _ if asked == align => parts.total(),
-                SolverName::Identity => without_products_s,
-                SolverName::Mfac => without_products_s + mfac_operations(asked) * own.dot_s,
-                _ => {
-                    let ratio = self.cost(asked)?.products_mean() / own.products_mean();
-                    without_products_s + parts.linearization + ratio * parts.products
-                }
+            let facts = asked.solver()?.facts();
+            Ok(if asked == align {
+                parts.total()
+            } else if facts.uses_products {
+                let ratio = self.cost(asked)?.products_mean() / own.products_mean();
+                without_products_s + parts.linearization + ratio * parts.products
+            } else {
+                without_products_s + operations(facts.gradients, asked.upper_steps) * own.dot_s
             })
         };
         let mut prices = budget::Prices { price: &mut price, mfac_fits };
@@ -269,11 +269,11 @@ impl<B: Kernels> Prices<'_, B> {
     }
 }
 
-/// Vector operations of M-FAC in an alternation: m copies, m(m − 1)/2 dots and as many sums for the
-/// factors, 2m for each solve.
-fn mfac_operations(align: &AlignSettings) -> f64 {
-    let m = align.mfac_gradients() as f64;
-    m * m + 2.0 * m * f64::from(align.upper_steps)
+/// Vector operations of an alternation with m gradients in the place of products: m copies, m(m − 1)/2
+/// dots and as many sums for the factors, 2m for each solve.
+fn operations(gradients: u8, solves: u32) -> f64 {
+    let m = f64::from(gradients);
+    m * m + 2.0 * m * f64::from(solves)
 }
 
 impl PlanReport {

@@ -10,7 +10,6 @@ use super::task::Task;
 use super::tensors::{self, Weights};
 use super::training::{Course, Resumable, train};
 use super::warm_up::Headed;
-use crate::config::SolverName;
 use crate::error::Result;
 use crate::kernels::Kernels;
 
@@ -32,11 +31,8 @@ pub fn align<B: Kernels>(
     let need = require_memory(&task.config, task.networks.backbone.parameters().len())?;
     observer.note(&need.to_string());
     let mut problem = problem(&task.config, task, sources, (pretrained, warmed))?;
-    // The lower steps of M-FAC fill a bank that no checkpoint holds.
-    let resumable = match settings.solver {
-        SolverName::Mfac => Resumable::Alternations,
-        _ => Resumable::Steps,
-    };
+    let between_steps = settings.solver()?.facts().resumes_between_steps();
+    let resumable = if between_steps { Resumable::Steps } else { Resumable::Alternations };
     let course = Course { steps: steps.total(), resumable };
     let stage = task.stage("align");
     train(observer, &stage, &mut problem, Alternation::new(alternation), course, None)?;

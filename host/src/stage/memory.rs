@@ -26,8 +26,7 @@ pub(crate) fn element(config: &RunConfig) -> u64 {
 
 /// Vectors of the backbone's length that the solver keeps in its banks.
 fn vectors(config: &RunConfig) -> Result<u64, bissl_core::ConfigError> {
-    let solver = config.align.solver()?;
-    Ok(u64::from(solver.basis()) + u64::from(solver.basis_products()))
+    Ok(config.align.solver()?.facts().vectors().into())
 }
 
 /// Bytes that the configured solver keeps from solve to solve at most: m·n floats with `mfac`, two vectors

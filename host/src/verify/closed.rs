@@ -7,7 +7,7 @@
 use crate::error::{Error, Result, fail};
 use bissl_core::{
     Bank, Coupling, Group, Hypergradient, HypergradientSettings, LowerObjective, Progress,
-    Register, SolverMemory, SolverSettings, Stream, Training, drive,
+    Register, SolverFacts, SolverMemory, SolverSettings, Stream, Training, drive,
 };
 
 use super::dense::{Matrix, add, differences, relative, scale, wide};
@@ -43,26 +43,30 @@ fn solver(align: &AlignSettings, name: SolverName) -> Result<SolverSettings> {
         solver: name,
         tolerance: TOLERANCE,
         correction_tolerance: 0.0,
-        // The layer-wise solver has no other end; it is CG where there is one segment.
-        iterations: if name == SolverName::Layerwise { 2 * BACKBONE as u16 } else { 400 },
+        iterations: 400,
         verify_every: 1,
         nystrom_rank: BACKBONE as u8,
         mfac_gradients: Some(usize::from(GRADIENTS)),
         proximity: PROXIMITY as f32,
         ..align.clone()
     };
-    Ok(settings.solver()?)
+    let solver = settings.solver()?;
+    if solver.facts().stops_by_tolerance {
+        return Ok(solver);
+    }
+    // The layer-wise solver has no other end; it is CG where there is one segment.
+    Ok(AlignSettings { iterations: 2 * BACKBONE as u16, ..settings }.solver()?)
 }
 
 /// Which solvers are held against a form: the two exact ones and, where it differs, the configured one.
-fn solvers(configured: SolverName, coupling: Coupling) -> Vec<SolverName> {
+fn solvers(align: &AlignSettings, coupling: Coupling) -> Result<Vec<SolverName>> {
     let mut names = vec![SolverName::Cg, SolverName::RecycledCg];
     // With a general coupling A is H + δ I: series, low rank and one-step solvers are not for it.
-    let fits = coupling != Coupling::General || configured == SolverName::Layerwise;
-    if fits && !names.contains(&configured) {
-        names.push(configured);
+    let general = solver(align, align.solver)?.facts().solves_general;
+    if (general || coupling != Coupling::General) && !names.contains(&align.solver) {
+        names.push(align.solver);
     }
-    names
+    Ok(names)
 }
 
 /// A form at a point, with all that its hypergradient is compared with.
@@ -105,9 +109,10 @@ impl<F: Form> Case<F> {
     }
 
     /// A, as the method defines it for that solver.
-    fn matrix(&self, name: SolverName) -> Matrix {
-        if name == SolverName::Mfac {
-            let gradients: Vec<Vec<f64>> = (0..GRADIENTS).map(mfac_gradient).collect();
+    fn matrix(&self, facts: SolverFacts) -> Matrix {
+        if !facts.uses_products {
+            // I without gradients, too.
+            let gradients: Vec<Vec<f64>> = (0..facts.gradients).map(mfac_gradient).collect();
             let factor = 1.0 / (f64::from(GRADIENTS) * PROXIMITY);
             return Matrix::new(BACKBONE, BACKBONE, |i, j| {
                 let sum: f64 = gradients.iter().map(|g| g[i] * g[j]).sum();
@@ -125,16 +130,13 @@ impl<F: Form> Case<F> {
     }
 
     /// x, the hypergradient in u and the one in φ, densely.
-    fn expected(&self, name: SolverName) -> [Vec<f64>; 3] {
+    fn expected(&self, facts: SolverFacts) -> [Vec<f64>; 3] {
         let form = &self.slices.form;
         let [w, u, phi] = [Group::LowerBackbone, Group::UpperBackbone, Group::DownstreamHead]
             .map(|group| self.point(group));
         let (_, rhs, phi_at_lower) = form.at_lower(&w, &phi);
         let (_, direct, phi_at_upper) = form.at_upper(&u, &phi);
-        let x = match name {
-            SolverName::Identity => rhs,
-            name => self.matrix(name).solve(&rhs),
-        };
+        let x = self.matrix(facts).solve(&rhs);
         let implicit = match self.coupling {
             Coupling::Proximity { .. } => x.clone(),
             Coupling::General => form.cross(&w, &u, &x),
@@ -151,16 +153,14 @@ impl<F: Form> Case<F> {
     ) -> Result<HypergradientSettings> {
         let (damping, weight) = (self.damping as f32, direct_weight as f32);
         let settings = HypergradientSettings::new(self.coupling, damping, weight, solver)?;
-        let mut memory = SolverMemory::default();
-        if solver.gradients() > 0 {
-            for index in 0..solver.gradients() {
-                let gradient = mfac_gradient(index);
-                self.slices.write(Register::Banked(Bank::Basis, index), &gradient);
-            }
-            memory = SolverMemory::filled(solver.gradients());
+        let facts = solver.facts();
+        let mut memory = SolverMemory::filled(facts.gradients);
+        for index in 0..facts.gradients {
+            let gradient = mfac_gradient(index);
+            self.slices.write(Register::Banked(Bank::Basis, index), &gradient);
         }
-        let solves = if matches!(solver, SolverSettings::Soba(_)) { SOBA_SOLVES } else { 2 };
-        let mut scalars = vec![0.0; solver.scalars(1).max(16)];
+        let solves = if facts.lasting_registers.is_empty() { 2 } else { SOBA_SOLVES };
+        let mut scalars = vec![0.0; facts.scalars(1).max(16)];
         self.slices.linearize(0).map_err(Error::failed)?;
         for index in 0..solves {
             let mut machine = Hypergradient::new(settings, index).with_memory(memory);
@@ -216,8 +216,8 @@ impl<F: Form> Case<F> {
         checks: &mut Checks,
     ) -> Result<()> {
         let form = self.slices.form.name();
-        let [x, by_u, by_phi] = self.expected(name);
         let solver = solver(align, name)?;
+        let [x, by_u, by_phi] = self.expected(solver.facts());
         self.hypergradient(solver, 0.0)?;
         let error = relative(&self.slices.wide(Register::Solution), &x);
         checks.add(Check::new(form, format!("solve, {name}"), error, SOLVED));
@@ -245,7 +245,7 @@ impl<F: Form> Case<F> {
 
     fn all(mut self, align: &AlignSettings, checks: &mut Checks) -> Result<()> {
         self.derivatives(checks)?;
-        for name in solvers(align.solver, self.coupling) {
+        for name in solvers(align, self.coupling)? {
             self.solves(align, name, checks)?;
         }
         self.implicit(align, checks)
@@ -323,6 +323,7 @@ mod tests {
                 .flag("--curvature", "align.curvature", "gauss-newton")
                 .resolve()
                 .unwrap();
+            assert_eq!(config.align.solver().unwrap().name(), *name);
             for seed in 0..3 {
                 let mut checks = Checks::default();
                 check(&config.align, seed, &mut checks).unwrap();

@@ -13,7 +13,7 @@ use bissl_core::{
 
 use super::dense::{add, norm, scale, wide};
 use super::{Check, Checks};
-use crate::config::{RunConfig, SolverName};
+use crate::config::RunConfig;
 use crate::data::{Labelled, TwoViews};
 use crate::driver::observed::{Observed, Solved};
 use crate::driver::{Moving, Problem, Source, Sources, download, upload, upload_inputs};
@@ -259,8 +259,7 @@ fn residual<B: Kernels>(
     let size = norm(&rhs) + norm(&x) + norm(&product);
     let error = (remainder - f64::from(reported) * norm(&rhs)).abs() / size;
     checks.add(Check::new(GROUP, "residual of the solve, reported", error, RESIDUAL));
-    let stops =
-        matches!(align.solver, SolverName::Cg | SolverName::RecycledCg | SolverName::Neumann);
+    let stops = align.solver()?.facts().stops_by_tolerance;
     if report.termination == Termination::Converged && stops {
         let by_solution = f64::from(align.tolerance) * norm(&x);
         let by_correction = f64::from(align.correction_tolerance) * norm(&add(&x, -1.0, &rhs));

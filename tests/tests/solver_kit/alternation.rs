@@ -168,7 +168,7 @@ fn requests_come_in_the_order_of_the_paper() {
             for i in 0..LOWER_STEPS {
                 expected.push(Call::Gradient(Lower, t * LOWER_STEPS + i));
             }
-            if solver.uses_products() {
+            if solver.facts().uses_products {
                 expected.push(Call::Linearize(t));
             }
             for i in 0..UPPER_STEPS {
@@ -178,7 +178,7 @@ fn requests_come_in_the_order_of_the_paper() {
         }
         let mut calls = driver.problem.calls.clone();
         let products = calls.iter().filter(|call| **call == Call::Product).count();
-        assert_eq!(products > 0, solver.uses_products());
+        assert_eq!(products > 0, solver.facts().uses_products);
         // Products stand between the two evaluations of their step and nowhere else.
         let mut inside = false;
         for call in &calls {

@@ -62,5 +62,5 @@ fn the_choice_of_a_solver_is_that_solver() {
     assert_eq!((by_choice.x, by_choice.report), (direct.x, direct.report));
     let by_choice = watch(Solver::new(SolverSettings::Identity, SolverMemory::default()), &system);
     assert_eq!(by_choice.report, watch(Identity::new(), &system).report);
-    assert!(chosen.uses_products() && !SolverSettings::Identity.uses_products());
+    assert!(chosen.facts().uses_products && !SolverSettings::Identity.facts().uses_products);
 }

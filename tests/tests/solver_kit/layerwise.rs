@@ -359,7 +359,7 @@ fn it_keeps_the_protocol() {
     for (system, lengths, iterations) in cases {
         let settings = LayerwiseSettings::new(iterations).unwrap();
         let choice = SolverSettings::Layerwise(settings);
-        let workspace = choice.scalars(lengths.len());
+        let workspace = choice.facts().scalars(lengths.len());
         let mut driver = split(&system, &lengths);
         let tape = record(Layerwise::new(settings), &mut Linear(&mut driver), workspace);
         check(&tape);
@@ -396,16 +396,17 @@ fn the_longest_reply_has_three_scalars_a_tensor() {
     let system = block_coupled(1, 64);
     let choice = SolverSettings::Layerwise(LayerwiseSettings::new(3).unwrap());
     for (count, expected) in [(1, 5), (2, 6), (20, 60), (64, 192)] {
-        assert_eq!(choice.scalars(count), expected);
+        assert_eq!(choice.facts().scalars(count), expected);
         let mut driver = split(&system, &tensors(64, count));
         record(
             Solver::new(choice, SolverMemory::default()),
             &mut Linear(&mut driver),
-            choice.scalars(count),
+            choice.facts().scalars(count),
         );
     }
-    assert_eq!((choice.basis(), choice.basis_products()), (1, 0));
-    assert!(choice.uses_products());
+    let facts = choice.facts();
+    assert_eq!((facts.basis, facts.basis_products), (1, 0));
+    assert!(facts.uses_products);
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(crate) fn solve(
     driver: &mut DenseDriver<Matrix>,
 ) -> (Report, SolverMemory) {
     let mut machine = Solver::new(settings, memory);
-    let mut scalars = vec![f32::NAN; settings.scalars(2)];
+    let mut scalars = vec![f32::NAN; settings.facts().scalars(2)];
     match drive(&mut machine, &mut Linear(driver), &mut scalars).unwrap() {
         Progress::Done(report) => (report, machine.memory()),
         Progress::Event(event) => panic!("a solver has no events: {event:?}"),
@@ -313,8 +313,9 @@ fn the_first_and_later_solves_keep_the_protocol() {
 #[test]
 fn settings_say_what_is_used() {
     let settings = mfac(7, 0.5);
-    assert!(!settings.uses_products());
-    assert_eq!((settings.basis(), settings.basis_products(), settings.gradients()), (7, 0, 7));
+    let facts = settings.facts();
+    assert!(!facts.uses_products);
+    assert_eq!((facts.basis, facts.basis_products, facts.gradients), (7, 0, 7));
     let settings = MfacSettings::new(7, 0.5).unwrap();
     assert_eq!((settings.gradients(), settings.proximity()), (7, 0.5));
 }

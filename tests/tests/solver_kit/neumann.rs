@@ -252,16 +252,18 @@ fn it_keeps_the_protocol() {
         let settings = NeumannSettings::new(tolerance, limit).unwrap();
         let choice = SolverSettings::Neumann(settings);
         let mut driver = linear(system.a.clone(), system.b.clone());
-        let tape = record(Neumann::new(settings), &mut Linear(&mut driver), choice.scalars(2));
+        let tape =
+            record(Neumann::new(settings), &mut Linear(&mut driver), choice.facts().scalars(2));
         check(&tape);
         let mut driver = linear(system.a, system.b);
         let solver = Solver::new(choice, SolverMemory::default());
-        let chosen = record(solver, &mut Linear(&mut driver), choice.scalars(2));
+        let chosen = record(solver, &mut Linear(&mut driver), choice.facts().scalars(2));
         check(&chosen);
         assert_eq!(chosen.output, tape.output);
         assert_eq!(chosen.end.memory(), SolverMemory::default());
-        assert!(choice.uses_products());
-        assert_eq!((choice.basis(), choice.basis_products(), choice.scalars(100)), (0, 0, 4));
+        let facts = choice.facts();
+        assert!(facts.uses_products);
+        assert_eq!((facts.basis, facts.basis_products, facts.scalars(100)), (0, 0, 4));
     }
 }
 

@@ -444,8 +444,9 @@ fn the_first_and_later_solves_keep_the_protocol() {
 #[test]
 fn settings_say_what_is_used_and_refuse_the_rest() {
     let settings = nystrom(7);
-    assert!(settings.uses_products());
-    assert_eq!((settings.basis(), settings.basis_products(), settings.gradients()), (7, 7, 0));
+    let facts = settings.facts();
+    assert!(facts.uses_products);
+    assert_eq!((facts.basis, facts.basis_products, facts.gradients), (7, 7, 0));
     assert_eq!(NystromSettings::new(7).unwrap().rank(), 7);
     assert_eq!(NystromSettings::new(0), Err(ConfigError::Zero { name: "rank" }));
     let error = HypergradientSettings::new(Coupling::General, 1.0, 1.0, nystrom(2)).unwrap_err();

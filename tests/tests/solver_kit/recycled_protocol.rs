@@ -94,7 +94,7 @@ fn a_solve_reads_scalars_twice_a_product() {
 #[test]
 fn the_longest_reply_is_the_one_that_is_stated() {
     for (system, settings) in cases() {
-        let stated = SolverSettings::RecycledCg(settings).scalars(2);
+        let stated = SolverSettings::RecycledCg(settings).facts().scalars(2);
         let mut series = Series::new(&system, settings);
         let mut longest = 0;
         for b in right_hand_sides(system.b.len()) {
@@ -213,10 +213,11 @@ fn solvers_without_a_bank_begin_anew() {
         SolverSettings::ConjugateGradient(CgSettings::new(0.1, 5).unwrap()),
     ] {
         assert_eq!(Solver::new(choice, series.memory).memory(), SolverMemory::default());
-        assert_eq!((choice.basis(), choice.basis_products()), (0, 0));
+        assert_eq!(choice.facts().vectors(), 0);
     }
     let recycled = SolverSettings::RecycledCg(limited(2, 4));
-    assert_eq!((recycled.basis(), recycled.basis_products()), (4, 4));
-    assert!(recycled.uses_products());
+    let facts = recycled.facts();
+    assert_eq!((facts.basis, facts.basis_products), (4, 4));
+    assert!(facts.uses_products);
     assert_eq!(Solver::new(recycled, series.memory).memory(), series.memory);
 }

@@ -237,8 +237,9 @@ fn it_keeps_the_protocol() {
     let system = positive_definite(1, 4);
     let settings = SobaSettings::new(0.1).unwrap();
     let choice = SolverSettings::Soba(settings);
-    assert!(choice.uses_products());
-    assert_eq!((choice.basis(), choice.basis_products(), choice.scalars(100)), (1, 0, 5));
+    let facts = choice.facts();
+    assert!(facts.uses_products);
+    assert_eq!((facts.basis, facts.basis_products, facts.scalars(100)), (1, 0, 5));
     let mut driver = linear(system.a.clone(), system.b.clone());
     let mut memory = SolverMemory::default();
     // The last product is not finite.

@@ -3,10 +3,11 @@
 use std::mem::size_of;
 
 use bissl_core::{
-    Alternation, AlternationSettings, CgSettings, ConfigError, ConjugateGradient, Coupling, Group,
-    Hypergradient, HypergradientSettings, Identity, Layerwise, LayerwiseSettings, LinearSolver,
-    Mfac, MfacSettings, Neumann, NeumannSettings, Nystrom, NystromSettings, RecycledCg,
-    RecycledCgSettings, Register, Soba, SobaSettings, Solver, SolverSettings, Training,
+    Alternation, AlternationSettings, Bank, CgSettings, ConfigError, ConjugateGradient, Coupling,
+    Group, Hypergradient, HypergradientSettings, Identity, Layerwise, LayerwiseSettings,
+    LinearSolver, Mfac, MfacSettings, Neumann, NeumannSettings, Nystrom, NystromSettings,
+    RecycledCg, RecycledCgSettings, Register, Reply, Request, Soba, SobaSettings, Solver,
+    SolverFacts, SolverSettings, Training,
 };
 
 use crate::dense::{DenseDriver, banks};
@@ -42,6 +43,31 @@ fn seen<M>(tape: &Tape<M>) -> Vec<(&str, [Vec<u32>; 2])> {
     exchanges.map(|e| (e.pending.as_str(), [bits(&e.given), bits(&e.returned)])).collect()
 }
 
+/// What a stage asks for is what the solver's facts say.
+fn stays_within_its_facts<M>(tape: &Tape<M>, facts: SolverFacts) {
+    let (mut products, mut longest, mut vectors) = (0, 0, [0; 2]);
+    for exchange in &tape.exchanges {
+        match exchange.request {
+            Some(Request::Product { .. }) => products += 1,
+            // Whatever is kept was written once.
+            Some(
+                Request::Copy { dst: Register::Banked(bank, i), .. }
+                | Request::Axpby { y: Register::Banked(bank, i), .. },
+            ) => {
+                let count = &mut vectors[usize::from(bank == Bank::BasisProduct)];
+                *count = (i + 1).max(*count);
+            }
+            _ => {}
+        }
+        if let Reply::Scalars(count) = exchange.reply {
+            longest = count.max(longest);
+        }
+    }
+    assert_eq!(products > 0, facts.uses_products, "{facts:?}");
+    assert_eq!(vectors, [facts.basis, facts.basis_products], "{facts:?}");
+    assert!(longest as usize <= facts.scalars(2), "{longest}, {facts:?}");
+}
+
 /// The same questions over a whole stage; and the typed storey below it keeps the protocol.
 fn asks_the_same<S: LinearSolver>(typed: S::Settings, choice: SolverSettings) {
     for seed in 0..3 {
@@ -49,6 +75,7 @@ fn asks_the_same<S: LinearSolver>(typed: S::Settings, choice: SolverSettings) {
         let found = record(stage::<S>(typed), &mut Training(&mut one), 16);
         let expected = record(stage::<Solver>(choice), &mut Training(&mut any), 16);
         assert_eq!(seen(&found), seen(&expected), "{choice:?}, seed {seed}");
+        stays_within_its_facts(&found, choice.facts());
         assert_eq!((found.output, expected.output), ("Finished".into(), "Finished".into()));
         for group in [Group::LowerBackbone, Group::UpperBackbone, Group::DownstreamHead] {
             let parameter = Register::Parameter(group);
