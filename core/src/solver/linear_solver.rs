@@ -39,8 +39,8 @@ impl<T> Logged for T {}
 /// is compiled; [`Solver`](crate::Solver) is the one that is chosen when it runs.
 ///
 /// A [`Hypergradient`](crate::Hypergradient) or [`Alternation`](crate::Alternation) over one method
-/// asks for the same things as over a [`Solver`](crate::Solver) with the same settings, bit for bit, and contains,
-/// stores and links nothing of the other methods. Its stored form is its own.
+/// asks for the same things as over a [`Solver`](crate::Solver) with the same settings, bit for bit,
+/// and contains, stores and links nothing of the other methods. Its stored form is its own.
 ///
 /// Sealed: the features of this crate add to what is demanded of an implementation.
 pub trait LinearSolver: Machine<Output = Report> + Plain + sealed::Sealed {
