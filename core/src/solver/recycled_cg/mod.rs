@@ -85,19 +85,19 @@ impl RecycledCgSettings {
 /// prediction.rs
 ///   Coordinates ─ Projection ─┬─ b = 0 ─────────────────────────────────────────→ Done
 ///                             └─ RightHandSide ─ ProjectedResidual ─ Products ─ FirstDirection
-///   FirstDirection ─┬─ nothing kept ───────────┬─ trusted ─ Step ─ Norms ───────→ Done
-///                   │            ┌─ Correction ┴───────────────────────────────→ Product
-///                   └─ Leakage ──┴─ p₀ spent ─ ProjectedNorms ─┬─ trusted, r = 0 → Done
-///                                                              └───────────────→ NextResidual
+///   FirstDirection ─┬─ nothing kept ─────────────┬─ trusted ─ Step ─ Norms ─────→ Done
+///                   └─ Leakage ─┬─ Correction ───┴─ not trusted ────────────────→ Product
+///                               └─ p₀ spent ─ ProjectedNorms ─┬─ trusted, r = 0 → Done
+///                                                             └─────────────────→ NextResidual
 /// iteration.rs
 ///   Product ─ Curvature ─┬─ pᵀAp ≤ 0 along a residual ──────────────────────────→ Done
 ///                        └─ Solution ─ Residual ─┬──────────────────────┬─ Norms
 ///                                                └─ Keep ─ KeepProduct ─┘
 ///   Norms ─┬─ within the tolerances, no product left, pᵀAp ≤ 0 ─────────────────→ Done
-///          └─ NextResidual ─ NextDirection ─┬──────────────────────────────────→ Product
-///                                           └─ a free step may do ─────────────→ FreeStep
+///          └─ NextResidual ─ NextDirection ─┬───────────────────────────────────→ Product
+///                                           └─ a free step may do ──────────────→ FreeStep
 /// free_step.rs
-///   Norms ─┬─ it would not do ─────────────────────────────────────────────────→ Product
+///   Norms ─┬─ it would not do ──────────────────────────────────────────────────→ Product
 ///          └─ Step ─────────────────────────────────────────────────────────────→ Done
 ///
 /// A scalar that is not finite leads to Done from everywhere.
