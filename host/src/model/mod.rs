@@ -91,9 +91,9 @@ pub(crate) fn problem_settings(config: &RunConfig, seed: u64) -> ProblemSettings
             StatisticsName::LowerSteps => Moving::LowerSteps,
             StatisticsName::EveryPass => Moving::EveryPass,
         },
-        lasting: align.solver().map_or(Vec::new(), |solver| {
-            solver.facts().lasting_registers.to_vec()
-        }),
+        lasting: align
+            .solver()
+            .map_or(Vec::new(), |solver| solver.facts().lasting_registers.to_vec()),
         seed,
     }
 }
