@@ -17,7 +17,7 @@ pub const BLOCK: usize = 64;
 pub(crate) type Block = [u8; BLOCK];
 
 /// Raised whenever the content of a checkpoint changes its meaning.
-pub(crate) const LAYOUT: u32 = 3;
+pub(crate) const LAYOUT: u32 = 4;
 const MAGIC: [u8; 8] = *b"bisslckp";
 
 /// The commit word: what it must be for the slot to count. Neither erased nor all zeros.
