@@ -1,8 +1,6 @@
 //! Residual blocks (He et al. 2016) with torchvision's names.
 
-use super::Init;
-use super::relu::Relu;
-use super::sequence::{Builder, Kind, Node};
+use super::{BatchNorm, Builder, Init, Shape};
 
 /// What stands between two residual sums. The last γ starts at 0 in either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,45 +22,39 @@ impl Block {
     }
 }
 
-impl Builder<'_> {
-    /// A block from `from` channels whose 3×3 convolutions have `width`, and the ReLU behind the sum.
-    pub(super) fn block(
-        &mut self,
-        block: Block,
-        name: &str,
-        from: usize,
-        width: usize,
-        stride: usize,
-    ) -> [Node; 2] {
+impl Builder {
+    /// A block whose 3×3 convolutions have `width` channels, and the ReLU behind the sum.
+    pub(super) fn block(self, block: Block, name: &str, width: usize, stride: usize) -> Self {
         let to = width * block.expansion();
-        let main = match block {
-            Block::Basic => self.chain(name, from, &[(width, 3, stride), (to, 3, 1)]),
-            Block::Bottleneck => {
-                self.chain(name, from, &[(width, 1, 1), (width, 3, stride), (to, 1, 1)])
-            }
+        let projected = match self.shape() {
+            Shape::Maps { channels, .. } => stride != 1 || channels != to,
+            Shape::Tokens { .. } => false,
         };
-        let mut shortcut = Vec::new();
-        if stride != 1 || from != to {
-            shortcut.push(self.conv(&format!("{name}.downsample.0"), from, to, 1, stride));
-            shortcut.push(self.norm(&format!("{name}.downsample.1"), to, Init::One));
-        }
-        [Node::Residual { main, shortcut }, self.layer(Kind::Relu(Relu))]
+        let main = |main: Self| match block {
+            Block::Basic => main.chain(name, &[(width, 3, stride), (to, 3, 1)]),
+            Block::Bottleneck => main.chain(name, &[(width, 1, 1), (width, 3, stride), (to, 1, 1)]),
+        };
+        let shortcut = |shortcut: Self| match projected {
+            true => shortcut
+                .conv(&format!("{name}.downsample.0"), to, 1, stride)
+                .batch_norm(&format!("{name}.downsample.1")),
+            false => shortcut,
+        };
+        self.residual_sum(main, shortcut).relu()
     }
 
     /// Convolutions of (channels, kernel, stride), each with batch norm, ReLU between them.
-    fn chain(&mut self, name: &str, from: usize, layers: &[(usize, usize, usize)]) -> Vec<Node> {
-        let mut nodes = Vec::new();
-        let mut from = from;
+    fn chain(mut self, name: &str, layers: &[(usize, usize, usize)]) -> Self {
         for (number, (to, kernel, stride)) in (1..).zip(layers.iter().copied()) {
             let last = number == layers.len();
             let gamma = if last { Init::Zero } else { Init::One };
-            nodes.push(self.conv(&format!("{name}.conv{number}"), from, to, kernel, stride));
-            nodes.push(self.norm(&format!("{name}.bn{number}"), to, gamma));
+            self = self
+                .conv(&format!("{name}.conv{number}"), to, kernel, stride)
+                .layer(&format!("{name}.bn{number}"), BatchNorm { gamma });
             if !last {
-                nodes.push(self.layer(Kind::Relu(Relu)));
+                self = self.relu();
             }
-            from = to;
         }
-        nodes
+        self
     }
 }

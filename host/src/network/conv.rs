@@ -2,94 +2,94 @@
 
 use burn_tensor::Tensor;
 
-use super::layer::{Cotangents, Direction, Layer, Saved, part};
-use super::{Init, ParameterTable};
-use crate::kernels::{ConvShape, Kernels, Precision};
+use super::Init;
+use super::layer::{Cotangents, Direction, Layer, Layout, Passes};
+use super::parameters::Parameters;
+use super::shape::{Shape, Unfit};
+use crate::kernels::{ConvShape, Kernels};
 
-/// `y = w ∗ x` (+ b).
+const WEIGHT: usize = 0;
+const BIAS: usize = 1;
+
+/// `y = w ∗ x` (+ b). Parameters `weight`, and `bias` if there is one, which starts at 0.
 #[derive(Clone, Debug)]
 pub struct Conv {
-    offset: usize,
-    bias: Option<usize>,
-    channels_in: usize,
     channels_out: usize,
     kernel: [usize; 2],
     stride: [usize; 2],
     padding: usize,
-    precision: Precision,
+    bias: bool,
+    init: Init,
 }
 
 impl Conv {
-    /// A `kernel` × `kernel` convolution with "same" padding, its weight appended to the table.
-    pub fn new(
-        table: &mut ParameterTable,
-        name: &str,
-        (channels_in, channels_out): (usize, usize),
-        kernel: usize,
-        stride: usize,
-    ) -> Self {
-        let shape = [channels_out, channels_in, kernel, kernel];
-        let offset = table.push(format!("{name}.weight"), &shape, Init::KaimingFanOut);
-        let (kernel, stride, padding) = ([kernel; 2], [stride; 2], kernel / 2);
-        Self {
-            offset,
-            bias: None,
-            channels_in,
-            channels_out,
-            kernel,
-            stride,
-            padding,
-            precision: Precision::F32,
+    /// A `kernel` × `kernel` convolution with "same" padding and without bias.
+    pub fn same(channels_out: usize, kernel: usize, stride: usize) -> Self {
+        let (padding, init) = (kernel / 2, Init::KaimingFanOut);
+        let (kernel, stride) = ([kernel; 2], [stride; 2]);
+        Self { channels_out, kernel, stride, padding, bias: false, init }
+    }
+
+    /// A convolution with bias and without padding; `kernel` and `stride` as `[height, width]`.
+    pub fn valid(channels_out: usize, kernel: [usize; 2], stride: [usize; 2]) -> Self {
+        let init = Init::KaimingFanIn;
+        Self { channels_out, kernel, stride, padding: 0, bias: true, init }
+    }
+
+    /// `y + b`, the bias from `p`.
+    fn biased<B: Kernels>(&self, p: Parameters<'_, B>, y: Tensor<B, 4>) -> Tensor<B, 4> {
+        if !self.bias {
+            return y;
         }
-    }
-
-    /// A convolution with bias and without padding; `kernel` and `stride` as `[height, width]`. Its weight
-    /// and then its bias, which starts at 0, are appended to the table.
-    pub fn valid(
-        table: &mut ParameterTable,
-        name: &str,
-        (channels_in, channels_out): (usize, usize),
-        kernel: [usize; 2],
-        stride: [usize; 2],
-    ) -> Self {
-        let shape = [channels_out, channels_in, kernel[0], kernel[1]];
-        let offset = table.push(format!("{name}.weight"), &shape, Init::KaimingFanIn);
-        let bias = Some(table.push(format!("{name}.bias"), &[channels_out], Init::Zero));
-        let precision = Precision::F32;
-        Self { offset, bias, channels_in, channels_out, kernel, stride, padding: 0, precision }
-    }
-
-    /// Multiplies in this precision from now on.
-    pub(super) fn multiply_in(&mut self, precision: Precision) {
-        self.precision = precision;
-    }
-
-    fn weight<B: Kernels>(&self, flat: &Tensor<B, 1>) -> Tensor<B, 4> {
-        let [height, width] = self.kernel;
-        part(flat, self.offset, [self.channels_out, self.channels_in, height, width])
-    }
-
-    /// `y + b`, the bias from `flat`.
-    fn biased<B: Kernels>(&self, flat: &Tensor<B, 1>, y: Tensor<B, 4>) -> Tensor<B, 4> {
-        match self.bias {
-            Some(offset) => y + part::<B, 4>(flat, offset, [1, self.channels_out, 1, 1]),
-            None => y,
-        }
+        y + p.reshaped::<4>(BIAS, [1, self.channels_out, 1, 1])
     }
 
     /// b̄ from ȳ: the sum over batch and pixels.
-    fn bias_bar<B: Kernels>(y_bar: &Tensor<B, 4>, out: &mut Cotangents<B>, offset: usize) {
-        out.parameter(offset, || {
+    fn bias_bar<B: Kernels>(&self, y_bar: &Tensor<B, 4>, out: &mut Cotangents<B>) {
+        if !self.bias {
+            return;
+        }
+        out.parameter(BIAS, || {
             let [batch, channels, height, width] = y_bar.dims();
             let means = B::average_pool(y_bar).reshape([batch, channels]);
             B::sum_rows(&means) * (height * width) as f64
         });
     }
+}
 
-    fn shape<B: Kernels>(&self, x: &Tensor<B, 4>) -> ConvShape {
+impl Layer for Conv {
+    fn layout(&self, input: Shape) -> Result<Layout, Unfit> {
+        let [height, width] = self.kernel;
+        if [self.channels_out, height, width, self.stride[0], self.stride[1]].contains(&0) {
+            return Err(Unfit::new(format!("{self:?}"), "channels, kernel and stride from 1"));
+        }
+        let (channels, size) = input.maps()?;
+        let padded = |side: usize| side + 2 * self.padding;
+        if size.is_some_and(|size| padded(size[0]) < height || padded(size[1]) < width) {
+            return Err(Unfit::new(input, format!("a kernel of {height}x{width} in each map")));
+        }
+        let out =
+            |side: usize, size: usize| (padded(size) - self.kernel[side]) / self.stride[side] + 1;
+        let size = size.map(|[height, width]| [out(0, height), out(1, width)]);
+        let layout = Layout::new(Shape::Maps { channels: self.channels_out, size });
+        let shape = [self.channels_out, channels, height, width];
+        let layout = layout.parameter("weight", &shape, self.init);
+        Ok(match self.bias {
+            true => layout.parameter("bias", &[self.channels_out], Init::Zero),
+            false => layout,
+        })
+    }
+}
+
+impl<B: Kernels> Passes<B> for Conv {
+    /// The input.
+    type Saved = (ConvShape, Tensor<B, 4>);
+
+    fn forward(&self, p: Parameters<'_, B>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Self::Saved) {
         let [batch, channels_in, height, width] = x.dims();
-        debug_assert_eq!(channels_in, self.channels_in, "channels of the input");
-        ConvShape {
+        let w: Tensor<B, 4> = p.tensor(WEIGHT);
+        debug_assert_eq!(channels_in, w.dims()[1], "channels of the input");
+        let shape = ConvShape {
             batch,
             channels_in,
             channels_out: self.channels_out,
@@ -98,38 +98,20 @@ impl Conv {
             kernel: self.kernel,
             stride: self.stride,
             padding: self.padding,
-            precision: self.precision,
-        }
-    }
-
-    fn saved<'a, B: Kernels>(&self, saved: &'a Saved<B>) -> (&'a ConvShape, &'a Tensor<B, 4>) {
-        match saved {
-            Saved::Conv(shape, x) => (shape, x),
-            other => unreachable!("a convolution keeps its input, found {other:?}"),
-        }
-    }
-}
-
-impl<B: Kernels> Layer<B> for Conv {
-    fn forward(&self, p: &Tensor<B, 1>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Saved<B>) {
-        let shape = self.shape(&x);
-        let y = self.biased(p, B::conv(&shape, &[(&x, &self.weight(p))]));
-        (y, Saved::Conv(shape, x))
-    }
-
-    fn evaluate(&self, p: &Tensor<B, 1>, _: &Tensor<B, 1>, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.biased(p, B::conv(&self.shape(&x), &[(&x, &self.weight(p))]))
+            precision: p.precision(),
+        };
+        let y = self.biased(p, B::conv(&shape, &[(&x, &w)]));
+        (y, (shape, x))
     }
 
     fn tangent(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        (shape, x): &Self::Saved,
         x_dot: Option<&Tensor<B, 4>>,
-        p_dot: Option<&Tensor<B, 1>>,
+        p_dot: Option<Parameters<'_, B>>,
     ) -> Option<Tensor<B, 4>> {
-        let (shape, x) = self.saved(saved);
-        let (w, w_dot) = (self.weight(p), p_dot.map(|p_dot| self.weight(p_dot)));
+        let (w, w_dot) = (p.tensor(WEIGHT), p_dot.map(|p_dot| p_dot.tensor(WEIGHT)));
         let terms: Vec<_> = x_dot
             .map(|x_dot| (x_dot, &w))
             .into_iter()
@@ -144,41 +126,35 @@ impl<B: Kernels> Layer<B> for Conv {
 
     fn backward(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        (shape, x): &Self::Saved,
         y_bar: &Tensor<B, 4>,
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>> {
-        let (shape, x) = self.saved(saved);
-        out.parameter(self.offset, || B::conv_weight(shape, &[(x, y_bar)]));
-        if let Some(bias) = self.bias {
-            Self::bias_bar(y_bar, out, bias);
-        }
-        out.input(|| B::conv_input(shape, &[(&self.weight(p), y_bar)]))
+        out.parameter(WEIGHT, || B::conv_weight(shape, &[(x, y_bar)]));
+        self.bias_bar(y_bar, out);
+        out.input(|| B::conv_input(shape, &[(&p.tensor(WEIGHT), y_bar)]))
     }
 
     fn backward_tangent(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        (shape, x): &Self::Saved,
         direction: Direction<'_, B>,
         y_bar: &Tensor<B, 4>,
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>> {
-        let (shape, x) = self.saved(saved);
         let Direction { x_dot, p_dot, y_bar_dot } = direction;
-        out.parameter(self.offset, || match x_dot {
+        out.parameter(WEIGHT, || match x_dot {
             Some(x_dot) => B::conv_weight(shape, &[(x, y_bar_dot), (x_dot, y_bar)]),
             None => B::conv_weight(shape, &[(x, y_bar_dot)]),
         });
-        if let Some(bias) = self.bias {
-            Self::bias_bar(y_bar_dot, out, bias);
-        }
+        self.bias_bar(y_bar_dot, out);
         out.input(|| {
-            let w = self.weight(p);
+            let w = p.tensor(WEIGHT);
             match p_dot {
                 Some(p_dot) => {
-                    B::conv_input(shape, &[(&w, y_bar_dot), (&self.weight(p_dot), y_bar)])
+                    B::conv_input(shape, &[(&w, y_bar_dot), (&p_dot.tensor(WEIGHT), y_bar)])
                 }
                 None => B::conv_input(shape, &[(&w, y_bar_dot)]),
             }

@@ -1,96 +1,146 @@
 //! The contract of a layer, and what its passes hand to each other.
 
+use std::fmt::Debug;
+
 use burn_tensor::Tensor;
 
-use crate::kernels::{BatchStatistics, ConvShape, Kernels, Normalized, PoolShape};
+use super::parameters::{Init, Parameters};
+use super::shape::{Shape, Unfit};
+use crate::kernels::Kernels;
 
-/// A differentiable map with the four passes a Hessian-vector product needs (Pearlmutter 1994).
+/// A layer whatever the backend: what it needs of the network around it. Its passes are [`Passes`].
 ///
-/// Values have rank 4, features `[batch, channels, 1, 1]`. `p` is the network's flat parameter vector,
-/// of which a layer knows its ranges. A tangent of `None` is zero. A bar marks cotangents, a dot
-/// tangents: `x_bar_dot` is the tangent of the input's cotangent.
-pub trait Layer<B: Kernels> {
-    /// Value in training mode (batch norm by batch statistics), and what the other passes need.
-    fn forward(&self, p: &Tensor<B, 1>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Saved<B>);
+/// A layer holds its settings and no parameters: those lie in the network's flat vector, and every pass
+/// gets a view of the layer's own.
+pub trait Layer: Clone + Debug + Send + Sync + 'static {
+    /// The layer's tensors and its output's shape on an input of this shape.
+    ///
+    /// # Errors
+    /// The layer cannot take such an input.
+    fn layout(&self, input: Shape) -> Result<Layout, Unfit>;
 
-    /// Value by running statistics; `running` is the network's flat vector of them.
-    fn evaluate(&self, p: &Tensor<B, 1>, running: &Tensor<B, 1>, x: Tensor<B, 4>) -> Tensor<B, 4>;
+    /// Whether the layer is piecewise linear in its input and has no parameters. The tangent of its
+    /// backward pass then is the backward pass of the tangent, and neither ẋ nor ȳ is kept for it.
+    fn is_piecewise_linear(&self) -> bool {
+        false
+    }
+}
+
+/// The four passes of a layer that a Hessian-vector product needs (Pearlmutter 1994), on one backend.
+///
+/// Written for every `B: Kernels`, as [`Builder::layer`](super::Builder::layer) asks. Values have rank 4
+/// ([`Shape`] says how). A tangent of `None` is zero. A bar marks cotangents, a dot tangents: `x_bar_dot`
+/// is the tangent of the input's cotangent. `p` and `p_dot` are the layer's parameters and their tangents.
+pub trait Passes<B: Kernels>: Layer {
+    /// What the layer keeps of its forward pass for the other passes.
+    type Saved: Debug + Send + 'static;
+
+    /// Value in training mode (batch norm by batch statistics), and what the other passes need.
+    fn forward(&self, p: Parameters<'_, B>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Self::Saved);
+
+    /// Value by running statistics, of which `running` are the layer's.
+    ///
+    /// Provided for layers that do not tell training from evaluation.
+    fn evaluate(
+        &self,
+        p: Parameters<'_, B>,
+        _running: Parameters<'_, B>,
+        x: Tensor<B, 4>,
+    ) -> Tensor<B, 4> {
+        self.forward(p, x).0
+    }
 
     /// Jacobian-vector product.
     fn tangent(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        saved: &Self::Saved,
         x_dot: Option<&Tensor<B, 4>>,
-        p_dot: Option<&Tensor<B, 1>>,
+        p_dot: Option<Parameters<'_, B>>,
     ) -> Option<Tensor<B, 4>>;
 
-    /// Vector-Jacobian product: parameters' cotangents go to `out`, the input's is returned if asked.
+    /// Vector-Jacobian product: the cotangent of every parameter goes to `out`, the input's is returned if
+    /// asked.
     fn backward(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        saved: &Self::Saved,
         y_bar: &Tensor<B, 4>,
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>>;
 
-    /// Tangent of [`Layer::backward`] in the direction (`x_dot`, `p_dot`, `y_bar_dot`).
+    /// Tangent of [`Passes::backward`] in the direction (`x_dot`, `p_dot`, `y_bar_dot`).
     fn backward_tangent(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        saved: &Self::Saved,
         direction: Direction<'_, B>,
         y_bar: &Tensor<B, 4>,
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>>;
+
+    /// The batch's value of every running statistic of the layout, in its order.
+    fn batch_statistics(&self, _saved: &Self::Saved) -> Vec<Tensor<B, 1>> {
+        Vec::new()
+    }
 }
 
-/// The direction of a [`Layer::backward_tangent`].
-#[derive(Clone, Copy, Debug)]
+/// A tensor that a layer asks for: its name behind the layer's, its shape, and how it starts.
+pub(super) type Wanted = (&'static str, Vec<usize>, Init);
+
+/// What a layer is on an input of some shape. Tensors get the numbers 0, 1, … in the order of the calls.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub(super) output: Shape,
+    pub(super) parameters: Vec<Wanted>,
+    pub(super) statistics: Vec<Wanted>,
+}
+
+impl Layout {
+    /// A layer with this output and no tensors.
+    pub fn new(output: Shape) -> Self {
+        Self { output, parameters: Vec::new(), statistics: Vec::new() }
+    }
+
+    /// One more parameter; `name` goes behind the layer's, with a point between them.
+    #[must_use]
+    pub fn parameter(mut self, name: &'static str, shape: &[usize], init: Init) -> Self {
+        self.parameters.push((name, shape.to_vec(), init));
+        self
+    }
+
+    /// One more running statistic, a vector.
+    #[must_use]
+    pub fn statistic(mut self, name: &'static str, len: usize, init: Init) -> Self {
+        self.statistics.push((name, vec![len], init));
+        self
+    }
+}
+
+/// The direction of a [`Passes::backward_tangent`].
+#[derive(Debug)]
 pub struct Direction<'a, B: Kernels> {
     /// ẋ at the layer's input.
     pub x_dot: Option<&'a Tensor<B, 4>>,
-    /// ṗ, of the whole network.
-    pub p_dot: Option<&'a Tensor<B, 1>>,
+    /// ṗ of the layer.
+    pub p_dot: Option<Parameters<'a, B>>,
     /// ȳ̇ at the layer's output.
     pub y_bar_dot: &'a Tensor<B, 4>,
-}
-
-/// What a layer keeps of its forward pass.
-#[derive(Clone, Debug)]
-pub enum Saved<B: Kernels> {
-    /// A convolution's input.
-    Conv(ConvShape, Tensor<B, 4>),
-    /// A batch norm's x̂ and batch statistics, and the number of values behind each of them.
-    Norm {
-        /// x̂ and 1/σ.
-        normalized: Normalized<B>,
-        /// μ and σ².
-        statistics: BatchStatistics<B>,
-        /// batch · pixels.
-        count: usize,
-    },
-    /// A ReLU's output.
-    Relu(Tensor<B, 4>),
-    /// A max-pool's winners.
-    MaxPool(PoolShape, B::Indices),
-    /// An average pool's input height and width.
-    AveragePool(usize, usize),
-    /// A linear layer's input.
-    Linear(Tensor<B, 4>),
 }
 
 /// Collects what a backward pass is asked for.
 #[derive(Debug)]
 pub struct Cotangents<B: Kernels> {
     input: bool,
+    /// Number of the layer's first tensor in the network's table.
+    first: usize,
     parameters: Option<Vec<(usize, Tensor<B, 1>)>>,
 }
 
 impl<B: Kernels> Cotangents<B> {
-    /// Wants the parameters' cotangents if `parameters`, the network input's if `input`.
+    /// Wants the parameters' cotangents if `parameters`, the input's if `input`.
     pub fn new(parameters: bool, input: bool) -> Self {
-        Self { input, parameters: parameters.then(Vec::new) }
+        Self { input, first: 0, parameters: parameters.then(Vec::new) }
     }
 
     /// Whether the cotangent of the network's input is wanted.
@@ -103,41 +153,41 @@ impl<B: Kernels> Cotangents<B> {
         self.input = input;
     }
 
-    /// Computes and keeps a parameter's cotangent, if wanted, at its offset in the flat vector.
-    pub(super) fn parameter<const D: usize>(
+    /// Says which tensor of the network is the coming layer's first one.
+    pub(super) fn set_first(&mut self, first: usize) {
+        self.first = first;
+    }
+
+    /// Computes and keeps the cotangent of the layer's parameter `number`, if wanted.
+    pub fn parameter<const D: usize>(
         &mut self,
-        offset: usize,
+        number: usize,
         cotangent: impl FnOnce() -> Tensor<B, D>,
     ) {
         if let Some(parameters) = &mut self.parameters {
             let cotangent = cotangent();
             let len = cotangent.shape().num_elements();
-            parameters.push((offset, cotangent.reshape([len])));
+            parameters.push((self.first + number, cotangent.reshape([len])));
         }
     }
 
     /// The input's cotangent, if wanted.
-    pub(super) fn input(&self, cotangent: impl FnOnce() -> Tensor<B, 4>) -> Option<Tensor<B, 4>> {
+    pub fn input(&self, cotangent: impl FnOnce() -> Tensor<B, 4>) -> Option<Tensor<B, 4>> {
         self.input.then(cotangent)
     }
 
-    /// The parameters' cotangents as one flat vector, in the order of their offsets; `None` if they
-    /// were not asked for.
-    pub fn into_flat(self) -> Option<Tensor<B, 1>> {
+    /// The cotangents of all `tensors` parameters as one flat vector, in the order of the table; `None` if
+    /// they were not asked for.
+    ///
+    /// # Panics
+    /// If a layer gave none for one of its parameters, or two.
+    pub fn into_flat(self, tensors: usize) -> Option<Tensor<B, 1>> {
         let mut parameters = self.parameters?;
-        parameters.sort_by_key(|(offset, _)| *offset);
+        parameters.sort_by_key(|(number, _)| *number);
+        let complete = parameters.iter().map(|(number, _)| *number).eq(0..tensors);
+        assert!(complete, "every parameter has one cotangent");
         Some(Tensor::cat(parameters.into_iter().map(|(_, tensor)| tensor).collect(), 0))
     }
-}
-
-/// The tensor at `offset` of a flat vector.
-pub(super) fn part<B: Kernels, const D: usize>(
-    flat: &Tensor<B, 1>,
-    offset: usize,
-    shape: [usize; D],
-) -> Tensor<B, D> {
-    let len: usize = shape.iter().product();
-    flat.clone().slice(offset..offset + len).reshape(shape)
 }
 
 /// `a + b` where either may be zero.

@@ -5,12 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Init;
-use super::conv::Conv;
-use super::linear::Linear;
-use super::pool::AveragePool;
-use super::relu::Relu;
-use super::sequence::{Builder, Kind, Network, Node};
+use super::resnet::FITS;
+use super::{Builder, Conv, Init, Linear, Network, Shape};
 
 /// Largest number that a layer may name.
 const SIZE_MAX: usize = 4096;
@@ -87,21 +83,31 @@ pub fn layered_features(layers: &[LayerSpec], input: [usize; 3]) -> Result<usize
 /// As [`layered_features`].
 pub fn layered(layers: &[LayerSpec], input: [usize; 3]) -> Result<Network, String> {
     layered_features(layers, input)?;
-    Ok(Network::build(|builder| {
-        let (mut nodes, mut shape) = (Vec::new(), input);
-        for (index, layer) in layers.iter().enumerate() {
-            nodes.extend(builder.spec(*layer, &index.to_string(), shape));
-            shape = layer.output(shape).expect("the whole list was checked");
+    let start = Builder::new(input);
+    let builder = (0..).zip(layers).fold(start, |builder, (index, layer)| {
+        let name = index.to_string();
+        match *layer {
+            LayerSpec::Convolution { filters, kernel, stride } => {
+                builder.layer(&name, Conv::valid(filters, kernel, stride)).relu()
+            }
+            LayerSpec::AveragePool => builder.average_pool(),
+            LayerSpec::Dense { outputs } => {
+                builder.layer(&name, linear(outputs, true, Init::KaimingFanIn)).relu()
+            }
         }
-        nodes
-    }))
+    });
+    Ok(builder.build().expect("the whole list was checked"))
+}
+
+fn linear(features_out: usize, bias: bool, init: Init) -> Linear {
+    Linear { features_out, bias, init }
 }
 
 /// A projector without batch norm: hidden layers Linear with bias and ReLU, last Linear without bias.
 ///
 /// `widths`: hidden widths, then the output's; at least one.
 pub fn plain_head(features: usize, widths: &[usize]) -> Network {
-    Network::build(|builder| builder.plain_mlp("", features, widths))
+    Builder::new(Shape::features(features)).plain_mlp("", widths).build().expect(FITS)
 }
 
 /// A projector as [`plain_head`] with a predictor of the same kind behind it, whose names begin with
@@ -111,47 +117,23 @@ pub(super) fn plain_predicting_head(
     projector: &[usize],
     predictor: &[usize],
 ) -> Network {
-    Network::build(|builder| {
-        let mut nodes = builder.plain_mlp("", features, projector);
-        let from = projector.last().copied().unwrap_or(features);
-        nodes.extend(builder.plain_mlp("predictor.", from, predictor));
-        nodes
-    })
+    let builder = Builder::new(Shape::features(features)).plain_mlp("", projector);
+    builder.plain_mlp("predictor.", predictor).build().expect(FITS)
 }
 
-impl Builder<'_> {
-    fn spec(&mut self, layer: LayerSpec, name: &str, input: [usize; 3]) -> Vec<Node> {
-        match layer {
-            LayerSpec::Convolution { filters, kernel, stride } => {
-                let conv = Conv::valid(self.parameters, name, (input[0], filters), kernel, stride);
-                vec![self.layer(Kind::Conv(conv)), self.layer(Kind::Relu(Relu))]
-            }
-            LayerSpec::AveragePool => vec![self.layer(Kind::AveragePool(AveragePool))],
-            LayerSpec::Dense { outputs } => {
-                let sizes = (input.iter().product(), outputs);
-                let linear =
-                    Linear::starting(self.parameters, name, sizes, true, Init::KaimingFanIn);
-                vec![self.layer(Kind::Linear(linear)), self.layer(Kind::Relu(Relu))]
-            }
-        }
-    }
-
+impl Builder {
     /// Named by their places among linear layers and ReLUs: 0, 2, 4, ….
-    fn plain_mlp(&mut self, prefix: &str, features: usize, widths: &[usize]) -> Vec<Node> {
-        let mut nodes = Vec::new();
-        let mut from = features;
-        for (index, to) in widths.iter().copied().enumerate() {
+    fn plain_mlp(mut self, prefix: &str, widths: &[usize]) -> Self {
+        for (index, width) in widths.iter().copied().enumerate() {
             let hidden = index + 1 < widths.len();
-            let name = format!("{prefix}{}", 2 * index);
             let init = if hidden { Init::KaimingFanIn } else { Init::UniformFanIn };
-            let linear = Linear::starting(self.parameters, &name, (from, to), hidden, init);
-            nodes.push(self.layer(Kind::Linear(linear)));
+            let name = format!("{prefix}{}", 2 * index);
+            self = self.layer(&name, linear(width, hidden, init));
             if hidden {
-                nodes.push(self.layer(Kind::Relu(Relu)));
+                self = self.relu();
             }
-            from = to;
         }
-        nodes
+        self
     }
 }
 

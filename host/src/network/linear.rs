@@ -2,83 +2,36 @@
 
 use burn_tensor::Tensor;
 
-use super::layer::{Cotangents, Direction, Layer, Saved, part, sum};
-use super::{Init, ParameterTable};
-use crate::kernels::{Kernels, Precision, Transpose};
+use super::Init;
+use super::layer::{Cotangents, Direction, Layer, Layout, Passes, sum};
+use super::parameters::Parameters;
+use super::shape::{Shape, Unfit};
+use crate::kernels::{Kernels, Transpose};
+
+const WEIGHT: usize = 0;
+const BIAS: usize = 1;
 
 /// `y = x wᵀ + b`, `w`: `[features_out, features_in]`, as torch; an image counts as its values, channel by
-/// channel.
+/// channel. Parameters `weight`, and `bias` if there is one, which starts at 0.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    weight: usize,
-    bias: Option<usize>,
-    features_in: usize,
-    features_out: usize,
-    precision: Precision,
+    /// Features of the output, at least 1.
+    pub features_out: usize,
+    /// Whether b is added.
+    pub bias: bool,
+    /// How w starts.
+    pub init: Init,
 }
 
 impl Linear {
-    /// From `features_in` to `features_out`, its parameters appended to the table.
-    pub fn new(
-        table: &mut ParameterTable,
-        name: &str,
-        features_in: usize,
-        features_out: usize,
-        bias: bool,
-    ) -> Self {
-        Self::starting(table, name, (features_in, features_out), bias, Init::UniformFanIn)
-    }
-
-    /// As [`Linear::new`], with another start of its weight.
-    pub(super) fn starting(
-        table: &mut ParameterTable,
-        name: &str,
-        (features_in, features_out): (usize, usize),
-        bias: bool,
-        init: Init,
-    ) -> Self {
-        let shape = [features_out, features_in];
-        let weight = table.push(format!("{name}.weight"), &shape, init);
-        let bias = bias.then(|| table.push(format!("{name}.bias"), &[features_out], Init::Zero));
-        Self { weight, bias, features_in, features_out, precision: Precision::F32 }
-    }
-
-    /// Multiplies in this precision from now on.
-    pub(super) fn multiply_in(&mut self, precision: Precision) {
-        self.precision = precision;
-    }
-
-    fn matmul<B: Kernels>(
-        &self,
-        a: &Tensor<B, 2>,
-        b: &Tensor<B, 2>,
-        transpose: Transpose,
-    ) -> Tensor<B, 2> {
-        B::matmul(a, b, transpose, self.precision)
-    }
-
-    fn weight<B: Kernels>(&self, flat: &Tensor<B, 1>) -> Tensor<B, 2> {
-        part(flat, self.weight, [self.features_out, self.features_in])
-    }
-
-    /// `x wᵀ` (+ b), parameters from `flat`.
-    fn apply<B: Kernels>(&self, flat: &Tensor<B, 1>, x: &Tensor<B, 4>) -> Tensor<B, 4> {
-        let y = self.matmul(&rows(x), &self.weight(flat), Transpose::Right);
+    /// `x wᵀ` (+ b), parameters from `p`.
+    fn apply<B: Kernels>(&self, p: Parameters<'_, B>, x: &Tensor<B, 4>) -> Tensor<B, 4> {
+        let y = B::matmul(&rows(x), &p.tensor(WEIGHT), Transpose::Right, p.precision());
         let y = match self.bias {
-            Some(offset) => {
-                let bias: Tensor<B, 2> = part(flat, offset, [1, self.features_out]);
-                y + bias
-            }
-            None => y,
+            true => y + p.reshaped::<2>(BIAS, [1, self.features_out]),
+            false => y,
         };
         features(y)
-    }
-
-    fn saved<B: Kernels>(saved: &Saved<B>) -> &Tensor<B, 4> {
-        match saved {
-            Saved::Linear(x) => x,
-            other => unreachable!("a linear layer keeps its input, found {other:?}"),
-        }
     }
 }
 
@@ -94,75 +47,89 @@ fn features<B: Kernels>(x: Tensor<B, 2>) -> Tensor<B, 4> {
     x.reshape([batch, channels, 1, 1])
 }
 
-impl<B: Kernels> Layer<B> for Linear {
-    fn forward(&self, p: &Tensor<B, 1>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Saved<B>) {
-        (self.apply(p, &x), Saved::Linear(x))
+impl Layer for Linear {
+    fn layout(&self, input: Shape) -> Result<Layout, Unfit> {
+        if self.features_out == 0 {
+            return Err(Unfit::new("0 features of the output", "at least 1"));
+        }
+        let (channels, size) = input.maps()?;
+        let [height, width] = size.ok_or_else(|| Unfit::new(input, "maps of a known size"))?;
+        let shape = [self.features_out, channels * height * width];
+        let layout = Layout::new(Shape::features(self.features_out));
+        let layout = layout.parameter("weight", &shape, self.init);
+        Ok(match self.bias {
+            true => layout.parameter("bias", &[self.features_out], Init::Zero),
+            false => layout,
+        })
     }
+}
 
-    fn evaluate(&self, p: &Tensor<B, 1>, _: &Tensor<B, 1>, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.apply(p, &x)
+impl<B: Kernels> Passes<B> for Linear {
+    /// The input.
+    type Saved = Tensor<B, 4>;
+
+    fn forward(&self, p: Parameters<'_, B>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 4>) {
+        (self.apply(p, &x), x)
     }
 
     fn tangent(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        x: &Tensor<B, 4>,
         x_dot: Option<&Tensor<B, 4>>,
-        p_dot: Option<&Tensor<B, 1>>,
+        p_dot: Option<Parameters<'_, B>>,
     ) -> Option<Tensor<B, 4>> {
-        let weight = self.weight(p);
-        sum(
-            x_dot.map(|x_dot| features(self.matmul(&rows(x_dot), &weight, Transpose::Right))),
-            p_dot.map(|p_dot| self.apply(p_dot, Self::saved(saved))),
-        )
+        let through = |x_dot| {
+            let weight = p.tensor(WEIGHT);
+            features(B::matmul(&rows(x_dot), &weight, Transpose::Right, p.precision()))
+        };
+        sum(x_dot.map(through), p_dot.map(|p_dot| self.apply(p_dot, x)))
     }
 
     fn backward(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        x: &Tensor<B, 4>,
         y_bar: &Tensor<B, 4>,
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>> {
+        let product = |a: &_, b: &_, transpose| B::matmul(a, b, transpose, p.precision());
         let y_bar = rows(y_bar);
-        let dims = Self::saved(saved).dims();
-        let x = rows(Self::saved(saved));
-        out.parameter(self.weight, || self.matmul(&y_bar, &x, Transpose::Left));
-        if let Some(bias) = self.bias {
-            out.parameter(bias, || B::sum_rows(&y_bar));
+        out.parameter(WEIGHT, || product(&y_bar, &rows(x), Transpose::Left));
+        if self.bias {
+            out.parameter(BIAS, || B::sum_rows(&y_bar));
         }
-        out.input(|| self.matmul(&y_bar, &self.weight(p), Transpose::Neither).reshape(dims))
+        out.input(|| product(&y_bar, &p.tensor(WEIGHT), Transpose::Neither).reshape(x.dims()))
     }
 
     fn backward_tangent(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        x: &Tensor<B, 4>,
         direction: Direction<'_, B>,
         y_bar: &Tensor<B, 4>,
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>> {
+        let product = |a: &_, b: &_, transpose| B::matmul(a, b, transpose, p.precision());
         let y_bar_dot = rows(direction.y_bar_dot);
         let y_bar = rows(y_bar);
-        let dims = Self::saved(saved).dims();
-        let x = rows(Self::saved(saved));
-        out.parameter(self.weight, || {
-            let first = self.matmul(&y_bar_dot, &x, Transpose::Left);
+        out.parameter(WEIGHT, || {
+            let first = product(&y_bar_dot, &rows(x), Transpose::Left);
             match direction.x_dot {
-                Some(x_dot) => first + self.matmul(&y_bar, &rows(x_dot), Transpose::Left),
+                Some(x_dot) => first + product(&y_bar, &rows(x_dot), Transpose::Left),
                 None => first,
             }
         });
-        if let Some(bias) = self.bias {
-            out.parameter(bias, || B::sum_rows(&y_bar_dot));
+        if self.bias {
+            out.parameter(BIAS, || B::sum_rows(&y_bar_dot));
         }
         out.input(|| {
-            let first = self.matmul(&y_bar_dot, &self.weight(p), Transpose::Neither);
+            let first = product(&y_bar_dot, &p.tensor(WEIGHT), Transpose::Neither);
             let sum = match direction.p_dot {
-                Some(p_dot) => first + self.matmul(&y_bar, &self.weight(p_dot), Transpose::Neither),
+                Some(p_dot) => first + product(&y_bar, &p_dot.tensor(WEIGHT), Transpose::Neither),
                 None => first,
             };
-            sum.reshape(dims)
+            sum.reshape(x.dims())
         })
     }
 }

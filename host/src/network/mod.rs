@@ -1,9 +1,13 @@
 //! Networks with the four passes that exact Hessian-vector products need, and the losses on top.
 //!
-//! A [`Layer`] has forward, tangent, backward, and the tangent of backward (Pearlmutter 1994); a
-//! [`Network`] is a sequence of them with residual sums, over one flat parameter vector. A
-//! [`Linearization`] keeps one batch's values, so that each product afterwards costs the tangent work
-//! alone. Losses see only the small outputs and are written once, on [dual tensors](dual::Dual).
+//! A [`Layer`] has forward, tangent, backward, and the tangent of backward ([`Passes`], Pearlmutter 1994);
+//! a [`Network`] is a sequence of them with residual sums, over one flat parameter vector, composed by a
+//! [`Builder`]. A [`Linearization`] keeps one batch's values, so that each product afterwards costs the
+//! tangent work alone. Losses see only the small outputs and are written once, on
+//! [dual tensors](dual::Dual).
+//!
+//! One file a layer. Another one of this package is a file, its lines here, and its name in `built_in`
+//! (`erased.rs`); one of another package needs nothing here.
 
 pub mod arithmetic;
 pub mod dual;
@@ -14,7 +18,9 @@ pub mod pretext;
 
 mod batch_norm;
 mod block;
+mod builder;
 mod conv;
+mod erased;
 mod layered;
 mod linear;
 mod linearization;
@@ -23,20 +29,24 @@ mod pool;
 mod relu;
 mod resnet;
 mod sequence;
+mod shape;
 mod tower;
 
-pub use batch_norm::{BatchNorm, EPSILON};
+pub use batch_norm::{BatchNorm, EPSILON, NormSaved};
+pub use builder::Builder;
 pub use conv::Conv;
-pub use layer::{Cotangents, Direction, Layer, Saved};
+pub use erased::{OnEveryBackend, Saved};
+pub use layer::{Cotangents, Direction, Layer, Layout, Passes};
 pub use layered::{LayerSpec, layered, layered_features, plain_head};
 pub use linear::Linear;
 pub use linearization::{Curvature, Linearization, LinearizationSettings, Recompute};
-pub use parameters::{Init, ParameterTable, Segment};
+pub use parameters::{Init, ParameterTable, Parameters, Segment};
 pub use pool::{AveragePool, MaxPool};
 pub use relu::Relu;
 pub use resnet::{
-    Architecture, BackboneSettings, Stem, backbone, classifier, mlp_head, output_width,
-    predicting_head,
+    Architecture, BackboneSettings, Stem, backbone, classifier, feature_maps, mlp_head,
+    output_width, predicting_head,
 };
 pub use sequence::{Backward, Bars, Forward, Linearized, Network, Want};
+pub use shape::{BuildError, Shape, Unfit};
 pub use tower::{Gradients, Running, Tower, TowerParameters};

@@ -1,6 +1,10 @@
-//! The table of a flat parameter vector: names, shapes, offsets, initial values.
+//! The table of a flat parameter vector: names, shapes, offsets, initial values; and a layer's view of
+//! such a vector.
 
 use bissl_core::Stream;
+use burn_tensor::Tensor;
+
+use crate::kernels::{Kernels, Precision};
 
 /// How a tensor starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,5 +108,53 @@ impl ParameterTable {
             }
         }
         values
+    }
+}
+
+/// A layer's own tensors in a flat vector: of parameters, their tangents, or running statistics.
+#[derive(Debug)]
+pub struct Parameters<'a, B: Kernels> {
+    flat: &'a Tensor<B, 1>,
+    segments: &'a [Segment],
+    precision: Precision,
+}
+
+// Derived, they would ask as much of `B`.
+impl<B: Kernels> Clone for Parameters<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Kernels> Copy for Parameters<'_, B> {}
+
+impl<'a, B: Kernels> Parameters<'a, B> {
+    /// The tensors of `segments` in `flat`; what is multiplied with them is rounded to `precision`, on
+    /// devices.
+    pub fn new(flat: &'a Tensor<B, 1>, segments: &'a [Segment], precision: Precision) -> Self {
+        Self { flat, segments, precision }
+    }
+
+    /// The tensor `number` of the layer, counted from 0 in the order of its layout.
+    ///
+    /// # Panics
+    /// If the layer has no such tensor, or one of another rank.
+    pub fn tensor<const D: usize>(&self, number: usize) -> Tensor<B, D> {
+        let shape = self.segments[number].shape.as_slice();
+        self.reshaped(number, shape.try_into().expect("the rank of the layout"))
+    }
+
+    /// The same in another shape of as many elements.
+    ///
+    /// # Panics
+    /// If the layer has no such tensor, or the shape has another number of elements.
+    pub fn reshaped<const D: usize>(&self, number: usize, shape: [usize; D]) -> Tensor<B, D> {
+        let segment = &self.segments[number];
+        self.flat.clone().slice(segment.offset..segment.offset + segment.len()).reshape(shape)
+    }
+
+    /// What matrix products and convolutions round their operands to, on devices.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 }

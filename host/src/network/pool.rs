@@ -2,7 +2,9 @@
 
 use burn_tensor::Tensor;
 
-use super::layer::{Cotangents, Direction, Layer, Saved};
+use super::layer::{Cotangents, Direction, Layer, Layout, Passes};
+use super::parameters::Parameters;
+use super::shape::{Shape, Unfit};
 use crate::kernels::{Kernels, PoolShape};
 
 /// The largest value of every window; the first of equal ones wins.
@@ -16,58 +18,65 @@ pub struct MaxPool {
     pub padding: usize,
 }
 
-impl MaxPool {
-    fn shape<B: Kernels>(&self, x: &Tensor<B, 4>) -> PoolShape {
-        let [batch, channels, height, width] = x.dims();
+impl Layer for MaxPool {
+    fn layout(&self, input: Shape) -> Result<Layout, Unfit> {
         let Self { kernel, stride, padding } = *self;
-        PoolShape { planes: batch * channels, height, width, kernel, stride, padding }
+        if stride == 0 || padding >= kernel {
+            return Err(Unfit::new(
+                format!("{self:?}"),
+                "a stride from 1 and a padding below the kernel",
+            ));
+        }
+        let (channels, size) = input.maps()?;
+        if size.is_some_and(|size| size.iter().any(|side| side + 2 * padding < kernel)) {
+            return Err(Unfit::new(input, format!("a window of {kernel}x{kernel} in each map")));
+        }
+        let out = |side: usize| (side + 2 * padding - kernel) / stride + 1;
+        Ok(Layout::new(Shape::Maps { channels, size: size.map(|size| size.map(out)) }))
     }
 
-    fn saved<B: Kernels>(saved: &Saved<B>) -> (&PoolShape, &B::Indices) {
-        match saved {
-            Saved::MaxPool(shape, indices) => (shape, indices),
-            other => unreachable!("a max-pool keeps its winners, found {other:?}"),
-        }
+    fn is_piecewise_linear(&self) -> bool {
+        true
     }
 }
 
-impl<B: Kernels> Layer<B> for MaxPool {
-    fn forward(&self, _: &Tensor<B, 1>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Saved<B>) {
-        let shape = self.shape(&x);
-        let (y, indices) = B::max_pool(&shape, &x);
-        (y, Saved::MaxPool(shape, indices))
-    }
+impl<B: Kernels> Passes<B> for MaxPool {
+    /// The winners.
+    type Saved = (PoolShape, B::Indices);
 
-    fn evaluate(&self, _: &Tensor<B, 1>, _: &Tensor<B, 1>, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        B::max_pool(&self.shape(&x), &x).0
+    fn forward(&self, _: Parameters<'_, B>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Self::Saved) {
+        let [batch, channels, height, width] = x.dims();
+        let Self { kernel, stride, padding } = *self;
+        let planes = batch * channels;
+        let shape = PoolShape { planes, height, width, kernel, stride, padding };
+        let (y, indices) = B::max_pool(&shape, &x);
+        (y, (shape, indices))
     }
 
     fn tangent(
         &self,
-        _: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        _: Parameters<'_, B>,
+        (shape, indices): &Self::Saved,
         x_dot: Option<&Tensor<B, 4>>,
-        _: Option<&Tensor<B, 1>>,
+        _: Option<Parameters<'_, B>>,
     ) -> Option<Tensor<B, 4>> {
-        let (shape, indices) = Self::saved(saved);
         x_dot.map(|x_dot| B::max_pool_tangent(shape, x_dot, indices))
     }
 
     fn backward(
         &self,
-        _: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        _: Parameters<'_, B>,
+        (shape, indices): &Self::Saved,
         y_bar: &Tensor<B, 4>,
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>> {
-        let (shape, indices) = Self::saved(saved);
         out.input(|| B::max_pool_backward(shape, y_bar, indices))
     }
 
     fn backward_tangent(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        saved: &Self::Saved,
         direction: Direction<'_, B>,
         _: &Tensor<B, 4>,
         out: &mut Cotangents<B>,
@@ -80,45 +89,50 @@ impl<B: Kernels> Layer<B> for MaxPool {
 #[derive(Clone, Copy, Debug)]
 pub struct AveragePool;
 
-impl<B: Kernels> Layer<B> for AveragePool {
-    fn forward(&self, _: &Tensor<B, 1>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Saved<B>) {
-        let [_, _, height, width] = x.dims();
-        (B::average_pool(&x), Saved::AveragePool(height, width))
+impl Layer for AveragePool {
+    fn layout(&self, input: Shape) -> Result<Layout, Unfit> {
+        let (channels, _) = input.maps()?;
+        Ok(Layout::new(Shape::features(channels)))
     }
 
-    fn evaluate(&self, _: &Tensor<B, 1>, _: &Tensor<B, 1>, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        B::average_pool(&x)
+    fn is_piecewise_linear(&self) -> bool {
+        true
+    }
+}
+
+impl<B: Kernels> Passes<B> for AveragePool {
+    /// The input's height and width.
+    type Saved = [usize; 2];
+
+    fn forward(&self, _: Parameters<'_, B>, x: Tensor<B, 4>) -> (Tensor<B, 4>, [usize; 2]) {
+        let [_, _, height, width] = x.dims();
+        (B::average_pool(&x), [height, width])
     }
 
     fn tangent(
         &self,
-        _: &Tensor<B, 1>,
-        _: &Saved<B>,
+        _: Parameters<'_, B>,
+        _: &[usize; 2],
         x_dot: Option<&Tensor<B, 4>>,
-        _: Option<&Tensor<B, 1>>,
+        _: Option<Parameters<'_, B>>,
     ) -> Option<Tensor<B, 4>> {
         x_dot.map(B::average_pool)
     }
 
     fn backward(
         &self,
-        _: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        _: Parameters<'_, B>,
+        [height, width]: &[usize; 2],
         y_bar: &Tensor<B, 4>,
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>> {
-        match saved {
-            Saved::AveragePool(height, width) => {
-                out.input(|| B::average_pool_backward(y_bar, *height, *width))
-            }
-            other => unreachable!("an average pool keeps its input's size, found {other:?}"),
-        }
+        out.input(|| B::average_pool_backward(y_bar, *height, *width))
     }
 
     fn backward_tangent(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        saved: &[usize; 2],
         direction: Direction<'_, B>,
         _: &Tensor<B, 4>,
         out: &mut Cotangents<B>,

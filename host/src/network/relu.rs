@@ -2,61 +2,63 @@
 
 use burn_tensor::Tensor;
 
-use super::layer::{Cotangents, Direction, Layer, Saved};
+use super::layer::{Cotangents, Direction, Layer, Layout, Passes};
+use super::parameters::Parameters;
+use super::shape::{Shape, Unfit};
 use crate::kernels::Kernels;
 
-/// `y = max(x, 0)`.
+/// `y = max(x, 0)`, of any shape.
 #[derive(Clone, Copy, Debug)]
 pub struct Relu;
 
-impl Relu {
-    fn saved<B: Kernels>(saved: &Saved<B>) -> &Tensor<B, 4> {
-        match saved {
-            Saved::Relu(y) => y,
-            other => unreachable!("a ReLU keeps its output, found {other:?}"),
-        }
+impl Layer for Relu {
+    fn layout(&self, input: Shape) -> Result<Layout, Unfit> {
+        Ok(Layout::new(input))
+    }
+
+    fn is_piecewise_linear(&self) -> bool {
+        true
     }
 }
 
-impl<B: Kernels> Layer<B> for Relu {
-    fn forward(&self, _: &Tensor<B, 1>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Saved<B>) {
-        let y = B::rectify(&x);
-        (y.clone(), Saved::Relu(y))
-    }
+impl<B: Kernels> Passes<B> for Relu {
+    /// The output.
+    type Saved = Tensor<B, 4>;
 
-    fn evaluate(&self, _: &Tensor<B, 1>, _: &Tensor<B, 1>, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        B::rectify(&x)
+    fn forward(&self, _: Parameters<'_, B>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 4>) {
+        let y = B::rectify(&x);
+        (y.clone(), y)
     }
 
     fn tangent(
         &self,
-        _: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        _: Parameters<'_, B>,
+        y: &Tensor<B, 4>,
         x_dot: Option<&Tensor<B, 4>>,
-        _: Option<&Tensor<B, 1>>,
+        _: Option<Parameters<'_, B>>,
     ) -> Option<Tensor<B, 4>> {
-        x_dot.map(|x_dot| B::rectify_mask(Self::saved(saved), x_dot))
+        x_dot.map(|x_dot| B::rectify_mask(y, x_dot))
     }
 
     fn backward(
         &self,
-        _: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        _: Parameters<'_, B>,
+        y: &Tensor<B, 4>,
         y_bar: &Tensor<B, 4>,
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>> {
-        out.input(|| B::rectify_mask(Self::saved(saved), y_bar))
+        out.input(|| B::rectify_mask(y, y_bar))
     }
 
     fn backward_tangent(
         &self,
-        p: &Tensor<B, 1>,
-        saved: &Saved<B>,
+        p: Parameters<'_, B>,
+        y: &Tensor<B, 4>,
         direction: Direction<'_, B>,
         _: &Tensor<B, 4>,
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>> {
         // Piecewise linear: the second derivative vanishes almost everywhere.
-        self.backward(p, saved, direction.y_bar_dot, out)
+        self.backward(p, y, direction.y_bar_dot, out)
     }
 }

@@ -1,13 +1,10 @@
 //! Residual networks (He et al. 2016) with torchvision's names, and the heads on top of them.
 
-use super::Init;
-use super::batch_norm::BatchNorm;
 use super::block::Block;
-use super::conv::Conv;
-use super::linear::Linear;
-use super::pool::{AveragePool, MaxPool};
-use super::relu::Relu;
-use super::sequence::{Builder, Kind, Network, Node};
+use super::{Builder, Init, Linear, Network, Shape};
+
+/// Why the networks of this file can be built.
+pub(super) const FITS: &str = "widths are at least 1, and the layers fit each other";
 
 /// Which residual network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,101 +68,72 @@ pub fn output_width(settings: BackboneSettings) -> usize {
 ///
 /// Every block's last γ starts at 0, so that the network starts as a shallow one (Goyal et al. 2017).
 pub fn backbone(settings: BackboneSettings) -> Network {
+    stages(settings).average_pool().build().expect(FITS)
+}
+
+/// [`backbone`] without its average pool, which is left to the head: `[batch, 3, h, w]` to
+/// `[batch, features, h', w']`. Parameters and their names are the same.
+pub fn feature_maps(settings: BackboneSettings) -> Network {
+    stages(settings).build().expect(FITS)
+}
+
+fn stages(settings: BackboneSettings) -> Builder {
     let BackboneSettings { architecture, width, stem } = settings;
     let kind = architecture.block();
-    Network::build(|builder| {
-        let mut nodes = builder.stem(stem, width);
-        let mut channels = width;
-        for (stage, blocks) in architecture.blocks().iter().enumerate() {
-            for block in 0..*blocks {
-                let stride = if block == 0 && stage > 0 { 2 } else { 1 };
-                let name = format!("layer{}.{block}", stage + 1);
-                nodes.extend(builder.block(kind, &name, channels, width << stage, stride));
-                channels = (width << stage) * kind.expansion();
-            }
+    let mut builder = Builder::new(Shape::any_size(3)).stem(stem, width);
+    for (stage, blocks) in architecture.blocks().iter().enumerate() {
+        for block in 0..*blocks {
+            let stride = if block == 0 && stage > 0 { 2 } else { 1 };
+            let name = format!("layer{}.{block}", stage + 1);
+            builder = builder.block(kind, &name, width << stage, stride);
         }
-        nodes.push(builder.layer(Kind::AveragePool(AveragePool)));
-        nodes
-    })
+    }
+    builder
 }
 
 /// A projector: hidden layers Linear with bias, batch norm, ReLU; last Linear without bias.
 ///
 /// `widths`: hidden widths, then the output's; at least one.
 pub fn mlp_head(features: usize, widths: &[usize]) -> Network {
-    Network::build(|builder| builder.mlp("", features, widths))
+    Builder::new(Shape::features(features)).mlp("", widths).build().expect(FITS)
 }
 
 /// A projector as [`mlp_head`] with a predictor of the same kind behind it, whose names begin with
 /// `predictor.`; the projector's parameters and statistics are the first of either vector.
 pub fn predicting_head(features: usize, projector: &[usize], predictor: &[usize]) -> Network {
-    Network::build(|builder| {
-        let mut nodes = builder.mlp("", features, projector);
-        let from = projector.last().copied().unwrap_or(features);
-        nodes.extend(builder.mlp("predictor.", from, predictor));
-        nodes
-    })
+    let builder = Builder::new(Shape::features(features)).mlp("", projector);
+    builder.mlp("predictor.", predictor).build().expect(FITS)
 }
 
 /// A classifier: one linear layer with bias.
 pub fn classifier(features: usize, classes: usize) -> Network {
-    Network::build(|builder| {
-        let linear = Linear::new(builder.parameters, "fc", features, classes, true);
-        vec![builder.layer(Kind::Linear(linear))]
-    })
+    Builder::new(Shape::features(features)).linear("fc", classes).build().expect(FITS)
 }
 
-impl Builder<'_> {
-    pub(super) fn conv(
-        &mut self,
-        name: &str,
-        from: usize,
-        to: usize,
-        kernel: usize,
-        stride: usize,
-    ) -> Node {
-        let conv = Conv::new(self.parameters, name, (from, to), kernel, stride);
-        self.layer(Kind::Conv(conv))
-    }
-
-    pub(super) fn norm(&mut self, name: &str, channels: usize, gamma: Init) -> Node {
-        let norm = BatchNorm::new(self.parameters, self.statistics, name, channels, gamma);
-        self.layer(Kind::BatchNorm(norm))
-    }
-
+impl Builder {
     /// Hidden layers Linear with bias, batch norm, ReLU; last Linear without bias.
-    fn mlp(&mut self, prefix: &str, features: usize, widths: &[usize]) -> Vec<Node> {
-        let mut nodes = Vec::new();
-        let mut from = features;
-        for (index, to) in widths.iter().copied().enumerate() {
-            let hidden = index + 1 < widths.len();
-            let name = format!("{prefix}{}", 3 * index);
-            let linear = Linear::new(self.parameters, &name, from, to, hidden);
-            nodes.push(self.layer(Kind::Linear(linear)));
-            if hidden {
-                nodes.push(self.norm(&format!("{prefix}{}", 3 * index + 1), to, Init::One));
-                nodes.push(self.layer(Kind::Relu(Relu)));
+    fn mlp(mut self, prefix: &str, widths: &[usize]) -> Self {
+        for (index, width) in widths.iter().copied().enumerate() {
+            let bias = index + 1 < widths.len();
+            let linear = Linear { features_out: width, bias, init: Init::UniformFanIn };
+            self = self.layer(&format!("{prefix}{}", 3 * index), linear);
+            if bias {
+                self = self.batch_norm(&format!("{prefix}{}", 3 * index + 1)).relu();
             }
-            from = to;
         }
-        nodes
+        self
     }
 
-    fn stem(&mut self, stem: Stem, width: usize) -> Vec<Node> {
+    fn stem(self, stem: Stem, width: usize) -> Self {
         let (kernel, stride) = match stem {
             Stem::Small => (3, 1),
             Stem::SmallStrided => (3, 2),
             Stem::ImageNet => (7, 2),
         };
-        let mut nodes = vec![
-            self.conv("conv1", 3, width, kernel, stride),
-            self.norm("bn1", width, Init::One),
-            self.layer(Kind::Relu(Relu)),
-        ];
-        if stem == Stem::ImageNet {
-            let pool = MaxPool { kernel: 3, stride: 2, padding: 1 };
-            nodes.push(self.layer(Kind::MaxPool(pool)));
+        let builder = self.conv("conv1", width, kernel, stride).batch_norm("bn1").relu();
+        match stem {
+            Stem::ImageNet => builder.max_pool(3, 2, 1),
+            Stem::Small | Stem::SmallStrided => builder,
         }
-        nodes
     }
 }

@@ -1,77 +1,64 @@
 //! A network: layers in sequence, with residual sums, over one flat parameter vector.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use burn_tensor::Tensor;
 
-use super::ParameterTable;
-use super::batch_norm::BatchNorm;
-use super::conv::Conv;
-use super::layer::{Cotangents, Direction, Layer, Saved, sum};
-use super::linear::Linear;
-use super::pool::{AveragePool, MaxPool};
-use super::relu::Relu;
+use super::erased::{AnyLayer, Erased, Saved};
+use super::layer::{Cotangents, Direction, sum};
+use super::parameters::{ParameterTable, Parameters};
+use super::shape::Shape;
 use crate::kernels::{Kernels, Precision};
 
 /// Share of the old value in a running statistic's update.
 const RUNNING_DECAY: f64 = 0.9;
 
-/// The kinds of layer: closed, so that a network is plain data.
-#[derive(Clone, Debug)]
-pub(super) enum Kind {
-    Conv(Conv),
-    BatchNorm(BatchNorm),
-    Relu(Relu),
-    MaxPool(MaxPool),
-    AveragePool(AveragePool),
-    Linear(Linear),
-}
-
-impl Kind {
-    fn layer<B: Kernels>(&self) -> &dyn Layer<B> {
-        match self {
-            Self::Conv(layer) => layer,
-            Self::BatchNorm(layer) => layer,
-            Self::Relu(layer) => layer,
-            Self::MaxPool(layer) => layer,
-            Self::AveragePool(layer) => layer,
-            Self::Linear(layer) => layer,
-        }
-    }
-
-    /// Piecewise linear without parameters: the tangent of its backward pass is the backward pass of the
-    /// tangent, and needs neither ẋ nor ȳ.
-    fn is_piecewise_linear(&self) -> bool {
-        match self {
-            Self::Relu(_) | Self::MaxPool(_) | Self::AveragePool(_) => true,
-            Self::Conv(_) | Self::BatchNorm(_) | Self::Linear(_) => false,
-        }
-    }
-}
-
-/// A layer at its slot, or a residual sum of two branches.
-#[derive(Clone, Debug)]
+/// A layer, or a residual sum of two branches.
+#[derive(Debug)]
 pub(super) enum Node {
-    /// What the passes keep for this layer stands at `slot`.
-    Layer { slot: usize, kind: Kind },
+    /// The layer at this slot.
+    Layer(usize),
     /// `main(x) + shortcut(x)`; an empty shortcut is the identity.
     Residual { main: Vec<Node>, shortcut: Vec<Node> },
 }
 
-/// A sequence of layers with its tables.
-#[derive(Clone, Debug, Default)]
+/// A layer with its own part of the tables.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) layer: AnyLayer,
+    /// Its tensors among the segments of the parameters.
+    pub(super) parameters: Range<usize>,
+    /// Its tensors among the segments of the statistics.
+    pub(super) statistics: Range<usize>,
+}
+
+/// What a [`Builder`](super::Builder) collects.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) nodes: Vec<Node>,
+    /// The layers in forward order.
+    pub(super) slots: Vec<Slot>,
+    pub(super) parameters: ParameterTable,
+    pub(super) statistics: ParameterTable,
+}
+
+/// A sequence of layers with its tables, for every backend; cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Network {
-    nodes: Vec<Node>,
-    slots: usize,
-    parameters: ParameterTable,
-    statistics: ParameterTable,
+    plan: Arc<Plan>,
+    input: Shape,
+    output: Shape,
+    precision: Precision,
 }
 
 /// What a forward pass in training mode gives.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Forward<B: Kernels> {
     /// The output.
     pub y: Tensor<B, 4>,
     /// What each layer keeps, by slot.
-    pub saved: Vec<Saved<B>>,
+    pub saved: Vec<Saved>,
 }
 
 /// What a backward pass gives.
@@ -110,60 +97,80 @@ pub struct Want {
 #[derive(Clone, Copy, Debug)]
 pub struct Linearized<'a, B: Kernels> {
     /// What the forward pass kept.
-    pub saved: &'a [Saved<B>],
+    pub saved: &'a [Saved],
     /// ȳ at the output of every layer that needs it.
     pub y_bars: &'a [Option<Tensor<B, 4>>],
 }
 
-fn multiply_in(nodes: &mut [Node], precision: Precision) {
-    for node in nodes {
-        match node {
-            Node::Layer { kind: Kind::Conv(layer), .. } => layer.multiply_in(precision),
-            Node::Layer { kind: Kind::Linear(layer), .. } => layer.multiply_in(precision),
-            Node::Layer { .. } => {}
-            Node::Residual { main, shortcut } => {
-                multiply_in(main, precision);
-                multiply_in(shortcut, precision);
-            }
-        }
-    }
-}
-
 impl Network {
-    /// Collects nodes; `build` gets the tables to append to.
-    pub(super) fn build(build: impl FnOnce(&mut Builder<'_>) -> Vec<Node>) -> Self {
-        let mut network = Self::default();
-        let mut builder = Builder {
-            slots: &mut network.slots,
-            parameters: &mut network.parameters,
-            statistics: &mut network.statistics,
-        };
-        let nodes = build(&mut builder);
-        network.nodes = nodes;
-        network
+    pub(super) fn new(plan: Plan, input: Shape, output: Shape) -> Self {
+        Self { plan: Arc::new(plan), input, output, precision: Precision::F32 }
     }
 
     /// The same network with convolutions and matrix products in this precision; devices only.
     #[must_use]
     pub fn multiplying_in(mut self, precision: Precision) -> Self {
-        multiply_in(&mut self.nodes, precision);
+        self.precision = precision;
         self
+    }
+
+    /// What one sample of the input is.
+    pub fn input_shape(&self) -> Shape {
+        self.input
+    }
+
+    /// What one sample of the output is.
+    pub fn output_shape(&self) -> Shape {
+        self.output
     }
 
     /// The table of its parameters.
     pub fn parameters(&self) -> &ParameterTable {
-        &self.parameters
+        &self.plan.parameters
     }
 
     /// The table of its running statistics.
     pub fn statistics(&self) -> &ParameterTable {
-        &self.statistics
+        &self.plan.statistics
+    }
+
+    fn passes<B: Kernels>(&self, slot: usize) -> &dyn Erased<B> {
+        self.plan.slots[slot].layer.on()
+    }
+
+    /// The parameters, or their tangents, of the layer at `slot`.
+    fn parameters_of<'a, B: Kernels>(
+        &'a self,
+        slot: usize,
+        flat: &'a Tensor<B, 1>,
+    ) -> Parameters<'a, B> {
+        let segments = &self.plan.parameters.segments()[self.plan.slots[slot].parameters.clone()];
+        Parameters::new(flat, segments, self.precision)
+    }
+
+    /// The running statistics of the layer at `slot`.
+    fn statistics_of<'a, B: Kernels>(
+        &'a self,
+        slot: usize,
+        flat: &'a Tensor<B, 1>,
+    ) -> Parameters<'a, B> {
+        let segments = &self.plan.statistics.segments()[self.plan.slots[slot].statistics.clone()];
+        Parameters::new(flat, segments, self.precision)
+    }
+
+    fn is_piecewise_linear(&self, slot: usize) -> bool {
+        self.plan.slots[slot].layer.is_piecewise_linear
     }
 
     /// Value in training mode.
     pub fn forward<B: Kernels>(&self, p: &Tensor<B, 1>, x: Tensor<B, 4>) -> Forward<B> {
-        let mut saved = Vec::with_capacity(self.slots);
-        let y = forward(&self.nodes, p, x, &mut saved);
+        let mut saved = Vec::with_capacity(self.plan.slots.len());
+        let y = compute(&self.plan.nodes, x, &mut |slot, x| {
+            let (y, kept) = self.passes(slot).forward(self.parameters_of(slot, p), x);
+            debug_assert_eq!(slot, saved.len(), "slots are numbered in forward order");
+            saved.push(kept);
+            y
+        });
         Forward { y, saved }
     }
 
@@ -174,19 +181,28 @@ impl Network {
         running: &Tensor<B, 1>,
         x: Tensor<B, 4>,
     ) -> Tensor<B, 4> {
-        evaluate(&self.nodes, p, running, x)
+        compute(&self.plan.nodes, x, &mut |slot, x| {
+            let running = self.statistics_of(slot, running);
+            self.passes(slot).evaluate(self.parameters_of(slot, p), running, x)
+        })
     }
 
     /// Jacobian-vector product; also ẋ at the input of every layer that needs it later, by slot.
     pub fn tangent<B: Kernels>(
         &self,
         p: &Tensor<B, 1>,
-        saved: &[Saved<B>],
+        saved: &[Saved],
         x_dot: Option<Tensor<B, 4>>,
         p_dot: Option<&Tensor<B, 1>>,
     ) -> (Option<Tensor<B, 4>>, Vec<Option<Tensor<B, 4>>>) {
-        let mut x_dots = vec![None; self.slots];
-        let y_dot = tangent(&self.nodes, p, saved, x_dot, p_dot, Some(&mut x_dots));
+        let mut x_dots = vec![None; self.plan.slots.len()];
+        let y_dot = push(&self.plan.nodes, x_dot, &mut |slot, x_dot| {
+            let y_dot = self.layer_tangent(slot, p, saved, x_dot.as_ref(), p_dot);
+            if !self.is_piecewise_linear(slot) {
+                x_dots[slot] = x_dot;
+            }
+            y_dot
+        });
         (y_dot, x_dots)
     }
 
@@ -194,34 +210,47 @@ impl Network {
     pub fn tangent_output<B: Kernels>(
         &self,
         p: &Tensor<B, 1>,
-        saved: &[Saved<B>],
+        saved: &[Saved],
         x_dot: Option<Tensor<B, 4>>,
         p_dot: Option<&Tensor<B, 1>>,
     ) -> Option<Tensor<B, 4>> {
-        tangent(&self.nodes, p, saved, x_dot, p_dot, None)
+        push(&self.plan.nodes, x_dot, &mut |slot, x_dot| {
+            self.layer_tangent(slot, p, saved, x_dot.as_ref(), p_dot)
+        })
+    }
+
+    fn layer_tangent<B: Kernels>(
+        &self,
+        slot: usize,
+        p: &Tensor<B, 1>,
+        saved: &[Saved],
+        x_dot: Option<&Tensor<B, 4>>,
+        p_dot: Option<&Tensor<B, 1>>,
+    ) -> Option<Tensor<B, 4>> {
+        let p_dot = p_dot.map(|p_dot| self.parameters_of(slot, p_dot));
+        self.passes(slot).tangent(self.parameters_of(slot, p), &saved[slot], x_dot, p_dot)
     }
 
     /// Vector-Jacobian product.
     pub fn backward<B: Kernels>(
         &self,
         p: &Tensor<B, 1>,
-        saved: &[Saved<B>],
+        saved: &[Saved],
         y_bar: Tensor<B, 4>,
         want: Want,
     ) -> Backward<B> {
-        let mut out = Cotangents::new(want.parameters, want.input);
-        let mut y_bars = want.layers.then(|| vec![None; self.slots]);
-        let mut pass = |slot: usize, kind: &Kind, y_bar: Tensor<B, 4>, out: &mut _| {
-            let x_bar = kind.layer().backward(p, &saved[slot], &y_bar, out);
+        let mut y_bars = want.layers.then(|| vec![None; self.plan.slots.len()]);
+        let pass = |slot: usize, y_bar: Tensor<B, 4>, out: &mut _| {
+            let x_bar = self.layer_backward(slot, p, saved, &y_bar, out);
             if let Some(y_bars) = &mut y_bars
-                && !kind.is_piecewise_linear()
+                && !self.is_piecewise_linear(slot)
             {
                 y_bars[slot] = Some(y_bar);
             }
             x_bar
         };
-        let input = descend(&self.nodes, y_bar, &mut out, &mut pass, &|a, b| B::add(a, &b));
-        Backward { input, parameters: out.into_flat(), y_bars: y_bars.unwrap_or_default() }
+        let (input, parameters) = self.descend(y_bar, want, pass, |a, b| B::add(a, &b));
+        Backward { input, parameters, y_bars: y_bars.unwrap_or_default() }
     }
 
     /// Tangent of [`Network::backward`]: in the direction of the `x_dots` that [`Network::tangent`]
@@ -235,18 +264,19 @@ impl Network {
         y_bar_dot: Tensor<B, 4>,
         want: Want,
     ) -> Backward<B> {
-        let mut out = Cotangents::new(want.parameters, want.input);
-        let mut pass = |slot: usize, kind: &Kind, y_bar_dot: Tensor<B, 4>, out: &mut _| {
-            if kind.is_piecewise_linear() {
-                return kind.layer().backward(p, &at.saved[slot], &y_bar_dot, out);
+        let pass = |slot: usize, y_bar_dot: Tensor<B, 4>, out: &mut _| {
+            if self.is_piecewise_linear(slot) {
+                return self.layer_backward(slot, p, at.saved, &y_bar_dot, out);
             }
             let x_dot = x_dots[slot].take();
+            let p_dot = p_dot.map(|p_dot| self.parameters_of(slot, p_dot));
             let direction = Direction { x_dot: x_dot.as_ref(), p_dot, y_bar_dot: &y_bar_dot };
             let y_bar = at.y_bars[slot].as_ref().expect("the linearisation kept every cotangent");
-            kind.layer().backward_tangent(p, &at.saved[slot], direction, y_bar, out)
+            let p = self.parameters_of(slot, p);
+            self.passes(slot).backward_tangent(p, &at.saved[slot], direction, y_bar, out)
         };
-        let input = descend(&self.nodes, y_bar_dot, &mut out, &mut pass, &|a, b| B::add(a, &b));
-        Backward { input, parameters: out.into_flat(), y_bars: Vec::new() }
+        let (input, parameters) = self.descend(y_bar_dot, want, pass, |a, b| B::add(a, &b));
+        Backward { input, parameters, y_bars: Vec::new() }
     }
 
     /// [`Network::backward`] from `y_bar` and its tangent side by side, for a linearisation that has not
@@ -256,24 +286,24 @@ impl Network {
     pub fn backward_and_tangent<B: Kernels>(
         &self,
         p: &Tensor<B, 1>,
-        saved: &[Saved<B>],
+        saved: &[Saved],
         mut x_dots: Vec<Option<Tensor<B, 4>>>,
         p_dot: Option<&Tensor<B, 1>>,
         bars: Bars<B>,
         want: Want,
     ) -> (Option<Bars<B>>, Option<Tensor<B, 1>>) {
-        let mut out = Cotangents::new(want.parameters, want.input);
-        let mut pass = |slot: usize, kind: &Kind, bars: Bars<B>, out: &mut Cotangents<B>| {
+        let pass = |slot: usize, bars: Bars<B>, out: &mut Cotangents<B>| {
             let Bars { value: y_bar, tangent: y_bar_dot } = bars;
-            let saved = &saved[slot];
             let mut first_order = Cotangents::new(false, out.wants_input());
-            let value = kind.layer().backward(p, saved, &y_bar, &mut first_order);
-            let tangent = if kind.is_piecewise_linear() {
-                kind.layer().backward(p, saved, &y_bar_dot, out)
+            let value = self.layer_backward(slot, p, saved, &y_bar, &mut first_order);
+            let tangent = if self.is_piecewise_linear(slot) {
+                self.layer_backward(slot, p, saved, &y_bar_dot, out)
             } else {
                 let x_dot = x_dots[slot].take();
+                let p_dot = p_dot.map(|p_dot| self.parameters_of(slot, p_dot));
                 let direction = Direction { x_dot: x_dot.as_ref(), p_dot, y_bar_dot: &y_bar_dot };
-                kind.layer().backward_tangent(p, saved, direction, &y_bar, out)
+                let p = self.parameters_of(slot, p);
+                self.passes(slot).backward_tangent(p, &saved[slot], direction, &y_bar, out)
             };
             value.zip(tangent).map(|(value, tangent)| Bars { value, tangent })
         };
@@ -281,24 +311,52 @@ impl Network {
             value: B::add(a.value, &b.value),
             tangent: B::add(a.tangent, &b.tangent),
         };
-        let input = descend(&self.nodes, bars, &mut out, &mut pass, &add);
-        (input, out.into_flat())
+        self.descend(bars, want, pass, add)
+    }
+
+    fn layer_backward<B: Kernels>(
+        &self,
+        slot: usize,
+        p: &Tensor<B, 1>,
+        saved: &[Saved],
+        y_bar: &Tensor<B, 4>,
+        out: &mut Cotangents<B>,
+    ) -> Option<Tensor<B, 4>> {
+        self.passes(slot).backward(self.parameters_of(slot, p), &saved[slot], y_bar, out)
+    }
+
+    /// Walks from the output to the input, calling `pass` at every layer; gives the input's and the
+    /// parameters' cotangents, as far as wanted. `T` is what goes from layer to layer, added where branches
+    /// meet.
+    fn descend<B: Kernels, T: Clone>(
+        &self,
+        y_bar: T,
+        want: Want,
+        mut pass: impl FnMut(usize, T, &mut Cotangents<B>) -> Option<T>,
+        add: impl Fn(T, T) -> T,
+    ) -> (Option<T>, Option<Tensor<B, 1>>) {
+        let mut out = Cotangents::new(want.parameters, want.input);
+        let mut at_slot = |slot: usize, y_bar: T, out: &mut Cotangents<B>| {
+            out.set_first(self.plan.slots[slot].parameters.start);
+            pass(slot, y_bar, out)
+        };
+        let input = descend(&self.plan.nodes, y_bar, &mut out, &mut at_slot, &add);
+        (input, out.into_flat(self.plan.parameters.segments().len()))
     }
 
     /// Running statistics after a training step: `0.9 old + 0.1 batch`, the variance unbiased.
     pub fn updated_statistics<B: Kernels>(
         &self,
         running: Tensor<B, 1>,
-        saved: &[Saved<B>],
+        saved: &[Saved],
     ) -> Tensor<B, 1> {
-        let mut parts = Vec::new();
-        for saved in saved {
-            if let Saved::Norm { statistics, count, .. } = saved {
-                let unbiased = *count as f64 / (count.saturating_sub(1).max(1)) as f64;
-                parts.push(statistics.mean.clone());
-                parts.push(statistics.variance.clone() * unbiased);
-            }
-        }
+        let parts: Vec<Tensor<B, 1>> = saved
+            .iter()
+            .enumerate()
+            .flat_map(|(slot, saved)| self.passes(slot).batch_statistics(saved))
+            .collect();
+        let statistics = self.plan.statistics.segments().len();
+        assert_eq!(parts.len(), statistics, "every running statistic has a batch's value");
         if parts.is_empty() {
             return running;
         }
@@ -307,77 +365,32 @@ impl Network {
     }
 }
 
-/// Hands out slots and tables while a network is built.
-pub(super) struct Builder<'a> {
-    slots: &'a mut usize,
-    pub(super) parameters: &'a mut ParameterTable,
-    pub(super) statistics: &'a mut ParameterTable,
-}
-
-impl Builder<'_> {
-    pub(super) fn layer(&mut self, kind: Kind) -> Node {
-        let slot = *self.slots;
-        *self.slots += 1;
-        Node::Layer { slot, kind }
-    }
-}
-
-fn forward<B: Kernels>(
+/// Walks the nodes from the input to the output with values.
+fn compute<B: Kernels>(
     nodes: &[Node],
-    p: &Tensor<B, 1>,
     x: Tensor<B, 4>,
-    saved: &mut Vec<Saved<B>>,
+    pass: &mut impl FnMut(usize, Tensor<B, 4>) -> Tensor<B, 4>,
 ) -> Tensor<B, 4> {
     nodes.iter().fold(x, |x, node| match node {
-        Node::Layer { slot, kind } => {
-            let (y, kept) = kind.layer().forward(p, x);
-            debug_assert_eq!(*slot, saved.len(), "slots are numbered in forward order");
-            saved.push(kept);
-            y
-        }
+        Node::Layer(slot) => pass(*slot, x),
         Node::Residual { main, shortcut } => {
-            let y = forward(main, p, x.clone(), saved);
-            B::add(y, &forward(shortcut, p, x, saved))
+            let y = compute(main, x.clone(), pass);
+            B::add(y, &compute(shortcut, x, pass))
         }
     })
 }
 
-fn evaluate<B: Kernels>(
+/// Walks the nodes from the input to the output with tangents.
+fn push<B: Kernels>(
     nodes: &[Node],
-    p: &Tensor<B, 1>,
-    running: &Tensor<B, 1>,
-    x: Tensor<B, 4>,
-) -> Tensor<B, 4> {
-    nodes.iter().fold(x, |x, node| match node {
-        Node::Layer { kind, .. } => kind.layer().evaluate(p, running, x),
-        Node::Residual { main, shortcut } => {
-            let y = evaluate(main, p, running, x.clone());
-            B::add(y, &evaluate(shortcut, p, running, x))
-        }
-    })
-}
-
-fn tangent<B: Kernels>(
-    nodes: &[Node],
-    p: &Tensor<B, 1>,
-    saved: &[Saved<B>],
     x_dot: Option<Tensor<B, 4>>,
-    p_dot: Option<&Tensor<B, 1>>,
-    mut x_dots: Option<&mut [Option<Tensor<B, 4>>]>,
+    pass: &mut impl FnMut(usize, Option<Tensor<B, 4>>) -> Option<Tensor<B, 4>>,
 ) -> Option<Tensor<B, 4>> {
     nodes.iter().fold(x_dot, |x_dot, node| match node {
-        Node::Layer { slot, kind } => {
-            let y_dot = kind.layer().tangent(p, &saved[*slot], x_dot.as_ref(), p_dot);
-            if let Some(x_dots) = x_dots.as_deref_mut()
-                && !kind.is_piecewise_linear()
-            {
-                x_dots[*slot] = x_dot;
-            }
-            y_dot
-        }
+        Node::Layer(slot) => pass(*slot, x_dot),
         Node::Residual { main, shortcut } => {
-            let y_dot = tangent(main, p, saved, x_dot.clone(), p_dot, x_dots.as_deref_mut());
-            sum(y_dot, tangent(shortcut, p, saved, x_dot, p_dot, x_dots.as_deref_mut()))
+            let y_dot = push(main, x_dot.clone(), pass);
+            sum(y_dot, push(shortcut, x_dot, pass))
         }
     })
 }
@@ -389,7 +402,7 @@ fn descend<B: Kernels, T: Clone>(
     nodes: &[Node],
     y_bar: T,
     out: &mut Cotangents<B>,
-    pass: &mut impl FnMut(usize, &Kind, T, &mut Cotangents<B>) -> Option<T>,
+    pass: &mut impl FnMut(usize, T, &mut Cotangents<B>) -> Option<T>,
     add: &impl Fn(T, T) -> T,
 ) -> Option<T> {
     let wants_input = out.wants_input();
@@ -398,7 +411,7 @@ fn descend<B: Kernels, T: Clone>(
         let y_bar = bar.take().expect("only the first node's input cotangent is ever left out");
         out.set_wants_input(place > 0 || wants_input);
         bar = match node {
-            Node::Layer { slot, kind } => pass(*slot, kind, y_bar, out),
+            Node::Layer(slot) => pass(*slot, y_bar, out),
             Node::Residual { main, shortcut } => {
                 let wanted = out.wants_input();
                 let through = descend(shortcut, y_bar.clone(), out, pass, add);

@@ -2,7 +2,7 @@
 
 use burn_tensor::Tensor;
 
-use super::layer::Saved;
+use super::erased::Saved;
 use super::loss::{Loss, value_and_gradient};
 use super::sequence::{Network, Want};
 use crate::kernels::Kernels;
@@ -38,15 +38,15 @@ impl<B: Kernels> TowerParameters<B> {
 pub type Running<B> = (Tensor<B, 1>, Tensor<B, 1>);
 
 /// One view's forward pass.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct View<B: Kernels> {
-    pub(super) backbone: Vec<Saved<B>>,
-    pub(super) head: Vec<Saved<B>>,
+    pub(super) backbone: Vec<Saved>,
+    pub(super) head: Vec<Saved>,
     pub(super) output: Tensor<B, 2>,
 }
 
 /// A loss, its gradients, and the batch statistics that were met.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Gradients<B: Kernels> {
     /// The loss.
     pub loss: f64,

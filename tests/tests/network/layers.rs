@@ -1,9 +1,10 @@
 //! The four passes of every layer: tangents against central differences of the pass below, the
 //! backward pass as the tangent's adjoint and against differences of a scalar.
 
+use bissl::kernels::Precision::F32;
 use bissl::network::{
-    AveragePool, BatchNorm, Conv, Cotangents, Direction, Init, Layer, Linear, MaxPool,
-    ParameterTable, Relu,
+    AveragePool, BatchNorm, Builder, Conv, Cotangents, Direction, Init, Linear, MaxPool, Network,
+    OnEveryBackend, Parameters, Passes, Relu,
 };
 use burn_tensor::Tensor;
 
@@ -11,36 +12,35 @@ use crate::backend::{B, Precision, precision};
 use crate::support::{central, dot, error, norm, random, shifted, tensor, values};
 
 /// A layer at a point, with all directions.
-struct Probe {
+pub(crate) struct Probe<L> {
     name: String,
-    layer: Box<dyn Layer<B>>,
-    has_parameters: bool,
+    layer: L,
+    /// The layer alone.
+    network: Network,
     at: (Tensor<B, 1>, Tensor<B, 4>),
     dot: (Tensor<B, 1>, Tensor<B, 4>),
     y_bar: Tensor<B, 4>,
     y_bar_dot: Tensor<B, 4>,
 }
 
-impl Probe {
-    /// A layer of `parameters` parameters on random input.
-    fn new(
-        name: &str,
-        layer: impl Layer<B> + 'static,
-        parameters: usize,
-        shape: [usize; 4],
-    ) -> Self {
-        Self::on(name, layer, parameters, random(11, shape))
+impl<L: Passes<B> + OnEveryBackend> Probe<L> {
+    /// A layer on random input.
+    pub(crate) fn new(name: &str, layer: L, shape: [usize; 4]) -> Self {
+        Self::on(name, layer, random(11, shape))
     }
 
     /// A layer on a given input.
-    fn on(name: &str, layer: impl Layer<B> + 'static, parameters: usize, x: Tensor<B, 4>) -> Self {
+    fn on(name: &str, layer: L, x: Tensor<B, 4>) -> Self {
+        let [_, channels, height, width] = x.dims();
+        let builder = Builder::new([channels, height, width]).layer("l", layer.clone());
+        let network = builder.build().unwrap();
         // A layer without parameters gets one that it does not look at.
-        let p = random(12, [parameters.max(1)]);
-        let y = layer.forward(&p, x.clone()).0.dims();
+        let p = random(12, [network.parameters().len().max(1)]);
+        let y = network.forward(&p, x.clone()).y.dims();
         Self {
             name: format!("{name} on {:?}", x.dims()),
-            layer: Box::new(layer),
-            has_parameters: parameters > 0,
+            layer,
+            network,
             dot: (random(13, p.dims()), random(14, x.dims())),
             at: (p, x),
             y_bar: random(15, y),
@@ -48,19 +48,31 @@ impl Probe {
         }
     }
 
+    fn view<'a>(&'a self, flat: &'a Tensor<B, 1>) -> Parameters<'a, B> {
+        Parameters::new(flat, self.network.parameters().segments(), F32)
+    }
+
+    fn has_parameters(&self) -> bool {
+        !self.network.parameters().is_empty()
+    }
+
+    fn forward(&self, p: &Tensor<B, 1>, x: &Tensor<B, 4>) -> (Tensor<B, 4>, L::Saved) {
+        self.layer.forward(self.view(p), x.clone())
+    }
+
     fn moved(&self, step: f64) -> (Tensor<B, 1>, Tensor<B, 4>) {
         (shifted(&self.at.0, step, &self.dot.0), shifted(&self.at.1, step, &self.dot.1))
     }
 
     fn value(&self, (p, x): &(Tensor<B, 1>, Tensor<B, 4>)) -> Vec<f64> {
-        values(&self.layer.forward(p, x.clone()).0)
+        values(&self.forward(p, x).0)
     }
 
     /// p̄ and then x̄.
     fn backward(&self, (p, x): &(Tensor<B, 1>, Tensor<B, 4>), y_bar: &Tensor<B, 4>) -> Vec<f64> {
-        let saved = self.layer.forward(p, x.clone()).1;
-        let mut out = Cotangents::new(self.has_parameters, true);
-        let x_bar = self.layer.backward(p, &saved, y_bar, &mut out).expect("asked for");
+        let saved = self.forward(p, x).1;
+        let mut out = Cotangents::new(self.has_parameters(), true);
+        let x_bar = self.layer.backward(self.view(p), &saved, y_bar, &mut out).expect("asked for");
         self.join(out, &x_bar)
     }
 
@@ -71,25 +83,29 @@ impl Probe {
         y_bar_dot: &Tensor<B, 4>,
     ) -> Vec<f64> {
         let (p, x) = &self.at;
-        let saved = self.layer.forward(p, x.clone()).1;
-        let mut out = Cotangents::new(self.has_parameters, true);
+        let saved = self.forward(p, x).1;
+        let mut out = Cotangents::new(self.has_parameters(), true);
+        let p_dot = p_dot.map(|p_dot| self.view(p_dot));
         let direction = Direction { x_dot, p_dot, y_bar_dot };
+        let p = self.view(p);
         let x_bar = self.layer.backward_tangent(p, &saved, direction, &self.y_bar, &mut out);
         self.join(out, &x_bar.expect("asked for"))
     }
 
     fn tangent(&self, p_dot: Option<&Tensor<B, 1>>, x_dot: Option<&Tensor<B, 4>>) -> Vec<f64> {
         let (p, x) = &self.at;
-        let saved = self.layer.forward(p, x.clone()).1;
-        match self.layer.tangent(p, &saved, x_dot, p_dot) {
+        let saved = self.forward(p, x).1;
+        let p_dot = p_dot.map(|p_dot| self.view(p_dot));
+        match self.layer.tangent(self.view(p), &saved, x_dot, p_dot) {
             Some(y_dot) => values(&y_dot),
             None => vec![0.0; values(&self.y_bar).len()],
         }
     }
 
     fn join(&self, out: Cotangents<B>, x_bar: &Tensor<B, 4>) -> Vec<f64> {
-        let mut all = if self.has_parameters {
-            values(&out.into_flat().expect("asked for"))
+        let mut all = if self.has_parameters() {
+            let tensors = self.network.parameters().segments().len();
+            values(&out.into_flat(tensors).expect("asked for"))
         } else {
             vec![0.0]
         };
@@ -106,7 +122,7 @@ impl Probe {
         assert!(error <= tolerance, "{}: {what} differs by {error:e}", self.name);
     }
 
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let Precision { step, difference, equal } = precision::<B>();
         let (plus, minus) = (self.moved(step), self.moved(-step));
         let (p_dot, x_dot) = (&self.dot.0, &self.dot.1);
@@ -203,10 +219,9 @@ fn convolution_passes_agree_with_differences() {
         ((2, 3, 1, 1), (70, 2, 2)),
     ];
     for ((channels_in, channels_out, kernel, stride), (batch, height, width)) in shapes {
-        let mut table = ParameterTable::default();
-        let conv = Conv::new(&mut table, "c", (channels_in, channels_out), kernel, stride);
+        let conv = Conv::same(channels_out, kernel, stride);
         let name = format!("{kernel}×{kernel} to {channels_out}, stride {stride}");
-        Probe::new(&name, conv, table.len(), [batch, channels_in, height, width]).check();
+        Probe::new(&name, conv, [batch, channels_in, height, width]).check();
     }
 }
 
@@ -222,39 +237,33 @@ fn convolution_with_bias_and_without_padding_passes_agree_with_differences() {
         ((1, 1, [2, 2], [3, 3]), (9, 8, 8)),
     ];
     for ((channels_in, channels_out, kernel, stride), (batch, height, width)) in shapes {
-        let mut table = ParameterTable::default();
-        let conv = Conv::valid(&mut table, "c", (channels_in, channels_out), kernel, stride);
+        let conv = Conv::valid(channels_out, kernel, stride);
         let name = format!("{kernel:?} to {channels_out}, stride {stride:?}, with bias");
-        Probe::new(&name, conv, table.len(), [batch, channels_in, height, width]).check();
+        Probe::new(&name, conv, [batch, channels_in, height, width]).check();
     }
 }
 
 #[test]
 fn batch_norm_passes_agree_with_differences() {
     for shape in [[4, 3, 2, 3], [5, 2, 1, 1], [2, 1, 4, 4], [3, 4, 3, 5]] {
-        let mut table = ParameterTable::default();
-        let mut statistics = ParameterTable::default();
-        let norm = BatchNorm::new(&mut table, &mut statistics, "n", shape[1], Init::One);
-        Probe::new("batch norm", norm, table.len(), shape).check();
+        Probe::new("batch norm", BatchNorm { gamma: Init::One }, shape).check();
     }
 }
 
 #[test]
 fn linear_passes_agree_with_differences() {
     for (batch, from, to, bias) in [(3, 4, 5, true), (3, 4, 5, false), (1, 1, 1, true)] {
-        let mut table = ParameterTable::default();
-        let linear = Linear::new(&mut table, "l", from, to, bias);
-        Probe::new("linear", linear, table.len(), [batch, from, 1, 1]).check();
+        let linear = Linear { features_out: to, bias, init: Init::UniformFanIn };
+        Probe::new("linear", linear, [batch, from, 1, 1]).check();
     }
     // An image counts as its values.
-    let mut table = ParameterTable::default();
-    let linear = Linear::new(&mut table, "l", 2 * 3 * 4, 5, true);
-    Probe::new("linear", linear, table.len(), [3, 2, 3, 4]).check();
+    let linear = Linear { features_out: 5, bias: true, init: Init::UniformFanIn };
+    Probe::new("linear", linear, [3, 2, 3, 4]).check();
 }
 
 #[test]
 fn relu_passes_agree_with_differences() {
-    Probe::on("relu", Relu, 0, apart([3, 2, 4, 5])).check();
+    Probe::on("relu", Relu, apart([3, 2, 4, 5])).check();
 }
 
 #[test]
@@ -263,7 +272,7 @@ fn max_pool_passes_agree_with_differences() {
     for (kernel, stride, padding) in windows {
         for shape in [[2, 2, 6, 6], [2, 1, 5, 7], [1, 3, 9, 5]] {
             let pool = MaxPool { kernel, stride, padding };
-            Probe::on(&format!("{pool:?}"), pool, 0, apart(shape)).check();
+            Probe::on(&format!("{pool:?}"), pool, apart(shape)).check();
         }
     }
 }
@@ -271,33 +280,35 @@ fn max_pool_passes_agree_with_differences() {
 #[test]
 fn average_pool_passes_agree_with_differences() {
     for shape in [[2, 3, 4, 5], [1, 1, 1, 1], [3, 2, 7, 1]] {
-        Probe::new("average pool", AveragePool, 0, shape).check();
+        Probe::new("average pool", AveragePool, shape).check();
     }
 }
 
 #[test]
 fn the_first_of_equal_maxima_wins_in_all_passes() {
-    let p = tensor::<B, 1>(&[0.0], [1]);
+    let none = tensor::<B, 1>(&[0.0], [1]);
+    let p = Parameters::new(&none, &[], F32);
     let pool = MaxPool { kernel: 2, stride: 2, padding: 0 };
     let x = tensor::<B, 4>(&[1.0, 3.0, 3.0, 3.0, -2.0, -2.0, -2.0, -2.0], [1, 1, 4, 2]);
-    let (y, saved) = pool.forward(&p, x);
+    let (y, saved) = pool.forward(p, x);
     assert_eq!(values(&y), [3.0, -2.0]);
     let x_dot = tensor::<B, 4>(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], [1, 1, 4, 2]);
-    let y_dot = pool.tangent(&p, &saved, Some(&x_dot), None).unwrap();
+    let y_dot = pool.tangent(p, &saved, Some(&x_dot), None).unwrap();
     assert_eq!(values(&y_dot), [2.0, 5.0]);
     let y_bar = tensor::<B, 4>(&[10.0, 20.0], [1, 1, 2, 1]);
-    let x_bar = pool.backward(&p, &saved, &y_bar, &mut Cotangents::new(false, true)).unwrap();
+    let x_bar = pool.backward(p, &saved, &y_bar, &mut Cotangents::new(false, true)).unwrap();
     assert_eq!(values(&x_bar), [0.0, 10.0, 0.0, 0.0, 20.0, 0.0, 0.0, 0.0]);
 }
 
 #[test]
 fn relu_at_zero_has_derivative_zero() {
-    let p = tensor::<B, 1>(&[0.0], [1]);
-    let (y, saved) = Layer::<B>::forward(&Relu, &p, tensor(&[0.0, -0.0, 1.0, -1.0], [1, 4, 1, 1]));
+    let none = tensor::<B, 1>(&[0.0], [1]);
+    let p = Parameters::new(&none, &[], F32);
+    let (y, saved) = Passes::<B>::forward(&Relu, p, tensor(&[0.0, -0.0, 1.0, -1.0], [1, 4, 1, 1]));
     assert_eq!(values(&y), [0.0, 0.0, 1.0, 0.0]);
     let ones = tensor::<B, 4>(&[1.0; 4], [1, 4, 1, 1]);
-    let y_dot = Relu.tangent(&p, &saved, Some(&ones), None).unwrap();
+    let y_dot = Relu.tangent(p, &saved, Some(&ones), None).unwrap();
     assert_eq!(values(&y_dot), [0.0, 0.0, 1.0, 0.0]);
-    let x_bar = Relu.backward(&p, &saved, &ones, &mut Cotangents::new(false, true)).unwrap();
+    let x_bar = Relu.backward(p, &saved, &ones, &mut Cotangents::new(false, true)).unwrap();
     assert_eq!(values(&x_bar), [0.0, 0.0, 1.0, 0.0]);
 }

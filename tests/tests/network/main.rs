@@ -9,6 +9,7 @@ mod evaluation;
 mod layers;
 mod losses;
 mod multi_label;
+mod open_layer;
 mod oracle;
 mod pretext;
 mod statistics;
