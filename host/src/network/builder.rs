@@ -3,7 +3,8 @@
 use super::erased::{AnyLayer, OnEveryBackend};
 use super::layer::Wanted;
 use super::parameters::{Init, ParameterTable};
-use super::sequence::{Network, Node, Plan, Slot};
+use super::plan::{Node, Plan, Slot};
+use super::sequence::Network;
 use super::shape::{BuildError, Shape, Unfit};
 use super::{AveragePool, BatchNorm, Conv, Linear, MaxPool, Relu};
 
@@ -66,6 +67,7 @@ impl Builder {
             layer: AnyLayer::new(layer),
             parameters: of_parameters..parameters.segments().len(),
             statistics: of_statistics..statistics.segments().len(),
+            is_piecewise_linear: layout.is_piecewise_linear,
         });
         self.shape = layout.output;
         self
@@ -114,7 +116,7 @@ impl Builder {
         self.residual_sum(main, |shortcut| shortcut)
     }
 
-    /// `main(x) + shortcut(x)`. Tensors and layers of `main` come first.
+    /// `main(x) + shortcut(x)`. Either gets a builder to go on with; tensors and layers of `main` come first.
     #[must_use]
     pub fn residual_sum(
         mut self,
@@ -165,7 +167,7 @@ impl Builder {
 /// Appends a layer's tensors; a name that is there already is refused and returned.
 fn append(table: &mut ParameterTable, layer: &str, wanted: Vec<Wanted>) -> Option<String> {
     for (name, shape, init) in wanted {
-        let name = if layer.is_empty() { name.to_owned() } else { format!("{layer}.{name}") };
+        let name = if layer.is_empty() { name } else { format!("{layer}.{name}") };
         if table.segments().iter().any(|segment| segment.name == name) {
             return Some(name);
         }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use burn_tensor::Tensor;
 
@@ -115,35 +116,34 @@ impl<B: Kernels, L: Passes<B>> Erased<B> for L {
     }
 }
 
-type Opaque = Box<dyn Any + Send + Sync>;
-
 /// A layer of any type, with its passes on every backend of this build.
 #[derive(Debug)]
 pub(super) struct AnyLayer {
-    layer: Opaque,
-    /// For each backend `B` of this build a `Box<dyn Erased<B>>`.
-    backends: Vec<Opaque>,
-    pub(super) is_piecewise_linear: bool,
+    layer: Arc<dyn Shared>,
+    /// An `Arc<dyn Erased<B>>` of the layer for each backend `B`.
+    backends: Vec<Box<dyn Any + Send + Sync>>,
 }
+
+trait Shared: Any + Debug + Send + Sync {}
+
+impl<T: Any + Debug + Send + Sync> Shared for T {}
 
 impl AnyLayer {
     /// The layer's passes on the backend `B`.
     ///
     /// # Panics
-    /// If `B` is none of this build's own, and the layer is none of this package's.
+    /// If the build does not name `B`, and the layer is of another package.
     pub(super) fn on<B: Kernels>(&self) -> &dyn Erased<B> {
-        let passes = self.backends.iter().find_map(|on| on.downcast_ref::<Box<dyn Erased<B>>>());
+        let passes = self.backends.iter().find_map(|on| on.downcast_ref::<Arc<dyn Erased<B>>>());
         passes.map(|passes| &**passes).or_else(|| built_in(&*self.layer)).unwrap_or_else(|| {
             let backend = std::any::type_name::<B>();
-            panic!(
-                "a layer of another package knows the backends of the build alone, found {backend}"
-            )
+            panic!("{:?} has no passes on {backend}, which the build does not name", self.layer)
         })
     }
 }
 
 /// The passes of a layer of this package, for a backend that the build does not name.
-fn built_in<B: Kernels>(layer: &(dyn Any + Send + Sync)) -> Option<&dyn Erased<B>> {
+fn built_in<B: Kernels>(layer: &dyn Any) -> Option<&dyn Erased<B>> {
     macro_rules! first {
         ($($layer:ty),*) => {
             None$(.or_else(|| layer.downcast_ref::<$layer>().map(|layer| layer as &dyn Erased<B>)))*
@@ -152,8 +152,8 @@ fn built_in<B: Kernels>(layer: &(dyn Any + Send + Sync)) -> Option<&dyn Erased<B
     first!(AveragePool, BatchNorm, Conv, Linear, MaxPool, Relu)
 }
 
-fn erased<B: Kernels>(layer: &impl Passes<B>) -> Opaque {
-    let layer: Box<dyn Erased<B>> = Box::new(layer.clone());
+fn on<B: Kernels>(layer: Arc<impl Passes<B>>) -> Box<dyn Any + Send + Sync> {
+    let layer: Arc<dyn Erased<B>> = layer;
     Box::new(layer)
 }
 
@@ -178,12 +178,12 @@ macro_rules! backends {
 
         impl AnyLayer {
             pub(super) fn new<L: OnEveryBackend>(layer: L) -> Self {
-                let is_piecewise_linear = layer.is_piecewise_linear();
+                let layer = Arc::new(layer);
                 let backends = vec![$(
                     #[cfg(feature = $feature)]
-                    erased::<kernels::$backend>(&layer),
+                    on::<kernels::$backend>(layer.clone()),
                 )*];
-                Self { layer: Box::new(layer), backends, is_piecewise_linear }
+                Self { layer, backends }
             }
         }
     };
@@ -195,4 +195,27 @@ backends! {
     OnNdArray: NdArray if "ndarray",
     OnCuda: Cuda if "cuda",
     OnWgpu: Wgpu if "wgpu"
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use crate::network::Init;
+
+    #[test]
+    fn a_backend_that_the_build_does_not_name_has_the_package_s_layers() {
+        let unnamed = |layer: AnyLayer| AnyLayer { backends: Vec::new(), ..layer };
+        let linear = Linear { features_out: 1, bias: false, init: Init::Zero };
+        for layer in [
+            AnyLayer::new(AveragePool),
+            AnyLayer::new(BatchNorm { gamma: Init::One }),
+            AnyLayer::new(Conv::same(1, 1, 1)),
+            AnyLayer::new(linear),
+            AnyLayer::new(MaxPool { kernel: 1, stride: 1, padding: 0 }),
+            AnyLayer::new(Relu),
+        ] {
+            let named = format!("{:?}", layer.on::<kernels::Flex>());
+            assert_eq!(format!("{:?}", unnamed(layer).on::<kernels::Flex>()), named);
+        }
+    }
 }

@@ -12,18 +12,12 @@ use crate::kernels::Kernels;
 ///
 /// A layer holds its settings and no parameters: those lie in the network's flat vector, and every pass
 /// gets a view of the layer's own.
-pub trait Layer: Clone + Debug + Send + Sync + 'static {
+pub trait Layer: Debug + Send + Sync + 'static {
     /// The layer's tensors and its output's shape on an input of this shape.
     ///
     /// # Errors
     /// The layer cannot take such an input.
     fn layout(&self, input: Shape) -> Result<Layout, Unfit>;
-
-    /// Whether the layer is piecewise linear in its input and has no parameters. The tangent of its
-    /// backward pass then is the backward pass of the tangent, and neither ẋ nor ȳ is kept for it.
-    fn is_piecewise_linear(&self) -> bool {
-        false
-    }
 }
 
 /// The four passes of a layer that a Hessian-vector product needs (Pearlmutter 1994), on one backend.
@@ -86,7 +80,7 @@ pub trait Passes<B: Kernels>: Layer {
 }
 
 /// A tensor that a layer asks for: its name behind the layer's, its shape, and how it starts.
-pub(super) type Wanted = (&'static str, Vec<usize>, Init);
+pub(super) type Wanted = (String, Vec<usize>, Init);
 
 /// What a layer is on an input of some shape. Tensors get the numbers 0, 1, … in the order of the calls.
 #[derive(Clone, Debug)]
@@ -94,25 +88,35 @@ pub struct Layout {
     pub(super) output: Shape,
     pub(super) parameters: Vec<Wanted>,
     pub(super) statistics: Vec<Wanted>,
+    pub(super) is_piecewise_linear: bool,
 }
 
 impl Layout {
     /// A layer with this output and no tensors.
     pub fn new(output: Shape) -> Self {
-        Self { output, parameters: Vec::new(), statistics: Vec::new() }
+        let (parameters, statistics) = (Vec::new(), Vec::new());
+        Self { output, parameters, statistics, is_piecewise_linear: false }
+    }
+
+    /// A layer with this output that is piecewise linear in its input. As long as it has no parameters,
+    /// the tangent of its backward pass is the backward pass of the tangent, and neither ẋ nor ȳ is kept
+    /// for it.
+    pub fn piecewise_linear(output: Shape) -> Self {
+        Self { is_piecewise_linear: true, ..Self::new(output) }
     }
 
     /// One more parameter; `name` goes behind the layer's, with a point between them.
     #[must_use]
-    pub fn parameter(mut self, name: &'static str, shape: &[usize], init: Init) -> Self {
-        self.parameters.push((name, shape.to_vec(), init));
+    pub fn parameter(mut self, name: impl Into<String>, shape: &[usize], init: Init) -> Self {
+        self.parameters.push((name.into(), shape.to_vec(), init));
+        self.is_piecewise_linear = false;
         self
     }
 
     /// One more running statistic, a vector.
     #[must_use]
-    pub fn statistic(mut self, name: &'static str, len: usize, init: Init) -> Self {
-        self.statistics.push((name, vec![len], init));
+    pub fn statistic(mut self, name: impl Into<String>, len: usize, init: Init) -> Self {
+        self.statistics.push((name.into(), vec![len], init));
         self
     }
 }

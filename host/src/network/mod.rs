@@ -25,6 +25,7 @@ mod layered;
 mod linear;
 mod linearization;
 mod parameters;
+mod plan;
 mod pool;
 mod relu;
 mod resnet;

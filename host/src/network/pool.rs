@@ -32,11 +32,7 @@ impl Layer for MaxPool {
             return Err(Unfit::new(input, format!("a window of {kernel}x{kernel} in each map")));
         }
         let out = |side: usize| (side + 2 * padding - kernel) / stride + 1;
-        Ok(Layout::new(Shape::Maps { channels, size: size.map(|size| size.map(out)) }))
-    }
-
-    fn is_piecewise_linear(&self) -> bool {
-        true
+        Ok(Layout::piecewise_linear(Shape::Maps { channels, size: size.map(|size| size.map(out)) }))
     }
 }
 
@@ -92,11 +88,7 @@ pub struct AveragePool;
 impl Layer for AveragePool {
     fn layout(&self, input: Shape) -> Result<Layout, Unfit> {
         let (channels, _) = input.maps()?;
-        Ok(Layout::new(Shape::features(channels)))
-    }
-
-    fn is_piecewise_linear(&self) -> bool {
-        true
+        Ok(Layout::piecewise_linear(Shape::features(channels)))
     }
 }
 

@@ -13,11 +13,7 @@ pub struct Relu;
 
 impl Layer for Relu {
     fn layout(&self, input: Shape) -> Result<Layout, Unfit> {
-        Ok(Layout::new(input))
-    }
-
-    fn is_piecewise_linear(&self) -> bool {
-        true
+        Ok(Layout::piecewise_linear(input))
     }
 }
 

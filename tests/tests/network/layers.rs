@@ -23,7 +23,7 @@ pub(crate) struct Probe<L> {
     y_bar_dot: Tensor<B, 4>,
 }
 
-impl<L: Passes<B> + OnEveryBackend> Probe<L> {
+impl<L: Passes<B> + OnEveryBackend + Clone> Probe<L> {
     /// A layer on random input.
     pub(crate) fn new(name: &str, layer: L, shape: [usize; 4]) -> Self {
         Self::on(name, layer, random(11, shape))

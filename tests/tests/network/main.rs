@@ -1,6 +1,7 @@
 //! The network and its passes, on the backend of the feature.
 
 mod backend;
+mod builder;
 mod conformance;
 mod convolution;
 mod curvature;

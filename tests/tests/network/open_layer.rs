@@ -4,8 +4,8 @@ use bissl::kernels::{Kernels, Tensor};
 use bissl::network::loss::gauss_newton_product;
 use bissl::network::pretext::NtXent;
 use bissl::network::{
-    Architecture, BackboneSettings, Builder, Conv, Cotangents, Curvature, Direction, Init, Layer,
-    Layout, Network, Parameters, Passes, Shape, Stem, Unfit, backbone, feature_maps, mlp_head,
+    Builder, Cotangents, Curvature, Direction, Init, Layer, Layout, Network, Parameters, Passes,
+    Shape, Unfit, mlp_head,
 };
 
 use crate::backend::{B, precision};
@@ -114,7 +114,7 @@ impl<B: Kernels> Passes<B> for Softplus {
 
 /// Linear maps to another kind of shape.
 #[derive(Clone, Copy, Debug)]
-enum Tokens {
+pub(crate) enum Tokens {
     /// Every position of a map becomes a token.
     Split,
     /// The mean of all tokens, as features.
@@ -135,7 +135,7 @@ impl Tokens {
 
 impl Layer for Tokens {
     fn layout(&self, input: Shape) -> Result<Layout, Unfit> {
-        Ok(Layout::new(match self {
+        Ok(Layout::piecewise_linear(match self {
             Self::Split => {
                 let (width, size) = input.maps()?;
                 let [height, columns] =
@@ -144,10 +144,6 @@ impl Layer for Tokens {
             }
             Self::Mean => Shape::features(input.tokens()?.1),
         }))
-    }
-
-    fn is_piecewise_linear(&self) -> bool {
-        true
     }
 }
 
@@ -199,7 +195,7 @@ impl<B: Kernels> Passes<B> for Tokens {
 }
 
 /// Maps, residual sums, tokens and features, with layers of this file among the package's own.
-fn own_backbone() -> Network {
+pub(crate) fn own_backbone() -> Network {
     Builder::new([3, 8, 8])
         .conv("stem", 4, 3, 2)
         .batch_norm("norm")
@@ -318,97 +314,4 @@ fn an_own_layer_s_tensors_stand_in_the_table_at_their_place() {
         [6],
         "a token is as wide as the maps were"
     );
-}
-
-#[test]
-fn a_layer_that_does_not_fit_is_named_with_what_was_found_and_expected() {
-    let start = || Builder::new([3, 8, 8]).conv("stem", 4, 3, 2);
-    let wide = |builder: Builder| builder.conv("wide", 6, 3, 1);
-    for (builder, expected) in [
-        (
-            start().layer("mean", Tokens::Mean).conv("not reached", 0, 0, 0),
-            "layer 1, \"mean\": found 4 maps of 4x4, expected tokens",
-        ),
-        (
-            start().layer("split", Tokens::Split).batch_norm("norm"),
-            "layer 2, \"norm\": found 16 tokens of width 4, expected feature maps",
-        ),
-        (
-            start().layer("valid", Conv::valid(2, [5, 1], [1, 1])),
-            "layer 1, \"valid\": found 4 maps of 4x4, expected a kernel of 5x1 in each map",
-        ),
-        (
-            start().residual(wide),
-            "layer 2, \"residual sum\": found 6 maps of 4x4 beside a shortcut of 4 maps of 4x4, \
-             expected two branches of one shape",
-        ),
-        (
-            start().relu().conv("stem", 4, 1, 1),
-            "layer 2, \"stem\": found a second tensor \"stem.weight\", expected a name of its own",
-        ),
-        (
-            Builder::new(Shape::any_size(3)).linear("fc", 2),
-            "layer 0, \"fc\": found 3 maps of any size, expected maps of a known size",
-        ),
-        (
-            start().max_pool(2, 1, 2),
-            "layer 1, \"max-pool\": found MaxPool { kernel: 2, stride: 1, padding: 2 }, \
-             expected a stride from 1 and a padding below the kernel",
-        ),
-        (
-            start().max_pool(5, 1, 0),
-            "layer 1, \"max-pool\": found 4 maps of 4x4, expected a window of 5x5 in each map",
-        ),
-    ] {
-        assert_eq!(builder.build().unwrap_err().to_string(), expected);
-    }
-    let error = start().conv("none", 0, 3, 1).build().unwrap_err();
-    assert_eq!((error.slot, error.layer.as_str()), (1, "none"));
-    assert_eq!(error.reason.expected, "channels, kernel and stride from 1");
-}
-
-#[test]
-fn shapes_are_those_of_the_values() {
-    let network = own_backbone();
-    let p: Tensor<B, 1> = random(1, [network.parameters().len()]);
-    let y = network.forward(&p, random(2, [2, 3, 8, 8])).y;
-    assert_eq!(y.dims(), [2, 5, 1, 1]);
-    for (kernel, stride, padding) in [(3, 2, 1), (2, 2, 0), (2, 3, 1)] {
-        for (height, width) in [(7, 9), (8, 8)] {
-            let builder = Builder::new([2, height, width]);
-            let builder = builder.conv("c", 3, 3, 2).max_pool(kernel, stride, padding);
-            let network = builder.layer("v", Conv::valid(4, [1, 2], [2, 1])).build().unwrap();
-            let p: Tensor<B, 1> = random(1, [network.parameters().len()]);
-            let [_, dims @ ..] = network.forward(&p, random(2, [2, 2, height, width])).y.dims();
-            assert_eq!(Shape::from(dims), network.output_shape());
-        }
-    }
-}
-
-#[test]
-fn maps_pooled_by_the_head_change_no_bit() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
-    let (pooled, maps) = (backbone(settings), feature_maps(settings));
-    assert_eq!(pooled.parameters(), maps.parameters());
-    assert_eq!(pooled.statistics(), maps.statistics());
-    assert_eq!(pooled.output_shape(), Shape::features(16));
-    assert_eq!(maps.output_shape(), Shape::any_size(16));
-
-    let linear = |builder: Builder| builder.linear("0", 5).build().unwrap();
-    let heads = [
-        linear(Builder::new(pooled.output_shape())),
-        linear(Builder::new(maps.output_shape()).average_pool()),
-    ];
-    let [of_pooled, of_maps] = heads;
-    let shape = [4, 3, 8, 8];
-    let cases =
-        [Case::<B>::of(pooled, of_pooled, shape, 0.3, 1), Case::of(maps, of_maps, shape, 0.3, 1)];
-    for curvature in [Curvature::Hessian, Curvature::GaussNewton] {
-        let [pooled, maps] = cases.each_ref().map(|case| {
-            let at = case.linearize(curvature);
-            (at.value(), values(at.gradient().unwrap()), values(&at.product(&case.direction(2))))
-        });
-        assert_eq!(pooled, maps, "{curvature:?}");
-    }
 }
