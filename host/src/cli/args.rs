@@ -12,103 +12,9 @@ use super::curvature::{HvpArguments, SpectrumArguments};
 use super::data::{BenchDataArguments, CheckArguments};
 use super::interchange::{ExportArguments, FeaturesArguments, ImportArguments};
 use super::runs::Best;
-use crate::config::{Key, Kind, Preset, RunConfig};
+use crate::config::{Key, Kind, Preset, RunConfig, STAGES, flags_of};
 use crate::progress::Verbosity;
 use crate::report::Format;
-
-/// A flag that overrides one key.
-struct Flag {
-    commands: &'static [&'static str],
-    flag: &'static str,
-    key: &'static str,
-    value: &'static str,
-}
-
-const fn flag(
-    commands: &'static [&'static str],
-    flag: &'static str,
-    key: &'static str,
-    value: &'static str,
-) -> Flag {
-    Flag { commands, flag, key, value }
-}
-
-const STAGES: &[&str] = &[
-    "demo",
-    "pretrain",
-    "align",
-    "finetune",
-    "evaluate",
-    "bench stage",
-    "bench step",
-    "plan",
-    "verify",
-    "spectrum",
-];
-const STARTED: &[&str] = &["align", "finetune", "evaluate", "bench stage", "plan", "verify"];
-const LABELLED: &[&str] =
-    &["demo", "align", "finetune", "evaluate", "bench stage", "plan", "verify"];
-const PRETEXT: &[&str] =
-    &["demo", "pretrain", "align", "bench stage", "plan", "verify", "spectrum"];
-const NETWORK: &[&str] = &["demo", "pretrain", "bench stage", "bench step", "plan", "verify"];
-const FRESH: &[&str] = &["demo", "pretrain"];
-const BILEVEL: &[&str] = &["demo", "align", "plan"];
-const SOLVES: &[&str] = &["demo", "align", "bench stage", "plan", "verify"];
-const PRODUCTS: &[&str] = &["demo", "align", "bench stage", "bench step", "plan", "verify"];
-const MEASURED: &[&str] = &["bench stage", "bench step", "plan", "verify"];
-
-/// Every such flag. `--batch` and its like mean the command's own stage; one that stands twice for a
-/// command sets two keys.
-const FLAGS: &[Flag] = &[
-    flag(STAGES, "seed", "seed", "N"),
-    flag(&["import"], "seed", "seed", "N"),
-    flag(STAGES, "backend", "backend", "NAME"),
-    flag(STAGES, "precision", "precision", "NAME"),
-    flag(STAGES, "augment-on", "image.augment_on", "NAME"),
-    flag(STAGES, "threads", "threads", "N"),
-    flag(STARTED, "from", "from", "RUN"),
-    flag(PRETEXT, "pretext", "data.pretext.path", "DATA"),
-    flag(LABELLED, "downstream", "data.downstream.path", "DATA"),
-    flag(PRETEXT, "on-bad-image", "data.pretext.on_bad_image", "NAME"),
-    flag(LABELLED, "on-bad-image", "data.downstream.on_bad_image", "NAME"),
-    flag(LABELLED, "labels-per-class", "data.downstream.labels_per_class", "N"),
-    flag(NETWORK, "image-size", "image.size", "PIXELS"),
-    flag(NETWORK, "architecture", "network.architecture", "NAME"),
-    flag(NETWORK, "width", "network.width", "CHANNELS"),
-    flag(NETWORK, "stem", "network.stem", "NAME"),
-    flag(NETWORK, "method", "pretext.method", "NAME"),
-    flag(FRESH, "temperature", "simclr.temperature", "X"),
-    flag(FRESH, "epochs", "pretrain.epochs", "N"),
-    flag(FRESH, "batch", "pretrain.batch", "IMAGES"),
-    flag(FRESH, "learning-rate", "pretrain.learning_rate", "X"),
-    flag(BILEVEL, "alternations", "align.alternations", "N"),
-    flag(SOLVES, "lower-steps", "align.lower_steps", "N"),
-    flag(SOLVES, "upper-steps", "align.upper_steps", "N"),
-    flag(SOLVES, "proximity", "align.proximity", "X"),
-    flag(SOLVES, "damping", "align.damping", "X"),
-    flag(SOLVES, "direct-weight", "align.direct_weight", "X"),
-    flag(SOLVES, "solver", "align.solver", "NAME"),
-    flag(SOLVES, "tolerance", "align.tolerance", "X"),
-    flag(SOLVES, "correction-tolerance", "align.correction_tolerance", "X"),
-    flag(SOLVES, "iterations", "align.iterations", "N"),
-    flag(SOLVES, "recycle-capacity", "align.recycle_capacity", "N"),
-    flag(SOLVES, "verify-every", "align.verify_every", "N"),
-    flag(SOLVES, "curvature", "align.curvature", "NAME"),
-    flag(PRODUCTS, "recompute", "align.recompute", "BOOL"),
-    flag(SOLVES, "product-batch", "align.product_batch", "IMAGES"),
-    flag(MEASURED, "batch", "align.batch", "IMAGES"),
-    flag(&["bench stage", "plan", "verify"], "upper-batch", "align.upper_batch", "IMAGES"),
-    flag(&["align"], "batch", "align.batch", "IMAGES"),
-    flag(&["align"], "upper-batch", "align.upper_batch", "IMAGES"),
-    flag(&["finetune"], "epochs", "finetune.epochs", "N"),
-    flag(&["finetune"], "batch", "finetune.batch", "IMAGES"),
-    flag(&["finetune"], "learning-rate", "finetune.learning_rate", "X"),
-    flag(&["finetune"], "weight-decay", "finetune.weight_decay", "X"),
-    flag(&["evaluate"], "neighbours", "evaluate.knn_neighbours", "N"),
-    flag(&["evaluate"], "probe-epochs", "evaluate.probe_epochs", "N"),
-    flag(&["demo"], "seeds", "demo.seeds", "N"),
-    flag(&["spectrum"], "batch", "align.product_batch", "IMAGES"),
-];
 
 /// Bilevel self-supervised learning: pretrain, align with the downstream task, fine-tune.
 #[derive(Debug, Parser)]
@@ -316,7 +222,7 @@ struct RunArguments {
     settings: Settings,
 }
 
-/// Where settings come from, besides the flags of [`FLAGS`].
+/// Where settings come from, besides the flags that override one each.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Settings {
     /// TOML file of settings that override the preset's (`bissl config show default`).
@@ -399,9 +305,9 @@ impl Invocation {
         let RunArguments { out, resume, settings } = arguments;
         let out = out.unwrap_or_else(|| PathBuf::from("runs").join(command));
         let overrides = flags_of(command)
-            .filter_map(|flag| {
-                let value = matches.get_one::<String>(flag.flag)?;
-                Some((format!("--{}", flag.flag), flag.key, value.clone()))
+            .filter_map(|(flag, key)| {
+                let value = matches.get_one::<String>(flag.name)?;
+                Some((format!("--{}", flag.name), key.name.as_str(), value.clone()))
             })
             .collect();
         Self { command, out, resume, settings, overrides }
@@ -419,11 +325,7 @@ impl Invocation {
     }
 }
 
-fn flags_of(command: &str) -> impl Iterator<Item = &'static Flag> {
-    FLAGS.iter().filter(move |flag| flag.commands.contains(&command))
-}
-
-/// The grammar, with the flags of [`FLAGS`] in their commands.
+/// The grammar, with the flags that override settings in their commands.
 pub(super) fn grammar() -> clap::Command {
     STAGES.iter().fold(Arguments::command(), |command, stage| match stage.split_once(' ') {
         Some((group, action)) => command
@@ -435,26 +337,22 @@ pub(super) fn grammar() -> clap::Command {
 /// A command with its flags.
 fn flagged(command: clap::Command, stage: &'static str) -> clap::Command {
     let mut named = HashSet::new();
-    command.args(flags_of(stage).filter(|flag| named.insert(flag.flag)).map(|flag| {
-        let own = Arg::new(flag.flag)
-            .long(flag.flag)
+    command.args(flags_of(stage).filter(|(flag, _)| named.insert(flag.name)).map(|(flag, key)| {
+        let own = Arg::new(flag.name)
+            .long(flag.name)
             .value_name(flag.value)
             .allow_negative_numbers(true)
-            .help(help(stage, flag.key))
+            .help(help(stage, key))
             .help_heading("Settings");
-        match known(flag.key).kind {
+        match key.kind {
             Kind::Switch => own.num_args(0..=1).require_equals(true).default_missing_value("true"),
             _ => own,
         }
     }))
 }
 
-fn known(key: &str) -> &'static Key {
-    Key::find(key).expect("flags override known keys: a test looks up each")
-}
-
 /// Meaning, range and default of a key.
-fn help(command: &str, key: &str) -> String {
+fn help(command: &str, key: &Key) -> String {
     static PRESETS: LazyLock<[RunConfig; 4]> = LazyLock::new(|| {
         [Preset::Default, Preset::Demo, Preset::Bench, Preset::BenchStage].map(Preset::config)
     });
@@ -465,9 +363,8 @@ fn help(command: &str, key: &str) -> String {
         "bench step" => bench,
         _ => default,
     };
-    let value = config.value(key).unwrap_or_default();
-    let known = known(key);
-    format!("{}; {} [default: {value}; key: {key}]", known.help, known.kind)
+    let value = config.value(&key.name).unwrap_or_default();
+    format!("{}; {} [default: {value}; key: {}]", key.help, key.kind, key.name)
 }
 
 /// Reads the command line, the program's name first.

@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
 fn run(parsed: Parsed, arguments: Vec<OsString>) -> Result<Outcome> {
     match parsed {
         Parsed::Inspect(path) => print(&inspect::describe(&path)?)?,
-        Parsed::ShowPreset(Some(name)) => print(&Preset::named(&name)?.to_toml())?,
+        Parsed::ShowPreset(Some(name)) => print(&Preset::named(&name)?.config().to_toml())?,
         Parsed::ShowPreset(None) => print(&Preset::list())?,
         Parsed::ConfigDiff(names, format) => print(&diff::describe(&names, format)?)?,
         Parsed::ListRuns(folder, format) => print(&runs::list(&folder, format)?)?,
@@ -235,13 +235,13 @@ fn base(invocation: &Invocation) -> Result<Layers> {
         let Origin::Run(run) = Origin::of(&invocation.out)? else {
             return Err(ConfigError::Resume { path: invocation.out.clone() }.into());
         };
-        return Ok(Layers::stored(&run.join("config.toml"))?);
+        return stored(&run.join("config.toml"));
     }
     if let Some(name) = preset {
         return Ok(Layers::preset(Preset::named(name)?));
     }
     if let Some(from) = invocation.from() {
-        return Ok(Layers::stored(&Origin::of(Path::new(from))?.config_path())?);
+        return stored(&Origin::of(Path::new(from))?.config_path());
     }
     Ok(Layers::preset(match invocation.command {
         "demo" => Preset::Demo,
@@ -249,6 +249,17 @@ fn base(invocation: &Invocation) -> Result<Layers> {
         "bench step" => Preset::Bench,
         _ => Preset::Default,
     }))
+}
+
+/// The settings of a run; says on the standard error which of them an older program did not store.
+fn stored(path: &Path) -> Result<Layers> {
+    let layers = Layers::stored(path)?;
+    let absent = layers.absent();
+    if !absent.is_empty() {
+        let (path, keys) = (path.display(), absent.join(", "));
+        eprintln!("warning: {path}: written by an older version of bissl: defaults for {keys}");
+    }
+    Ok(layers)
 }
 
 fn open(stage: Stage, invocation: &Invocation, config: &RunConfig) -> Result<Command> {

@@ -3,11 +3,12 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::layers::Places;
-use super::schema::{AUGMENT, Interval, LAYERS_MAX, OPTIMIZERS, TEXTS_MAX};
-use super::{
-    Architecture, AugmentOn, ConfigError, CurvatureName, KEYS, Key, Kind, RunConfig, SolverName,
-};
+use super::error::ConfigError;
+use super::kind::{Interval, Kind, LAYERS_MAX, OPTIMIZERS, TEXTS_MAX};
+use super::names::{Architecture, AugmentOn, CurvatureName, SolverName};
+use super::places::Places;
+use super::schema::{AUGMENT, KEYS, Key};
+use super::settings::RunConfig;
 use crate::data::Format;
 use crate::kernels::Precision;
 use crate::network::{LayerSpec, layered_features};
@@ -25,7 +26,7 @@ fn table(section: &str, tree: &DeTable<'_>, places: &Places<'_>) -> Result<(), C
         }
         if let Some(known) = Key::find(&name) {
             check_value(known, value, places)?;
-        } else if KEYS.iter().any(|key| is_inside(key.name, &name)) {
+        } else if KEYS.iter().any(|key| is_inside(&key.name, &name)) {
             let DeValue::Table(inner) = value.get_ref() else {
                 let expected = format!("a section [{name}]");
                 return Err(invalid(&name, value, expected, places));
@@ -54,7 +55,7 @@ fn is_inside(key: &str, section: &str) -> bool {
 /// The keys and sections directly in `section`, in words.
 fn names_in(section: &str) -> String {
     let mut names: Vec<&str> = Vec::new();
-    for key in KEYS.iter().filter(|key| is_inside(key.name, section)) {
+    for key in KEYS.iter().filter(|key| is_inside(&key.name, section)) {
         let rest = key.name[section.len()..].trim_start_matches('.');
         let name = rest.split('.').next().unwrap_or(rest);
         if !names.contains(&name) {
@@ -87,12 +88,12 @@ fn check_value(
     places: &Places<'_>,
 ) -> Result<(), ConfigError> {
     if key.kind == Kind::Optimizer {
-        return optimizer(key.name, value, places);
+        return optimizer(&key.name, value, places);
     }
     if fits(&key.kind, value.get_ref()) {
         Ok(())
     } else {
-        Err(invalid(key.name, value, key.kind.to_string(), places))
+        Err(invalid(&key.name, value, key.kind.to_string(), places))
     }
 }
 
@@ -347,7 +348,8 @@ fn augment(
     }
 }
 
-fn find<'t, 'i>(tree: &'t DeTable<'i>, key: &str) -> Option<&'t Spanned<DeValue<'i>>> {
+/// The value of a key.
+pub(super) fn find<'t, 'i>(tree: &'t DeTable<'i>, key: &str) -> Option<&'t Spanned<DeValue<'i>>> {
     let (section, rest) = match key.split_once('.') {
         Some((section, rest)) => (section, Some(rest)),
         None => (key, None),

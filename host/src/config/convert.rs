@@ -6,8 +6,9 @@ use bissl_core::{
     NystromSettings, Optimizer, RecycledCgSettings, Schedule, SobaSettings, SolverSettings,
 };
 
-use super::{
-    AlignSettings, FinetuneSettings, LevelSettings, PretrainSettings, SolverName, WarmUpSettings,
+use super::names::SolverName;
+use super::settings::{
+    AlignSettings, FinetuneSettings, LevelSettings, PretrainSettings, WarmUpSettings,
 };
 
 /// `epochs · steps_per_epoch`.

@@ -78,13 +78,11 @@ pub enum ConfigError {
         name: String,
     },
     /// No preset has that name.
-    #[error(
-        "unknown preset `{name}`, expected one of {}; behind paper-resnet50-…, /TASK with one of {}",
-        super::Preset::NAMES.join(", "),
-        super::TASKS.iter().map(|task| task.name).collect::<Vec<_>>().join(", ")
-    )]
+    #[error("unknown preset `{name}`, expected {expected}")]
     Preset {
         /// What was given.
         name: String,
+        /// The names that there are.
+        expected: String,
     },
 }

@@ -1,55 +1,63 @@
-//! Where settings come from, in order, and how they are merged without losing their places.
-//!
-//! Every source is parsed with spans. Each is parsed as if it stood behind the earlier ones (spaces
-//! before it, on its first line), so that a span of the merged tree names its source and line.
+//! Layers of settings, and how they are merged without losing their places.
 
 use std::fs;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, Key, Kind, Preset, RunConfig, check};
+use super::check;
+use super::error::ConfigError;
+use super::kind::Kind;
+use super::places::{Origin, Places, Source, in_a_row};
+use super::preset::Preset;
+use super::schema::{KEYS, Key};
+use super::settings::RunConfig;
 
 /// Sources of settings; later ones override earlier ones key by key.
 #[derive(Clone, Debug)]
 pub struct Layers {
     sources: Vec<Source>,
-}
-
-#[derive(Clone, Debug)]
-struct Source {
-    origin: Origin,
-    text: String,
-}
-
-#[derive(Clone, Debug)]
-enum Origin {
-    File(PathBuf),
-    Flag(String),
-    Preset(&'static str),
+    /// The source that a run stored, where that is the base.
+    stored: Option<usize>,
 }
 
 impl Layers {
     /// A preset as the base.
     pub fn preset(preset: Preset) -> Self {
         let source = |(name, text)| Source { origin: Origin::Preset(name), text };
-        Self { sources: preset.texts().into_iter().map(source).collect() }
+        Self { sources: preset.texts().into_iter().map(source).collect(), stored: None }
     }
 
-    /// A complete configuration, as a run stores it, as the base.
+    /// A complete configuration, as a run stores it, as the base. Keys that an older program did not
+    /// know have their defaults; see [`absent`](Self::absent).
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn stored(path: &Path) -> Result<Self, ConfigError> {
-        Self { sources: Vec::new() }.file(path)
+        Ok(Self::stored_text(path, read(path)?))
     }
 
     /// The same from the file's text.
     pub fn stored_text(path: &Path, text: String) -> Self {
-        Self { sources: vec![Source { origin: Origin::File(path.to_owned()), text }] }
+        // `[augment]` is the file's last section and as old as the format: without it the file is cut
+        // short, which no default may hide.
+        let defaults = RunConfig::default().to_preset();
+        let defaults = Source { origin: Origin::Preset("default"), text: defaults };
+        let stored = Source { origin: Origin::File(path.to_owned()), text };
+        Self { sources: vec![defaults, stored], stored: Some(1) }
+    }
+
+    /// The keys that the stored configuration lacks and that have their defaults unless a later layer
+    /// sets them. Empty where the base is a preset, and where the text is no TOML.
+    pub fn absent(&self) -> Vec<String> {
+        let Some(source) = self.stored.map(|index| &self.sources[index]) else { return Vec::new() };
+        let Ok(tree) = DeTable::parse(&source.text) else { return Vec::new() };
+        let known = KEYS.iter().map(|key| key.name.clone());
+        let defaults = RunConfig::default();
+        let all = known.chain(defaults.augment_keys());
+        all.filter(|key| check::find(tree.get_ref(), key).is_none()).collect()
     }
 
     /// Overrides by a TOML file.
@@ -57,9 +65,7 @@ impl Layers {
     /// # Errors
     /// The file cannot be read.
     pub fn file(mut self, path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        self.sources.push(Source { origin: Origin::File(path.to_owned()), text });
+        self.sources.push(Source { origin: Origin::File(path.to_owned()), text: read(path)? });
         Ok(self)
     }
 
@@ -103,8 +109,8 @@ impl Layers {
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub fn resolve(&self) -> Result<RunConfig, ConfigError> {
-        let texts = self.texts();
-        let places = Places { layers: self, texts: &texts };
+        let texts = in_a_row(&self.sources);
+        let places = Places { sources: &self.sources, texts: &texts };
         let mut merged = DeTable::new();
         for text in &texts {
             let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
@@ -122,17 +128,17 @@ impl Layers {
         check::relations(&config, &merged, &places)?;
         Ok(config)
     }
+}
 
-    /// The sources' texts, each behind as many spaces as the earlier ones are long.
-    fn texts(&self) -> Vec<String> {
-        let mut length = 0;
-        let text = |source: &Source| {
-            let text = format!("{:length$}{}\n", "", source.text);
-            length = text.len();
-            text
-        };
-        self.sources.iter().map(text).collect()
+impl Preset {
+    /// The complete settings.
+    pub fn config(self) -> RunConfig {
+        Layers::preset(self).resolve().expect("presets are valid: tests resolve each of them")
     }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 /// Puts `over` on top of `base`. A table extends a table, except that an optimiser replaces another.
@@ -151,43 +157,6 @@ fn merge<'t>(base: &mut DeTable<'t>, over: DeTable<'t>) {
                 base.remove(name.as_ref());
                 base.insert(key, Spanned::new(span, value));
             }
-        }
-    }
-}
-
-/// Names the places of spans.
-pub(super) struct Places<'t> {
-    layers: &'t Layers,
-    texts: &'t [String],
-}
-
-impl Places<'_> {
-    /// `FILE:LINE`, the flag, or the preset.
-    pub(super) fn place(&self, span: Range<usize>) -> String {
-        match self.texts.iter().position(|text| span.start < text.len()) {
-            Some(index) => self.place_in(index, span.start),
-            None => "configuration".to_owned(),
-        }
-    }
-
-    /// What stands there.
-    pub(super) fn found(&self, span: Range<usize>) -> &str {
-        let text = self.texts.iter().find(|text| span.start < text.len());
-        text.and_then(|text| text.get(span)).unwrap_or("missing")
-    }
-
-    fn syntax_place(&self, text: &str, span: Option<Range<usize>>) -> String {
-        let index = self.texts.iter().position(|other| other == text).unwrap_or(0);
-        self.place_in(index, span.map_or(0, |span| span.start))
-    }
-
-    fn place_in(&self, index: usize, start: usize) -> String {
-        let head = &self.texts[index].as_bytes()[..start.min(self.texts[index].len())];
-        let line = 1 + head.iter().filter(|byte| **byte == b'\n').count();
-        match &self.layers.sources[index].origin {
-            Origin::File(path) => format!("{}:{line}", path.display()),
-            Origin::Flag(flag) => flag.clone(),
-            Origin::Preset(name) => format!("preset {name}:{line}"),
         }
     }
 }

@@ -13,10 +13,15 @@
 mod check;
 mod convert;
 mod error;
+mod flags;
+mod keys;
+mod kind;
 mod layers;
+mod names;
 mod optional;
 #[cfg(test)]
 mod paper_values;
+mod places;
 mod preset;
 mod render;
 mod schema;
@@ -25,14 +30,19 @@ mod settings;
 mod tests;
 
 pub use error::ConfigError;
+pub use flags::{Flag, STAGES};
+pub use kind::{Interval, Kind};
 pub use layers::Layers;
+pub use names::{
+    Architecture, AugmentOn, BackendName, Choice, CurvatureName, MethodName, Metric,
+    MultiLabelLoss, SolverName, StatisticsName, Stem,
+};
 pub use preset::{Preset, Recipe, TASKS, Task};
 pub use render::{differences, first_difference};
-pub use schema::{KEYS, Key, Kind};
+pub use schema::{KEYS, Key, flags_of};
 pub use settings::{
-    AlignSettings, Architecture, AugmentOn, BackendName, ByolSettings, CheckpointSettings, Choice,
-    CurvatureName, DataSettings, DemoSettings, DownstreamSettings, EvaluateSettings,
-    FinetuneSettings, ImageSettings, LevelSettings, MethodName, MethodSettings, Metric,
-    MultiLabelLoss, NetworkSettings, PretextSettings, PretrainSettings, RunConfig, SimclrSettings,
-    SolverName, StatisticsName, Stem, TaskSettings, VicregSettings, WarmUpSettings,
+    AlignSettings, ByolSettings, CheckpointSettings, DataSettings, DemoSettings,
+    DownstreamSettings, EvaluateSettings, FinetuneSettings, ImageSettings, LevelSettings,
+    MethodSettings, NetworkSettings, PretextSettings, PretrainSettings, RunConfig, SimclrSettings,
+    TaskSettings, VicregSettings, WarmUpSettings,
 };

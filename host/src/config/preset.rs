@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{ConfigError, Layers, RunConfig};
+use super::error::ConfigError;
+use super::settings::RunConfig;
 use crate::data::AugmentSettings;
 
 /// Settings that come with the program.
@@ -87,7 +88,6 @@ pub const TASKS: &[Task] = &[
     task("voc07", Published, [0.015, 0.005], [0.005, 0.006]),
 ];
 
-const DEFAULT: (&str, &str) = ("default", include_str!("presets/default.toml"));
 const FAST: (&str, &str) = ("fast", include_str!("presets/fast.toml"));
 const DEMO: (&str, &str) = ("demo", include_str!("presets/demo.toml"));
 const WATCH: (&str, &str) = ("watch", include_str!("presets/watch.toml"));
@@ -114,7 +114,7 @@ impl Preset {
     /// # Errors
     /// There is none of that name, or it has no such task.
     pub fn named(name: &str) -> Result<Self, ConfigError> {
-        let unknown = || ConfigError::Preset { name: name.to_owned() };
+        let unknown = || ConfigError::Preset { name: name.to_owned(), expected: Self::expected() };
         let (base, task) = match name.split_once('/') {
             Some((base, task)) => {
                 let known = TASKS.iter().find(|known| known.name == task);
@@ -144,21 +144,22 @@ impl Preset {
 
     /// The names, a line each, and the tasks.
     pub fn list() -> String {
-        let tasks: Vec<_> = TASKS.iter().map(|task| task.name).collect();
         let names: String = Self::NAMES.iter().map(|name| format!("{name}\n")).collect();
-        format!("{names}\nbehind paper-resnet50-...: /TASK, one of {}\n", tasks.join(", "))
+        format!("{names}\nbehind paper-resnet50-...: /TASK, one of {}\n", tasks())
     }
 
-    /// The complete settings.
-    pub fn config(self) -> RunConfig {
-        Layers::preset(self).resolve().expect("presets are valid: tests resolve each of them")
+    /// What a name may be, in words.
+    fn expected() -> String {
+        let (names, tasks) = (Self::NAMES.join(", "), tasks());
+        format!("one of {names}; behind paper-resnet50-…, /TASK with one of {tasks}")
     }
 
     /// Name and text of what it is made of; later ones override earlier ones.
     pub(super) fn texts(self) -> Vec<(&'static str, String)> {
         let owned = |(name, text): (&'static str, &str)| (name, text.to_owned());
         let augment = |settings| ("augment", augment_section(settings));
-        let ours = || vec![owned(DEFAULT), augment(AugmentSettings::default())];
+        let default = || ("default", RunConfig::default().to_preset());
+        let ours = || vec![default(), augment(AugmentSettings::default())];
         let with = |more: &[(&'static str, &'static str)]| {
             ours().into_iter().chain(more.iter().copied().map(owned)).collect()
         };
@@ -177,6 +178,11 @@ impl Preset {
             }
         }
     }
+}
+
+fn tasks() -> String {
+    let names: Vec<_> = TASKS.iter().map(|task| task.name).collect();
+    names.join(", ")
 }
 
 fn augment_section(augment: AugmentSettings) -> String {

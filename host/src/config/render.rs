@@ -5,31 +5,23 @@ use std::fmt::Write as _;
 
 use toml::de::{DeTable, DeValue};
 
-use super::schema::{AUGMENT, KEYS, Key, Kind};
-use super::{Layers, Preset, RunConfig};
+use super::kind::Kind;
+use super::schema::{AUGMENT, KEYS, Key};
+use super::settings::RunConfig;
 
 impl RunConfig {
-    /// Every setting with its range and meaning, as TOML that [`Layers::stored`] reads back.
+    /// Every setting with its range and meaning, as TOML that [`Layers::stored`](super::Layers::stored)
+    /// reads back.
     pub fn to_toml(&self) -> String {
         let leaves = self.leaves();
-        let mut text = String::new();
-        let mut open = "";
-        for key in KEYS {
-            let (section, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
-            if section != open {
-                let _ = write!(text, "\n[{section}]\n");
-                open = section;
-            }
-            let value = match key.kind {
-                Kind::Optimizer => optimizer(&leaves, key.name),
-                _ => leaves.get(key.name).cloned().unwrap_or_default(),
-            };
-            let range = match key.kind {
-                Kind::Optimizer => String::new(),
-                kind => format!("; {kind}"),
-            };
-            let _ = writeln!(text, "# {}{range}\n{name} = {value}", key.help);
-        }
+        let mut text = document(
+            &leaves,
+            |_| "",
+            |key| match key.kind {
+                Kind::Optimizer => format!("# {}\n", key.help),
+                kind => format!("# {}; {kind}\n", key.help),
+            },
+        );
         let mut rest: Vec<_> = leaves
             .range(format!("{AUGMENT}.")..format!("{AUGMENT}/"))
             .map(|(key, value)| (key.rsplit_once('.').unwrap_or((AUGMENT, key)), value))
@@ -45,6 +37,11 @@ impl RunConfig {
             let _ = writeln!(text, "{name} = {value}");
         }
         text
+    }
+
+    /// Every key but those of `[augment]`, each section under its note.
+    pub(super) fn to_preset(&self) -> String {
+        document(&self.leaves(), |key| key.note, |_| String::new())
     }
 
     /// Every setting without comments, a line for each section: for the terminal.
@@ -70,6 +67,12 @@ impl RunConfig {
         self.leaves().remove(key)
     }
 
+    /// The keys of `[augment]`.
+    pub(super) fn augment_keys(&self) -> impl Iterator<Item = String> {
+        let inside = format!("{AUGMENT}.");
+        self.leaves().into_keys().filter(move |key| key.starts_with(&inside))
+    }
+
     /// Every key with its value as TOML text.
     fn leaves(&self) -> BTreeMap<String, String> {
         let text = toml::to_string(self).expect("settings are tables of plain values");
@@ -85,6 +88,35 @@ impl RunConfig {
         self.seed = seed;
         self
     }
+}
+
+/// Every key of [`KEYS`] after its comment, every section after its note.
+fn document(
+    leaves: &BTreeMap<String, String>,
+    note: impl Fn(&Key) -> &str,
+    comment: impl Fn(&Key) -> String,
+) -> String {
+    let mut text = String::new();
+    let mut open = None;
+    for key in KEYS.iter() {
+        let (section, name) = key.parts();
+        if open != Some(section) {
+            text += if open.is_some() { "\n" } else { "" };
+            if !note(key).is_empty() {
+                let _ = writeln!(text, "# {}", note(key));
+            }
+            if !section.is_empty() {
+                let _ = writeln!(text, "[{section}]");
+            }
+            open = Some(section);
+        }
+        let value = match key.kind {
+            Kind::Optimizer => optimizer(leaves, &key.name),
+            _ => leaves.get(&key.name).cloned().unwrap_or_default(),
+        };
+        let _ = writeln!(text, "{}{name} = {value}", comment(key));
+    }
+    text
 }
 
 fn collect(section: &str, tree: &DeTable<'_>, text: &str, leaves: &mut BTreeMap<String, String>) {
@@ -144,14 +176,4 @@ pub fn differences(configs: &[&RunConfig]) -> Vec<(String, Vec<String>)> {
         .map(|key| (key.clone(), values(key)))
         .filter(|(_, values)| values.iter().any(|value| *value != values[0]))
         .collect()
-}
-
-impl Preset {
-    /// The preset as `bissl config show` prints it.
-    pub fn to_toml(self) -> String {
-        Layers::preset(self)
-            .resolve()
-            .expect("presets are valid: tests resolve each of them")
-            .to_toml()
-    }
 }

@@ -1,373 +1,379 @@
 //! The settings of a run, one struct for each section of the configuration.
 //!
-//! Values built by [`Layers::resolve`](super::Layers::resolve) are in their ranges; those are listed
-//! in [`KEYS`](super::KEYS).
+//! A new setting is a row here, and a check in `relations` where it depends on others. Values built by
+//! [`Layers::resolve`](super::Layers::resolve) are in their ranges.
 
 use bissl_core::Optimizer;
 use serde::{Deserialize, Serialize};
 
+use super::flags::{
+    BILEVEL, FRESH, LABELLED, LOWER, NETWORK, PRETEXT, PRODUCTS, SOLVES, STAGES, STARTED, UPPER,
+    flag,
+};
+use super::keys::{Row, Section, Table, settings};
+use super::kind::{
+    BATCH, BELOW_1, CLIP, COUNT, DATA, DECAY, EPOCHS, FRACTION, Interval, Kind, MOMENTUM, RATE,
+    SHARE, STEPS, WEIGHT, WIDTHS, above_0, from_0, integer, integer_or_none,
+};
+use super::names::{
+    Architecture, AugmentOn, BackendName, Choice, CurvatureName, MethodName, Metric,
+    MultiLabelLoss, SolverName, StatisticsName, Stem,
+};
 use super::optional;
 use crate::data::{AugmentSettings, CHANNELS, Format, OnBadImage, WindowSettings};
 use crate::kernels::Precision;
-use crate::names::names;
 use crate::network::LayerSpec;
 
-/// Everything that a run depends on; stored as `config.toml` in its folder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunConfig {
-    /// Seed of every random stream of the run.
-    pub seed: u64,
-    /// The run or checkpoint that training starts from; `none` = from initial weights.
-    pub from: String,
-    /// What computes.
-    pub backend: BackendName,
-    /// What a device rounds the operands of products to.
-    pub precision: Precision,
-    /// Threads for data and arithmetic; 0 = one for each core.
-    pub threads: usize,
-    /// Whether metrics are written for TensorBoard, too.
-    pub tensorboard: bool,
-    /// Where the images come from.
-    pub data: DataSettings,
-    /// What the network sees.
-    pub image: ImageSettings,
-    /// Random changes of the training images.
-    pub augment: AugmentSettings,
-    /// Windows of a motion sensor, and random changes of them.
-    pub window: WindowSettings,
-    /// Backbone and projector.
-    pub network: NetworkSettings,
-    /// Which L^P.
-    pub pretext: MethodSettings,
-    /// What SimCLR needs.
-    pub simclr: SimclrSettings,
-    /// What BYOL needs.
-    pub byol: ByolSettings,
-    /// What VICReg needs.
-    pub vicreg: VicregSettings,
-    /// Self-supervised pretraining.
-    pub pretrain: PretrainSettings,
-    /// Training of the downstream head on the frozen backbone, before the bilevel stage.
-    pub warm_up: WarmUpSettings,
-    /// The bilevel stage.
-    pub align: AlignSettings,
-    /// Fine-tuning on the downstream task.
-    pub finetune: FinetuneSettings,
-    /// The downstream task.
-    pub downstream: TaskSettings,
-    /// Metric, linear probe and nearest neighbours.
-    pub evaluate: EvaluateSettings,
-    /// When checkpoints are written and how many stay.
-    pub checkpoint: CheckpointSettings,
-    /// The paired comparison.
-    pub demo: DemoSettings,
-}
-
-/// `[data]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataSettings {
-    /// D^P, unlabelled.
-    pub pretext: PretextSettings,
-    /// D^D, labelled.
-    pub downstream: DownstreamSettings,
-}
-
-/// `[data.pretext]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PretextSettings {
-    /// A folder of images or a data set, `embedded:twemoji` or `embedded:noto-emoji`.
-    pub path: String,
-    /// What lies there.
-    pub format: Format,
-    /// What is done about unreadable images.
-    pub on_bad_image: OnBadImage,
-    /// Share of unreadable images that are left out, with a warning, before it is an error.
-    pub bad_image_limit: f32,
-    /// Of windows: only these subjects; empty: all.
-    pub subjects: Vec<String>,
-    /// Of windows: not these subjects.
-    pub leave_out_subjects: Vec<String>,
-}
-
-/// `[data.downstream]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DownstreamSettings {
-    /// A folder with one folder of images a class or a data set, `embedded:twemoji` or
-    /// `embedded:noto-emoji`.
-    pub path: String,
-    /// What lies there.
-    pub format: Format,
-    /// Training images kept of each class; `None` keeps all.
-    #[serde(with = "optional")]
-    pub labels_per_class: Option<usize>,
-    /// Images of each class held out to choose the epoch of fine-tuning.
-    pub validation_per_class: usize,
-    /// The same as a share of the class's training images, in `[0, 1)`; `None` = as many as
-    /// `validation_per_class` says.
-    #[serde(with = "optional")]
-    pub validation_share: Option<f64>,
-    /// What is done about unreadable images.
-    pub on_bad_image: OnBadImage,
-    /// Share of unreadable images that are left out, with a warning, before it is an error.
-    pub bad_image_limit: f32,
-    /// Of windows: only these subjects; empty: all.
-    pub subjects: Vec<String>,
-    /// Of windows: not these subjects.
-    pub leave_out_subjects: Vec<String>,
-    /// Of windows: the share of each recording, from its beginning, that is for training and validation.
-    pub train_share: f64,
-}
-
-/// `[image]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImageSettings {
-    /// Side of the square that the network sees, pixels.
-    pub size: usize,
-    /// Most pixels of an image file; a larger one counts as broken.
-    pub pixels_max: u64,
-    /// Where training images become views.
-    pub augment_on: AugmentOn,
-}
-
-/// `[network]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NetworkSettings {
-    /// Family of the backbone.
-    pub architecture: Architecture,
-    /// Channels of the first stage.
-    pub width: usize,
-    /// The layers before the first stage.
-    pub stem: Stem,
-    /// The backbone's layers where `architecture` is `layers`; not looked at otherwise.
-    pub layers: Vec<LayerSpec>,
-    /// Widths of the projector's layers: hidden ones, then the output. At least one.
-    pub projector: Vec<usize>,
-}
-
-/// `[pretext]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MethodSettings {
-    /// The pretext method.
-    pub method: MethodName,
-}
-
-/// `[simclr]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SimclrSettings {
-    /// τ of NT-Xent, dimensionless.
-    pub temperature: f32,
-}
-
-/// `[byol]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ByolSettings {
-    /// Share of the old parameters in the target network's moving average.
-    pub decay: f32,
-    /// Widths of the predictor's hidden layers; its output is as wide as the projector's.
-    pub predictor: Vec<usize>,
-}
-
-/// `[vicreg]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VicregSettings {
-    /// Weight of the distance of the views.
-    pub invariance: f32,
-    /// Weight of the hinges on standard deviations.
-    pub variance: f32,
-    /// Weight of the squared covariances.
-    pub covariance: f32,
-    /// γ: standard deviation that a feature should have.
-    pub deviation: f32,
-    /// ε: added to a variance under its root.
-    pub epsilon: f32,
-}
-
-/// `[pretrain]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PretrainSettings {
-    /// Passes over D^P.
-    pub epochs: u32,
-    /// Images a step; each gives two views.
-    pub batch: usize,
-    /// Peak rate.
-    pub learning_rate: f32,
-    /// Epochs of rising rate, at most `epochs`.
-    pub warm_up_epochs: u32,
-    /// Last rate as a fraction of the peak.
-    pub floor: f32,
-    /// The recurrence.
-    pub optimizer: Optimizer,
-    /// Limit of the total gradient norm.
-    #[serde(with = "optional")]
-    pub clip: Option<f32>,
-    /// Epochs between measures of the frozen backbone on labelled images; `None` = never.
-    #[serde(with = "optional")]
-    pub probe_every_epochs: Option<usize>,
-}
-
-/// `[warm_up]`: SGD at a constant rate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WarmUpSettings {
-    /// Passes over D^D.
-    pub epochs: u32,
-    /// Images a step.
-    pub batch: usize,
-    /// The rate.
-    pub learning_rate: f32,
-    /// μ.
-    pub momentum: f32,
-    /// Coupled weight decay.
-    pub weight_decay: f32,
-}
-
-/// `[align]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AlignSettings {
-    /// T.
-    pub alternations: u32,
-    /// N_L.
-    pub lower_steps: u32,
-    /// N_U.
-    pub upper_steps: u32,
-    /// λ.
-    pub proximity: f32,
-    /// δ.
-    pub damping: f32,
-    /// γ.
-    pub direct_weight: f32,
-    /// How `A x = g_P` is solved.
-    pub solver: SolverName,
-    /// Stop at ‖r‖ ≤ tolerance · ‖x‖.
-    pub tolerance: f32,
-    /// Stop, also, at ‖r‖ ≤ correction_tolerance · ‖x − b‖.
-    pub correction_tolerance: f32,
-    /// N_c, products a solve at most.
-    pub iterations: u16,
-    /// Directions that `recycled-cg` keeps.
-    pub recycle_capacity: u8,
-    /// Of how many extrapolated solves of `recycled-cg` one is verified.
-    pub verify_every: u8,
-    /// k of `nystrom`.
-    pub nystrom_rank: u8,
-    /// m of `mfac`; `None` = `lower_steps`.
-    #[serde(with = "optional")]
-    pub mfac_gradients: Option<usize>,
-    /// ρ of `soba`.
-    pub soba_step: f32,
-    /// The operator in A.
-    pub curvature: CurvatureName,
-    /// Whether products compute the first-order cotangents anew instead of keeping them.
-    pub recompute: bool,
-    /// Which passes move θ_P's running statistics.
-    pub statistics: StatisticsName,
-    /// Pretext images of a lower step.
-    pub batch: usize,
-    /// Pretext images of the products; `None` = `batch`.
-    #[serde(with = "optional")]
-    pub product_batch: Option<usize>,
-    /// Downstream images of an upper step.
-    pub upper_batch: usize,
-    /// Training of θ_P and φ_P.
-    pub lower: LevelSettings,
-    /// Training of θ_D and φ_D.
-    pub upper: LevelSettings,
-}
-
-impl AlignSettings {
-    /// Pretext images of the products.
-    pub fn product_batch(&self) -> usize {
-        self.product_batch.unwrap_or(self.batch)
+settings! {
+    /// Everything that a run depends on; stored as `config.toml` in its folder.
+    RunConfig, "General recommendation for photographs or pictures of 32 to 96 pixels." {
+        seed: u64 = 0, "seed of every random stream", integer(0, i64::MAX as u64),
+            [flag("seed", "N", STAGES)];
+        from: String = "none".to_owned(),
+            "run or checkpoint to start from; \"none\" = initial weights", Kind::Folder,
+            [flag("from", "RUN", STARTED).after("threads")];
+        backend: BackendName = BackendName::Flex, "what computes", Kind::Name(BackendName::NAMES),
+            [flag("backend", "NAME", STAGES)];
+        precision: Precision = Precision::F32,
+            "what a device rounds the operands of products to; sums stay f32",
+            Kind::Name(Precision::NAMES), [flag("precision", "NAME", STAGES)];
+        threads: usize = 0, "CPU threads; 0 = one for each core", integer(0, 4096),
+            [flag("threads", "N", STAGES)];
+        tensorboard: bool = true,
+            "the numbers of metrics.jsonl as TensorBoard's event file, too", Kind::Switch;
+        [data]: DataSettings, "where the images come from";
+        [image]: ImageSettings, "what the network sees";
+        [window]: WindowSettings, "windows of a motion sensor, and random changes of them";
+        [network]: NetworkSettings, "backbone and projector";
+        [pretext]: MethodSettings, "which L^P";
+        [simclr]: SimclrSettings, "what SimCLR needs";
+        [byol]: ByolSettings, "what BYOL needs";
+        [vicreg]: VicregSettings, "what VICReg needs";
+        [pretrain]: PretrainSettings, "self-supervised pretraining";
+        [warm_up]: WarmUpSettings,
+            "training of the downstream head on the frozen backbone, before the bilevel stage";
+        [align]: AlignSettings, "the bilevel stage";
+        [finetune]: FinetuneSettings, "fine-tuning on the downstream task";
+        [downstream]: TaskSettings, "the downstream task";
+        [evaluate]: EvaluateSettings, "metric, linear probe and nearest neighbours";
+        [checkpoint]: CheckpointSettings, "when checkpoints are written and how many stay";
+        [demo]: DemoSettings, "the paired comparison";
+        [augment]: AugmentSettings, "random changes of the training images";
     }
 }
 
-/// `[align.lower]` and `[align.upper]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LevelSettings {
-    /// Peak rate.
-    pub learning_rate: f32,
-    /// Steps of rising rate, at most all of the level's.
-    pub warm_up_steps: u32,
-    /// Last rate as a fraction of the peak.
-    pub floor: f32,
-    /// Limit of the total gradient norm.
-    #[serde(with = "optional")]
-    pub clip: Option<f32>,
-    /// The recurrence.
-    pub optimizer: Optimizer,
+/// It checks and describes itself.
+impl Section for AugmentSettings {
+    const TABLE: Table = Table { note: "", rows: &[], sections: &[] };
 }
 
-/// `[finetune]`: SGD, cosine without warm-up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FinetuneSettings {
-    /// Passes over D^D.
-    pub epochs: u32,
-    /// Images a step.
-    pub batch: usize,
-    /// Peak rate.
-    pub learning_rate: f32,
-    /// Coupled weight decay.
-    pub weight_decay: f32,
-    /// μ.
-    pub momentum: f32,
-    /// Last rate as a fraction of the peak.
-    pub floor: f32,
-    /// Which epoch's weights are the result.
-    pub choice: Choice,
+settings! {
+    /// `[data]`.
+    DataSettings {
+        [pretext]: PretextSettings, "D^P, unlabelled";
+        [downstream]: DownstreamSettings, "D^D, labelled";
+    }
 }
 
-/// `[downstream]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TaskSettings {
-    /// The loss of images with several labels, wherever the head is trained on them.
-    pub multi_label_loss: MultiLabelLoss,
+settings! {
+    /// `[data.pretext]`.
+    PretextSettings {
+        path: String = "embedded:twemoji".to_owned(),
+            "unlabelled images, or a data set's training images", DATA,
+            [flag("pretext", "DATA", PRETEXT)];
+        format: Format = Format::Auto, "what lies there; auto = told from the files",
+            Kind::Name(Format::NAMES);
+        on_bad_image: OnBadImage = OnBadImage::Skip,
+            "unreadable images: stop at the first, leave out, or leave out and list in the run's folder",
+            Kind::Name(OnBadImage::NAMES),
+            [flag("on-bad-image", "NAME", PRETEXT).after("downstream")];
+        bad_image_limit: f32 = 0.01,
+            "share of unreadable images left out before it is an error", SHARE;
+        subjects: Vec<String> = Vec::new(), "of windows: only these; [] = all", Kind::Texts;
+        leave_out_subjects: Vec<String> = Vec::new(), "of windows: not these", Kind::Texts;
+    }
 }
 
-/// `[evaluate]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EvaluateSettings {
-    /// What chooses the epoch of fine-tuning, and what probe and neighbours are judged by.
-    pub metric: Metric,
-    /// k of the nearest-neighbour vote.
-    pub knn_neighbours: usize,
-    /// Epochs of the linear probe.
-    pub probe_epochs: u32,
-    /// Rate of the linear probe.
-    pub probe_learning_rate: f32,
+settings! {
+    /// `[data.downstream]`.
+    DownstreamSettings {
+        path: String = "embedded:noto-emoji".to_owned(),
+            "labelled images: one folder a class, or a data set", DATA,
+            [flag("downstream", "DATA", LABELLED)];
+        format: Format = Format::Auto, "what lies there; auto = told from the files",
+            Kind::Name(Format::NAMES);
+        #[serde(with = "optional")]
+        labels_per_class: Option<usize> = None,
+            "training images kept of each class; \"none\" = all", integer_or_none(1, 1_000_000_000),
+            [flag("labels-per-class", "N", LABELLED).after("on-bad-image")];
+        validation_per_class: usize = 5, "images of each class to choose the epoch", COUNT;
+        #[serde(with = "optional")]
+        validation_share: Option<f64> = None,
+            "share of each class's training images to choose the epoch; \"none\" = validation_per_class",
+            Kind::NumberOrNone(BELOW_1);
+        on_bad_image: OnBadImage = OnBadImage::Skip,
+            "unreadable images: stop at the first, leave out, or leave out and list in the run's folder",
+            Kind::Name(OnBadImage::NAMES), [flag("on-bad-image", "NAME", LABELLED)];
+        bad_image_limit: f32 = 0.01,
+            "share of unreadable images left out before it is an error", SHARE;
+        subjects: Vec<String> = Vec::new(), "of windows: only these; [] = all", Kind::Texts;
+        leave_out_subjects: Vec<String> = Vec::new(), "of windows: not these", Kind::Texts;
+        train_share: f64 = 0.5,
+            "of windows: share of each recording, from its beginning, to train on; the rest tests",
+            above_0(1.0);
+    }
 }
 
-/// `[checkpoint]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CheckpointSettings {
-    /// Seconds between checkpoints, at least.
-    pub every_seconds: f64,
-    /// How many of a run's newest stay, besides the last of every finished stage.
-    pub keep: usize,
+settings! {
+    /// `[image]`.
+    ImageSettings {
+        size: usize = 32, "side of the network's input, pixels", integer(8, 512),
+            [flag("image-size", "PIXELS", NETWORK)];
+        pixels_max: u64 = 100_000_000, "most pixels of an image file; a larger one counts as broken",
+            integer(1, 268_435_456);
+        augment_on: AugmentOn = AugmentOn::Host,
+            "where training images are cut, scaled and changed: host, or the device that computes",
+            Kind::Name(AugmentOn::NAMES), [flag("augment-on", "NAME", STAGES).after("precision")];
+    }
 }
 
-/// `[demo]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DemoSettings {
-    /// Paired repetitions, with seeds `seed`, `seed + 1`, ….
-    pub seeds: u32,
+settings! {
+    for WindowSettings, "Two seconds at 50 samples a second." {
+        length = 100, "samples of a window", integer(1, 4096);
+        hop = 50, "samples between windows' beginnings", integer(1, 4096);
+        shift = 25,
+            "most samples that a pretext view is shifted by, either way, within its recording",
+            integer(0, 4096);
+        labelled_shift = 25,
+            "the same of a labelled training window, within its part of the recording",
+            integer(0, 4096);
+        rotation = 15.0, "most degrees that a pretext view is turned by, about a random axis",
+            from_0(180.0);
+        accelerometer_gain = 0.2,
+            "g: a pretext view's acceleration is multiplied by a factor in [1 - g, 1 + g]", FRACTION;
+        gyroscope_gain = 0.2, "the same of its angular rate", FRACTION;
+        noise = 0.1, "deviation of a pretext view's noise, in deviations of the channel",
+            from_0(10.0);
+        mask = 0.2, "longest share of a pretext view that is blanked", FRACTION;
+    }
+}
+
+settings! {
+    /// `[network]`.
+    NetworkSettings {
+        architecture: Architecture = Architecture::Resnet18, "family of the backbone",
+            Kind::Name(Architecture::NAMES), [flag("architecture", "NAME", NETWORK)];
+        width: usize = 64, "channels of the first stage", integer(1, 512),
+            [flag("width", "CHANNELS", NETWORK)];
+        stem: Stem = Stem::Small, "3x3 stride 1, 3x3 stride 2, or 7x7 stride 2 with max-pool",
+            Kind::Name(Stem::NAMES), [flag("stem", "NAME", NETWORK)];
+        layers: Vec<LayerSpec> = Vec::new(),
+            "the backbone's layers where architecture is \"layers\": for devices, without batch norm",
+            Kind::Layers;
+        projector: Vec<usize> = vec![256, 256, 256],
+            "widths of the projector: hidden layers, then output", WIDTHS;
+    }
+}
+
+settings! {
+    /// `[pretext]`.
+    MethodSettings {
+        method: MethodName = MethodName::Simclr, "pretext loss; its section holds the rest",
+            Kind::Name(MethodName::NAMES), [flag("method", "NAME", NETWORK)];
+    }
+}
+
+settings! {
+    /// `[simclr]`.
+    SimclrSettings {
+        temperature: f32 = 0.5, "temperature of NT-Xent",
+            Kind::Number(Interval { min: 0.01, max: 10.0, min_allowed: true, max_allowed: true }),
+            [flag("temperature", "X", FRESH)];
+    }
+}
+
+settings! {
+    /// `[byol]`.
+    ByolSettings, "Grill et al. (2020); the decay is the BiSSL paper's." {
+        decay: f32 = 0.9995, "share of the old in the target network's moving average", SHARE;
+        predictor: Vec<usize> = vec![4096],
+            "widths of the predictor's hidden layers; its output is as wide as the projector's",
+            WIDTHS;
+    }
+}
+
+settings! {
+    /// `[vicreg]`.
+    VicregSettings, "Bardes et al. (2022)." {
+        invariance: f32 = 25.0, "weight of the distance of the views", WEIGHT;
+        variance: f32 = 25.0, "weight of the hinges on standard deviations", WEIGHT;
+        covariance: f32 = 1.0, "weight of the squared covariances", WEIGHT;
+        deviation: f32 = 1.0, "gamma: standard deviation that a feature should have", above_0(1e6);
+        epsilon: f32 = 1e-4, "added to a variance under its root", above_0(1.0);
+    }
+}
+
+const LARS: Optimizer = Optimizer::Lars { momentum: 0.9, weight_decay: 1e-6, trust: 0.001 };
+
+settings! {
+    /// `[pretrain]`.
+    PretrainSettings, "The paper's rate of 4.8 at batch 1024, scaled linearly." {
+        epochs: u32 = 200, "passes over the pretext images", EPOCHS, [flag("epochs", "N", FRESH)];
+        batch: usize = 256, "images a step, two views each", BATCH,
+            [flag("batch", "IMAGES", FRESH)];
+        learning_rate: f32 = 1.2, "peak rate", RATE, [flag("learning-rate", "X", FRESH)];
+        warm_up_epochs: u32 = 10, "rising rate, then cosine", integer(0, 100_000);
+        floor: f32 = 0.001, "last rate as a fraction of the peak", SHARE;
+        #[serde(with = "optional")]
+        clip: Option<f32> = None, "limit of the total gradient norm", CLIP;
+        optimizer: Optimizer = LARS, "sgd, lars or adamw with its coefficients", Kind::Optimizer;
+        #[serde(with = "optional")]
+        probe_every_epochs: Option<usize> = None,
+            "epochs between linear probe and nearest neighbours on validation images; \"none\" = never",
+            integer_or_none(1, 100_000);
+    }
+}
+
+settings! {
+    /// `[warm_up]`: SGD at a constant rate.
+    WarmUpSettings {
+        epochs: u32 = 20, "head alone, backbone frozen: passes over the labelled images", EPOCHS;
+        batch: usize = 128, "images a step", BATCH;
+        learning_rate: f32 = 0.03, "constant rate of SGD", RATE;
+        momentum: f32 = 0.9, "momentum of SGD", MOMENTUM;
+        weight_decay: f32 = 0.001, "coupled weight decay", DECAY;
+    }
+}
+
+settings! {
+    /// `[align]`.
+    AlignSettings {
+        alternations: u32 = 500, "T: lower steps, then upper steps, this many times", STEPS,
+            [flag("alternations", "N", BILEVEL)];
+        lower_steps: u32 = 20, "N_L: pretext steps an alternation", STEPS,
+            [flag("lower-steps", "N", SOLVES)];
+        upper_steps: u32 = 8, "N_U: downstream steps an alternation", STEPS,
+            [flag("upper-steps", "N", SOLVES)];
+        proximity: f32 = 0.001, "lambda: weight of the pull between backbones", above_0(1e6),
+            [flag("proximity", "X", SOLVES)];
+        damping: f32 = 10.0, "delta: added to lambda in the linear system", WEIGHT,
+            [flag("damping", "X", SOLVES)];
+        direct_weight: f32 = 1.0, "gamma: weight of the direct gradient", WEIGHT,
+            [flag("direct-weight", "X", SOLVES)];
+        solver: SolverName = SolverName::RecycledCg, "linear solver; identity is first order",
+            Kind::Name(SolverName::NAMES), [flag("solver", "NAME", SOLVES)];
+        tolerance: f32 = 0.0001, "stop at |r| <= tolerance |x|; 0 = never", FRACTION,
+            [flag("tolerance", "X", SOLVES)];
+        correction_tolerance: f32 = 0.1,
+            "stop, also, at |r| <= correction_tolerance |x - b|; 0 = never", FRACTION,
+            [flag("correction-tolerance", "X", SOLVES)];
+        iterations: u16 = 20, "N_c: products a solve at most", integer(1, 10_000),
+            [flag("iterations", "N", SOLVES)];
+        recycle_capacity: u8 = 32,
+            "directions that recycled-cg keeps, two vectors each; a full bank drops the oldest",
+            integer(1, 255), [flag("recycle-capacity", "N", SOLVES)];
+        verify_every: u8 = 16,
+            "recycled-cg: of so many solves in a row one is verified by a product, and an \
+             alternation's first after half as many; 1 = every one",
+            integer(1, 255), [flag("verify-every", "N", SOLVES)];
+        nystrom_rank: u8 = 10, "k: sketches of nystrom", integer(1, 255);
+        #[serde(with = "optional")]
+        mfac_gradients: Option<usize> = None,
+            "m: last lower gradients that mfac keeps; \"none\" = align.lower_steps",
+            integer_or_none(1, 255);
+        soba_step: f32 = 0.5, "rho: step length of soba", above_0(1.0);
+        curvature: CurvatureName = CurvatureName::Hessian, "operator in the linear system",
+            Kind::Name(CurvatureName::NAMES), [flag("curvature", "NAME", SOLVES)];
+        recompute: bool = false,
+            "products compute the first-order cotangents anew: slower, in less memory",
+            Kind::Switch, [flag("recompute", "BOOL", PRODUCTS)];
+        statistics: StatisticsName = StatisticsName::LowerSteps,
+            "passes that move the running statistics of the lower backbone; every-pass is the reference's way",
+            Kind::Name(StatisticsName::NAMES);
+        batch: usize = 256, "pretext images of a lower step", BATCH,
+            [flag("batch", "IMAGES", LOWER).after("product-batch")];
+        #[serde(with = "optional")]
+        product_batch: Option<usize> = None,
+            "pretext images of the products; \"none\" = align.batch", integer_or_none(2, 65_536),
+            [flag("product-batch", "IMAGES", SOLVES), flag("batch", "IMAGES", &["spectrum"])];
+        upper_batch: usize = 128, "labelled images of an upper step", BATCH,
+            [flag("upper-batch", "IMAGES", UPPER)];
+        [lower]: LevelSettings, "training of θ_P and φ_P";
+        [upper]: LevelSettings = LevelSettings {
+            learning_rate: 0.03,
+            warm_up_steps: 0,
+            optimizer: Optimizer::Sgd { momentum: 0.9, weight_decay: 0.001 },
+            ..LevelSettings::default()
+        }, "training of θ_D and φ_D";
+    }
+}
+
+settings! {
+    /// `[align.lower]` and `[align.upper]`.
+    LevelSettings {
+        learning_rate: f32 = 1.0, "peak rate", RATE;
+        warm_up_steps: u32 = 200, "rising rate, then cosine over all alternations", COUNT;
+        floor: f32 = 0.001, "last rate as a fraction of the peak", SHARE;
+        #[serde(with = "optional")]
+        clip: Option<f32> = Some(10.0), "limit of the total gradient norm", CLIP;
+        optimizer: Optimizer = LARS, "sgd, lars or adamw with its coefficients", Kind::Optimizer;
+    }
+}
+
+settings! {
+    /// `[finetune]`: SGD, cosine without warm-up.
+    FinetuneSettings {
+        epochs: u32 = 100, "passes over the labelled images", EPOCHS,
+            [flag("epochs", "N", &["finetune"])];
+        batch: usize = 128, "images a step", BATCH, [flag("batch", "IMAGES", &["finetune"])];
+        learning_rate: f32 = 0.03, "peak rate of SGD, cosine without warm-up", RATE,
+            [flag("learning-rate", "X", &["finetune"])];
+        weight_decay: f32 = 0.001, "coupled weight decay", DECAY,
+            [flag("weight-decay", "X", &["finetune"])];
+        momentum: f32 = 0.9, "momentum of SGD", MOMENTUM;
+        floor: f32 = 0.001, "last rate as a fraction of the peak", SHARE;
+        choice: Choice = Choice::Best, "which epoch is the result: best on validation",
+            Kind::Name(Choice::NAMES);
+    }
+}
+
+settings! {
+    /// `[downstream]`.
+    TaskSettings {
+        multi_label_loss: MultiLabelLoss = MultiLabelLoss::Binary,
+            "loss of images with several labels; softmax is the reference's",
+            Kind::Name(MultiLabelLoss::NAMES);
+    }
+}
+
+settings! {
+    /// `[evaluate]`.
+    EvaluateSettings {
+        metric: Metric = Metric::Auto,
+            "what chooses the epoch; auto = top-1, or map-11 of images with several labels",
+            Kind::Name(Metric::NAMES);
+        knn_neighbours: usize = 20, "k of the vote", integer(1, 10_000),
+            [flag("neighbours", "N", &["evaluate"])];
+        probe_epochs: u32 = 100, "linear probe on frozen features", EPOCHS,
+            [flag("probe-epochs", "N", &["evaluate"])];
+        probe_learning_rate: f32 = 0.1, "rate of the linear probe", RATE;
+    }
+}
+
+settings! {
+    /// `[checkpoint]`.
+    CheckpointSettings {
+        every_seconds: f64 = 60.0, "seconds between checkpoints", above_0(1e6);
+        keep: usize = 2, "newest that stay, besides finished stages", integer(1, 10_000);
+    }
+}
+
+settings! {
+    /// `[demo]`.
+    DemoSettings {
+        seeds: u32 = 3, "paired repetitions of the comparison", integer(1, 1000),
+            [flag("seeds", "N", &["demo"])];
+    }
 }
 
 impl RunConfig {
@@ -385,161 +391,9 @@ impl RunConfig {
     }
 }
 
-names! {
-    /// What computes; a binary holds those that it was built with.
-    BackendName {
-        /// CPU, pure Rust.
-        Flex = "flex",
-        /// CPU, candle.
-        Candle = "candle",
-        /// NVIDIA GPU.
-        Cuda = "cuda",
-        /// GPU through Vulkan, Metal or DirectX 12.
-        Wgpu = "wgpu",
-        /// CPU, f64 oracle on small networks.
-        Ndarray = "ndarray",
-    }
-}
-
-impl BackendName {
-    /// Whether it computes on a device with memory of its own.
-    pub fn on_device(self) -> bool {
-        match self {
-            Self::Cuda | Self::Wgpu => true,
-            Self::Flex | Self::Candle | Self::Ndarray => false,
-        }
-    }
-}
-
-names! {
-    /// Where training images are cut, scaled and changed; what is done to them is drawn on the host.
-    AugmentOn {
-        /// On the host, ahead of the step.
-        Host = "host",
-        /// On the device that computes, to which images travel as bytes.
-        Device = "device",
-    }
-}
-
-names! {
-    /// Family of the backbone.
-    Architecture {
-        /// Three stages of one basic block: for images of about 32 pixels.
-        ResnetSmall = "resnet-small",
-        /// He et al. (2016).
-        Resnet18 = "resnet18",
-        /// The same, deeper.
-        Resnet34 = "resnet34",
-        /// Of bottleneck blocks, strided in the 3×3 convolution.
-        Resnet50 = "resnet50",
-        /// The layers of `network.layers`, without batch norm: for devices.
-        Layers = "layers",
-    }
-}
-
-impl Architecture {
-    /// Those that other programs' weights may be of.
-    pub const RESIDUAL: &[&str] = Self::NAMES.split_at(4).0;
-}
-
-names! {
-    /// The pretext method.
-    MethodName {
-        /// Contrastive (Chen et al. 2020).
-        Simclr = "simclr",
-        /// A target network to predict (Grill et al. 2020).
-        Byol = "byol",
-        /// Variance, invariance, covariance (Bardes et al. 2022).
-        Vicreg = "vicreg",
-    }
-}
-
-names! {
-    /// The layers before the first stage.
-    Stem {
-        /// 3×3 convolution, stride 1.
-        Small = "small",
-        /// 3×3 convolution, stride 2.
-        SmallStrided = "small-strided",
-        /// 7×7 convolution, stride 2, then 3×3 max-pool, stride 2.
-        Imagenet = "imagenet",
-    }
-}
-
-names! {
-    /// How the linear system of a hypergradient is solved.
-    SolverName {
-        /// Conjugate gradients that go on with the directions of earlier solves.
-        RecycledCg = "recycled-cg",
-        /// Conjugate gradients.
-        Cg = "cg",
-        /// The published code's variant with step lengths for each tensor; for reproduction.
-        Layerwise = "layerwise",
-        /// Truncated Neumann series.
-        Neumann = "neumann",
-        /// Nyström approximation of a Gauss-Newton operator.
-        Nystrom = "nystrom",
-        /// Low-rank inverse from the gradients of the lower steps; no products.
-        Mfac = "mfac",
-        /// One product a solve on a warm-started x.
-        Soba = "soba",
-        /// x = b.
-        Identity = "identity",
-    }
-}
-
-names! {
-    /// Which passes through θ_P move its running statistics.
-    StatisticsName {
-        /// Those of lower steps.
-        LowerSteps = "lower-steps",
-        /// Those of products and of g_P, too, as in the reference.
-        EveryPass = "every-pass",
-    }
-}
-
-names! {
-    /// The operator in the linear system.
-    CurvatureName {
-        /// The exact Hessian of L^P, possibly indefinite.
-        Hessian = "hessian",
-        /// Its Gauss-Newton part, positive semi-definite.
-        GaussNewton = "gauss-newton",
-    }
-}
-
-names! {
-    /// The loss of images with any number of labels.
-    MultiLabelLoss {
-        /// Binary cross entropy of every class.
-        Binary = "binary",
-        /// Softmax cross entropy against all classes that an image shows, as in the reference.
-        Softmax = "softmax",
-    }
-}
-
-names! {
-    /// What a classifier is judged by.
-    Metric {
-        /// `Top1`, or `Map11` where images have several labels.
-        Auto = "auto",
-        /// Share of images whose class has the largest score.
-        Top1 = "top-1",
-        /// Share of images whose class is among the five with the largest scores.
-        Top5 = "top-5",
-        /// Mean of the classes' own accuracies.
-        MeanPerClass = "mean-per-class",
-        /// Mean over the classes of the 11-point average precision of VOC 2007.
-        Map11 = "map-11",
-    }
-}
-
-names! {
-    /// Which epoch's weights fine-tuning returns.
-    Choice {
-        /// The epoch with the best metric on the validation images.
-        Best = "best",
-        /// The last epoch.
-        Last = "last",
+impl AlignSettings {
+    /// Pretext images of the products.
+    pub fn product_batch(&self) -> usize {
+        self.product_batch.unwrap_or(self.batch)
     }
 }

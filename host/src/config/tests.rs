@@ -34,9 +34,9 @@ fn presets_resolve_and_survive_their_own_text() {
 
 #[test]
 fn every_key_is_a_setting_and_every_setting_a_key() {
-    let text = Preset::Default.to_toml();
+    let text = Preset::Default.config().to_toml();
     let table: toml::Table = text.parse().unwrap();
-    for key in KEYS {
+    for key in KEYS.iter() {
         let value = key
             .name
             .split('.')
@@ -48,6 +48,46 @@ fn every_key_is_a_setting_and_every_setting_a_key() {
     let path = folder.path().join("all.toml");
     fs::write(&path, toml::to_string(&Preset::Default.config()).unwrap()).unwrap();
     Layers::stored(&path).unwrap().resolve().unwrap();
+}
+
+/// A configuration as a run stores it, without the keys (and their comments) of those names.
+fn stored_without(names: &[&str]) -> Layers {
+    let text = Preset::Demo.config().to_toml();
+    let lines: Vec<&str> = text.lines().collect();
+    let is_named = |line: Option<&&str>| {
+        line.is_some_and(|line| names.iter().any(|name| line.starts_with(&format!("{name} = "))))
+    };
+    let kept = (0..lines.len()).filter(|i| !is_named(lines.get(*i)));
+    let kept = kept.filter(|i| !(lines[*i].starts_with('#') && is_named(lines.get(i + 1))));
+    let text: String = kept.map(|i| format!("{}\n", lines[i])).collect();
+    Layers::stored_text("config.toml".as_ref(), text)
+}
+
+#[test]
+fn a_stored_configuration_of_an_older_program_has_defaults_for_the_keys_that_it_lacks() {
+    let layers = stored_without(&["precision", "augment_on", "hue"]);
+    assert_eq!(layers.absent(), ["precision", "image.augment_on", "augment.hue"]);
+    assert_eq!(layers.resolve().unwrap(), Preset::Demo.config());
+    assert!(stored_without(&[]).absent().is_empty());
+    assert!(Layers::preset(Preset::Demo).absent().is_empty());
+    // The default preset's value, and not that of the preset that the run was started with.
+    let width = stored_without(&["width"]).resolve().unwrap().network.width;
+    assert_eq!(width, Preset::Default.config().network.width);
+    assert_ne!(width, Preset::Demo.config().network.width);
+}
+
+#[test]
+fn a_stored_configuration_is_refused_where_it_has_other_keys_or_no_end() {
+    let stored = |text: String| Layers::stored_text("config.toml".as_ref(), text).resolve();
+    let text = Preset::Demo.config().to_toml();
+    let error = stored(format!("sed = 1\n{text}")).expect_err("an unknown key").to_string();
+    assert!(error.starts_with("config.toml:1: unknown key `sed`"), "{error}");
+    for end in ["[align]", "[demo]", "\n[augment]"] {
+        let cut = text[..text.find(end).unwrap()].to_owned();
+        let error = stored(cut).expect_err("cut short").to_string();
+        assert!(error.contains("missing field `augment`"), "{end}: {error}");
+    }
+    assert!(stored(String::new()).is_err());
 }
 
 const SOLVERS: &str = "one of \"recycled-cg\", \"cg\", \"layerwise\", \"neumann\", \

@@ -1,0 +1,71 @@
+//! Where settings come from, and how errors name the places in it.
+//!
+//! Every source is parsed with spans. Each is parsed as if it followed the earlier ones (spaces before
+//! it, on its first line), so that a span of the merged tree names its source and line.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// A text of settings.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) origin: Origin,
+    pub(super) text: String,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    File(PathBuf),
+    Flag(String),
+    Preset(&'static str),
+}
+
+/// The sources' texts, each after as many spaces as the earlier ones are long.
+pub(super) fn in_a_row(sources: &[Source]) -> Vec<String> {
+    let mut length = 0;
+    let text = |source: &Source| {
+        let text = format!("{:length$}{}\n", "", source.text);
+        length = text.len();
+        text
+    };
+    sources.iter().map(text).collect()
+}
+
+/// Names the places of spans.
+pub(super) struct Places<'t> {
+    pub(super) sources: &'t [Source],
+    /// Of [`in_a_row`].
+    pub(super) texts: &'t [String],
+}
+
+impl Places<'_> {
+    /// `FILE:LINE`, the flag, or the preset.
+    pub(super) fn place(&self, span: Range<usize>) -> String {
+        match self.texts.iter().position(|text| span.start < text.len()) {
+            Some(index) => self.place_in(index, span.start),
+            None => "configuration".to_owned(),
+        }
+    }
+
+    /// The text of the span.
+    pub(super) fn found(&self, span: Range<usize>) -> &str {
+        let text = self.texts.iter().find(|text| span.start < text.len());
+        text.and_then(|text| text.get(span)).unwrap_or("missing")
+    }
+
+    /// The place of an error of the parser in one of the texts.
+    pub(super) fn syntax_place(&self, text: &str, span: Option<Range<usize>>) -> String {
+        let index = self.texts.iter().position(|other| other == text).unwrap_or(0);
+        self.place_in(index, span.map_or(0, |span| span.start))
+    }
+
+    fn place_in(&self, index: usize, start: usize) -> String {
+        let head = &self.texts[index].as_bytes()[..start.min(self.texts[index].len())];
+        let line = 1 + head.iter().filter(|byte| **byte == b'\n').count();
+        match &self.sources[index].origin {
+            Origin::File(path) => format!("{}:{line}", path.display()),
+            Origin::Flag(flag) => flag.clone(),
+            Origin::Preset(name) => format!("preset {name}:{line}"),
+        }
+    }
+}
