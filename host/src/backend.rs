@@ -2,10 +2,9 @@
 
 use thiserror::Error;
 
-use crate::config::BackendName;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::device_failure::caught;
-use crate::kernels::{DeviceInfo, Kernels, device_info};
+use crate::kernels::{BackendName, DeviceInfo, Kernels, device_info};
 
 /// Work that is generic over the backend.
 pub trait Work {

@@ -15,12 +15,13 @@ use serde::Serialize;
 
 use super::exact::{SolveError, compare};
 use crate::backend::{Work, dispatch};
-use crate::config::{AlignSettings, CurvatureName, RunConfig, SolverName};
+use crate::config::{AlignSettings, RunConfig, SolverName};
 use crate::data::{DataError, TwoViews};
 use crate::driver::observed::{Observed, Seconds, Solved};
 use crate::driver::{Problem, Source, Sources, upload};
 use crate::kernels::{Kernels, allocator};
 use crate::model::architecture;
+use crate::network::Curvature;
 use crate::progress::{Progress, Verbosity};
 use crate::report::Table;
 use crate::run::Origin;
@@ -167,7 +168,7 @@ fn measure<B: Kernels>(job: StageJob, device: &B::Device) -> Result<StageReport>
     let published = AlignSettings {
         solver: SolverName::Layerwise,
         iterations: REFERENCE_ITERATIONS,
-        curvature: CurvatureName::Hessian,
+        curvature: Curvature::Hessian,
         recompute: false,
         ..align.clone()
     };

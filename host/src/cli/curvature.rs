@@ -7,9 +7,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::DeserializeOwned;
 
 use super::args::{Output, Settings};
-use crate::config::{Architecture, BackendName, CurvatureName, MethodName, Stem};
+use crate::config::MethodName;
 use crate::curvature::{HvpJob, Which};
 use crate::interchange::NetworkHints;
+use crate::kernels::BackendName;
+use crate::network::{Architecture, Curvature, Stem};
 use crate::report::Format;
 use crate::run::Precision;
 
@@ -61,8 +63,8 @@ pub(super) struct HvpArguments {
     #[arg(long, value_name = "FILE")]
     target: Option<PathBuf>,
     /// The operator: hessian (exact) or gauss-newton (positive semi-definite).
-    #[arg(long, value_name = "NAME", default_value = "hessian", value_parser = named::<CurvatureName>(CurvatureName::NAMES))]
-    curvature: CurvatureName,
+    #[arg(long, value_name = "NAME", default_value = "hessian", value_parser = named::<Curvature>(Curvature::NAMES))]
+    curvature: Curvature,
     /// Temperature of NT-Xent, with simclr [default: 0.5].
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = temperature)]
     temperature: Option<f64>,
@@ -73,7 +75,7 @@ pub(super) struct HvpArguments {
     #[arg(long, value_name = "NAME", value_parser = named::<BackendName>(BackendName::NAMES))]
     backend: Option<BackendName>,
     /// Family of the backbone [default: by the names of its tensors].
-    #[arg(long, value_name = "NAME", value_parser = named::<Architecture>(Architecture::RESIDUAL))]
+    #[arg(long, value_name = "NAME", value_parser = named::<Architecture>(Architecture::NAMES))]
     architecture: Option<Architecture>,
     /// Channels of the first stage [default: by the shape of conv1.weight].
     #[arg(long, value_name = "CHANNELS", value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -127,8 +129,8 @@ pub(super) struct SpectrumArguments {
     #[arg(long, value_name = "N", default_value = "40", value_parser = clap::value_parser!(u16).range(2..=1000))]
     pub(super) iterations: u16,
     /// The operator [default: that of the run's bilevel stage].
-    #[arg(long, value_name = "NAME", value_parser = named::<CurvatureName>(CurvatureName::NAMES))]
-    pub(super) curvature: Option<CurvatureName>,
+    #[arg(long, value_name = "NAME", value_parser = named::<Curvature>(Curvature::NAMES))]
+    pub(super) curvature: Option<Curvature>,
     /// Draw the eigenvalues over the checkpoints.
     #[arg(long, value_name = "FILE.svg")]
     pub(super) plot: Option<PathBuf>,

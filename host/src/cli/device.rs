@@ -9,10 +9,9 @@ use crate::error::Place;
 use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 
-use crate::config::BackendName;
 use crate::device_failure::install_hook;
 use crate::kernels::tuning::{Policy, choose_by};
-use crate::kernels::{KERNEL_SOURCES, device_info};
+use crate::kernels::{BackendName, KERNEL_SOURCES, device_info};
 use crate::progress::Verbosity;
 
 /// Sets up the caches of a device backend, and says where kernels will have to be compiled. Nothing to do

@@ -6,8 +6,10 @@ use clap::Args;
 
 use super::args::Settings;
 use super::curvature::named;
-use crate::config::{Architecture, BackendName, RunConfig, Stem};
+use crate::config::RunConfig;
 use crate::interchange::{ExportFormat, ExportJob, FeaturesJob, ImportJob, NetworkHints};
+use crate::kernels::BackendName;
+use crate::network::{Architecture, Stem};
 use crate::run::{Origin, RunError};
 
 /// The arguments of `import`.
@@ -27,7 +29,7 @@ pub(super) struct ImportArguments {
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
     /// Family of the backbone [default: by the names of its tensors].
-    #[arg(long, value_name = "NAME", value_parser = named::<Architecture>(Architecture::RESIDUAL))]
+    #[arg(long, value_name = "NAME", value_parser = named::<Architecture>(Architecture::NAMES))]
     architecture: Option<Architecture>,
     /// First layers [default: imagenet for a 7×7 kernel, small for a 3×3 one; small-strided has to be
     /// said].

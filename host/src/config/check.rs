@@ -5,13 +5,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
 use super::kind::{Interval, Kind, LAYERS_MAX, OPTIMIZERS, TEXTS_MAX};
-use super::names::{Architecture, AugmentOn, CurvatureName, SolverName};
+use super::names::{AugmentOn, Family, SolverName};
 use super::places::Places;
 use super::schema::{AUGMENT, KEYS, Key};
 use super::settings::RunConfig;
 use crate::data::Format;
 use crate::kernels::Precision;
-use crate::network::{LayerSpec, layered_features};
+use crate::network::{Curvature, LayerSpec, layered_features};
 
 /// Refuses unknown keys, wrong types and values out of range.
 pub(super) fn keys(tree: &DeTable<'_>, places: &Places<'_>) -> Result<(), ConfigError> {
@@ -236,7 +236,7 @@ pub(super) fn relations(
         return Err(ConfigError::Invalid { place, key, found, expected });
     }
     augment_on(config, tree, places)?;
-    if config.network.architecture == Architecture::Layers
+    if config.network.architecture == Family::Layers
         && let Err(reason) = layered_features(&config.network.layers, config.input())
     {
         let place = places.place(find(tree, "network.layers").map_or(0..0, Spanned::span));
@@ -259,7 +259,7 @@ pub(super) fn relations(
         )?;
     }
     let semidefinite = align.solver().is_ok_and(|solver| solver.facts().needs_semidefinite);
-    if semidefinite && align.curvature != CurvatureName::GaussNewton {
+    if semidefinite && align.curvature != Curvature::GaussNewton {
         let span = find(tree, "align.curvature").map_or(0..0, Spanned::span);
         let (place, found) = (places.place(span), align.curvature.to_string());
         let expected = format!("gauss-newton: {} needs a semi-definite operator", align.solver);
@@ -302,7 +302,7 @@ fn kinds(config: &RunConfig, tree: &DeTable<'_>, places: &Places<'_>) -> Result<
             let expected = format!("{downstream}, as data.downstream.format");
             refused("data.pretext.format", pretext.to_string(), expected)
         }
-        (true, true) if config.network.architecture != Architecture::Layers => {
+        (true, true) if config.network.architecture != Family::Layers => {
             let found = config.network.architecture.to_string();
             let expected = "layers: windows are no images of three channels".to_owned();
             refused("network.architecture", found, expected)

@@ -33,10 +33,7 @@ pub use error::ConfigError;
 pub use flags::{Flag, STAGES};
 pub use kind::{Interval, Kind};
 pub use layers::Layers;
-pub use names::{
-    Architecture, AugmentOn, BackendName, Choice, CurvatureName, MethodName, Metric,
-    MultiLabelLoss, SolverName, StatisticsName, Stem,
-};
+pub use names::{AugmentOn, EpochChoice, Family, MethodName, Metric, MultiLabelLoss, SolverName};
 pub use preset::{Preset, Recipe, TASKS, Task};
 pub use render::{differences, first_difference};
 pub use schema::{KEYS, Key, flags_of};

@@ -1,32 +1,9 @@
 //! Closed sets of names that settings choose from; those of a network or of data are with it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::names::names;
-
-names! {
-    /// What computes; a binary holds those that it was built with.
-    BackendName {
-        /// CPU, pure Rust.
-        Flex = "flex",
-        /// CPU, candle.
-        Candle = "candle",
-        /// NVIDIA GPU.
-        Cuda = "cuda",
-        /// GPU through Vulkan, Metal or DirectX 12.
-        Wgpu = "wgpu",
-        /// CPU, f64 oracle on small networks.
-        Ndarray = "ndarray",
-    }
-}
-
-impl BackendName {
-    /// Whether it computes on a device with memory of its own.
-    pub fn on_device(self) -> bool {
-        match self {
-            Self::Cuda | Self::Wgpu => true,
-            Self::Flex | Self::Candle | Self::Ndarray => false,
-        }
-    }
-}
+use crate::network::Architecture;
 
 names! {
     /// Where training images are cut, scaled and changed; what is done to them is drawn on the host.
@@ -38,25 +15,34 @@ names! {
     }
 }
 
-names! {
-    /// Family of the backbone.
-    Architecture {
-        /// Three stages of one basic block: for images of about 32 pixels.
-        ResnetSmall = "resnet-small",
-        /// He et al. (2016).
-        Resnet18 = "resnet18",
-        /// The same, deeper.
-        Resnet34 = "resnet34",
-        /// Of bottleneck blocks, strided in the 3×3 convolution.
-        Resnet50 = "resnet50",
-        /// The layers of `network.layers`, without batch norm: for devices.
-        Layers = "layers",
-    }
+/// Family of the backbone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Family {
+    /// The layers of `network.layers`, without batch norm: for devices.
+    #[serde(rename = "layers")]
+    Layers,
+    /// He et al. (2016).
+    #[serde(untagged)]
+    Residual(Architecture),
 }
 
-impl Architecture {
-    /// Those that other programs' weights may be of.
-    pub const RESIDUAL: &[&str] = Self::NAMES.split_at(4).0;
+impl Family {
+    /// Every spelling, in files and flags.
+    pub const NAMES: &[&str] = &{
+        let mut names = ["layers"; Architecture::NAMES.len() + 1];
+        let (residual, _) = names.split_at_mut(Architecture::NAMES.len());
+        residual.copy_from_slice(Architecture::NAMES);
+        names
+    };
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Layers => f.write_str("layers"),
+            Self::Residual(architecture) => architecture.fmt(f),
+        }
+    }
 }
 
 names! {
@@ -68,18 +54,6 @@ names! {
         Byol = "byol",
         /// Variance, invariance, covariance (Bardes et al. 2022).
         Vicreg = "vicreg",
-    }
-}
-
-names! {
-    /// The layers before the first stage.
-    Stem {
-        /// 3×3 convolution, stride 1.
-        Small = "small",
-        /// 3×3 convolution, stride 2.
-        SmallStrided = "small-strided",
-        /// 7×7 convolution, stride 2, then 3×3 max-pool, stride 2.
-        Imagenet = "imagenet",
     }
 }
 
@@ -102,26 +76,6 @@ names! {
         Soba = "soba",
         /// x = b.
         Identity = "identity",
-    }
-}
-
-names! {
-    /// Which passes through θ_P move its running statistics.
-    StatisticsName {
-        /// Those of lower steps.
-        LowerSteps = "lower-steps",
-        /// Those of products and of g_P, too, as in the reference.
-        EveryPass = "every-pass",
-    }
-}
-
-names! {
-    /// The operator in the linear system.
-    CurvatureName {
-        /// The exact Hessian of L^P, possibly indefinite.
-        Hessian = "hessian",
-        /// Its Gauss-Newton part, positive semi-definite.
-        GaussNewton = "gauss-newton",
     }
 }
 
@@ -153,7 +107,7 @@ names! {
 
 names! {
     /// Which epoch's weights fine-tuning returns.
-    Choice {
+    EpochChoice {
         /// The epoch with the best metric on the validation images.
         Best = "best",
         /// The last epoch.

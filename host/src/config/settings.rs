@@ -16,13 +16,12 @@ use super::kind::{
     SHARE, STEPS, WEIGHT, WIDTHS, above_0, from_0, integer, integer_or_none,
 };
 use super::names::{
-    Architecture, AugmentOn, BackendName, Choice, CurvatureName, MethodName, Metric,
-    MultiLabelLoss, SolverName, StatisticsName, Stem,
+    AugmentOn, EpochChoice, Family, MethodName, Metric, MultiLabelLoss, SolverName,
 };
 use super::optional;
 use crate::data::{AugmentSettings, CHANNELS, Format, OnBadImage, WindowSettings};
-use crate::kernels::Precision;
-use crate::network::LayerSpec;
+use crate::kernels::{BackendName, Precision};
+use crate::network::{Architecture, Curvature, LayerSpec, StatisticsUpdates, Stem};
 
 settings! {
     /// Everything that a run depends on; stored as `config.toml` in its folder.
@@ -161,8 +160,8 @@ settings! {
 settings! {
     /// `[network]`.
     NetworkSettings {
-        architecture: Architecture = Architecture::Resnet18, "family of the backbone",
-            Kind::Name(Architecture::NAMES), [flag("architecture", "NAME", NETWORK)];
+        architecture: Family = Family::Residual(Architecture::ResNet18), "family of the backbone",
+            Kind::Name(Family::NAMES), [flag("architecture", "NAME", NETWORK)];
         width: usize = 64, "channels of the first stage", integer(1, 512),
             [flag("width", "CHANNELS", NETWORK)];
         stem: Stem = Stem::Small, "3x3 stride 1, 3x3 stride 2, or 7x7 stride 2 with max-pool",
@@ -282,14 +281,14 @@ settings! {
             "m: last lower gradients that mfac keeps; \"none\" = align.lower_steps",
             integer_or_none(1, 255);
         soba_step: f32 = 0.5, "rho: step length of soba", above_0(1.0);
-        curvature: CurvatureName = CurvatureName::Hessian, "operator in the linear system",
-            Kind::Name(CurvatureName::NAMES), [flag("curvature", "NAME", SOLVES)];
+        curvature: Curvature = Curvature::Hessian, "operator in the linear system",
+            Kind::Name(Curvature::NAMES), [flag("curvature", "NAME", SOLVES)];
         recompute: bool = false,
             "products compute the first-order cotangents anew: slower, in less memory",
             Kind::Switch, [flag("recompute", "BOOL", PRODUCTS)];
-        statistics: StatisticsName = StatisticsName::LowerSteps,
+        statistics: StatisticsUpdates = StatisticsUpdates::LowerSteps,
             "passes that move the running statistics of the lower backbone; every-pass is the reference's way",
-            Kind::Name(StatisticsName::NAMES);
+            Kind::Name(StatisticsUpdates::NAMES);
         batch: usize = 256, "pretext images of a lower step", BATCH,
             [flag("batch", "IMAGES", LOWER).after("product-batch")];
         #[serde(with = "optional")]
@@ -332,8 +331,8 @@ settings! {
             [flag("weight-decay", "X", &["finetune"])];
         momentum: f32 = 0.9, "momentum of SGD", MOMENTUM;
         floor: f32 = 0.001, "last rate as a fraction of the peak", SHARE;
-        choice: Choice = Choice::Best, "which epoch is the result: best on validation",
-            Kind::Name(Choice::NAMES);
+        choice: EpochChoice = EpochChoice::Best, "which epoch is the result: best on validation",
+            Kind::Name(EpochChoice::NAMES);
     }
 }
 

@@ -11,13 +11,14 @@ use serde::Serialize;
 
 use super::weights::State;
 use crate::backend::{Work, available, dispatch};
-use crate::config::{BackendName, ConfigError, CurvatureName, MethodName};
+use crate::config::{ConfigError, MethodName};
 use crate::driver::upload_wide;
 use crate::interchange::NetworkHints;
-use crate::kernels::{Kernels, read};
-use crate::model::curvature;
+use crate::kernels::{BackendName, Kernels, read};
 use crate::network::pretext::Pretext;
-use crate::network::{Linearization, LinearizationSettings, ParameterTable, TowerParameters};
+use crate::network::{
+    Curvature, Linearization, LinearizationSettings, ParameterTable, TowerParameters,
+};
 use crate::run::{
     Precision, RealTensor, RealTensors, RunError, read_real_tensors, write_real_tensors,
 };
@@ -42,7 +43,7 @@ pub struct HvpJob {
     /// τ of NT-Xent, above 0; `None`: the default preset's.
     pub temperature: Option<f64>,
     /// Which product.
-    pub curvature: CurvatureName,
+    pub curvature: Curvature,
     /// In which numbers is computed and written; f64 needs the backend `ndarray`.
     pub precision: Precision,
     /// What computes; `None`: the first that this binary has for the precision.
@@ -287,7 +288,7 @@ impl Products {
         target: Option<(Vec<f64>, Vec<f64>)>,
         Views { shape, values }: Views,
         vector: &[f64],
-        name: CurvatureName,
+        curvature: Curvature,
         device: &B::Device,
     ) -> Self {
         let flat = |values: &[f64]| upload_wide::<B, 1>(values.to_vec(), [values.len()], device);
@@ -299,7 +300,7 @@ impl Products {
         let target = target.map(|(backbone, head)| both(&backbone, &head));
         let beside = state.networks.target_tower().zip(target.as_ref());
         let loss = state.pretext.loss_beside(beside, &views);
-        let settings = LinearizationSettings { with_gradient: true, ..curvature(name).into() };
+        let settings = LinearizationSettings { with_gradient: true, ..curvature.into() };
         let (tower, parameters) =
             (state.networks.pretext_tower(), both(&state.backbone, &state.head));
         let at = Linearization::new(tower, parameters, views, loss, settings);

@@ -15,12 +15,12 @@ use serde::Serialize;
 
 use super::lanczos::{Growth, Lanczos, Ritz, Symmetric};
 use crate::backend::{Work, dispatch};
-use crate::config::{CurvatureName, RunConfig};
+use crate::config::RunConfig;
 use crate::data::{TwoViews, streams};
 use crate::driver::{Networks, upload, upload_inputs};
 use crate::kernels::{Kernels, Real, Tensor};
-use crate::model::{architecture, curvature, networks, pretext};
-use crate::network::{Linearization, TowerParameters};
+use crate::model::{architecture, networks, pretext};
+use crate::network::{Curvature, Linearization, TowerParameters};
 use crate::progress::{Interrupt, Progress, Verbosity, warn};
 use crate::report::{Chart, Series, Table};
 use crate::run::Origin;
@@ -50,7 +50,7 @@ pub struct SpectrumJob {
     /// backbone's length.
     pub iterations: usize,
     /// Which operator.
-    pub curvature: CurvatureName,
+    pub curvature: Curvature,
     /// The run's settings; `align.product_batch` images are looked at.
     pub config: RunConfig,
     /// How much is shown on the way.
@@ -259,8 +259,7 @@ impl SpectrumJob {
         let target = at.target.as_ref().map(|(backbone, head)| both(backbone, head));
         let loss =
             pretext(&self.config).loss_beside(networks.target_tower().zip(target.as_ref()), &views);
-        let curvature = curvature(self.curvature);
-        let linearization = Linearization::new(tower, parameters, views, loss, curvature);
+        let linearization = Linearization::new(tower, parameters, views, loss, self.curvature);
         let loss = linearization.value();
         let operator = Block { at: linearization };
         let whose = || format!("stage {}, step {}", at.stage, at.step);

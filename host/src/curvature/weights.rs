@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::config::{MethodName, NetworkSettings, Preset, RunConfig};
+use crate::config::{Family, MethodName, NetworkSettings, Preset, RunConfig};
 use crate::driver::Networks;
 use crate::interchange::{NetworkHints, Recognized, is_no_parameter, recognize};
 use crate::model::{architecture, networks, pretext};
@@ -187,10 +187,10 @@ impl State {
     ) -> Result<Self, RunError> {
         let (backbone, head) = divide(path, read(path)?, Which::Online)?;
         let shape_of = |name: &str| backbone.get(name).map(|tensor| tensor.shape.as_slice());
-        let Recognized { architecture: family, width, stem } =
+        let Recognized { architecture: residual, width, stem } =
             recognize(shape_of, hints).map_err(|reason| RunError::unfit(path, reason))?;
         let network = NetworkSettings {
-            architecture: family,
+            architecture: Family::Residual(residual),
             width,
             stem,
             layers: Vec::new(),

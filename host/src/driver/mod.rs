@@ -7,9 +7,7 @@ mod registers;
 mod target;
 
 pub use downstream::downstream_loss;
-pub use problem::{
-    DriverError, Moving, Networks, Problem, ProblemSettings, Source, Sources, Statistics,
-};
+pub use problem::{DriverError, Networks, Problem, ProblemSettings, Source, Sources, Statistics};
 pub use registers::Registers;
 pub use target::Target;
 

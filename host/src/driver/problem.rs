@@ -11,8 +11,8 @@ use crate::network::loss::Loss;
 use crate::network::multi_label::MultiLabel;
 use crate::network::pretext::Pretext;
 use crate::network::{
-    Curvature, Gradients, Linearization, LinearizationSettings, Network, Recompute, Running, Tower,
-    TowerParameters,
+    Curvature, Gradients, Linearization, LinearizationSettings, Network, Recompute, Running,
+    StatisticsUpdates, Tower, TowerParameters,
 };
 
 /// What can fail while a request is performed.
@@ -115,17 +115,6 @@ impl<B: Kernels> Statistics<B> {
     }
 }
 
-/// Which passes through θ_P move its running statistics, and φ_P's where it takes part.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Moving {
-    /// Those of lower steps: products and g_P leave them as they are.
-    #[default]
-    LowerSteps,
-    /// Those of products and of g_P, too: once a view and pass, as in the reference, where every product
-    /// runs the network again.
-    EveryPass,
-}
-
 /// What a problem computes, beside its networks and batches. There is no default: whoever builds a
 /// problem says everything.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,8 +127,8 @@ pub struct ProblemSettings {
     pub curvature: Curvature,
     /// What products compute anew instead of keeping it.
     pub recompute: Recompute,
-    /// What moves running statistics.
-    pub moving: Moving,
+    /// What updates running statistics.
+    pub statistics: StatisticsUpdates,
     /// Vectors of the solver that outlive an alternation: a checkpoint has to hold them.
     pub lasting: Vec<Register>,
     /// Of the sketches, and of the split that the labels come from.
@@ -478,8 +467,8 @@ impl<B: Kernels> LowerObjective for Problem<'_, B> {
     fn product(&mut self, src: Register, dst: Register) -> Result<(), DriverError> {
         let direction = self.registers.get(src)?;
         let product = self.curvature_product(&direction)?;
-        if let (Moving::EveryPass, Some(linearization)) =
-            (self.settings.moving, &self.linearization)
+        if let (StatisticsUpdates::EveryPass, Some(linearization)) =
+            (self.settings.statistics, &self.linearization)
         {
             let running = linearization.updated_statistics(self.statistics.lower());
             self.statistics.set_lower(running);
@@ -507,10 +496,10 @@ impl<B: Kernels> UpperObjective for Problem<'_, B> {
         let views = vec![images];
         let gradients = tower.gradients(&parameters, views, loss.as_ref(), backbone.is_some());
         // g_P runs θ_P in training mode, too, but its statistics should be those of the pretext data.
-        let running = match (group, self.settings.moving) {
+        let running = match (group, self.settings.statistics) {
             (Group::UpperBackbone, _) => Some(&mut self.statistics.upper_backbone),
-            (_, Moving::EveryPass) => Some(&mut self.statistics.lower_backbone),
-            (_, Moving::LowerSteps) => None,
+            (_, StatisticsUpdates::EveryPass) => Some(&mut self.statistics.lower_backbone),
+            (_, StatisticsUpdates::LowerSteps) => None,
         };
         if let Some(running) = running {
             let nothing = Tensor::zeros([1], self.registers.device());

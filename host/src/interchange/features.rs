@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::error::Result;
 
 use crate::backend::{Work, dispatch};
-use crate::config::{Architecture, BackendName, RunConfig};
+use crate::config::{Family, RunConfig};
 use crate::driver::{download, upload};
-use crate::kernels::Kernels;
+use crate::kernels::{BackendName, Kernels};
 use crate::model::{architecture, networks};
 use crate::network::Network;
 use crate::run::{NamedTensor, Origin, RunError, TensorView, read_tensors, write_tensors};
@@ -56,9 +56,7 @@ pub fn features(job: FeaturesJob) -> Result<String> {
     if found != channels || count * height * width == 0 {
         return Err(unfit().into());
     }
-    if config.network.architecture == Architecture::Layers
-        && [found, height, width] != config.input()
-    {
+    if config.network.architecture == Family::Layers && [found, height, width] != config.input() {
         // A dense layer takes its own size alone.
         let reason = format!("images has shape {shape:?}, expected [n, {:?}]", config.input());
         return Err(RunError::unfit(&input, reason).into());

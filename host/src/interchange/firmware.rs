@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{Place, Result, fail};
 
 use super::flash_image::{FlashImage, InputChannel};
-use crate::config::{Architecture, MethodName, RunConfig};
+use crate::config::{Family, MethodName, RunConfig};
 use crate::data::{Channels, DEVIATION, MEAN};
 use crate::model::{architecture, networks};
 use crate::run::{NamedTensor, Origin, write_atomic};
@@ -22,7 +22,7 @@ const PIXEL_PER_UNIT: f32 = 255.0;
 /// networks; the file cannot be written.
 pub(super) fn export(from: &Origin, out: &Path) -> Result<String> {
     let config: RunConfig = from.config()?;
-    if config.network.architecture != Architecture::Layers {
+    if config.network.architecture != Family::Layers {
         fail!(
             "network.architecture is {}, expected layers: a device has no batch norm",
             config.network.architecture

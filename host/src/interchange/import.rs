@@ -7,7 +7,7 @@ use crate::error::Result;
 use bissl_core::Group;
 
 use super::{NetworkHints, Recognized, recognize};
-use crate::config::RunConfig;
+use crate::config::{Family, RunConfig};
 use crate::model::{architecture, networks};
 use crate::network::ParameterTable;
 use crate::run::{NamedTensor, NewCheckpoint, Retention, RunError, RunFolder, TensorView};
@@ -48,10 +48,10 @@ pub fn import(job: ImportJob) -> Result<Vec<String>> {
     let StateDict { tensors, mut notices } = read_state_dict(&file, key.as_deref())?;
     let tensors = backbone_of(tensors, prefix, &mut notices).map_err(unfit)?;
     let shape_of = |name: &str| tensors.get(name).map(|tensor| tensor.shape.as_slice());
-    let Recognized { architecture: family, width, stem } =
+    let Recognized { architecture: residual, width, stem } =
         recognize(shape_of, hints).map_err(unfit)?;
     (config.network.architecture, config.network.width, config.network.stem) =
-        (family, width, stem);
+        (Family::Residual(residual), width, stem);
     let name = architecture(&config);
     let networks = networks(&config, 1);
     let backbone =

@@ -1,6 +1,6 @@
 //! Which network a set of tensors with torchvision's names is of.
 
-use crate::config::{Architecture, Stem};
+use crate::network::{Architecture, Stem};
 
 /// What is said about a network beside its file; `None`: its tensors tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(crate) fn recognize<'s>(
     let expected = "[width, 3, 3, 3] or [width, 3, 7, 7]";
     let (width, stem) = match shape_of("conv1.weight") {
         Some(&[width, 3, 3, 3]) if width > 0 => (width, Stem::Small),
-        Some(&[width, 3, 7, 7]) if width > 0 => (width, Stem::Imagenet),
+        Some(&[width, 3, 7, 7]) if width > 0 => (width, Stem::ImageNet),
         Some(shape) => {
             return Err(format!("tensor conv1.weight has shape {shape:?}, expected {expected}"));
         }
@@ -58,12 +58,12 @@ pub(crate) fn recognize<'s>(
 /// The family that the names of a backbone's tensors tell.
 fn by_names(has: impl Fn(&str) -> bool) -> Architecture {
     if !has("layer4.0.conv1.weight") {
-        Architecture::ResnetSmall
+        Architecture::ResNetSmall
     } else if has("layer1.0.conv3.weight") {
-        Architecture::Resnet50
+        Architecture::ResNet50
     } else if has("layer1.2.conv1.weight") {
-        Architecture::Resnet34
+        Architecture::ResNet34
     } else {
-        Architecture::Resnet18
+        Architecture::ResNet18
     }
 }

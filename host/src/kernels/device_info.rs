@@ -1,6 +1,6 @@
 //! What is known of a device before anything runs on it.
 
-use crate::config::BackendName;
+use super::BackendName;
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 
 #[cfg(any(feature = "flex", feature = "candle", feature = "ndarray"))]
 pub(crate) mod allocator;
+mod backend_name;
 mod cpu;
 mod device_info;
 pub(crate) mod device_memory;
@@ -37,6 +38,7 @@ pub use burn_tensor::Tensor;
 
 use crate::data::packed::Packed;
 
+pub use backend_name::BackendName;
 #[cfg(feature = "cube")]
 pub use cube::SOURCES as KERNEL_SOURCES;
 #[cfg(feature = "cuda")]

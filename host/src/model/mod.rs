@@ -1,27 +1,23 @@
 //! From settings to networks, and to everything that a problem computes on them.
 
-use crate::config::{CurvatureName, MethodName, RunConfig, StatisticsName};
-use crate::driver::{Moving, Networks, ProblemSettings};
+use crate::config::{Family, MethodName, NetworkSettings, RunConfig};
+use crate::driver::{Networks, ProblemSettings};
 use crate::network::multi_label::MultiLabel;
 use crate::network::pretext::{Byol, HeadNorm, NtXent, Pretext, Vicreg};
 use crate::network::{
-    Architecture, BackboneSettings, Curvature, Recompute, Stem, backbone, classifier, layered,
-    layered_features, output_width,
+    BackboneSettings, Recompute, backbone, classifier, layered, layered_features, output_width,
 };
 use crate::{config, network};
 
 /// The networks of a configuration; `classes` of the downstream task, 1 where there is none.
 pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
-    let residual = |architecture| {
-        let settings = residual_settings(config, architecture);
-        (backbone(settings), output_width(settings), HeadNorm::Batch)
-    };
     let (backbone, features, norm) = match config.network.architecture {
-        config::Architecture::ResnetSmall => residual(Architecture::ResNetSmall),
-        config::Architecture::Resnet18 => residual(Architecture::ResNet18),
-        config::Architecture::Resnet34 => residual(Architecture::ResNet34),
-        config::Architecture::Resnet50 => residual(Architecture::ResNet50),
-        config::Architecture::Layers => {
+        Family::Residual(architecture) => {
+            let NetworkSettings { width, stem, .. } = config.network;
+            let settings = BackboneSettings { architecture, width, stem };
+            (backbone(settings), output_width(settings), HeadNorm::Batch)
+        }
+        Family::Layers => {
             let (layers, input) = (&config.network.layers, config.input());
             let checked = "the configuration was checked";
             let features = layered_features(layers, input).expect(checked);
@@ -36,18 +32,6 @@ pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
         pretext_head: precise(pretext.head(features, projector, norm)),
         target_head: pretext.target_head(features, projector, norm).map(precise),
         classifier: precise(classifier(features, classes)),
-    }
-}
-
-fn residual_settings(config: &RunConfig, architecture: Architecture) -> BackboneSettings {
-    BackboneSettings {
-        architecture,
-        width: config.network.width,
-        stem: match config.network.stem {
-            config::Stem::Small => Stem::Small,
-            config::Stem::SmallStrided => Stem::SmallStrided,
-            config::Stem::Imagenet => Stem::ImageNet,
-        },
     }
 }
 
@@ -85,24 +69,13 @@ pub(crate) fn problem_settings(config: &RunConfig, seed: u64) -> ProblemSettings
     ProblemSettings {
         pretext: pretext(config),
         multi_label: multi_label(config),
-        curvature: curvature(align.curvature),
+        curvature: align.curvature,
         recompute: recompute(config),
-        moving: match align.statistics {
-            StatisticsName::LowerSteps => Moving::LowerSteps,
-            StatisticsName::EveryPass => Moving::EveryPass,
-        },
+        statistics: align.statistics,
         lasting: align
             .solver()
             .map_or(Vec::new(), |solver| solver.facts().lasting_registers.to_vec()),
         seed,
-    }
-}
-
-/// The operator of that name.
-pub(crate) fn curvature(name: CurvatureName) -> Curvature {
-    match name {
-        CurvatureName::Hessian => Curvature::Hessian,
-        CurvatureName::GaussNewton => Curvature::GaussNewton,
     }
 }
 
@@ -119,7 +92,7 @@ pub(crate) fn architecture(config: &RunConfig) -> String {
         Pretext::Simclr(_) | Pretext::Vicreg(_) => String::new(),
     };
     let projector = &network.projector;
-    if network.architecture == config::Architecture::Layers {
+    if network.architecture == Family::Layers {
         let layers: Vec<String> = network.layers.iter().map(ToString::to_string).collect();
         let [channels, height, width] = config.input();
         let layers = layers.join(", ");

@@ -6,14 +6,16 @@ use super::loss::{Loss, gauss_newton_product, hessian_product, value_and_gradien
 use super::sequence::{Backward, Bars, Linearized, Want};
 use super::tower::{Running, Tower, TowerParameters, View, accumulate, as_features, as_rows};
 use crate::kernels::Kernels;
+use crate::names::names;
 
-/// Which curvature operator a product applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Curvature {
-    /// The exact Hessian, possibly indefinite: six convolution passes a layer and product.
-    Hessian,
-    /// Gauss-Newton, positive semi-definite: four.
-    GaussNewton,
+names! {
+    /// Which curvature operator of L^P a product applies.
+    Curvature {
+        /// The exact Hessian, possibly indefinite: six convolution passes a layer and product.
+        Hessian = "hessian",
+        /// Gauss-Newton, positive semi-definite: four.
+        GaussNewton = "gauss-newton",
+    }
 }
 
 /// What a product with the Hessian computes anew instead of keeping it.

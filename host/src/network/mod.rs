@@ -31,6 +31,7 @@ mod relu;
 mod resnet;
 mod sequence;
 mod shape;
+mod statistics;
 mod tower;
 
 pub use batch_norm::{BatchNorm, EPSILON, NormSaved};
@@ -50,4 +51,5 @@ pub use resnet::{
 };
 pub use sequence::{Backward, Bars, Forward, Linearized, Network, Want};
 pub use shape::{BuildError, Shape, Unfit};
+pub use statistics::StatisticsUpdates;
 pub use tower::{Gradients, Running, Tower, TowerParameters};

@@ -2,32 +2,37 @@
 
 use super::block::Block;
 use super::{Builder, Init, Linear, Network, Shape};
+use crate::names::names;
 
 /// Why the networks of this file can be built.
 pub(super) const FITS: &str = "widths are at least 1, and the layers fit each other";
 
-/// Which residual network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// Three stages of one basic block, widths w, 2w, 4w: for images of 32 pixels and small machines.
-    ResNetSmall,
-    /// Four stages of two basic blocks, widths w, 2w, 4w, 8w; w = 64 is ResNet-18.
-    ResNet18,
-    /// The same stages of 3, 4, 6 and 3 basic blocks; w = 64 is ResNet-34.
-    ResNet34,
-    /// The same numbers of bottleneck blocks, widths 4w, 8w, 16w, 32w; w = 64 is ResNet-50.
-    ResNet50,
+names! {
+    /// Which residual network.
+    Architecture {
+        /// Three stages of one basic block, widths w, 2w, 4w: for images of 32 pixels and small
+        /// machines.
+        ResNetSmall = "resnet-small",
+        /// Four stages of two basic blocks, widths w, 2w, 4w, 8w; w = 64 is ResNet-18.
+        ResNet18 = "resnet18",
+        /// The same stages of 3, 4, 6 and 3 basic blocks; w = 64 is ResNet-34.
+        ResNet34 = "resnet34",
+        /// The same numbers of bottleneck blocks, strided in the 3×3 convolution, widths 4w, 8w, 16w,
+        /// 32w; w = 64 is ResNet-50.
+        ResNet50 = "resnet50",
+    }
 }
 
-/// What stands before the first stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stem {
-    /// 3×3 convolution, stride 1: for small images.
-    Small,
-    /// 3×3 convolution, stride 2: for small images and small machines.
-    SmallStrided,
-    /// 7×7 convolution, stride 2, and max-pool: ImageNet's.
-    ImageNet,
+names! {
+    /// The layers before the first stage.
+    Stem {
+        /// 3×3 convolution, stride 1: for small images.
+        Small = "small",
+        /// 3×3 convolution, stride 2: for small images and small machines.
+        SmallStrided = "small-strided",
+        /// 7×7 convolution, stride 2, then 3×3 max-pool, stride 2: ImageNet's.
+        ImageNet = "imagenet",
+    }
 }
 
 /// A backbone's shape.

@@ -11,7 +11,7 @@ use super::task::Task;
 use super::tensors::Weights;
 use super::training::{Course, Keep, Measured, train};
 use super::warm_up::{Headed, problem, result};
-use crate::config::Choice;
+use crate::config::EpochChoice;
 use crate::data::streams;
 use crate::driver::{Problem, Sources};
 use crate::error::Result;
@@ -73,7 +73,7 @@ pub fn finetune_as<B: Kernels>(
         let keep = Keep::Weights;
         Ok(Some(Measured { metric: "validation", value, record, keep }))
     };
-    let chooses = settings.choice == Choice::Best && !split.validation.is_empty();
+    let chooses = settings.choice == EpochChoice::Best && !split.validation.is_empty();
     let course = Course::steps(u64::from(descent.steps()));
     let machine = Descent::new(descent);
     let selected = if chooses {

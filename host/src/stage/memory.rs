@@ -5,8 +5,8 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::backend::BackendError;
-use crate::config::{BackendName, RunConfig, SolverName};
-use crate::kernels::DeviceInfo;
+use crate::config::{RunConfig, SolverName};
+use crate::kernels::{BackendName, DeviceInfo};
 use crate::machine;
 
 const MIB: f64 = 1024.0 * 1024.0;

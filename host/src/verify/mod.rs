@@ -21,7 +21,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::backend::{Work, dispatch};
-use crate::config::{Architecture, RunConfig};
+use crate::config::{Family, RunConfig};
 use crate::kernels::Kernels;
 use crate::model::architecture;
 use crate::progress::Verbosity;
@@ -150,7 +150,7 @@ fn measure<B: Kernels>(
 ) -> Result<VerifyReport> {
     let mut checks = Checks::default();
     closed::check(&config.align, config.seed, &mut checks)?;
-    if config.network.architecture == Architecture::Layers {
+    if config.network.architecture == Family::Layers {
         let reason = "the network against a copy in f64: there is one of residual networks alone";
         checks.leave_out(reason.to_owned());
     } else {

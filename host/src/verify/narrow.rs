@@ -74,14 +74,6 @@ fn side(stem: Stem) -> usize {
     }
 }
 
-fn stem(config: &RunConfig) -> Stem {
-    match config.network.stem {
-        crate::config::Stem::Small => Stem::Small,
-        crate::config::Stem::SmallStrided => Stem::SmallStrided,
-        crate::config::Stem::Imagenet => Stem::ImageNet,
-    }
-}
-
 fn noise(seed: u64, domain: u16, len: usize) -> Vec<f32> {
     let stream = Stream::new(seed, domain);
     (0..len).map(|i| stream.at(i as u64).normal()).collect()
@@ -165,7 +157,7 @@ fn found<B: Kernels>(
 pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: &mut Checks) {
     let narrow = narrowed(config);
     let networks = networks(&narrow, 2);
-    let side = side(stem(config));
+    let side = side(config.network.stem);
     let dims = [IMAGES, 3, side, side];
     let pixels = dims.iter().product();
     let seed = config.seed;
@@ -191,7 +183,7 @@ pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: 
     let twin = Twin {
         backbone: networks.backbone.parameters(),
         head: networks.pretext_head.parameters(),
-        stem: stem(config),
+        stem: config.network.stem,
         pretext: &pretext,
     };
     let views = [wide(&point.views[0]), wide(&point.views[1])];

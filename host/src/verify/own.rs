@@ -16,8 +16,9 @@ use super::{Check, Checks};
 use crate::config::RunConfig;
 use crate::data::{Labelled, TwoViews};
 use crate::driver::observed::{Observed, Solved};
-use crate::driver::{Moving, Problem, Source, Sources, download, upload, upload_inputs};
+use crate::driver::{Problem, Source, Sources, download, upload, upload_inputs};
 use crate::kernels::{Kernels, Precision};
+use crate::network::StatisticsUpdates;
 use crate::progress::Verbosity;
 use crate::stage::bilevel::Batches;
 use crate::stage::start::Start;
@@ -166,9 +167,11 @@ impl<B: Kernels> Own<'_, '_, B> {
         let statistics = changed(before.statistics, after.statistics);
         Ok([
             ("parameters untouched by products", changed(before.parameters, after.parameters)),
-            match self.problem.settings().moving {
-                Moving::LowerSteps => ("running statistics untouched by products", statistics),
-                Moving::EveryPass => {
+            match self.problem.settings().statistics {
+                StatisticsUpdates::LowerSteps => {
+                    ("running statistics untouched by products", statistics)
+                }
+                StatisticsUpdates::EveryPass => {
                     ("running statistics move with every product", 1.0 - statistics)
                 }
             },

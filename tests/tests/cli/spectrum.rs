@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use bissl::config::CurvatureName;
 use bissl::curvature::{SpectrumJob, Which, spectrum};
+use bissl::network::Curvature;
 use bissl::progress::{Interrupt, Verbosity};
 use bissl::run::Origin;
 use serde_json::Value;
@@ -139,7 +139,7 @@ fn an_interrupted_measurement_has_no_result() {
         which: Which::All,
         eigenvalues: 1,
         iterations: 4,
-        curvature: CurvatureName::Hessian,
+        curvature: Curvature::Hessian,
         config: origin.config().unwrap(),
         origin,
         verbosity: Verbosity::Quiet,

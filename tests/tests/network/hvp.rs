@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bissl::config::{CurvatureName, MethodName};
+use bissl::config::MethodName;
 use bissl::curvature::{HvpJob, hvp};
 use bissl::interchange::NetworkHints;
 use bissl::network::{Architecture, BackboneSettings, Curvature, ParameterTable, Stem};
@@ -46,7 +46,7 @@ fn run(
     case: &Case<B>,
     direction: &Tensor<B, 1>,
     stem: Stem,
-    curvature: CurvatureName,
+    curvature: Curvature,
     (backbone_prefix, projector_prefix): (&str, &str),
 ) -> Given {
     let folder = tempfile::tempdir().unwrap();
@@ -69,7 +69,7 @@ fn run(
     write("x", &views.collect());
     write("v", &tensors("", table, direction));
     // The file tells a 3×3 kernel from a 7×7 one, but no stride.
-    let stem = (stem == Stem::SmallStrided).then_some(bissl::config::Stem::SmallStrided);
+    let stem = (stem == Stem::SmallStrided).then_some(stem);
     let job = HvpJob {
         backbone: path("w"),
         target: None,
@@ -108,7 +108,7 @@ fn read(path: &Path, table: &ParameterTable) -> Given {
 fn agrees(settings: BackboneSettings, batch_and_side: (usize, usize), prefixes: (&str, &str)) {
     let case = Case::<B>::new(settings, &[6, 5], batch_and_side, 0.2, 31);
     let direction = case.direction(8);
-    let given = run(&case, &direction, settings.stem, CurvatureName::Hessian, prefixes);
+    let given = run(&case, &direction, settings.stem, Curvature::Hessian, prefixes);
     let judge = Case::<Oracle>::new(settings, &[6, 5], batch_and_side, 0.2, 31);
     let expected = expected(&judge, settings, &judge.direction(8));
     for (what, error) in [
@@ -151,7 +151,7 @@ fn gauss_newton_is_the_linearisations_gauss_newton() {
     let case = Case::<B>::new(settings, &[6, 5], (4, 10), 0.2, 5);
     let direction = case.direction(6);
     let names = ("", "projector.");
-    let given = run(&case, &direction, settings.stem, CurvatureName::GaussNewton, names);
+    let given = run(&case, &direction, settings.stem, Curvature::GaussNewton, names);
     let at = case.linearize(Curvature::GaussNewton);
     let error = error(&given.product, &values(&at.product(&direction)));
     assert!(error <= precision::<B>().equal, "{error:e}");
@@ -166,7 +166,7 @@ fn gradient_and_product_are_the_differences_of_loss_and_gradient() {
     let case = Case::<B>::new(settings, &[6, 5], (4, 9), 0.3, 2);
     let direction = case.direction(7);
     let given = |case: &Case<B>| {
-        run(case, &direction, settings.stem, CurvatureName::Hessian, ("", "projector."))
+        run(case, &direction, settings.stem, Curvature::Hessian, ("", "projector."))
     };
     let length = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
     let step = 1e-8 * length(&values(&case.parameters.backbone)) / length(&values(&direction));

@@ -1,9 +1,9 @@
 //! Which passes through the lower backbone move its running statistics.
 
 use bissl::data::{Inputs, Labelled, Targets, TwoViews};
-use bissl::driver::{Moving, Networks, Problem, ProblemSettings, Sources};
+use bissl::driver::{Networks, Problem, ProblemSettings, Sources};
 use bissl::network::pretext::{NtXent, Pretext};
-use bissl::network::{Curvature, Tower, TowerParameters};
+use bissl::network::{Curvature, StatisticsUpdates, Tower, TowerParameters};
 use bissl_core::{Evaluation, Group, LowerObjective, Register, Stream, UpperObjective};
 use burn_tensor::Tensor;
 
@@ -37,14 +37,15 @@ fn labelled() -> Labelled {
     Labelled { images, labels, batch: BATCH as u32, shape: [3, SIDE, SIDE] }
 }
 
-fn problem(networks: &Networks, moving: Moving) -> Problem<'_, B> {
+fn problem(networks: &Networks, statistics: StatisticsUpdates) -> Problem<'_, B> {
     let sources = Sources {
         lower: Some(Box::new(|_| Ok(two_views()))),
         product: Some(Box::new(|_| Ok(two_views()))),
         upper: Some(Box::new(|_| Ok(labelled()))),
     };
     let device = Default::default();
-    let settings = ProblemSettings { moving, ..problem_settings(pretext(), Curvature::Hessian) };
+    let settings =
+        ProblemSettings { statistics, ..problem_settings(pretext(), Curvature::Hessian) };
     let mut problem = Problem::<B>::new(networks, device, sources, settings);
     for (group, network) in [
         (Group::LowerBackbone, &networks.backbone),
@@ -97,7 +98,7 @@ fn after(
 #[test]
 fn a_hypergradient_moves_those_of_the_upper_backbone_alone() {
     let networks = networks();
-    let mut problem = problem(&networks, Moving::LowerSteps);
+    let mut problem = problem(&networks, StatisticsUpdates::LowerSteps);
     let before = running(&problem);
     hypergradient(&mut problem);
     let now = running(&problem);
@@ -108,7 +109,7 @@ fn a_hypergradient_moves_those_of_the_upper_backbone_alone() {
 #[test]
 fn as_in_the_reference_every_product_and_g_p_move_those_of_the_lower_level() {
     let networks = networks();
-    let mut problem = problem(&networks, Moving::EveryPass);
+    let mut problem = problem(&networks, StatisticsUpdates::EveryPass);
     let start = problem.statistics.clone();
     hypergradient(&mut problem);
     let [backbone, head, _] = running(&problem);
@@ -131,11 +132,12 @@ fn as_in_the_reference_every_product_and_g_p_move_those_of_the_lower_level() {
 #[test]
 fn what_moves_changes_no_gradient_and_no_product() {
     let networks = networks();
-    let [left, moved] = [Moving::LowerSteps, Moving::EveryPass].map(|moving| {
-        let mut problem = problem(&networks, moving);
-        hypergradient(&mut problem);
-        let mut read = |register| values(&problem.registers.get(register).unwrap());
-        [read(Register::Residual), read(Register::Solution)]
-    });
+    let [left, moved] =
+        [StatisticsUpdates::LowerSteps, StatisticsUpdates::EveryPass].map(|updates| {
+            let mut problem = problem(&networks, updates);
+            hypergradient(&mut problem);
+            let mut read = |register| values(&problem.registers.get(register).unwrap());
+            [read(Register::Residual), read(Register::Solution)]
+        });
     assert_eq!(left, moved);
 }

@@ -1,13 +1,14 @@
 //! Random tensors and comparisons.
 
-use bissl::driver::{Moving, Networks, ProblemSettings};
+use bissl::driver::{Networks, ProblemSettings};
 use bissl::kernels::{Kernels, Real};
 use bissl::network::loss::Loss;
 use bissl::network::multi_label::MultiLabel;
 use bissl::network::pretext::{HeadNorm, NtXent, Pretext};
 use bissl::network::{
     Architecture, BackboneSettings, Curvature, Linearization, LinearizationSettings, Network,
-    Recompute, Stem, Tower, TowerParameters, backbone, classifier, mlp_head, output_width,
+    Recompute, StatisticsUpdates, Stem, Tower, TowerParameters, backbone, classifier, mlp_head,
+    output_width,
 };
 use bissl_core::Stream;
 use burn_backend::TensorData;
@@ -79,7 +80,7 @@ pub(crate) fn problem_settings(pretext: Pretext, curvature: Curvature) -> Proble
         multi_label: MultiLabel::default(),
         curvature,
         recompute: Recompute::default(),
-        moving: Moving::default(),
+        statistics: StatisticsUpdates::LowerSteps,
         lasting: Vec::new(),
         seed: 1,
     }

@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use bissl::data::{Inputs, Labelled, Targets, TwoViews};
-use bissl::driver::{Moving, Networks, Problem, ProblemSettings, Sources};
+use bissl::driver::{Networks, Problem, ProblemSettings, Sources};
 use bissl::network::multi_label::MultiLabel;
 use bissl::network::pretext::{NtXent, Pretext};
 use bissl::network::{
-    Architecture, BackboneSettings, Curvature, Recompute, Stem, backbone, classifier, mlp_head,
-    output_width,
+    Architecture, BackboneSettings, Curvature, Recompute, StatisticsUpdates, Stem, backbone,
+    classifier, mlp_head, output_width,
 };
 use bissl_core::{
     Alternation, AlternationSettings, CgSettings, Completion, Coupling, Driver, Group,
@@ -100,7 +100,7 @@ fn record(out: &mut impl Write) -> (u64, Completion) {
         multi_label: MultiLabel::Binary,
         curvature,
         recompute: Recompute::Nothing,
-        moving: Moving::LowerSteps,
+        statistics: StatisticsUpdates::LowerSteps,
         lasting: Vec::new(),
         seed: 1,
     };
