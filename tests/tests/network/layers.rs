@@ -56,7 +56,11 @@ impl<L: Passes<B> + OnEveryBackend + Clone> Probe<L> {
         !self.network.parameters().is_empty()
     }
 
-    fn forward(&self, p: &Tensor<B, 1>, x: &Tensor<B, 4>) -> (Tensor<B, 4>, L::Saved) {
+    fn forward(
+        &self,
+        p: &Tensor<B, 1>,
+        x: &Tensor<B, 4>,
+    ) -> (Tensor<B, 4>, <L as Passes<B>>::Saved) {
         self.layer.forward(self.view(p), x.clone())
     }
 

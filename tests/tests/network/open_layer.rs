@@ -10,9 +10,7 @@ use bissl::network::{
 
 use crate::backend::{B, precision};
 use crate::layers::Probe;
-use crate::support::{
-    Case, TEMPERATURE, central, dot, error, norm, random, shifted, tensor, values,
-};
+use crate::support::{Case, TEMPERATURE, central, dot, error, norm, shifted, tensor, values};
 
 /// `y = s · ln(1 + eˣ)`, with one s for each channel of maps, or for each place of a token: smooth,
 /// nonlinear in its input and in its parameters together.
