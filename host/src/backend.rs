@@ -4,7 +4,7 @@ use thiserror::Error;
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::device_failure::caught;
-use crate::kernels::{BackendName, DeviceInfo, Kernels, device_info};
+use crate::kernels::{self, BackendName, DeviceInfo, Kernels, backends, device_info};
 
 /// Work that is generic over the backend.
 pub trait Work {
@@ -49,14 +49,17 @@ pub enum BackendError {
 
 /// The backends of this binary.
 pub fn available() -> Vec<BackendName> {
-    let all = [
-        (cfg!(feature = "flex"), BackendName::Flex),
-        (cfg!(feature = "candle"), BackendName::Candle),
-        (cfg!(feature = "cuda"), BackendName::Cuda),
-        (cfg!(feature = "wgpu"), BackendName::Wgpu),
-        (cfg!(feature = "ndarray"), BackendName::Ndarray),
-    ];
-    all.into_iter().filter(|(built, _)| *built).map(|(_, name)| name).collect()
+    macro_rules! built {
+        ($($(#[$meta:meta])* $name:ident, $text:literal, $type:ident, $bytes:literal, $place:ident;)+) => {
+            [$((cfg!(feature = $text), BackendName::$name)),+]
+        };
+    }
+    backends!(built).into_iter().filter(|(built, _)| *built).map(|(_, name)| name).collect()
+}
+
+fn not_built(name: BackendName) -> BackendError {
+    let available: Vec<_> = available().into_iter().map(BackendName::name).collect();
+    BackendError::NotBuilt { name, available: available.join(", ") }
 }
 
 /// Whether the named backend can be used here, told before anything is opened or computed.
@@ -64,12 +67,7 @@ pub fn available() -> Vec<BackendName> {
 /// # Errors
 /// The backend was not compiled in, or has no device.
 pub fn require(name: BackendName) -> Result<(), BackendError> {
-    let available = available();
-    if !available.contains(&name) {
-        let available: Vec<_> = available.into_iter().map(BackendName::name).collect();
-        return Err(BackendError::NotBuilt { name, available: available.join(", ") });
-    }
-    device(name).map(drop)
+    if available().contains(&name) { device(name).map(drop) } else { Err(not_built(name)) }
 }
 
 /// The device that a backend of this binary computes on; `None` for a CPU backend.
@@ -80,30 +78,45 @@ pub fn device(name: BackendName) -> Result<Option<DeviceInfo>, BackendError> {
     device_info(name).map_err(|reason| BackendError::NoDevice { name, reason })
 }
 
-/// Runs `task` on the named backend.
+macro_rules! on {
+    (host) => {
+        on_host
+    };
+    (device) => {
+        on_device
+    };
+}
+
+/// Runs `work` on the named backend.
 ///
 /// # Errors
 /// The backend was not compiled in, or has no device, or the device failed.
 pub fn dispatch<T: Work>(name: BackendName, work: T) -> Result<T::Output, BackendError> {
     require(name)?;
-    #[cfg(any(feature = "cuda", feature = "wgpu"))]
-    let failed = |reason| BackendError::Failed { name, reason };
-    match name {
-        #[cfg(feature = "flex")]
-        BackendName::Flex => Ok(work.run::<crate::kernels::Flex>(Default::default())),
-        #[cfg(feature = "candle")]
-        BackendName::Candle => Ok(work.run::<crate::kernels::Candle>(Default::default())),
-        #[cfg(feature = "ndarray")]
-        BackendName::Ndarray => Ok(work.run::<crate::kernels::NdArray>(Default::default())),
-        #[cfg(feature = "cuda")]
-        BackendName::Cuda => {
-            caught(|| work.run::<crate::kernels::Cuda>(Default::default())).map_err(failed)
-        }
-        #[cfg(feature = "wgpu")]
-        BackendName::Wgpu => {
-            caught(|| work.run::<crate::kernels::Wgpu>(Default::default())).map_err(failed)
-        }
-        #[allow(unreachable_patterns, reason = "a binary with every backend leaves no other name")]
-        _ => unreachable!("`require` has refused backends that are not compiled in"),
+    macro_rules! run {
+        ($($(#[$meta:meta])* $name:ident, $text:literal, $type:ident, $bytes:literal, $place:ident;)+) => {
+            match name {
+                $(
+                    #[cfg(feature = $text)]
+                    BackendName::$name => on!($place)(name, || work.run::<kernels::$type>(Default::default())),
+                )+
+                #[allow(unreachable_patterns, reason = "a binary may have every backend")]
+                _ => Err(not_built(name)),
+            }
+        };
     }
+    backends!(run)
+}
+
+/// Runs on this machine's processor.
+#[cfg(any(feature = "flex", feature = "candle", feature = "ndarray"))]
+#[expect(clippy::unnecessary_wraps, reason = "as on a device")]
+fn on_host<R>(_: BackendName, work: impl FnOnce() -> R) -> Result<R, BackendError> {
+    Ok(work())
+}
+
+/// Runs on a device, whose failure is a panic of its libraries.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn on_device<R>(name: BackendName, work: impl FnOnce() -> R) -> Result<R, BackendError> {
+    caught(work).map_err(|reason| BackendError::Failed { name, reason })
 }

@@ -125,11 +125,9 @@ impl Views {
 
 /// The backend of a job.
 fn backend(job: &HvpJob) -> Result<BackendName, ConfigError> {
-    let of = |name: BackendName| match name {
-        BackendName::Ndarray => Precision::F64,
-        BackendName::Flex | BackendName::Candle | BackendName::Cuda | BackendName::Wgpu => {
-            Precision::F32
-        }
+    let of = |name: BackendName| match name.element_bytes() {
+        8 => Precision::F64,
+        _ => Precision::F32,
     };
     match job.backend {
         Some(name) if of(name) != job.precision => Err(ConfigError::Section {

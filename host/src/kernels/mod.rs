@@ -39,6 +39,7 @@ pub use burn_tensor::Tensor;
 use crate::data::packed::Packed;
 
 pub use backend_name::BackendName;
+pub(crate) use backend_name::backends;
 #[cfg(feature = "cube")]
 pub use cube::SOURCES as KERNEL_SOURCES;
 #[cfg(feature = "cuda")]

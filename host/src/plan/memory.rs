@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::cost::Cost;
 use crate::config::RunConfig;
 use crate::driver::Networks;
-use crate::stage::memory::{element, solver_memory};
+use crate::stage::memory::solver_memory;
 
 /// Computed and measured memory of the bilevel stage, bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -84,7 +84,7 @@ impl MemoryReport {
             Optimizer::Sgd { .. } | Optimizer::Lars { .. } => 1,
         };
         let (lower, upper) = (backbone + pretext_head, backbone + classifier);
-        let bytes = element(config);
+        let bytes = config.backend.element_bytes();
         let align = &config.align;
         let momenta =
             moments(align.lower.optimizer) * lower + moments(align.upper.optimizer) * upper;

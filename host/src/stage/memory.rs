@@ -16,14 +16,6 @@ pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / MIB)
 }
 
-/// Bytes of one element of a vector.
-pub(crate) fn element(config: &RunConfig) -> u64 {
-    match config.backend {
-        BackendName::Ndarray => 8,
-        BackendName::Flex | BackendName::Candle | BackendName::Cuda | BackendName::Wgpu => 4,
-    }
-}
-
 /// Vectors of the backbone's length that the solver keeps in its banks.
 fn vectors(config: &RunConfig) -> Result<u64, bissl_core::ConfigError> {
     Ok(config.align.solver()?.facts().vectors().into())
@@ -38,7 +30,7 @@ pub fn solver_memory(
     config: &RunConfig,
     parameters: usize,
 ) -> Result<u64, bissl_core::ConfigError> {
-    Ok(vectors(config)? * parameters as u64 * element(config))
+    Ok(vectors(config)? * parameters as u64 * config.backend.element_bytes())
 }
 
 /// The memory that a backend's tensors lie in, bytes; `None` where nobody says.
