@@ -23,8 +23,8 @@ struct Board {
     name: &'static str,
     flash: Region,
     ram: Region,
-    /// Bytes at the bottom of the RAM for the stack: it grows away from the data, and what exceeds it
-    /// faults instead of overwriting weights.
+    /// Bytes at the bottom of the RAM for the stack: it grows away from the data, and what exceeds
+    /// it faults instead of overwriting weights.
     stack: u32,
 }
 
@@ -52,8 +52,8 @@ const BOARDS: &[Board] = &[
         ram: (0x8000_0000, 16 * KIB),
         stack: 4 * KIB - 64,
     },
-    // A generic RISC-V machine; its memory is one piece, of which the image takes as much as a small
-    // processor has.
+    // A generic RISC-V machine; its memory is one piece, of which the image takes as much as a
+    // small processor has.
     Board {
         name: "virt",
         flash: (0x8000_0000, MIB),

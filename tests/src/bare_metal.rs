@@ -2,7 +2,8 @@
 //!
 //! The compiler is the one at hand, with `rustup target add`; where that cannot fetch, one made of
 //! Debian packages (`bare_metal.sh`). Either way the crates see a sysroot that holds `core` and
-//! `compiler_builtins` and nothing else, so an `extern crate alloc` anywhere below them is an error.
+//! `compiler_builtins` and nothing else, so an `extern crate alloc` anywhere below them is an
+//! error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,8 @@ use std::process::Command;
 
 use crate::shell::{Shell, cargo, workspace};
 
-/// Cortex-M4F and -M7 (hard float), Cortex-M0 (no FPU, no compare-and-swap), and another instruction set
-/// without and with floats.
+/// Cortex-M4F and -M7 (hard float), Cortex-M0 (no FPU, no compare-and-swap), and another
+/// instruction set without and with floats.
 const TARGETS: [&str; 4] = [
     "thumbv7em-none-eabihf",
     "thumbv6m-none-eabi",
@@ -83,7 +84,8 @@ fn from_rustup(shell: &mut Shell) -> Result<Option<Toolchain>, String> {
     let libraries = |target: &str| full.join("lib/rustlib").join(target).join("lib");
     let complete = || TARGETS.iter().all(|target| libraries(target).is_dir());
     if !complete() {
-        // Under rustup the folder has the toolchain's name; the default toolchain may be another one.
+        // Under rustup the folder has the toolchain's name; the default toolchain may be another
+        // one.
         let toolchain = full.file_name().unwrap_or_default();
         let mut command = Command::new("rustup");
         command.args(["target", "add", "--toolchain"]).arg(toolchain).args(TARGETS);
@@ -150,7 +152,8 @@ fn from_debian(shell: &mut Shell) -> Result<Toolchain, String> {
     Ok(Toolchain { rustc: prefix.join("rustc"), sysroot: prefix.join("sysroot") })
 }
 
-/// Compiles an empty crate, then one that asks for alloc: the first must work and the second must not.
+/// Compiles an empty crate, then one that asks for alloc: the first must work and the second must
+/// not.
 fn expect_no_alloc(shell: &mut Shell, toolchain: &Toolchain, target: &str) -> Result<(), String> {
     let probe = shell.target().join("probe.rs");
     for (source, compiles) in [("", true), ("extern crate alloc;\n", false)] {

@@ -1,8 +1,9 @@
 //! The device program on emulated boards ends in the same bits as on this machine.
 //!
-//! `firmware-sim/boards` is built for each board and run in QEMU; the hash of all training state that it
-//! prints has to be that of the simulated device after the same training here. [`logs`] looks at the records
-//! of images that log, [`overflow`] at images with too small a stack, [`conformance`] at the laws of the core's kit.
+//! `firmware-sim/boards` is built for each board and run in QEMU; the hash of all training state
+//! that it prints has to be that of the simulated device after the same training here. [`logs`]
+//! looks at the records of images that log, [`overflow`] at images with too small a stack,
+//! [`conformance`] at the laws of the core's kit.
 
 mod conformance;
 mod figures;
@@ -27,8 +28,8 @@ struct Board {
     device: &'static str,
 }
 
-/// Networks and batches, by the name that the simulated device's `--device` takes; the image chooses by the
-/// board's RAM.
+/// Networks and batches, by the name that the simulated device's `--device` takes; the image
+/// chooses by the board's RAM.
 const DIGITS: &str = "digits";
 const SMALL_DIGITS: &str = "small-digits";
 
@@ -69,8 +70,8 @@ const BOARDS: [Board; 5] = [
 const TRAINING: &str =
     "--seed 6 --pretrain-steps 10 --warm-up-steps 10 --alternations 2 --finetune-steps 10";
 
-/// Boards, one of each instruction set, whose log is read, whose stack is made to overflow, and on which the
-/// conformance kit runs.
+/// Boards, one of each instruction set, whose log is read, whose stack is made to overflow, and on
+/// which the conformance kit runs.
 const FURTHER: [&str; 2] = ["netduinoplus2", "virt"];
 
 /// Seconds that a board may take; the slowest needs a few.
@@ -107,7 +108,8 @@ const NO_PANIC: Variant = Variant { name: "-no-panic", program: "no_panic", ..PL
 /// Builds and runs every board; the table of what they printed.
 ///
 /// # Errors
-/// A compiler or an emulator that cannot be had, an image that does not build or run, a hash that differs.
+/// A compiler or an emulator that cannot be had, an image that does not build or run, a hash that
+/// differs.
 pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     let tools = Tools {
         toolchain: bare_metal::toolchain(shell)?,

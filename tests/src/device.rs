@@ -23,8 +23,8 @@ const PROGRAM: &str = "build --release -p bissl --no-default-features --features
 const EMULATED: &str = "test --no-fail-fast --release -p bissl-tests --no-default-features \
                         --features cuda-emulation,ndarray --test network -- device::";
 
-/// Runs the tests of the device, then the kernels' CUDA sources on the CPU and the GPU campaign at toy
-/// size; says what was left out.
+/// Runs the tests of the device, then the kernels' CUDA sources on the CPU and the GPU campaign at
+/// toy size; says what was left out.
 ///
 /// # Errors
 /// No driver could be had; a test failed.

@@ -1,7 +1,8 @@
-//! The project's one test command: every check in named steps, cheapest first, with the time of each.
+//! The project's one test command: every check in named steps, cheapest first, with the time of
+//! each.
 //!
-//! `cargo run --release -p bissl-tests` runs all of them; `-- --list` names them. The package has no
-//! default features, so that starting it compiles nothing of the host.
+//! `cargo run --release -p bissl-tests` runs all of them; `-- --list` names them. The package has
+//! no default features, so that starting it compiles nothing of the host.
 
 mod bare_metal;
 mod boards;

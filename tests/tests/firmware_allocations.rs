@@ -18,8 +18,8 @@ fn count() {
     ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting touches only a thread-local
-// cell that is initialised by a constant and so allocates nothing.
+// SAFETY: every call goes to the system's allocator as it came; counting touches only a
+// thread-local cell that is initialised by a constant and so allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();

@@ -1,9 +1,9 @@
 //! Instructions, as far as the emulator counts them.
 //!
-//! With `-icount shift=0` every instruction takes a nanosecond of QEMU's clock. RISC-V counts instructions in
-//! `minstret`; on Arm, where QEMU has no cycle counter, SysTick runs at the processor's clock, and one
-//! of its ticks is several instructions. Neither is taken on trust: a loop of a known number of
-//! instructions is timed first, and gives the unit of all that follows.
+//! With `-icount shift=0` every instruction takes a nanosecond of QEMU's clock. RISC-V counts
+//! instructions in `minstret`; on Arm, where QEMU has no cycle counter, SysTick runs at the
+//! processor's clock, and one of its ticks is several instructions. Neither is taken on trust: a
+//! loop of a known number of instructions is timed first, and gives the unit of all that follows.
 
 /// Differences of the counter.
 pub struct Counter {

@@ -1,4 +1,5 @@
-//! What is in the board's flash: the corpora, as `build.rs` wrote them, and on the smallest boards a network.
+//! What is in the board's flash: the corpora, as `build.rs` wrote them, and on the smallest boards
+//! a network.
 
 use bissl_firmware::{FlashFrames, ImageError, Scale};
 

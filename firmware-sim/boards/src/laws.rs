@@ -1,4 +1,5 @@
-//! The core's conformance kit on the device's own problem: one line a law, the same on a board as on a PC.
+//! The core's conformance kit on the device's own problem: one line a law, the same on a board as
+//! on a PC.
 
 use core::fmt;
 
@@ -9,8 +10,8 @@ use bissl_firmware::{
     SCALARS, Session, Settings, Stage, Tick,
 };
 
-/// The shipped network with memory of its own for every register, since the kit asks for all of them at any
-/// time.
+/// The shipped network with memory of its own for every register, since the kit asks for all of
+/// them at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConformanceDevice;
 
@@ -24,8 +25,8 @@ impl Configuration for ConformanceDevice {
 /// As for the shipped device: what is left of 128 KiB is for stack and board.
 const _: () = assert!(Program::<ConformanceDevice>::BYTES <= 96 * 1024);
 
-/// What comes before the kit: at a random start the curvature is so indefinite that a solve ends before its
-/// first product, and there would be no solve to look at.
+/// What comes before the kit: at a random start the curvature is so indefinite that a solve ends
+/// before its first product, and there would be no solve to look at.
 const LENGTHS: Lengths = Lengths {
     pretrain: 100,
     warm_up: 20,

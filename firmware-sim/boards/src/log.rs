@@ -1,10 +1,11 @@
-//! Records of the training as defmt frames: the same from a board and from the simulated device, which
-//! compiles this file too (`harness/src/bin/bissl-firmware-log.rs`).
+//! Records of the training as defmt frames: the same from a board and from the simulated device,
+//! which compiles this file too (`harness/src/bin/bissl-firmware-log.rs`).
 //!
-//! A record is a number of its format string, which stays in the ELF file, and the bytes of its arguments;
-//! `bissl-firmware-sim decode-log` makes text of it. Where frames go is `crate::transport`. `$DEFMT_LOG`
-//! says at compile time which records there are: `trace` (each request too), `debug` (the default of the build
-//! scripts: each step), `info` (stages, upper steps, alternations, the result) or `error` (faults).
+//! A record is a number of its format string, which stays in the ELF file, and the bytes of its
+//! arguments; `bissl-firmware-sim decode-log` makes text of it. Where frames go is
+//! `crate::transport`. `$DEFMT_LOG` says at compile time which records there are: `trace` (each
+//! request too), `debug` (the default of the build scripts: each step), `info` (stages, upper
+//! steps, alternations, the result) or `error` (faults).
 
 use core::cell::UnsafeCell;
 
@@ -58,7 +59,8 @@ impl Frames {
     }
 }
 
-// SAFETY: there is one thread and no interrupt handler, so nothing can come between acquiring and releasing.
+// SAFETY: there is one thread and no interrupt handler, so nothing can come between acquiring and
+// releasing.
 unsafe impl defmt::Logger for Logger {
     fn acquire() {
         FRAMES.encode(|encoder, write| encoder.start_frame(write));

@@ -1,10 +1,10 @@
 //! The device program on a board: trains for a few steps and prints one line about it.
 //!
-//! The line is `key=value` between blanks: the hash of all training state, the bytes of static RAM, the
-//! most stack in use, and the instructions of a lower step, of a product and of an alternation (means over
-//! the bilevel stage). Ends with exit status 0, or 1 and a message where the device stopped with a fault,
-//! or 102 where the processor did (`trap`). With the feature `log` standard output has defmt frames, and the
-//! line goes to standard error.
+//! The line is `key=value` between blanks: the hash of all training state, the bytes of static RAM,
+//! the most stack in use, and the instructions of a lower step, of a product and of an alternation
+//! (means over the bilevel stage). Ends with exit status 0, or 1 and a message where the device
+//! stopped with a fault, or 102 where the processor did (`trap`). With the feature `log` standard
+//! output has defmt frames, and the line goes to standard error.
 #![no_std]
 #![no_main]
 

@@ -41,7 +41,8 @@ fn pointer() -> usize {
 pub fn paint() {
     let mut at = bottom();
     while at + MARGIN < pointer() {
-        // SAFETY: between the end of the stack and its pointer nothing lives; the linker reserves it.
+        // SAFETY: between the end of the stack and its pointer nothing lives; the linker reserves
+        // it.
         unsafe { write_volatile(at as *mut u32, PAINT) };
         at += 4;
     }

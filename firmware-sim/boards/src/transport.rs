@@ -1,4 +1,5 @@
-//! Where frames go: the emulator's standard output. What a person reads goes to standard error then.
+//! Where frames go: the emulator's standard output. What a person reads goes to standard error
+//! then.
 
 use semihosting::io::{Write, stdout};
 

@@ -1,11 +1,11 @@
 //! A fault of the processor, named on one line, and exit status 102.
 //!
-//! The stack lies at the bottom of the RAM, so that an overflow faults. A handler that used that stack would
-//! fault again; this one begins at the stack's top, since nothing that lies there is needed any more.
-//! The line is written without formatting, which needs more stack and may panic.
+//! The stack lies at the bottom of the RAM, so that an overflow faults. A handler that used that
+//! stack would fault again; this one begins at the stack's top, since nothing that lies there is
+//! needed any more. The line is written without formatting, which needs more stack and may panic.
 //!
-//! On Arm the processor stores registers on the overflowing stack before any handler runs, and may lock up when
-//! that faults too; QEMU goes on, and nothing is known then of the instruction.
+//! On Arm the processor stores registers on the overflowing stack before any handler runs, and may
+//! lock up when that faults too; QEMU goes on, and nothing is known then of the instruction.
 
 use core::ffi::CStr;
 
@@ -17,7 +17,8 @@ use crate::stack::bottom;
 /// Exit status of a fault.
 const FAULT: i32 = 102;
 
-/// Says what happened; `pointer` is the stack pointer at the fault, `at` the instruction, if that is known.
+/// Says what happened; `pointer` is the stack pointer at the fault, `at` the instruction, if that
+/// is known.
 fn report(at: Option<usize>, pointer: usize) -> ! {
     let bottom = bottom();
     let overflow = pointer < bottom + platform::SAVED_BYTES;
@@ -53,9 +54,10 @@ mod platform {
     /// The stack pointer moves before anything is stored there.
     pub const SAVED_BYTES: usize = 0;
 
-    // riscv-rt's entries would save registers on the stack, or loop. A fault in the handler is told from the first
-    // one by the vector, and needs no RAM: an endless row of faults would end only with the time limit.
-    // The two sequences around `ebreak` are how semihosting is called: 4 writes a text, 0x20 exits.
+    // riscv-rt's entries would save registers on the stack, or loop. A fault in the handler is told
+    // from the first one by the vector, and needs no RAM: an endless row of faults would end only
+    // with the time limit. The two sequences around `ebreak` are how semihosting is called: 4
+    // writes a text, 0x20 exits.
     global_asm!(
         ".section .trap.start, \"ax\"",
         ".balign 16",
@@ -103,8 +105,8 @@ mod platform {
         super::report(Some(at), pointer)
     }
 
-    /// Makes all below the stack read-only, by the first entry of the memory protection, which is locked and
-    /// then binds machine mode too.
+    /// Makes all below the stack read-only, by the first entry of the memory protection, which is
+    /// locked and then binds machine mode too.
     pub fn guard() {
         const LOCKED_TOP_OF_RANGE_READ_EXECUTE: usize = 0x8D;
         // SAFETY: nothing is ever stored below the stack.
@@ -129,7 +131,8 @@ mod platform {
 
     use crate::stack::bottom;
 
-    /// The most that `push` and `vpush` store: r4 to r11 and lr, d8 to d15. They move the stack pointer after it.
+    /// The most that `push` and `vpush` store: r4 to r11 and lr, d8 to d15. They move the stack
+    /// pointer after it.
     pub const SAVED_BYTES: usize = 100;
 
     /// Words that the processor stores at a fault; the seventh is the instruction's address.
@@ -167,8 +170,8 @@ mod platform {
         super::report(at, pointer)
     }
 
-    /// Makes all below the stack read-only, by region 0 of the memory protection unit where there is one.
-    /// It is disabled in the handler.
+    /// Makes all below the stack read-only, by region 0 of the memory protection unit where there
+    /// is one. It is disabled in the handler.
     pub fn guard() {
         /// AP: read-only; B and C: cached, as flash is.
         const READ_ONLY: u32 = 0b110 << 24 | 1 << 17;
@@ -195,8 +198,8 @@ mod platform {
     }
 }
 
-/// Sees to it that an overflow of the stack faults also where something lies below the RAM: on some machines
-/// flash that is RAM too, on others a device that takes every store.
+/// Sees to it that an overflow of the stack faults also where something lies below the RAM: on some
+/// machines flash that is RAM too, on others a device that takes every store.
 #[inline(never)]
 pub fn guard() {
     platform::guard();

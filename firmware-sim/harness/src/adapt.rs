@@ -26,8 +26,8 @@ pub(crate) enum Digits {
     ConvolutionalDigits,
 }
 
-/// The network sees upright digits without labels, in batches for which no microcontroller has room. The image
-/// can be flashed on a board, or given to a simulated device.
+/// The network sees upright digits without labels, in batches for which no microcontroller has
+/// room. The image can be flashed on a board, or given to a simulated device.
 #[derive(Debug, Args)]
 pub(crate) struct Pretrain {
     /// Whose network
@@ -46,10 +46,10 @@ pub(crate) struct Pretrain {
 
 const PRETRAIN_STEPS: u32 = 1000;
 
-/// From the same pretrained network the device goes four ways: it trains a head and nothing else, fine-tunes,
-/// pretrains further and fine-tunes, or goes through the bilevel stage and fine-tunes. Printed are the shares of
-/// held-out frames that it classifies rightly, with the same number of steps in each way: the mean over the seeds,
-/// and the standard deviation.
+/// From the same pretrained network the device goes four ways: it trains a head and nothing else,
+/// fine-tunes, pretrains further and fine-tunes, or goes through the bilevel stage and fine-tunes.
+/// Printed are the shares of held-out frames that it classifies rightly, with the same number of
+/// steps in each way: the mean over the seeds, and the standard deviation.
 #[derive(Debug, Args)]
 pub(crate) struct Adapt {
     #[command(subcommand)]

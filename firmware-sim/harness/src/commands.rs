@@ -24,7 +24,8 @@ pub(crate) enum Command {
     Adapt(crate::adapt::Adapt),
     /// Pretrain a network of a device here, and write it as a flash image
     Pretrain(crate::adapt::Pretrain),
-    /// Train with matrix products of short integers, and print accuracies and errors of hypergradients
+    /// Train with matrix products of short integers, and print accuracies and errors of
+    /// hypergradients
     Ports(crate::port_table::Ports),
     /// Check the device's arithmetic, or that of a port, against the laws of the conformance kit
     Conformance(crate::port_table::Conformance),
@@ -33,9 +34,10 @@ pub(crate) enum Command {
     DecodeLog(crate::decode::DecodeLog),
 }
 
-/// A checkpoint is written after every tick of the shortest training that has every stage. At each of
-/// its bytes the power is cut, a new device recovers from what the flash then holds, and the hash of its
-/// whole state must be that of the uninterrupted training, at the checkpoint before or at the new one.
+/// A checkpoint is written after every tick of the shortest training that has every stage. At each
+/// of its bytes the power is cut, a new device recovers from what the flash then holds, and the
+/// hash of its whole state must be that of the uninterrupted training, at the checkpoint before or
+/// at the new one.
 #[derive(Debug, Args)]
 pub(crate) struct PowerCuts {
     /// Seed of the training, of torn words and pages, of the second cuts and of the flipped bits
@@ -58,9 +60,10 @@ pub(crate) struct PowerCuts {
     json: bool,
 }
 
-/// Each seed draws one fault and puts it into a short training, twice: a bad frame, a stuck sensor, a
-/// matrix product that is too large, a time budget that is over, or wrong replies. The device must stop
-/// with an error that stays, or end in a right state; a failure prints its seed and how to replay it.
+/// Each seed draws one fault and puts it into a short training, twice: a bad frame, a stuck sensor,
+/// a matrix product that is too large, a time budget that is over, or wrong replies. The device
+/// must stop with an error that stays, or end in a right state; a failure prints its seed and how
+/// to replay it.
 #[derive(Debug, Args)]
 pub(crate) struct Faults {
     /// The first seed

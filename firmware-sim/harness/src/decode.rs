@@ -8,8 +8,8 @@ use anyhow::Context;
 use bissl_firmware_sim::decode_log;
 use clap::Args;
 
-/// An image that is built with its feature `log` writes frames of defmt to standard output; only the image
-/// itself knows their text. Prints one line a record.
+/// An image that is built with its feature `log` writes frames of defmt to standard output; only
+/// the image itself knows their text. Prints one line a record.
 #[derive(Debug, Args)]
 pub(crate) struct DecodeLog {
     /// The ELF file whose run left the frames

@@ -33,8 +33,9 @@ pub struct Digits {
 impl Digits {
     /// The data set in its fixed split: the split belongs to the data, not to a run's seed.
     ///
-    /// In a fixed pseudo-random order, the first `UNLABELLED` pictures lose their labels; of the rest,
-    /// the first `LABELLED_PER_CLASS` of each class are the downstream corpus; what is left is held out.
+    /// In a fixed pseudo-random order, the first `UNLABELLED` pictures lose their labels; of the
+    /// rest, the first `LABELLED_PER_CLASS` of each class are the downstream corpus; what is left
+    /// is held out.
     pub fn embedded() -> Self {
         let (pixels, labels) = OPTDIGITS.split_at(PICTURES * PIXELS);
         assert_eq!(labels.len(), PICTURES, "optdigits.bin holds {PICTURES} pictures and labels");

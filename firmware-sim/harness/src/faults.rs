@@ -48,8 +48,8 @@ pub enum Scenario {
         /// The element.
         value: f32,
     },
-    /// The time for training is over after every so many ticks; a checkpoint is written and power goes,
-    /// sometimes too early. Then a new device goes on.
+    /// The time for training is over after every so many ticks; a checkpoint is written and power
+    /// goes, sometimes too early. Then a new device goes on.
     ExhaustedBudget {
         /// Ticks.
         ticks: u32,
@@ -124,9 +124,9 @@ enum Ending {
 
 /// Trains with the faults of `count` seeds from `first` on; the endings by kind of fault.
 ///
-/// A device must never panic, and never end in a wrong state without saying so: each training ends with
-/// a fault that stays, or in the state of the training without a fault; or, where the faulty value was a
-/// legal one, in a finite state. Each training is run twice and must end the same.
+/// A device must never panic, and never end in a wrong state without saying so: each training ends
+/// with a fault that stays, or in the state of the training without a fault; or, where the faulty
+/// value was a legal one, in a finite state. Each training is run twice and must end the same.
 ///
 /// # Errors
 /// The first device that did otherwise.
@@ -326,8 +326,8 @@ fn in_portions(digits: &Digits, seed: u64, portion: u32) -> Result<Ending, Strin
     Err(format!("no end after {TICKS_MAX} ticks"))
 }
 
-/// Trains while, from time to time, copies of the machine are given every reply there is, and the right one
-/// to a wrong ticket: one is taken, and the others change nothing.
+/// Trains while, from time to time, copies of the machine are given every reply there is, and the
+/// right one to a wrong ticket: one is taken, and the others change nothing.
 fn with_wrong_replies(digits: &Digits, seed: u64) -> Result<Ending, String> {
     let mut device = start::<DigitsDevice>(digits, settings(seed));
     let mut draws = Stream::new(seed, FAULTS).at(2);

@@ -93,12 +93,12 @@ enum Power {
 
 /// A flash of pages of `PAGE` bytes, written in words of `WORD` bytes.
 ///
-/// Writing clears bits and needs an erased word, which it may have once; only erasing a page sets bits.
-/// Power may be lost at any byte of either:
+/// Writing clears bits and needs an erased word, which it may have once; only erasing a page sets
+/// bits. Power may be lost at any byte of either:
 ///
 /// - of a word that is being written, each bit that should be cleared may be, or may not;
-/// - of a page that is being erased, a part is erased, and of the rest each bit may be; or, seldom, the
-///   page is erased from its end and its beginning is as it was.
+/// - of a page that is being erased, a part is erased, and of the rest each bit may be; or, seldom,
+///   the page is erased from its end and its beginning is as it was.
 ///
 /// A torn word keeps the value that it has: cells that read differently from time to time are not
 /// simulated.

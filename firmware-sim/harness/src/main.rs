@@ -26,10 +26,10 @@ use crate::commands::Command;
 
 /// Train the simulated microcontroller on 8×8 handwritten digits.
 ///
-/// The device pretrains a small backbone on unlabelled frames (SimCLR), then goes two ways with the same
-/// fine-tuning at the end: through the bilevel stage, and straight. Printed are the held-out accuracies,
-/// the memory of the device, and a hash of its whole state: the same arguments give the same hash on
-/// every processor and in every build profile.
+/// The device pretrains a small backbone on unlabelled frames (SimCLR), then goes two ways with the
+/// same fine-tuning at the end: through the bilevel stage, and straight. Printed are the held-out
+/// accuracies, the memory of the device, and a hash of its whole state: the same arguments give the
+/// same hash on every processor and in every build profile.
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
 struct Arguments {

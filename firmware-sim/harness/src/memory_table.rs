@@ -7,8 +7,8 @@ use bissl_firmware::{
 use clap::Args;
 use serde::Serialize;
 
-/// Each device of the firmware library, and the one for digits with other batches, solvers and products: trained
-/// parameters and those in flash, batches, and the bytes of the whole state.
+/// Each device of the firmware library, and the one for digits with other batches, solvers and
+/// products: trained parameters and those in flash, batches, and the bytes of the whole state.
 #[derive(Debug, Args)]
 pub(crate) struct Memory {
     /// Print the result as one JSON object

@@ -10,10 +10,11 @@ use bissl_firmware_sim::{
 };
 use clap::{Args, value_parser};
 
-/// For each width, the device is trained on the digits along both paths with matrix products of block floating
-/// point, and its hypergradients are held against those of f32 in the same states, after pretraining and
-/// warm-up in f32: relative distances of the whole hypergradient and of its second-order correction alone. The
-/// last line of each width has the mean accuracies, and of the other figures the root of the mean square.
+/// For each width, the device is trained on the digits along both paths with matrix products of
+/// block floating point, and its hypergradients are held against those of f32 in the same states,
+/// after pretraining and warm-up in f32: relative distances of the whole hypergradient and of its
+/// second-order correction alone. The last line of each width has the mean accuracies, and of the
+/// other figures the root of the mean square.
 #[derive(Debug, Args)]
 pub(crate) struct Ports {
     /// Bits of an operand of a matrix product, its sign included
@@ -46,8 +47,8 @@ impl Ports {
     }
 }
 
-/// The lines that the image `conformance` of the boards prints of its kernels. A law that does not hold ends the
-/// command with a failure; one that is unsupported was not measured.
+/// The lines that the image `conformance` of the boards prints of its kernels. A law that does not
+/// hold ends the command with a failure; one that is unsupported was not measured.
 #[derive(Debug, Args)]
 pub(crate) struct Conformance {
     /// Check matrix products of so many bits an operand instead of the boards' f32 loops

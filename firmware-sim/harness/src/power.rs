@@ -25,8 +25,8 @@ pub fn pages<C: Configuration, const PAGE: usize, const WORD: usize>() -> usize 
     Checkpoints::<C, SimulatedFlash<PAGE, WORD>>::BYTES as usize / PAGE
 }
 
-/// The shortest training in which every stage occurs, a second alternation, and a second solve on the
-/// linearisation of the first.
+/// The shortest training in which every stage occurs, a second alternation, and a second solve on
+/// the linearisation of the first.
 pub fn shortest(seed: u64) -> Settings {
     let lengths = Lengths {
         pretrain: 1,

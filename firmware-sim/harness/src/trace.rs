@@ -1,8 +1,8 @@
 //! Traces of the bilevel stage: recorded from one driver, replayed through the core.
 //!
 //! A machine of `bissl-core` asks the same requests after the same replies, bit for bit, whoever
-//! performs them. A trace holds one run's conversation, so that another build of the core can be fed
-//! the replies and must ask the recorded requests.
+//! performs them. A trace holds one run's conversation, so that another build of the core can be
+//! fed the replies and must ask the recorded requests.
 //!
 //! **Format**: JSON Lines (UTF-8, one object a line, no blank lines).
 //!
@@ -11,10 +11,11 @@
 //! | first | `{"machine": M}`: the [`Alternation`] before its first reply, in its serde form: over the solver that a device has, or over the host's choice of solvers |
 //! | others | `{"request": Q, "reply": A, "scalars": [bits, …]}`, in order |
 //!
-//! `Q` and `A` are [`Request`] and [`Reply`] in their serde forms; `scalars` are the reply's scalars as
-//! the integers [`f32::to_bits`] gives: as many as `A` says, none for `"Ack"`. Events carry nothing to
-//! compare and are not recorded: the replayer acknowledges them. A trace may stop anywhere. Requests
-//! are compared through their JSON text, which gives every finite f32 its own digits.
+//! `Q` and `A` are [`Request`] and [`Reply`] in their serde forms; `scalars` are the reply's
+//! scalars as the integers [`f32::to_bits`] gives: as many as `A` says, none for `"Ack"`. Events
+//! carry nothing to compare and are not recorded: the replayer acknowledges them. A trace may stop
+//! anywhere. Requests are compared through their JSON text, which gives every finite f32 its own
+//! digits.
 
 use std::io::{BufRead, Write};
 
@@ -130,8 +131,8 @@ pub enum ReplayError {
     },
 }
 
-/// Trains a device to the end of its bilevel stage and writes that stage's trace; returns the number of
-/// requests.
+/// Trains a device to the end of its bilevel stage and writes that stage's trace; returns the
+/// number of requests.
 ///
 /// # Errors
 /// The device's fault, a device without the stage, or a failing writer.

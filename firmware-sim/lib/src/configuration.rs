@@ -42,14 +42,16 @@ pub trait Configuration: 'static + Copy + Debug + PartialEq {
     /// Networks and batches.
     const MODEL: Model;
 
-    /// `[f32; Plan::new(&Self::MODEL).floats]`: the language cannot say so for all configurations at once.
+    /// `[f32; Plan::new(&Self::MODEL).floats]`: the language cannot say so for all configurations
+    /// at once.
     type Memory: Memory;
 
-    /// Solves the upper level's linear systems. `bissl_core::Solver` lets settings choose when the program
-    /// runs, and has every solver in it; a single one takes less flash, RAM and stack.
+    /// Solves the upper level's linear systems. `bissl_core::Solver` lets settings choose when the
+    /// program runs, and has every solver in it; a single one takes less flash, RAM and stack.
     type Solver: LinearSolver;
 
-    /// Whether something works tensor by tensor: LARS, or the layer-wise solver. What does not costs no flash.
+    /// Whether something works tensor by tensor: LARS, or the layer-wise solver. What does not
+    /// costs no flash.
     const SEGMENTS: bool = false;
 
     /// The layout of the memory.

@@ -21,8 +21,8 @@ pub struct Downstream<'a, T> {
 }
 
 impl<'a, T: Real> Downstream<'a, T> {
-    /// On `rows` samples, in memory that is at least as long as the plan says, with what is left of it;
-    /// `None`: it is not.
+    /// On `rows` samples, in memory that is at least as long as the plan says, with what is left of
+    /// it; `None`: it is not.
     pub fn new(
         model: &'static Model,
         rows: usize,

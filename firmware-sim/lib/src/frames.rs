@@ -9,19 +9,21 @@ use crate::{Corpus, Fault};
 
 /// What the device's flash holds: frames, and perhaps pretrained weights.
 ///
-/// *The same index gives the same frame*: batches are drawn by number, and products and replays rest
-/// on reading them again.
+/// *The same index gives the same frame*: batches are drawn by number, and products and replays
+/// rest on reading them again.
 pub trait FrameSource {
     /// How many frames of a corpus there are.
     fn count(&self, corpus: Corpus) -> u32;
 
-    /// Reads an unlabelled frame, `[y][x][channel]`; `None` if there is none of this number or length.
+    /// Reads an unlabelled frame, `[y][x][channel]`; `None` if there is none of this number or
+    /// length.
     fn unlabelled(&self, index: u32, frame: &mut [f32]) -> Option<()>;
 
     /// Reads a labelled frame and its class; `None` if there is none of this number or length.
     fn labelled(&self, index: u32, frame: &mut [f32]) -> Option<u8>;
 
-    /// Weights of the whole backbone, then of the pretext head; none on a device that begins at random.
+    /// Weights of the whole backbone, then of the pretext head; none on a device that begins at
+    /// random.
     fn weights(&self) -> &[f32] {
         &[]
     }
@@ -92,7 +94,8 @@ impl Sample for i16 {
     }
 }
 
-/// Frames of integers in flash: one byte a pixel of a picture, 16 bits a sample of an inertial sensor.
+/// Frames of integers in flash: one byte a pixel of a picture, 16 bits a sample of an inertial
+/// sensor.
 #[derive(Clone, Copy, Debug)]
 pub struct FlashFrames<'a, N> {
     /// The pretext corpus, frame after frame.
@@ -157,15 +160,15 @@ impl<N: Sample> FrameSource for FlashFrames<'_, N> {
 
 /// How strongly a view differs from its frame.
 ///
-/// A shift along each axis (what comes in reads 0), a gain, and uniform noise on each value: what a cheap
-/// sensor does, at a handful of integer draws a value.
+/// A shift along each axis (what comes in reads 0), a gain, and uniform noise on each value: what a
+/// cheap sensor does, at a handful of integer draws a value.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Augmentation {
     /// The gain is uniform in `[1 − gain, 1 + gain)`.
     pub gain: f32,
-    /// So many channels after one another share their gain: the axes of one sensor. At most eight groups
-    /// have a gain of their own.
+    /// So many channels after one another share their gain: the axes of one sensor. At most eight
+    /// groups have a gain of their own.
     pub gain_channels: u8,
     /// The noise is uniform in `[−noise, noise)`.
     pub noise: f32,

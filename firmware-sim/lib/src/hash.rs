@@ -25,7 +25,8 @@ impl Fnv {
     /// Takes floats in, by their bits.
     ///
     /// # Errors
-    /// A number is infinite or NaN; NaNs of equal meaning have different bits on different processors.
+    /// A number is infinite or NaN; NaNs of equal meaning have different bits on different
+    /// processors.
     pub fn write_floats(&mut self, floats: &[f32]) -> Result<(), Fault> {
         for float in floats {
             if !float.is_finite() {
@@ -36,7 +37,8 @@ impl Fnv {
         Ok(())
     }
 
-    /// Takes a machine or setting in, by its serialised form (postcard), the same on every processor.
+    /// Takes a machine or setting in, by its serialised form (postcard), the same on every
+    /// processor.
     ///
     /// # Errors
     /// The value refuses to be serialised; machines and settings never do.

@@ -1,7 +1,7 @@
 //! The flash image: a pretrained network, as another program wrote it.
 //!
-//! `docs/flash-image.md` has the format. Everything is little-endian and every field has 4 bytes, so weights
-//! are read where they lie.
+//! `docs/flash-image.md` has the format. Everything is little-endian and every field has 4 bytes,
+//! so weights are read where they lie.
 
 use core::fmt;
 
@@ -234,7 +234,8 @@ impl<'a> Image<'a> {
         self.weights
     }
 
-    /// How stored numbers become values, one for each channel; those beyond the last are the identity.
+    /// How stored numbers become values, one for each channel; those beyond the last are the
+    /// identity.
     pub fn scales(&self) -> [Scale; CHANNELS_MAX] {
         let mut scales = [Scale { scale: 1.0, offset: 0.0 }; CHANNELS_MAX];
         let (channels, _) = self.channels.as_chunks::<CHANNEL_WORDS>();

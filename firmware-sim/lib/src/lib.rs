@@ -1,9 +1,9 @@
 //! The device program: bilevel self-supervised training on fixed arrays.
 //!
-//! A sensor delivers frames, pictures or windows of samples, most of them unlabelled. The device has an encoder,
-//! pretrained elsewhere and kept in flash or pretrained by itself (NT-Xent on two augmented views), aligns it with its
-//! task by the bilevel stage, and fine-tunes it, driven by the state machines of `bissl-core`: the same that train on
-//! a PC.
+//! A sensor delivers frames, pictures or windows of samples, most of them unlabelled. The device
+//! has an encoder, pretrained elsewhere and kept in flash or pretrained by itself (NT-Xent on two
+//! augmented views), aligns it with its task by the bilevel stage, and fine-tunes it, driven by the
+//! state machines of `bissl-core`: the same that train on a PC.
 //!
 //! | part | what it is |
 //! |---|---|
@@ -19,8 +19,8 @@
 //! | [`Pretext`], [`Downstream`] | the two levels' arithmetic, generic in the float type |
 //!
 //! No allocator, no panic, no clock. Training is bit-identical on every processor: floats are only
-//! added, subtracted, multiplied, divided and compared, sums have a fixed order, other functions come
-//! from the pinned `libm`, and random numbers are integers.
+//! added, subtracted, multiplied, divided and compared, sums have a fixed order, other functions
+//! come from the pinned `libm`, and random numbers are integers.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -30,11 +30,11 @@ impl Buffer {
 /// Lines of [`memory_table`].
 const LINES: usize = 12;
 
-/// Every buffer of a [`Program`]; the last line is what the others leave: machine, settings, positions,
-/// scalars. The totals add up to [`Program::BYTES`].
+/// Every buffer of a [`Program`]; the last line is what the others leave: machine, settings,
+/// positions, scalars. The totals add up to [`Program::BYTES`].
 ///
-/// The scratch is as long as the longer of its two uses; heads' gradients that lie over the solver's
-/// vectors take nothing, and those for which these have no room have a line of their own.
+/// The scratch is as long as the longer of its two uses; heads' gradients that lie over the
+/// solver's vectors take nothing, and those for which these have no room have a line of their own.
 pub const fn memory_table<C: Configuration>() -> [Buffer; LINES] {
     let plan: Plan = C::PLAN;
     let basis = plan.backbone_vectors() - BACKBONE_VECTORS;

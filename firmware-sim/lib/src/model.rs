@@ -1,9 +1,10 @@
 //! Networks as data: layers, their sizes, and what a device trains.
 //!
-//! A layer is a value, not a type: one copy of each pass serves every network, and a flash image can be
-//! compared with the program that is to read it.
+//! A layer is a value, not a type: one copy of each pass serves every network, and a flash image
+//! can be compared with the program that is to read it.
 
-/// One layer. Samples lie channel-last, `[y][x][channel]`, so a window of a sensor's samples is one slice.
+/// One layer. Samples lie channel-last, `[y][x][channel]`, so a window of a sensor's samples is one
+/// slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
     /// `σ(x Wᵀ + b)`, W `[output][input]`.
@@ -207,8 +208,9 @@ pub struct Model {
     pub classes: u16,
     /// Frames of a pretext batch, two views of each; at least 2.
     pub pretext_batch: u16,
-    /// Frames of the batch that products are taken on, from 2 to the pretext batch. NT-Xent couples its
-    /// samples, so fewer of them have the curvature of another function, not an estimate of this one's.
+    /// Frames of the batch that products are taken on, from 2 to the pretext batch. NT-Xent couples
+    /// its samples, so fewer of them have the curvature of another function, not an estimate of
+    /// this one's.
     pub product_batch: u16,
     /// Frames of a downstream batch.
     pub downstream_batch: u16,
@@ -218,8 +220,9 @@ pub struct Model {
     pub basis: u8,
     /// And their products.
     pub basis_products: u8,
-    /// Whether the heads' gradients lie over vectors of the solver's whose lives do not meet theirs. Training
-    /// needs no more; the conformance kit asks for all registers at any time, and so for `false`.
+    /// Whether the heads' gradients lie over vectors of the solver's whose lives do not meet
+    /// theirs. Training needs no more; the conformance kit asks for all registers at any time, and
+    /// so for `false`.
     pub shared: bool,
 }
 

@@ -6,9 +6,9 @@
 //! | linearisation: views, values, cotangents, loss | from a pretext gradient to the next |
 //! | scratch | for one request: tangents of a product, *or* the downstream batch, *or* a frame on its way in |
 //!
-//! Registers whose lives do not meet lie in the same place: the pretext head's gradient over the solver's
-//! iterate and product (a lower step has neither), the downstream head's direct term over residual and
-//! direction (a solve is over when it is taken).
+//! Registers whose lives do not meet lie in the same place: the pretext head's gradient over the
+//! solver's iterate and product (a lower step has neither), the downstream head's direct term over
+//! residual and direction (a solve is over when it is taken).
 
 use bissl_core::{Bank, Group, Register};
 

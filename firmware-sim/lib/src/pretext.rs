@@ -76,7 +76,8 @@ impl<'a, T: Real> Pass<'a, T> {
 }
 
 impl<'a, T: Real> Pretext<'a, T> {
-    /// On batches of `batch` frames, in memory that is at least as long as the plan says; `None`: it is not.
+    /// On batches of `batch` frames, in memory that is at least as long as the plan says; `None`:
+    /// it is not.
     pub fn new(
         model: &'static Model,
         batch: u16,
@@ -151,8 +152,8 @@ impl<'a, T: Real> Pretext<'a, T> {
     /// `out ← H direction`: the backbone block of the loss's curvature, on the batch and at the
     /// parameters of the latest [`gradient`](Self::gradient).
     ///
-    /// `at` must be those parameters. Of the first order nothing is computed again. `None`: a slice has
-    /// not the model's length.
+    /// `at` must be those parameters. Of the first order nothing is computed again. `None`: a slice
+    /// has not the model's length.
     pub fn product<K: Kernels<T>>(
         &self,
         kernels: &mut K,

@@ -40,8 +40,8 @@ impl Position {
     pub(crate) const NEW: Self = Self { stage: Stage::Pretrain, linearized: None };
 }
 
-/// The bilevel problem of a device, as the core's traits see it, with what is lent for a while: where frames
-/// come from, and what multiplies matrices.
+/// The bilevel problem of a device, as the core's traits see it, with what is lent for a while:
+/// where frames come from, and what multiplies matrices.
 ///
 /// A [`Program`](crate::Program) makes one for each tick. Made by itself
 /// ([`Program::session`](crate::Program::session)) it is what a port's conformance is tested on.
@@ -119,11 +119,12 @@ fn through_flash<K: Kernels<f32>>(
 impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
     const MODEL: &'static Model = C::MODEL_REF;
 
-    /// What the products are taken of: the pretext gradient of product batch `index` into `backbone` and
-    /// `head`, and the loss.
+    /// What the products are taken of: the pretext gradient of product batch `index` into
+    /// `backbone` and `head`, and the loss.
     ///
     /// [`linearize`](LowerObjective::linearize) draws other batches than
-    /// [`lower_gradient`](LowerObjective::lower_gradient), so their differences are not the products'.
+    /// [`lower_gradient`](LowerObjective::lower_gradient), so their differences are not the
+    /// products'.
     ///
     /// # Errors
     /// Frames that are not there or not sound, a loss that is not finite.
@@ -144,8 +145,8 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
         Stream::new(self.settings.seed, purpose as u16 * 8 + self.position.stage as u16)
     }
 
-    /// Makes the vectors ready for a stage: momenta 0, fresh weights where they are due, all of them if it
-    /// is the `first` stage.
+    /// Makes the vectors ready for a stage: momenta 0, fresh weights where they are due, all of
+    /// them if it is the `first` stage.
     ///
     /// # Errors
     /// Frames or weights that are not there.

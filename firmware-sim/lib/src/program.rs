@@ -16,14 +16,14 @@ use crate::hash::Fnv;
 use crate::problem::{Position, Session, classify};
 use crate::{Blank, Configuration, Fault, FrameSource, Kernels, Settings, Stage};
 
-/// Scalars that travel between machine and driver: the longest reply, LARS's pairs of segment norms or the
-/// dots with a solver's basis.
+/// Scalars that travel between machine and driver: the longest reply, LARS's pairs of segment norms
+/// or the dots with a solver's basis.
 pub const SCALARS: usize = 8;
 
 /// A device's program that trains itself: the whole state, and nothing outside it.
 ///
-/// It has neither clock nor input nor output: whoever owns it calls [`tick`](Self::tick) and lends it
-/// the frames and the kernels. It may be put aside (copied, stored) between any two ticks.
+/// It has neither clock nor input nor output: whoever owns it calls [`tick`](Self::tick) and lends
+/// it the frames and the kernels. It may be put aside (copied, stored) between any two ticks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program<C: Configuration> {
     memory: C::Memory,
@@ -152,8 +152,8 @@ impl<C: Configuration> Program<C> {
     /// Bytes of the whole state, frames and code in flash apart.
     pub const BYTES: usize = core::mem::size_of::<Self>();
 
-    /// A device at rest; a constant of zeros, so that a `static` holds it without a copy on the stack or
-    /// in flash.
+    /// A device at rest; a constant of zeros, so that a `static` holds it without a copy on the
+    /// stack or in flash.
     pub const fn new() -> Self {
         const {
             let floats = core::mem::size_of::<C::Memory>() / core::mem::size_of::<f32>();
@@ -208,8 +208,8 @@ impl<C: Configuration> Program<C> {
     /// FNV-1a of everything that decides how training goes on: parameters, momenta, work vectors,
     /// machine, settings, positions.
     ///
-    /// Activations are left out: a linearisation is a function of the parameters and its number, which
-    /// are in.
+    /// Activations are left out: a linearisation is a function of the parameters and its number,
+    /// which are in.
     ///
     /// # Errors
     /// The fault that stopped the device, or a number that is not finite.
@@ -286,7 +286,8 @@ impl<C: Configuration> Program<C> {
         tick
     }
 
-    /// The request that waits for its reply; `None`: a [`tick`](Self::tick) would do something else, at once.
+    /// The request that waits for its reply; `None`: a [`tick`](Self::tick) would do something
+    /// else, at once.
     #[inline(never)]
     pub fn pending(&self) -> Option<(Ticket, Request)> {
         match &self.phase {
@@ -298,12 +299,12 @@ impl<C: Configuration> Program<C> {
         }
     }
 
-    /// Does what a request asks for; scalars of the reply are kept here. The machine does not know of it
-    /// until [`complete`](Self::complete).
+    /// Does what a request asks for; scalars of the reply are kept here. The machine does not know
+    /// of it until [`complete`](Self::complete).
     ///
     /// # Errors
-    /// The fault that stops the device; [`Fault::PerformedAlready`], which does not, for a request whose reply
-    /// has not been handed on.
+    /// The fault that stops the device; [`Fault::PerformedAlready`], which does not, for a request
+    /// whose reply has not been handed on.
     #[inline(never)]
     pub fn perform<S: FrameSource, K: Kernels<f32>>(
         &mut self,
@@ -334,8 +335,8 @@ impl<C: Configuration> Program<C> {
     /// Hands the reply to the request of this ticket to the machine.
     ///
     /// # Errors
-    /// A reply to another request, of the wrong kind, or before [`perform`](Self::perform): it changes nothing.
-    /// A late or a reordered completion ends here.
+    /// A reply to another request, of the wrong kind, or before [`perform`](Self::perform): it
+    /// changes nothing. A late or a reordered completion ends here.
     #[inline(never)]
     pub fn complete(&mut self, ticket: Ticket, reply: Reply) -> Result<(), Fault> {
         let Phase::Running { machine, .. } = &mut self.phase else { return Err(Fault::NotAsked) };
@@ -348,7 +349,8 @@ impl<C: Configuration> Program<C> {
         Ok(())
     }
 
-    /// A function of its own: its frame holds a whole machine, and must not lie on the stack below a request.
+    /// A function of its own: its frame holds a whole machine, and must not lie on the stack below
+    /// a request.
     #[inline(never)]
     fn begin_stage<S: FrameSource, K: Kernels<f32>>(
         &mut self,
@@ -400,8 +402,8 @@ impl<C: Configuration> Program<C> {
         Tick::Ended(stage)
     }
 
-    /// The problem by itself, for tests of a port: what is done to it is done to this device's memory, and no
-    /// training survives it.
+    /// The problem by itself, for tests of a port: what is done to it is done to this device's
+    /// memory, and no training survives it.
     pub fn session<'a, S: FrameSource, K: Kernels<f32>>(
         &'a mut self,
         settings: &'a Settings<C::Solver>,

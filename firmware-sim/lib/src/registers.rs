@@ -85,8 +85,8 @@ fn split<'a>(operands: Operands<'a>, floats: usize) -> Option<(Operands<'a>, Ope
 impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
     /// Performs a request; scalars of the reply go to the front of `scalars`.
     ///
-    /// The core's driver knows all requests. This one leaves out of the program what the configuration
-    /// never asks for.
+    /// The core's driver knows all requests. This one leaves out of the program what the
+    /// configuration never asks for.
     pub(crate) fn perform(
         &mut self,
         request: &Request,

@@ -109,7 +109,8 @@ impl Default for Lengths {
 pub enum Start {
     /// Drawn from the seed's streams.
     Random,
-    /// Pretrained elsewhere; the flash has them ([`FrameSource::weights`](crate::FrameSource::weights)).
+    /// Pretrained elsewhere; the flash has them
+    /// ([`FrameSource::weights`](crate::FrameSource::weights)).
     Flash,
 }
 
@@ -171,8 +172,8 @@ const fn levels(lengths: &Lengths, of: &Hyperparameters) -> Result<(Level, Level
 }
 
 impl Settings {
-    /// The shipped rates and weights at the given lengths, with plain conjugate gradients of at most five
-    /// products. In a constant, a program holds the result and nothing of what checks it.
+    /// The shipped rates and weights at the given lengths, with plain conjugate gradients of at
+    /// most five products. In a constant, a program holds the result and nothing of what checks it.
     ///
     /// # Errors
     /// The length that is out of its range.

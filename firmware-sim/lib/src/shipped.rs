@@ -44,8 +44,8 @@ impl Configuration for DigitsDevice {
 const _: () = assert!(DigitsDevice::MODEL.trained_parameters() >= 2_000);
 const _: () = assert!(Program::<DigitsDevice>::BYTES <= 96 * 1024);
 
-/// Pictures on a device with 16 KiB of RAM (nRF51822, FE310): the first layer is pretrained elsewhere and stays
-/// in flash.
+/// Pictures on a device with 16 KiB of RAM (nRF51822, FE310): the first layer is pretrained
+/// elsewhere and stays in flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SmallDigitsDevice;
 
@@ -144,8 +144,8 @@ impl Configuration for ConvolutionalDigitsDevice {
 
 const _: () = assert!(Program::<ConvolutionalDigitsDevice>::BYTES <= 116 * 1024);
 
-/// Two seconds of a smartwatch's six inertial channels at 50 Hz, on a device with 128 KiB of RAM: the first
-/// convolution is in flash, the rest is aligned to the person who wears it.
+/// Two seconds of a smartwatch's six inertial channels at 50 Hz, on a device with 128 KiB of RAM:
+/// the first convolution is in flash, the rest is aligned to the person who wears it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchDevice;
 

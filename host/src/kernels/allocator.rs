@@ -64,8 +64,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for CountingAllocator<A> {
     }
 }
 
-/// Watches the memory of a device in the place of this process's, until [`unwatch`]; nothing should be
-/// timed meanwhile. Nothing to do for a backend on the host.
+/// Watches the memory of a device in the place of this process's, until [`unwatch`]; nothing should
+/// be timed meanwhile. Nothing to do for a backend on the host.
 pub(crate) fn watch<B: Kernels>(device: &B::Device) {
     if !B::ON_HOST {
         let device = device.clone();

@@ -15,7 +15,8 @@ const DRIVER: &str = "libcuda.so.1";
 /// Where CubeCL's run-time compiler looks for the toolkit's headers, besides `CUDA_PATH`.
 const TOOLKITS: [&str; 2] = ["/usr/local/cuda", "/opt/cuda"];
 
-/// Opens the driver, asks for the first device, and looks for the headers that kernels are compiled with.
+/// Opens the driver, asks for the first device, and looks for the headers that kernels are compiled
+/// with.
 ///
 /// # Errors
 /// What is missing, in one line.
@@ -49,12 +50,13 @@ type Context = *mut c_void;
 
 impl Driver {
     fn open() -> Result<Self, String> {
-        // SAFETY: loading NVIDIA's driver library runs its initialisers, which have no preconditions.
+        // SAFETY: loading NVIDIA's driver library runs its initialisers, which have no
+        // preconditions.
         let library = unsafe { Library::new(DRIVER) }
             .map_err(|error| format!("cannot open {DRIVER} ({error})"))?;
         let driver = Self(library);
-        // SAFETY: the driver API declares `CUresult cuInit(unsigned int)`; 0 is its only flag, and it may
-        // be called any number of times.
+        // SAFETY: the driver API declares `CUresult cuInit(unsigned int)`; 0 is its only flag, and
+        // it may be called any number of times.
         let status = unsafe { driver.function::<unsafe extern "C" fn(u32) -> c_int>("cuInit")?(0) };
         succeeded("cuInit", status)?;
         Ok(driver)
@@ -82,8 +84,8 @@ impl Driver {
     /// Name and memory of device 0, which Burn takes by default.
     fn first(&self) -> Result<DeviceInfo, String> {
         let mut name = [0 as c_char; 256];
-        // SAFETY: `CUresult cuDeviceGetName(char *, int, CUdevice)`, which ends what it writes with a
-        // zero within the length given; device 0 exists.
+        // SAFETY: `CUresult cuDeviceGetName(char *, int, CUdevice)`, which ends what it writes with
+        // a zero within the length given; device 0 exists.
         let status = unsafe {
             self.function::<unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int>(
                 "cuDeviceGetName",
@@ -98,9 +100,10 @@ impl Driver {
     fn memory(&self) -> Result<DeviceMemory, String> {
         let mut context: Context = std::ptr::null_mut();
         let (mut free, mut total) = (0usize, 0usize);
-        // SAFETY: `CUresult cuDevicePrimaryCtxRetain(CUcontext *, CUdevice)`, `cuCtxSetCurrent(CUcontext)`,
-        // `cuMemGetInfo_v2(size_t *, size_t *)` and `cuDevicePrimaryCtxRelease_v2(CUdevice)`; all places
-        // outlive the calls, and the context is current only between them.
+        // SAFETY: `CUresult cuDevicePrimaryCtxRetain(CUcontext *, CUdevice)`,
+        // `cuCtxSetCurrent(CUcontext)`, `cuMemGetInfo_v2(size_t *, size_t *)` and
+        // `cuDevicePrimaryCtxRelease_v2(CUdevice)`; all places outlive the calls, and the context
+        // is current only between them.
         unsafe {
             let retain = self.function::<unsafe extern "C" fn(*mut Context, c_int) -> c_int>(
                 "cuDevicePrimaryCtxRetain",

@@ -1,7 +1,7 @@
 //! How much of a device's memory is in use, and how much was at most, while somebody watches.
 //!
-//! Watching asks the device at every allocation of a kernel's output, which takes time: nothing should be
-//! timed meanwhile.
+//! Watching asks the device at every allocation of a kernel's output, which takes time: nothing
+//! should be timed meanwhile.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,9 +1,9 @@
 //! The arithmetic under the network, one implementation per kind of backend behind one trait.
 //!
-//! CPU backends compute on slices ([`mod@slice`]), because Burn's generic convolution backward is several
-//! times slower and its parallel reductions are not this project's to vouch for; devices compute with
-//! kernels of our own, one implementation for all of them, and nothing of theirs comes back to the host
-//! but scalars.
+//! CPU backends compute on slices ([`mod@slice`]), because Burn's generic convolution backward is
+//! several times slower and its parallel reductions are not this project's to vouch for; devices
+//! compute with kernels of our own, one implementation for all of them, and nothing of theirs comes
+//! back to the host but scalars.
 
 #[cfg(any(feature = "flex", feature = "candle", feature = "ndarray"))]
 pub(crate) mod allocator;
@@ -195,8 +195,8 @@ pub trait Kernels: Backend<FloatElem: Real> {
     /// `y = Σ w ∗ x` over the terms `(x, w)`; `w`: `[channels_out, channels_in, kernel height,
     /// kernel width]`.
     ///
-    /// The tangent of a convolution is such a sum of two, and so are those of its backward passes; done
-    /// together they share what is written.
+    /// The tangent of a convolution is such a sum of two, and so are those of its backward passes;
+    /// done together they share what is written.
     fn conv(s: &ConvShape, terms: &[Pair<'_, Self>]) -> Tensor<Self, 4>;
 
     /// x̄ of a convolution, summed over the terms `(w, ȳ)`.
@@ -284,8 +284,8 @@ pub trait Kernels: Backend<FloatElem: Real> {
     /// `a + b`.
     fn add(a: Tensor<Self, 4>, b: &Tensor<Self, 4>) -> Tensor<Self, 4>;
 
-    /// `a x + b y`, in the place of `y` where that is possible; a factor of exactly 0 means that its
-    /// vector is not read.
+    /// `a x + b y`, in the place of `y` where that is possible; a factor of exactly 0 means that
+    /// its vector is not read.
     fn axpby(a: f64, x: &Tensor<Self, 1>, b: f64, y: Tensor<Self, 1>) -> Tensor<Self, 1>;
 
     /// `xᵢ · yᵢ` over the segments `[offsets[s], offsets[s+1])`, all in one transfer from a device.
@@ -305,7 +305,8 @@ pub trait Kernels: Backend<FloatElem: Real> {
 
     /// The views of a packed batch, one tensor each: `[batch, 3, size, size]`.
     ///
-    /// Of devices. A CPU's batches come as values, since what would be done here is the host's own work.
+    /// Of devices. A CPU's batches come as values, since what would be done here is the host's own
+    /// work.
     fn augmented<const VIEWS: usize>(
         packed: Packed<VIEWS>,
         device: &Self::Device,

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// Operands of a network's convolutions and matrix products are rounded to it; sums, and everything
 /// else, stay f32.
 ///
-/// Where a device has no unit for the format it rounds the operands and multiplies in f32: the errors
-/// are those of the format, the speed is that of f32.
+/// Where a device has no unit for the format it rounds the operands and multiplies in f32: the
+/// errors are those of the format, the speed is that of f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

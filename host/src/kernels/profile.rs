@@ -1,6 +1,6 @@
-//! Where the time of the arithmetic goes: every operation of [`Kernels`](super::Kernels) is timed here
-//! while somebody listens. On a device each is waited for then, so that times add up; what it costs to
-//! wait is in them.
+//! Where the time of the arithmetic goes: every operation of [`Kernels`](super::Kernels) is timed
+//! here while somebody listens. On a device each is waited for then, so that times add up; what it
+//! costs to wait is in them.
 
 use std::cell::RefCell;
 use std::time::Instant;

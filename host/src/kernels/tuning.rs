@@ -1,8 +1,8 @@
-//! Which of several ways to compute the same bits is the fastest: measured once a shape, and kept in a
-//! file.
+//! Which of several ways to compute the same bits is the fastest: measured once a shape, and kept
+//! in a file.
 //!
-//! Every way gives the same bits (see `cube::gemm`), so neither the clock nor a lost file can change a
-//! run.
+//! Every way gives the same bits (see `cube::gemm`), so neither the clock nor a lost file can
+//! change a run.
 
 #![cfg_attr(not(feature = "cube"), allow(dead_code, reason = "a CPU has one way"))]
 
@@ -22,7 +22,8 @@ pub enum Policy {
     /// By the shape alone, without measuring.
     #[default]
     Rule,
-    /// By the clock, the first time that a shape is met; choices are read from and added to the file.
+    /// By the clock, the first time that a shape is met; choices are read from and added to the
+    /// file.
     Measure(PathBuf),
     /// Always this one, for tests; the last one where there are fewer.
     Fixed(usize),
@@ -57,8 +58,8 @@ fn with_state<R>(f: impl FnOnce(&mut State) -> R) -> R {
 /// Chooses by `policy` from now on, in this process.
 ///
 /// # Errors
-/// The file of [`Policy::Measure`] cannot be read or made. A line that is cut short is passed over: its
-/// shape is measured again.
+/// The file of [`Policy::Measure`] cannot be read or made. A line that is cut short is passed over:
+/// its shape is measured again.
 pub fn choose_by(policy: Policy) -> io::Result<()> {
     let mut state = State { policy, ..State::default() };
     if let Policy::Measure(path) = &state.policy {
@@ -89,7 +90,8 @@ fn words(s: &ConvShape) -> String {
 
 /// One of `count` ways for a convolution: `rule` unless the policy says otherwise.
 ///
-/// `seconds` measures a way that is worth trying, and gives `None` for one that is not, or that failed.
+/// `seconds` measures a way that is worth trying, and gives `None` for one that is not, or that
+/// failed.
 pub(super) fn choose(
     kernel: &'static str,
     s: &ConvShape,
@@ -129,8 +131,8 @@ pub(super) fn choose(
             && let Some(file) = &mut state.file
             && let Ok(line) = serde_json::to_string(&record)
         {
-            // One write, so that lines of several processes do not mix. A file that can no longer be
-            // written costs the next process a measurement.
+            // One write, so that lines of several processes do not mix. A file that can no longer
+            // be written costs the next process a measurement.
             let _ = file.write_all(format!("{line}\n").as_bytes());
         }
     });

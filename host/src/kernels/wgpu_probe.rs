@@ -8,8 +8,8 @@ use super::DeviceInfo;
 const CURE: &str = "install your GPU's driver with Vulkan (on Debian and Ubuntu `apt-get install \
                     mesa-vulkan-drivers libvulkan1`, which has a software device too)";
 
-/// The adapter that CubeCL takes by default: the fastest that the system has for the graphics interface
-/// that it uses here. Its memory is not told.
+/// The adapter that CubeCL takes by default: the fastest that the system has for the graphics
+/// interface that it uses here. Its memory is not told.
 ///
 /// # Errors
 /// What is missing and the cure, in one line.

@@ -38,7 +38,8 @@ pub(super) struct Axis {
 impl Axis {
     /// An axis that shows all of `low` to `high` and, on both sides, `padding` of that span more.
     ///
-    /// Both must be finite, and positive on a logarithmic axis. About `tick_count` ticks, at most half as many again.
+    /// Both must be finite, and positive on a logarithmic axis. About `tick_count` ticks, at most
+    /// half as many again.
     pub(super) fn new(
         (low, high): (f64, f64),
         scale: Scale,
@@ -104,8 +105,8 @@ fn linear_ticks(low: f64, high: f64, grain: Grain, tick_count: usize) -> Vec<Tic
         .collect()
 }
 
-/// The one of 1, 2, 5, 10 times a power of ten whose ratio to `span`, which must be positive, is nearest
-/// to 1.
+/// The one of 1, 2, 5, 10 times a power of ten whose ratio to `span`, which must be positive, is
+/// nearest to 1.
 fn round_step(span: f64) -> f64 {
     let unit = 10f64.powi(span.log10().floor() as i32);
     // The borders are the geometric means of neighbours: √2, √10, √50.
@@ -133,8 +134,8 @@ fn linear_label(value: f64, step: f64, largest: f64) -> String {
     format!("{}×{}", number::fixed(mantissa, decimals), number::power_of_ten(exponent))
 }
 
-/// Powers of ten; on a short axis also their multiples by 2 and 5; on a very short one linear ticks.
-/// `low` and `high` are decimal logarithms.
+/// Powers of ten; on a short axis also their multiples by 2 and 5; on a very short one linear
+/// ticks. `low` and `high` are decimal logarithms.
 fn logarithmic_ticks(low: f64, high: f64, tick_count: usize) -> Vec<Tick> {
     let (first, last) = (low.ceil() as i32, high.floor() as i32);
     let decades = (last - first + 1).max(0) as usize;

@@ -1,9 +1,9 @@
 //! The report of a demonstration or a run: one self-contained HTML file.
 //!
-//! Plain data goes in, a string comes out: nothing here reads a clock, a file or the network, so equal
-//! data give equal bytes. The page has no script and refers to nothing outside itself (a content
-//! security policy in its head says so to the browser); charts are inline SVG, pictures are PNG data
-//! URIs, every text is escaped.
+//! Plain data goes in, a string comes out: nothing here reads a clock, a file or the network, so
+//! equal data give equal bytes. The page has no script and refers to nothing outside itself (a
+//! content security policy in its head says so to the browser); charts are inline SVG, pictures are
+//! PNG data URIs, every text is escaped.
 
 mod accuracy;
 mod axis;
@@ -48,8 +48,8 @@ pub struct Report {
 
 /// One row of the comparison. All vectors are paired by index with `seeds`.
 ///
-/// `accuracy`, `knn` and `probe` may each be empty (not measured); a value that is not finite stands
-/// for a seed without a result, is shown as a dash and left out of the statistics.
+/// `accuracy`, `knn` and `probe` may each be empty (not measured); a value that is not finite
+/// stands for a seed without a result, is shown as a dash and left out of the statistics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Method {
     /// Name shown.
@@ -84,8 +84,8 @@ pub struct Chart {
 pub struct Series {
     /// Name in the legend.
     pub name: String,
-    /// Points in drawing order. Those that are not finite are skipped and counted; more than 600 are
-    /// drawn as the means of 600 buckets of neighbours.
+    /// Points in drawing order. Those that are not finite are skipped and counted; more than 600
+    /// are drawn as the means of 600 buckets of neighbours.
     pub points: Vec<(f64, f64)>,
 }
 

@@ -1,4 +1,5 @@
-//! The two figures of the comparison: every seed's values, joined over methods, and the differences.
+//! The two figures of the comparison: every seed's values, joined over methods, and the
+//! differences.
 
 use super::Method;
 use super::accuracy::Measure;
@@ -83,7 +84,8 @@ pub(super) fn differences(html: &mut Html, methods: &[Method], measures: &[Measu
     });
 }
 
-/// Room for the rows and an axis that shows all of them, and `also`; `None` where there is no value.
+/// Room for the rows and an axis that shows all of them, and `also`; `None` where there is no
+/// value.
 fn frame(rows: &[Row<'_>], also: Option<f64>) -> Option<(Plot, Axis)> {
     let mut values = rows.iter().flat_map(Row::extent).peekable();
     values.peek()?;

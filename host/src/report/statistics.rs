@@ -84,11 +84,11 @@ pub fn paired_difference(first: &[f64], later: &[f64]) -> Option<Sample> {
     Sample::of(&paired_differences(first, later))
 }
 
-/// The 0.975 quantile of Student's t, by which a two-sided 95 % interval is as many standard errors wide
-/// to each side.
+/// The 0.975 quantile of Student's t, by which a two-sided 95 % interval is as many standard errors
+/// wide to each side.
 ///
-/// `freedom`: degrees of freedom, at least 1. Above 30 the next smaller row of the usual table is taken,
-/// which errs on the wide side by less than 1.1 %.
+/// `freedom`: degrees of freedom, at least 1. Above 30 the next smaller row of the usual table is
+/// taken, which errs on the wide side by less than 1.1 %.
 fn student_t(freedom: usize) -> f64 {
     const TO_30: [f64; 30] = [
         12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010,
@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn quantiles_fall_towards_the_normal_one_and_err_on_the_wide_side() {
-        // Quantiles computed to four decimals with another program, the last of each row of the table.
+        // Quantiles computed to four decimals with another program, the last of each row of the
+        // table.
         for (freedom, exact) in [
             (1, 12.7062),
             (4, 2.7764),

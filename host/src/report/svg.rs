@@ -8,7 +8,8 @@ use super::plot::{self, Plot};
 use super::thin::Line;
 use super::{Chart, Series};
 
-/// Plain rules without variables: many programs besides browsers show the file. Light ground, always.
+/// Plain rules without variables: many programs besides browsers show the file. Light ground,
+/// always.
 const STYLE: &str = "
 text { fill: #5c5f66; font: 11px system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif; }
 .title { fill: #1c1d20; font-size: 14px; font-weight: 600; }

@@ -113,7 +113,8 @@ fn overview(solves: &[Solve]) -> String {
     )
 }
 
-/// A bar cut by the ways in which solves ended, in the order in which they first occur, and its key.
+/// A bar cut by the ways in which solves ended, in the order in which they first occur, and its
+/// key.
 fn terminations(html: &mut Html, solves: &[Solve]) {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for solve in solves {

@@ -19,8 +19,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Skips what has no place, then takes the means of at most [`POINTS_MAX`] buckets of neighbours,
-    /// equal in size up to one point.
+    /// Skips what has no place, then takes the means of at most [`POINTS_MAX`] buckets of
+    /// neighbours, equal in size up to one point.
     pub(super) fn of(points: &[(f64, f64)], y_scale: Scale) -> Self {
         let drawable: Vec<(f64, f64)> = points
             .iter()

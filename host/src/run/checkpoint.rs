@@ -158,8 +158,8 @@ fn read_part(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, RunError> {
 
 /// Writes checkpoint number `sequence` as `folder`/`STAGE-STEP`.
 ///
-/// Every file is synchronised and read back before the checkpoint takes its name; when this returns, the
-/// name is durable and the manifest was read back by it.
+/// Every file is synchronised and read back before the checkpoint takes its name; when this
+/// returns, the name is durable and the manifest was read back by it.
 pub(super) fn write<S: Serialize + DeserializeOwned>(
     disk: &dyn Disk,
     folder: &Path,

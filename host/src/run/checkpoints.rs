@@ -46,8 +46,9 @@ pub struct Newest<S> {
 impl Checkpoints {
     /// For writing, `keep` ≥ 1 rolling ones; tidies up what a killed process left.
     ///
-    /// Every checkpoint is read. One that is damaged gets the name `.damaged-STAGE-STEP` and is never
-    /// looked at again: should it read well another time, it would belong to another past of the run.
+    /// Every checkpoint is read. One that is damaged gets the name `.damaged-STAGE-STEP` and is
+    /// never looked at again: should it read well another time, it would belong to another past of
+    /// the run.
     ///
     /// # Errors
     /// The folder cannot be read or tidied, or a checkpoint cannot be read, which proves no damage.
@@ -94,12 +95,12 @@ impl Checkpoints {
 
     /// Writes one, then removes the rolling ones that are too old. Returns its folder.
     ///
-    /// Those stay that are among the newest, or that have the best score of their stage; of equal scores
-    /// the first.
+    /// Those stay that are among the newest, or that have the best score of their stage; of equal
+    /// scores the first.
     ///
     /// # Errors
-    /// It cannot be written or does not read back, and then what was valid before still is; or an old one
-    /// cannot be removed.
+    /// It cannot be written or does not read back, and then what was valid before still is; or an
+    /// old one cannot be removed.
     pub fn save<S: Serialize + DeserializeOwned>(
         &mut self,
         new: &NewCheckpoint<'_, S>,
@@ -139,8 +140,8 @@ impl Checkpoints {
     /// The newest valid checkpoint: of stage `stage`, of network `architecture`, where given.
     ///
     /// # Errors
-    /// The folder or a checkpoint cannot be read. A damaged one is no error: it is passed over. To pass over
-    /// one that reads well another time would give the run two futures.
+    /// The folder or a checkpoint cannot be read. A damaged one is no error: it is passed over. To
+    /// pass over one that reads well another time would give the run two futures.
     pub fn newest<S: DeserializeOwned>(
         &self,
         stage: Option<&str>,
@@ -177,7 +178,8 @@ impl Checkpoints {
         let best = best_sequences(&entries);
         let rolling = entries.iter().filter(|e| e.manifest.retention == Retention::Rolling);
         for entry in rolling.skip(self.keep).filter(|e| !best.contains(&e.manifest.sequence)) {
-            // Renamed first, and durably, so that one that is half removed is not taken for a damaged one.
+            // Renamed first, and durably, so that one that is half removed is not taken for a
+            // damaged one.
             let gone = beside(&entry.path, ".gone-");
             self.disk
                 .rename(&entry.path, &gone)
@@ -206,8 +208,8 @@ impl Checkpoints {
         if hidden.is_empty() {
             return Ok(());
         }
-        // The other process may have ended before its renames were durable: what they replaced must not be
-        // removed before they are.
+        // The other process may have ended before its renames were durable: what they replaced must
+        // not be removed before they are.
         self.disk.sync_folder(&self.folder).map_err(RunError::io("tidy up", &self.folder))?;
         for name in hidden {
             let path = self.folder.join(&name);
@@ -229,7 +231,8 @@ impl Checkpoints {
         Ok(self.names()?.into_iter().filter(|name| !name.starts_with('.')).collect())
     }
 
-    /// The names in the folder, sorted; none if it does not exist. Names that are not UTF-8 are not ours.
+    /// The names in the folder, sorted; none if it does not exist. Names that are not UTF-8 are not
+    /// ours.
     fn names(&self) -> Result<Vec<String>, RunError> {
         let names = match self.disk.names(&self.folder) {
             Ok(names) => names,

@@ -1,6 +1,7 @@
 //! What a run asks of a file system, and the real one.
 //!
-//! Nothing else in this module touches files, so that tests can put a file system under it that fails.
+//! Nothing else in this module touches files, so that tests can put a file system under it that
+//! fails.
 
 use std::any::Any;
 use std::ffi::OsString;
@@ -14,13 +15,14 @@ use std::time::SystemTime;
 /// A lock that lasts until it is dropped.
 pub(super) type Lock = Box<dyn Any + Send>;
 
-/// A file system. What was written is durable once the file is synchronised, and a name once its folder
-/// is.
+/// A file system. What was written is durable once the file is synchronised, and a name once its
+/// folder is.
 pub(super) trait Disk: Debug + Send + Sync {
     /// The whole content of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
-    /// Fills `buffer` with what lies behind the first `offset` bytes of a file; how many bytes that were.
+    /// Fills `buffer` with what lies behind the first `offset` bytes of a file; how many bytes that
+    /// were.
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// The names in a folder, in no order.

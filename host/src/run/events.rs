@@ -1,8 +1,8 @@
 //! `events.out.tfevents.bissl`: the numbers of `metrics.jsonl` for TensorBoard.
 //!
-//! A file of TFRecords (length, its checksum, bytes, their checksum), each a protocol buffer `Event`; the
-//! first one states the version. Behind it stands one event for each line of the metrics, so that the file
-//! can be cut, or filled in, to fit a number of lines.
+//! A file of TFRecords (length, its checksum, bytes, their checksum), each a protocol buffer
+//! `Event`; the first one states the version. Behind it stands one event for each line of the
+//! metrics, so that the file can be cut, or filled in, to fit a number of lines.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,8 +26,8 @@ pub(super) struct EventsWriter {
 }
 
 impl EventsWriter {
-    /// The events of the run in folder `run` whose metrics are `metrics`: those that belong to its lines
-    /// stay, those behind them go, and missing ones are written anew, with the time of now.
+    /// The events of the run in folder `run` whose metrics are `metrics`: those that belong to its
+    /// lines stay, those behind them go, and missing ones are written anew, with the time of now.
     ///
     /// # Errors
     /// The file cannot be read or written.
@@ -117,8 +117,8 @@ fn event(wall_time: f64, step: u64, field: u8, bytes: &[u8]) -> Vec<u8> {
 
 /// The `Event` of a metric: a `Summary` (field 5) of all its numbers.
 ///
-/// A number's tag is `STAGE/KIND/NAME`, a result's `STAGE/result/NAME`; the step is the metric's index or
-/// epoch.
+/// A number's tag is `STAGE/KIND/NAME`, a result's `STAGE/result/NAME`; the step is the metric's
+/// index or epoch.
 fn scalars(wall_time: f64, metric: &Value) -> Vec<u8> {
     let text = |key: &str| metric[key].as_str().unwrap_or_default();
     let step = metric["index"].as_u64().or(metric["epoch"].as_u64()).unwrap_or(0);

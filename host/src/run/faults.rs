@@ -1,8 +1,8 @@
 //! A run on a disk that fails: whatever happens, what was reported as written is there afterwards.
 //!
-//! Each seed is a run with its own faults: power cuts at any operation, torn and lost writes, renames that
-//! never became durable, errors for no reason, a full disk, flipped bits. It is resumed until it is done,
-//! and looked at after every fall.
+//! Each seed is a run with its own faults: power cuts at any operation, torn and lost writes,
+//! renames that never became durable, errors for no reason, a full disk, flipped bits. It is
+//! resumed until it is done, and looked at after every fall.
 //!
 //! ```sh
 //! cargo test --release -p bissl --lib run::faults                               # a few seconds
@@ -189,7 +189,8 @@ impl Story {
         Ok(())
     }
 
-    /// Every checkpoint that is whole, by its attempt, with its place. Refuses any that was never written.
+    /// Every checkpoint that is whole, by its attempt, with its place. Refuses any that was never
+    /// written.
     fn whole(&self, entries: &[Entry]) -> BTreeMap<u64, Entry> {
         let disk = self.disk.shared();
         let mut whole = BTreeMap::new();

@@ -69,8 +69,8 @@ impl RunFolder {
         Self::locked(disk, path, config)
     }
 
-    /// Removes the run in `path` if nothing but its configuration and its history was ever written; the folder
-    /// itself stays where it `was_there` before the run.
+    /// Removes the run in `path` if nothing but its configuration and its history was ever written;
+    /// the folder itself stays where it `was_there` before the run.
     ///
     /// For a run that failed before its first step: what was wrong can be set right and the same
     /// command be given again.
@@ -102,7 +102,8 @@ impl RunFolder {
         }
     }
 
-    /// Writes down that this process begins, with the command line and the threads that it was given.
+    /// Writes down that this process begins, with the command line and the threads that it was
+    /// given.
     ///
     /// # Errors
     /// It cannot be written.
@@ -155,7 +156,8 @@ impl RunFolder {
     }
 }
 
-/// What `--from` and `inspect` are given: a run or one of its checkpoints. Opened for reading alone.
+/// What `--from` and `inspect` are given: a run or one of its checkpoints. Opened for reading
+/// alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A run: its newest valid checkpoint is meant.

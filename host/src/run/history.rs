@@ -1,6 +1,7 @@
 //! `history.jsonl`: which processes worked on a run, on which machine, from when to when.
 //!
-//! Times stand here and nowhere else, so that every other file of a run is the same when it is repeated.
+//! Times stand here and nowhere else, so that every other file of a run is the same when it is
+//! repeated.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -115,8 +116,8 @@ pub(super) fn append(disk: &dyn Disk, run: &Path, happened: &Happened) -> Result
         .map_err(RunError::io("write", &path))
 }
 
-/// The history of the run in folder `run`, oldest first; empty where there is none. Lines that were torn by
-/// a power cut are left out.
+/// The history of the run in folder `run`, oldest first; empty where there is none. Lines that were
+/// torn by a power cut are left out.
 pub(super) fn read(disk: &dyn Disk, run: &Path) -> Result<Vec<Happened>, RunError> {
     let path = history_path(run);
     if !disk.exists(&path) {

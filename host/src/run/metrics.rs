@@ -1,4 +1,5 @@
-//! `metrics.jsonl`: one JSON object a line, the same for an interrupted run as for one that was not.
+//! `metrics.jsonl`: one JSON object a line, the same for an interrupted run as for one that was
+//! not.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -31,8 +32,8 @@ impl MetricsWriter {
 
     pub(super) fn open_on(disk: Arc<dyn Disk>, path: &Path, bytes: u64) -> Result<Self, RunError> {
         let created = if disk.exists(path) { Ok(()) } else { disk.write(path, &[]) };
-        // A file whose name is lost is lost, however well it was synchronised; and the process that made it
-        // may have failed to synchronise its name.
+        // A file whose name is lost is lost, however well it was synchronised; and the process that
+        // made it may have failed to synchronise its name.
         created
             .and_then(|()| disk.sync_folder(parent(path)))
             .map_err(RunError::io("create", path))?;

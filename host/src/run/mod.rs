@@ -10,8 +10,9 @@
 //! └── report.html
 //! ```
 //!
-//! Files and checkpoint folders are written under another name, synchronised to disk, then renamed: a
-//! name is either absent or complete. Reading trusts nothing: length and hash of every file are checked.
+//! Files and checkpoint folders are written under another name, synchronised to disk, then renamed:
+//! a name is either absent or complete. Reading trusts nothing: length and hash of every file are
+//! checked.
 
 mod checkpoint;
 mod checkpoints;

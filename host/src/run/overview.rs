@@ -64,8 +64,8 @@ pub struct Overview {
     pub state: RunState,
     /// How far it came.
     pub progress: Option<StageProgress>,
-    /// Results by `STAGE/NAME`, the mean over seeds: `validation`, `online_probe` and `online_knn` are the
-    /// best of a stage, `loss` is its last one.
+    /// Results by `STAGE/NAME`, the mean over seeds: `validation`, `online_probe` and `online_knn`
+    /// are the best of a stage, `loss` is its last one.
     pub metrics: BTreeMap<String, f64>,
     /// Time that processes worked on it.
     pub seconds: Option<u64>,
@@ -165,8 +165,8 @@ fn last_change(run: &Path) -> Option<u64> {
     Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
-/// Time between starts and ends. The last process, if it was killed, worked until the metrics last grew; of
-/// one that was killed before it nobody knows, and it counts nothing.
+/// Time between starts and ends. The last process, if it was killed, worked until the metrics last
+/// grew; of one that was killed before it nobody knows, and it counts nothing.
 fn seconds(history: &[Happened], running: bool, last_change: Option<u64>) -> Option<u64> {
     let mut total = None;
     let mut begun = None;

@@ -213,8 +213,8 @@ impl Record {
         }
     }
 
-    /// The record that a line holds; `None` where another version wrote a kind that is not known here, or
-    /// left out what its kind has here.
+    /// The record that a line holds; `None` where another version wrote a kind that is not known
+    /// here, or left out what its kind has here.
     ///
     /// # Errors
     /// It is no JSON.
@@ -230,8 +230,8 @@ impl Record {
     }
 }
 
-/// The records of a metrics file, oldest first; none if it does not exist. A last line without an end is not
-/// there yet, and lines of other versions that are no record here are left out.
+/// The records of a metrics file, oldest first; none if it does not exist. A last line without an
+/// end is not there yet, and lines of other versions that are no record here are left out.
 ///
 /// # Errors
 /// The file cannot be read, or a line is no JSON.
@@ -263,8 +263,8 @@ pub(super) fn records_in<'a>(
     std::iter::from_fn(move || next().transpose())
 }
 
-/// The last record between two bytes of the file at which lines begin that `wanted` knows, as it says it;
-/// found from the end.
+/// The last record between two bytes of the file at which lines begin that `wanted` knows, as it
+/// says it; found from the end.
 pub(super) fn last_in<T>(
     disk: &dyn Disk,
     path: &Path,

@@ -1,10 +1,12 @@
-//! What a run came to: by `STAGE/NAME`, the mean over seeds where a stage's name begins with one (`s3-`).
+//! What a run came to: by `STAGE/NAME`, the mean over seeds where a stage's name begins with one
+//! (`s3-`).
 //!
-//! `validation`, `online_probe` and `online_knn` are the best of a stage, `loss` is its last one, and a result
-//! is itself.
+//! `validation`, `online_probe` and `online_knn` are the best of a stage, `loss` is its last one,
+//! and a result is itself.
 //!
-//! The metrics have a line for each step. Most of them need not be read: the state of a stage's newest
-//! checkpoint has its best measure, and the manifest the place in the file where it was written.
+//! The metrics have a line for each step. Most of them need not be read: the state of a stage's
+//! newest checkpoint has its best measure, and the manifest the place in the file where it was
+//! written.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -64,8 +66,8 @@ struct Section<'a> {
     state: StageState,
 }
 
-/// The stages of the checkpoints, in their order; `None` where not all lines up to the last of them are of
-/// these stages, as the checkpoints of another one are gone.
+/// The stages of the checkpoints, in their order; `None` where not all lines up to the last of them
+/// are of these stages, as the checkpoints of another one are gone.
 fn sections<'a>(
     disk: &dyn Disk,
     metrics: &Path,

@@ -1,8 +1,9 @@
 //! A file system that fails: for tests.
 //!
-//! Files and folders are kept twice, as the processes see them and as they would be found after a power
-//! cut. Synchronising a file brings its content over, synchronising a folder its names. What was not
-//! synchronised survives a power cut in part: of a file any part, of a folder's changes any of them.
+//! Files and folders are kept twice, as the processes see them and as they would be found after a
+//! power cut. Synchronising a file brings its content over, synchronising a folder its names. What
+//! was not synchronised survives a power cut in part: of a file any part, of a folder's changes any
+//! of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -61,7 +62,8 @@ enum Node {
 struct File {
     live: Vec<u8>,
     durable: Vec<u8>,
-    /// Where synchronising failed: the system takes that part for written, and never writes it again.
+    /// Where synchronising failed: the system takes that part for written, and never writes it
+    /// again.
     given_up: Option<usize>,
 }
 
@@ -164,7 +166,8 @@ impl SimulatedDisk {
 }
 
 impl State {
-    /// Counts an operation. An error where it is to do nothing; `true` where it is to fail half-way.
+    /// Counts an operation. An error where it is to do nothing; `true` where it is to fail
+    /// half-way.
     fn begin(&mut self) -> Result<bool> {
         if self.off {
             return Err(error(ErrorKind::Other));
@@ -295,7 +298,8 @@ impl State {
 impl File {
     fn cut_power(&mut self, draws: &mut Draws) {
         if self.live != self.durable {
-            // The file system writes when it likes. What is the same in both was there all the time.
+            // The file system writes when it likes. What is the same in both was there all the
+            // time.
             let same = self.same();
             let until = self.given_up.unwrap_or(self.live.len()).max(same);
             let part = same + draws.below((until - same) as u32 + 1) as usize;

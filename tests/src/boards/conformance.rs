@@ -1,4 +1,5 @@
-//! The conformance kit on the board: every law of the board's arithmetic holds, with the figures of this machine.
+//! The conformance kit on the board: every law of the board's arithmetic holds, with the figures of
+//! this machine.
 
 use std::process::Output;
 
@@ -10,8 +11,8 @@ const LAWS: Variant = Variant { name: "-conformance", program: "conformance", ..
 /// Builds and runs the image; a line that counts the laws.
 ///
 /// # Errors
-/// A law that does not hold, a fault in the arithmetic that the kit does not find, a figure other than on this
-/// machine.
+/// A law that does not hold, a fault in the arithmetic that the kit does not find, a figure other
+/// than on this machine.
 pub(super) fn check(shell: &mut Shell, tools: &Tools, board: &Board) -> Result<String, String> {
     let machine = board.machine;
     let image = build(shell, tools, board, &LAWS)?;

@@ -1,4 +1,5 @@
-//! What the device program promises of one board: multiply-accumulates an instruction, bytes of flash.
+//! What the device program promises of one board: multiply-accumulates an instruction, bytes of
+//! flash.
 
 use super::{Board, PLAIN, Tools, Variant, build, emulate, flash_bytes, pairs, succeeded};
 use crate::shell::Shell;

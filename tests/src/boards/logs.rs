@@ -9,15 +9,15 @@ use crate::shell::Shell;
 
 const LOGGING: Variant = Variant { name: "-log", features: " --features log", ..PLAIN };
 
-/// Of [`TRAINING`]: beginning and end of four stages; steps of the stages, lower steps, upper steps and ends of
-/// alternations; the result.
+/// Of [`TRAINING`]: beginning and end of four stages; steps of the stages, lower steps, upper steps
+/// and ends of alternations; the result.
 const RECORDS: usize = 2 * 4 + (10 + 10 + 2 * (10 + 4 + 1) + 10) + 1;
 
 /// Builds, runs and decodes; a line about the records.
 ///
 /// # Errors
-/// A log that changes the hash or names another, records that differ from the simulated device's, a decoder that
-/// takes what is no log.
+/// A log that changes the hash or names another, records that differ from the simulated device's, a
+/// decoder that takes what is no log.
 pub(super) fn check(
     shell: &mut Shell,
     tools: &Tools,

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-/// The binary, built in the release profile: with its default features, or those of the device tests.
+/// The binary, built in the release profile: with its default features, or those of the device
+/// tests.
 pub(crate) fn bissl() -> Command {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     Command::new(PATH.get_or_init(build))

@@ -1,4 +1,5 @@
-//! `bissl data check`, `bissl bench data` and `--on-bad-image`: what they print, write and end with.
+//! `bissl data check`, `bissl bench data` and `--on-bad-image`: what they print, write and end
+//! with.
 
 use std::fs;
 use std::path::Path;

@@ -78,8 +78,8 @@ impl State {
         self.write(name, &tensors);
     }
 
-    /// Runs the command on files `w`, `x` and `vector`, with more arguments behind; a flag given there
-    /// again would be refused.
+    /// Runs the command on files `w`, `x` and `vector`, with more arguments behind; a flag given
+    /// there again would be refused.
     fn run(&self, vector: &str, out: &Path, more: &[&str]) -> Ended {
         let files = [self.path("w"), self.path("x"), self.path(vector), out.to_owned()];
         let mut words = vec!["hvp".to_owned()];

@@ -1,7 +1,7 @@
 //! Weights that PyTorch wrote: imported, used, and exported again.
 //!
-//! The files are written by `tests/peers/run interchange files`, with the features that PyTorch computes
-//! from them in f64.
+//! The files are written by `tests/peers/run interchange files`, with the features that PyTorch
+//! computes from them in f64.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

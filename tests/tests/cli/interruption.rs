@@ -119,8 +119,8 @@ pub(crate) fn succeed(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-/// Kills a command twice at each of several moments, resumes it, and compares the last weights and all
-/// metrics with an uninterrupted run's.
+/// Kills a command twice at each of several moments, resumes it, and compares the last weights and
+/// all metrics with an uninterrupted run's.
 fn survives_kills(command: fn(&Path) -> Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let straight = folder.path().join("straight");

@@ -2,7 +2,8 @@
 
 use crate::binary::run;
 
-/// The smallest demo of a method; VICReg's loss is tens of times larger than the others', and its rate smaller.
+/// The smallest demo of a method; VICReg's loss is tens of times larger than the others', and its
+/// rate smaller.
 fn aligns(method: &str, curvature: &str) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");

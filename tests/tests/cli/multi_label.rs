@@ -7,7 +7,8 @@ use image::{Rgb, RgbImage};
 
 use crate::binary::{Ended, run};
 
-/// A VOC 2007 folder: a red picture shows a dog, a green one a cat, a yellow one both; some cats are difficult.
+/// A VOC 2007 folder: a red picture shows a dog, a green one a cat, a yellow one both; some cats
+/// are difficult.
 fn put_voc(root: &Path) {
     let image_sets = root.join("ImageSets/Main");
     for folder in [&image_sets, &root.join("Annotations"), &root.join("JPEGImages")] {

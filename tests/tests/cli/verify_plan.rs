@@ -185,7 +185,8 @@ fn a_budget_that_is_no_time_is_refused_by_name() {
     }
 }
 
-/// A pretrained run and an aligned one, which has seen the labels of seed 1, both shared by the tests.
+/// A pretrained run and an aligned one, which has seen the labels of seed 1, both shared by the
+/// tests.
 fn runs() -> &'static (tempfile::TempDir, String, String) {
     static RUNS: LazyLock<(tempfile::TempDir, String, String)> = LazyLock::new(|| {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Motion windows from the recordings to a device: pretrained, judged, exported, and read back by plain loops.
+//! Motion windows from the recordings to a device: pretrained, judged, exported, and read back by
+//! plain loops.
 
 use std::f64::consts::TAU;
 use std::fs;
@@ -218,7 +219,8 @@ fn host_features(run: &Path, inputs: &[f32], count: usize, folder: &Path) -> Nam
 fn a_flash_image_gives_the_hosts_features_by_plain_loops() {
     let folder = tempfile::tempdir().unwrap();
     let data = recordings(folder.path());
-    // Without a pool the dense layer reads positions and channels, whose order is another on a device.
+    // Without a pool the dense layer reads positions and channels, whose order is another on a
+    // device.
     let flat = "network.layers=[\"convolution 6 kernel 1x8 stride 1x4\", \"convolution 5 kernel 1x3\", \
                 \"dense 7\"]";
     for (name, features, more) in [("flat", 7, &["--set", flat][..]), ("pooled", 16, &[][..])] {

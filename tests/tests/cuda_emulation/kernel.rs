@@ -15,7 +15,8 @@ use libloading::Library;
 
 use super::runtime::{CudaCompiler, options};
 
-/// `const char *entry(void **arguments, const unsigned *grid, const unsigned *block, size_t shared)`.
+/// `const char *entry(void **arguments, const unsigned *grid, const unsigned *block, size_t
+/// shared)`.
 type Entry =
     unsafe extern "C" fn(*const *const c_void, *const u32, *const u32, usize) -> *const c_char;
 

@@ -1,4 +1,5 @@
-//! The server of the runtime: memory of this process, and launches that have ended when they return.
+//! The server of the runtime: memory of this process, and launches that have ended when they
+//! return.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Data sets, splits and batches of the host, on folders made by the tests and on the embedded sets.
+//! Data sets, splits and batches of the host, on folders made by the tests and on the embedded
+//! sets.
 
 mod batches;
 mod damage;

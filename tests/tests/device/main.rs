@@ -1,4 +1,5 @@
-//! The binary on a device: every stage, interruption, precisions, and what is said when the device fails.
+//! The binary on a device: every stage, interruption, precisions, and what is said when the device
+//! fails.
 //!
 //! The networks are the smallest that a configuration allows: a software device is slow.
 

@@ -85,7 +85,8 @@ fn other_images_are_refused_and_named() {
     }
     // The same number of layers and weights, in other places.
     let mut model = bytes.clone();
-    // Behind nine words of the header, three of the channel, and the kind: inputs of the first layer.
+    // Behind nine words of the header, three of the channel, and the kind: inputs of the first
+    // layer.
     let place = 4 * (9 + 3 + 1);
     model[place..place + 4].copy_from_slice(&32u32.to_le_bytes());
     let words: Vec<u32> =
@@ -137,7 +138,8 @@ fn a_device_goes_four_ways_from_one_image() {
     assert!(error.to_string().contains("1269 weights in flash, the network has 1270"), "{error}");
 }
 
-/// Recordings of two people, seven exercises each, 900 samples long: each exercise has a frequency of its own.
+/// Recordings of two people, seven exercises each, 900 samples long: each exercise has a frequency
+/// of its own.
 fn recordings(folder: &std::path::Path, draws: &mut Draws) {
     let mut table = String::from("recording,subject,side_right,exercise,first_sample,samples\n");
     let mut bytes = vec![];
@@ -171,7 +173,8 @@ fn a_watch_is_aligned_to_its_wearer() {
     let file = AlignedImage::new(&write_image(&model, &channels, &weights), "image").unwrap();
     let image = file.read(&model).unwrap();
     let found = watch.surroundings(9, &image).unwrap();
-    // Of each recording: two labelled windows, windows at steps of 50 in its first 450 samples, four held out.
+    // Of each recording: two labelled windows, windows at steps of 50 in its first 450 samples,
+    // four held out.
     assert_eq!((found.labels.len(), found.held_out_labels.len()), (14, 28));
     assert_eq!((found.labelled.len(), found.unlabelled.len()), (14 * 600, 7 * 7 * 600));
     // −1 on the first channel, give or take the noise, at 100 numbers a unit.

@@ -1,4 +1,5 @@
-//! An accelerator that completes requests by itself, rightly or not, trains in the bits of the synchronous device.
+//! An accelerator that completes requests by itself, rightly or not, trains in the bits of the
+//! synchronous device.
 
 use bissl_core::conformance::{Law, Outcome, check_machine};
 use bissl_core::{Reply, Training};
@@ -34,8 +35,8 @@ fn lend(
     AsynchronousDevice::new(program, (digits.flash(), Compact), (latency, manners), seed)
 }
 
-/// Trains to the end; the hash, what came and went, and how many frames the processor has read meanwhile, with their
-/// checksum.
+/// Trains to the end; the hash, what came and went, and how many frames the processor has read
+/// meanwhile, with their checksum.
 fn finish(digits: &Digits, mut device: Asynchronous<'_>) -> (u64, CompletionTraffic, u64, u64) {
     let sensor = digits.flash();
     let (mut frame, mut read, mut checksum) = ([0.0; PIXELS], 0u64, 0u64);

@@ -110,8 +110,8 @@ fn resting_device_stays_at_rest() {
     assert_eq!((device.ticks(), device.hash().unwrap()), (0, hash));
 }
 
-/// The state after `short(1)`. Another number means that every device trains, or stores its machine,
-/// in another way than before: that must be meant.
+/// The state after `short(1)`. Another number means that every device trains, or stores its
+/// machine, in another way than before: that must be meant.
 const GOLDEN: u64 = 0xc348_eb7b_7071_eb93;
 
 #[test]

@@ -33,7 +33,8 @@ fn fault(frames: impl FrameSource) -> Fault {
 #[test]
 fn pixels_out_of_range_stop_the_device() {
     let digits = Digits::embedded();
-    // A labelled corpus of one batch: every frame of it is read. Of the unlabelled, one batch as well.
+    // A labelled corpus of one batch: every frame of it is read. Of the unlabelled, one batch as
+    // well.
     let mut frames = digits.flash();
     frames.unlabelled = &frames.unlabelled[..PRETEXT_BATCH * PIXELS];
     frames.labelled = &frames.labelled[..10 * PIXELS];

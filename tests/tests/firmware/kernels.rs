@@ -115,7 +115,8 @@ fn product_costs_the_tangent_work_alone() {
     assert_eq!(product, units(2 * stem + 6 * backbone + 2 * head));
 }
 
-/// What one of the three products writes, from random operands; rows of `x` begin every `stride` floats.
+/// What one of the three products writes, from random operands; rows of `x` begin every `stride`
+/// floats.
 fn result<K: Kernels<f32>>(
     kernels: &mut K,
     product: usize,

@@ -1,4 +1,5 @@
-//! A port to short integers: its arithmetic, its determinism, and which laws of the conformance kit it obeys.
+//! A port to short integers: its arithmetic, its determinism, and which laws of the conformance kit
+//! it obeys.
 
 use std::collections::BTreeMap;
 
@@ -173,8 +174,8 @@ fn the_wider_tolerances_still_find_faults_of_a_port() {
 /// Rows, columns (inner dimension of the first product) and outputs.
 const SIZES: [(usize, usize, usize); 4] = [(3, 5, 4), (1, 64, 20), (20, 16, 10), (2, 1, 1)];
 
-/// The three products of random matrices into random ones: by `kernels` in f32, and exactly in f64, with the size of
-/// the terms of each sum.
+/// The three products of random matrices into random ones: by `kernels` in f32, and exactly in f64,
+/// with the size of the terms of each sum.
 fn products(
     kernels: &mut impl Kernels<f32>,
     (rows, columns, outputs): (usize, usize, usize),
@@ -224,8 +225,8 @@ fn products(
     found
 }
 
-/// An operand is off by at most a unit, which is at most 2^(2 − bits) of its largest magnitude; half a unit except at
-/// the largest.
+/// An operand is off by at most a unit, which is at most 2^(2 − bits) of its largest magnitude;
+/// half a unit except at the largest.
 #[test]
 fn products_are_off_by_no_more_than_their_operands_are() {
     for bits in 8..=16 {
@@ -288,7 +289,8 @@ fn row(data: &[f32]) -> Matrix<'_, f32> {
 
 #[test]
 fn rows_that_overlap_are_added_one_by_one() {
-    // Windows of three floats, each one float after the other, of small integers: exact in eight bits.
+    // Windows of three floats, each one float after the other, of small integers: exact in eight
+    // bits.
     let (y, w) = ([1.0f32, 2.0, 3.0], [4.0f32, 5.0, 6.0]);
     let mut x = [100.0f32, 0.0, 0.0, 0.0, 0.0];
     let windows = MatrixMut::new(&mut x, 3, 3, 1);

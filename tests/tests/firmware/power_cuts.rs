@@ -1,5 +1,5 @@
-//! Whenever power is cut, a whole checkpoint is left, and the training goes on from it as if nothing
-//! had happened.
+//! Whenever power is cut, a whole checkpoint is left, and the training goes on from it as if
+//! nothing had happened.
 
 use bissl_core::Request;
 use bissl_firmware::{
@@ -24,7 +24,8 @@ fn rest() -> u64 {
     Device::new().hash().unwrap()
 }
 
-/// A device in the midst of a solve: a product of the second solve on one linearisation was computed.
+/// A device in the midst of a solve: a product of the second solve on one linearisation was
+/// computed.
 fn in_a_solve(digits: &Digits) -> Simulated<'_> {
     let mut device = start(digits, shortest(1));
     let (mut gradients, mut linearised) = (0, false);
@@ -93,8 +94,8 @@ fn a_cut_at_any_tick_costs_the_ticks_since_the_checkpoint_and_nothing_else() {
     }
 }
 
-/// Equal hashes have equal futures only if what the hash leaves out, the activations of a linearisation,
-/// is computed again rightly: so at each tick, up to the next product and beyond it.
+/// Equal hashes have equal futures only if what the hash leaves out, the activations of a
+/// linearisation, is computed again rightly: so at each tick, up to the next product and beyond it.
 #[test]
 fn a_device_recovered_at_any_tick_goes_on_as_the_one_that_was_never_cut() {
     let digits = Digits::embedded();
@@ -355,8 +356,8 @@ fn the_checksum_is_the_usual_one() {
     assert_eq!(Crc::new().with(b"12345").with(b"6789").value(), 0xcbf4_3926);
 }
 
-/// The checkpoint of a device in a solve. Another number means that stored states are read in another
-/// way than they were written: raise `LAYOUT` in `checkpoint/layout.rs`, then change it.
+/// The checkpoint of a device in a solve. Another number means that stored states are read in
+/// another way than they were written: raise `LAYOUT` in `checkpoint/layout.rs`, then change it.
 const GOLDEN: u32 = 0x8f7a_474e;
 
 #[test]

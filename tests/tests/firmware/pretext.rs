@@ -1,4 +1,5 @@
-//! Gradient and curvature of the pretext loss against f64 central differences and the laws of a Hessian.
+//! Gradient and curvature of the pretext loss against f64 central differences and the laws of a
+//! Hessian.
 
 use bissl_core::Draws;
 use bissl_firmware::{
@@ -153,8 +154,8 @@ fn gauss_newton_product_is_semi_definite_and_not_the_hessian_s() {
     }
 }
 
-/// The matrix by its definition, `Jᵀ C J` with J the masked logits' Jacobian by central differences and C
-/// the cross entropy's Hessian in them.
+/// The matrix by its definition, `Jᵀ C J` with J the masked logits' Jacobian by central differences
+/// and C the cross entropy's Hessian in them.
 #[test]
 fn gauss_newton_product_is_the_definition_s() {
     for seed in 0..3 {

@@ -1,4 +1,5 @@
-//! Faults drawn by a seed. `bissl-firmware-sim faults --seed N --count M` runs as many as one likes.
+//! Faults drawn by a seed. `bissl-firmware-sim faults --seed N --count M` runs as many as one
+//! likes.
 
 use bissl_firmware_sim::{Digits, simulate_faults};
 

@@ -91,8 +91,8 @@ fn a_flipped_bit_of_a_zip_archive_is_found() {
     assert!(found > 200, "{found}");
 }
 
-/// Lengths, opcodes and numbers at random: an error or tensors, never a panic, and never more values than
-/// the file has bytes.
+/// Lengths, opcodes and numbers at random: an error or tensors, never a panic, and never more
+/// values than the file has bytes.
 #[test]
 fn damaged_files_are_refused_or_read_but_never_panic() {
     let mut draws = Stream::new(2, 0).at(0);

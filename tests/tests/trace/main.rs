@@ -1,4 +1,5 @@
-//! A bilevel stage driven by the host's tensors, replayed through the core as the firmware builds it.
+//! A bilevel stage driven by the host's tensors, replayed through the core as the firmware builds
+//! it.
 
 use std::io::Write;
 

@@ -1,9 +1,10 @@
 //! The conformance kit on the board itself, over the board's own arithmetic.
 //!
-//! One line a law, `key=value` between blanks: the kernels, the law, what was measured, the most that it may
-//! be, and whether it holds. Then some laws over kernels with a fault, of which one must not hold: a kit that
-//! cannot fail shows nothing. The last line counts. Ends with exit status 0 if every law of the board's kernels
-//! that was measured holds and the fault is found, with 1 otherwise, and with 102 where the processor faulted.
+//! One line a law, `key=value` between blanks: the kernels, the law, what was measured, the most
+//! that it may be, and whether it holds. Then some laws over kernels with a fault, of which one
+//! must not hold: a kit that cannot fail shows nothing. The last line counts. Ends with exit status
+//! 0 if every law of the board's kernels that was measured holds and the fault is found, with 1
+//! otherwise, and with 102 where the processor faulted.
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,8 @@
-//! The device program and nothing else: it trains, and says with its exit status whether it came to its end.
+//! The device program and nothing else: it trains, and says with its exit status whether it came to
+//! its end.
 //!
-//! For the size of the program: no state hash, no checkpoints, no text. `tests/src/boards.rs` builds it with
-//! link-time optimisation and holds it to 32 KiB without frames and weights.
+//! For the size of the program: no state hash, no checkpoints, no text. `tests/src/boards.rs`
+//! builds it with link-time optimisation and holds it to 32 KiB without frames and weights.
 #![no_std]
 #![no_main]
 
@@ -24,7 +25,8 @@ use crate::device::{Device, Kernels};
 
 static mut DEVICE: Program<Device> = Program::new();
 
-/// A step of each stage; checked when this is compiled, so that the image holds nothing that checks.
+/// A step of each stage; checked when this is compiled, so that the image holds nothing that
+/// checks.
 const SETTINGS: Settings = {
     let lengths = Lengths {
         pretrain: 1,

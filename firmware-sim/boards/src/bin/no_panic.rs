@@ -1,5 +1,5 @@
-//! A proof that the device program cannot panic: the panic handler calls a function that does not exist,
-//! so this image links only where nothing reaches it.
+//! A proof that the device program cannot panic: the panic handler calls a function that does not
+//! exist, so this image links only where nothing reaches it.
 //!
 //! It takes one step of each stage and ends with exit status 0 where the state is sound.
 #![no_std]
@@ -24,7 +24,8 @@ use crate::device::{Device, Kernels};
 
 static mut DEVICE: Program<Device> = Program::new();
 
-/// A step of each stage; checked when this is compiled, so that the image holds nothing that checks.
+/// A step of each stage; checked when this is compiled, so that the image holds nothing that
+/// checks.
 const SETTINGS: Settings = {
     let lengths = Lengths {
         pretrain: 1,

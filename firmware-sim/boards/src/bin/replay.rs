@@ -1,8 +1,9 @@
 //! A bilevel stage of the host, replayed through the core on the board.
 //!
-//! The machine is fed the replies that the host's tensors gave (`build/trace.rs`) and must ask for what it asked
-//! for there, byte for byte. One line, `key=value` between blanks: requests that were equal, events between them.
-//! Ends with exit status 0 if the machine came to its end with the trace, with 1 and a message otherwise.
+//! The machine is fed the replies that the host's tensors gave (`build/trace.rs`) and must ask for
+//! what it asked for there, byte for byte. One line, `key=value` between blanks: requests that were
+//! equal, events between them. Ends with exit status 0 if the machine came to its end with the
+//! trace, with 1 and a message otherwise.
 #![no_std]
 #![no_main]
 

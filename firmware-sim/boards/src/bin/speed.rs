@@ -1,4 +1,5 @@
-//! What a multiply-accumulate costs: instructions of the three matrix products, by plain and by blocked loops.
+//! What a multiply-accumulate costs: instructions of the three matrix products, by plain and by
+//! blocked loops.
 //!
 //! One line a product, `key=value` between blanks: the loops' name, the product, its size, and
 //! multiply-accumulates for 1 000 instructions.
@@ -18,8 +19,9 @@ use semihosting::process::exit;
 
 use crate::counter::Counter;
 
-/// Rows, columns (the inner dimension of the first product) and outputs, and floats from row to row of x:
-/// a dense layer on a batch, the windows of a time series (kernel 5, stride 2, 16 channels), a small layer.
+/// Rows, columns (the inner dimension of the first product) and outputs, and floats from row to row
+/// of x: a dense layer on a batch, the windows of a time series (kernel 5, stride 2, 16 channels),
+/// a small layer.
 const SIZES: [(usize, usize, usize, usize); 3] =
     [(20, 64, 20, 64), (10, 80, 16, 32), (16, 16, 16, 16)];
 
@@ -50,7 +52,8 @@ fn run() -> ! {
 
 #[inline(never)]
 fn measure<K: Kernels<f32>>(loops: &str, kernels: &mut K, counter: &mut Counter) {
-    // SAFETY: nothing else has a reference to it: one thread, and `measure` is called twice in turn.
+    // SAFETY: nothing else has a reference to it: one thread, and `measure` is called twice in
+    // turn.
     let (x, w, y) = unsafe { &mut *addr_of_mut!(OPERANDS) };
     for (rows, columns, outputs, stride) in black_box(SIZES) {
         let products = rows * columns * outputs;

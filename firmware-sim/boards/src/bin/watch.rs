@@ -1,8 +1,9 @@
-//! A smartwatch that is aligned to its wearer: the encoder in flash, windows of 16-bit samples, a bilevel stage.
+//! A smartwatch that is aligned to its wearer: the encoder in flash, windows of 16-bit samples, a
+//! bilevel stage.
 //!
-//! One line, `key=value` between blanks: the hash of all training state, held-out windows that are classified
-//! rightly by a head on the network as it came and after the bilevel stage, static RAM and stack. Ends with exit
-//! status 0, or 1 and a message where the device stopped with a fault.
+//! One line, `key=value` between blanks: the hash of all training state, held-out windows that are
+//! classified rightly by a head on the network as it came and after the bilevel stage, static RAM
+//! and stack. Ends with exit status 0, or 1 and a message where the device stopped with a fault.
 #![no_std]
 #![no_main]
 
@@ -112,7 +113,8 @@ fn train() -> Result<(u32, u32, u64), Stop> {
         scales: scales.get(..channels).unwrap_or(&scales),
         weights: image.weights(),
     };
-    // SAFETY: nothing else has a reference to them: `train` is called once, and there is one thread.
+    // SAFETY: nothing else has a reference to them: `train` is called once, and there is one
+    // thread.
     let (device, frame) = unsafe { (&mut *addr_of_mut!(DEVICE), &mut *addr_of_mut!(FRAME)) };
     device.begin(SETTINGS);
     let mut before = 0;

@@ -33,8 +33,8 @@ impl Default for DigitsShift {
 }
 
 impl DigitsShift {
-    /// Pictures that the pretraining does not see, shifted. They are other pictures of the same data set, whose
-    /// writers it does not name.
+    /// Pictures that the pretraining does not see, shifted. They are other pictures of the same
+    /// data set, whose writers it does not name.
     pub fn surroundings(&self, seed: u64) -> Surroundings<u8> {
         let digits = Digits::embedded();
         let mut draws = Stream::new(seed, NOISE).at(0);
@@ -81,7 +81,8 @@ impl DigitsShift {
     }
 }
 
-/// A device whose network can be pretrained here: with batches for which no microcontroller has room.
+/// A device whose network can be pretrained here: with batches for which no microcontroller has
+/// room.
 pub trait PretrainedDigits: Configuration {
     /// The same network, all of it trained.
     type Factory: Configuration<Solver = bissl_core::ConjugateGradient>;

@@ -1,8 +1,8 @@
 //! A few windows of one person's watch, as a file that comes with the program.
 //!
-//! Numbers of windows without labels, labelled, held out (u32 each); the classes of the labelled, then of the held-out
-//! windows (a byte each); the windows in the same order, numbers of 16 bits. Little-endian throughout. This file is
-//! also part of the boards' build script.
+//! Numbers of windows without labels, labelled, held out (u32 each); the classes of the labelled,
+//! then of the held-out windows (a byte each); the windows in the same order, numbers of 16 bits.
+//! Little-endian throughout. This file is also part of the boards' build script.
 
 /// Numbers of a window: 100 samples of six channels.
 const WINDOW_NUMBERS: usize = 600;

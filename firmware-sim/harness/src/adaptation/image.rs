@@ -71,8 +71,8 @@ impl AlignedImage {
     }
 }
 
-/// The image of a model: `channels` are scale, offset and stored numbers for one unit, `weights` those of the
-/// backbone, then of the pretext head.
+/// The image of a model: `channels` are scale, offset and stored numbers for one unit, `weights`
+/// those of the backbone, then of the pretext head.
 ///
 /// # Panics
 /// The weights or channels are not as many as the model has.
@@ -98,7 +98,8 @@ pub fn write_image(model: &Model, channels: &[[f32; 3]], weights: &[f32]) -> Vec
     bytes
 }
 
-/// What the smallest boards have in flash: `bissl-firmware-sim pretrain --device small-digits`, seed 1.
+/// What the smallest boards have in flash: `bissl-firmware-sim pretrain --device small-digits`,
+/// seed 1.
 static SMALL_DIGITS: &[u8] = include_bytes!("../../data/small-digits.bin");
 
 /// Weights of the embedded image.

@@ -1,5 +1,5 @@
-//! On-device alignment: a network that was pretrained elsewhere meets frames of another kind, most of them
-//! without labels.
+//! On-device alignment: a network that was pretrained elsewhere meets frames of another kind, most
+//! of them without labels.
 
 mod digits_shift;
 mod extract;
@@ -35,16 +35,17 @@ pub struct Surroundings<N> {
     pub held_out_labels: Vec<u8>,
 }
 
-/// Held-out frames that are classified rightly after different ways from the same pretrained network.
+/// Held-out frames that are classified rightly after different ways from the same pretrained
+/// network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Adaptation {
     /// A head on the network as it came: nothing but the head is trained.
     pub before: u32,
-    /// Fine-tuned on the labelled frames, with as many steps as the bilevel stage has upper steps, and those of
-    /// fine-tuning.
+    /// Fine-tuned on the labelled frames, with as many steps as the bilevel stage has upper steps,
+    /// and those of fine-tuning.
     pub finetuned: u32,
-    /// Pretrained further on the unlabelled frames, with as many steps as the bilevel stage has lower steps;
-    /// then fine-tuned as before.
+    /// Pretrained further on the unlabelled frames, with as many steps as the bilevel stage has
+    /// lower steps; then fine-tuned as before.
     pub continued: u32,
     /// Through warm-up and bilevel stage, then fine-tuned.
     pub aligned: u32,

@@ -22,7 +22,8 @@ struct Recording {
     samples: usize,
 }
 
-/// Recordings of exercises by several people, from a folder with `recordings.csv` and `samples.f32le`.
+/// Recordings of exercises by several people, from a folder with `recordings.csv` and
+/// `samples.f32le`.
 #[derive(Clone, Debug)]
 pub struct Watch {
     recordings: Vec<Recording>,
@@ -120,8 +121,9 @@ impl Watch {
 
     /// What the watch of one person measures, in the numbers that `image` asks for.
     ///
-    /// Of each recording, the first windows, side by side, are labelled; all windows of its first half, at steps
-    /// of half a window, are there without labels; the second half, side by side, is held out.
+    /// Of each recording, the first windows, side by side, are labelled; all windows of its first
+    /// half, at steps of half a window, are there without labels; the second half, side by side, is
+    /// held out.
     ///
     /// # Errors
     /// Nobody of this number.

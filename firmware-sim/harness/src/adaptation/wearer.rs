@@ -12,7 +12,8 @@ use crate::{Path, SimulatedDevice};
 static IMAGE: &[u8] = include_bytes!("../../data/watch-9.bin");
 static WINDOWS: &[u8] = include_bytes!("../../data/watch-9-windows.bin");
 
-/// How views of a window of a watch's samples differ: the strength of the two sensors, noise, and when it begins.
+/// How views of a window of a watch's samples differ: the strength of the two sensors, noise, and
+/// when it begins.
 pub const WATCH_VIEWS: Augmentation =
     Augmentation { gain: 0.3, gain_channels: 3, noise: 0.15, shift: [0, 12] };
 

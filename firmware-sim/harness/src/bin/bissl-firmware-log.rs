@@ -1,7 +1,9 @@
-//! The simulated device's training as defmt frames on standard output: the records that a board makes of it.
+//! The simulated device's training as defmt frames on standard output: the records that a board
+//! makes of it.
 //!
-//! A program of its own, since defmt needs a logger and a place for its format strings in the ELF file (`build.rs`,
-//! Linux only). `bissl-firmware-sim decode-log` makes text of the frames, with this program as the image.
+//! A program of its own, since defmt needs a logger and a place for its format strings in the ELF
+//! file (`build.rs`, Linux only). `bissl-firmware-sim decode-log` makes text of the frames, with
+//! this program as the image.
 
 #[path = "../../../boards/src/log.rs"]
 mod log;
@@ -26,7 +28,8 @@ mod transport {
 
 /// Train the simulated microcontroller and write its log as defmt frames to standard output.
 ///
-/// It takes the way through the bilevel stage, as `bissl-firmware-sim` does with the same arguments.
+/// It takes the way through the bilevel stage, as `bissl-firmware-sim` does with the same
+/// arguments.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {

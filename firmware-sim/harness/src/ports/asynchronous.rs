@@ -1,7 +1,8 @@
 //! A simulated accelerator that works by itself, and says later that it is ready.
 //!
-//! The processor submits a request with its ticket, does other work, and takes completions from a queue. The
-//! accelerator can be made to repeat, delay, reorder and forge completions; each must be refused and change nothing.
+//! The processor submits a request with its ticket, does other work, and takes completions from a
+//! queue. The accelerator can be made to repeat, delay, reorder and forge completions; each must be
+//! refused and change nothing.
 
 use std::collections::VecDeque;
 
@@ -23,8 +24,8 @@ pub enum CompletionFault {
     NextTicket,
     /// This ticket with a reply of the other kind, before the work is done.
     WrongReply,
-    /// This ticket and a reply that fits, before the work is done, left over from the stage before: only the tag
-    /// tells it apart.
+    /// This ticket and a reply that fits, before the work is done, left over from the stage before:
+    /// only the tag tells it apart.
     OldStage,
 }
 
@@ -44,12 +45,14 @@ impl CompletionFault {
 /// How long the accelerator takes, in polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency {
-    /// The most between submission and the beginning of the work, during which memory is that before the request.
+    /// The most between submission and the beginning of the work, during which memory is that
+    /// before the request.
     pub queued_max: u32,
-    /// The most between the beginning of the work and its completion, during which memory is the accelerator's.
+    /// The most between the beginning of the work and its completion, during which memory is the
+    /// accelerator's.
     pub working_max: u32,
-    /// At so many polls without a completion a request is given up; above the sum of the others, unless a
-    /// test wants it to happen.
+    /// At so many polls without a completion a request is given up; above the sum of the others,
+    /// unless a test wants it to happen.
     pub limit: u32,
 }
 
@@ -215,7 +218,8 @@ pub enum AsynchronousError {
     /// A refused completion changed the program.
     #[error("a completion that was {0:?} was refused but changed the program, expected no change")]
     Changed(CompletionFault),
-    /// No completion within the limit. The memory may be half written: go on from the newest checkpoint.
+    /// No completion within the limit. The memory may be half written: go on from the newest
+    /// checkpoint.
     #[error("no completion of a request after {polls} polls, expected one within {limit}")]
     TimedOut {
         /// Since the submission.
@@ -236,7 +240,8 @@ pub struct CompletionTraffic {
 }
 
 impl CompletionTraffic {
-    /// Completions with this fault that were refused; those of `OldStage` by their tag, the others by `complete`.
+    /// Completions with this fault that were refused; those of `OldStage` by their tag, the others
+    /// by `complete`.
     pub fn refused(&self, fault: CompletionFault) -> u64 {
         self.refused.get(fault as usize).copied().unwrap_or(0)
     }
@@ -255,8 +260,8 @@ pub struct AsynchronousDevice<C: Configuration, S, K> {
 }
 
 impl<C: Configuration, S: FrameSource, K: Kernels<f32>> AsynchronousDevice<C, S, K> {
-    /// Goes on with `program`, which has begun or was restored, and with which nothing is in flight.
-    /// `seed` is that of delays and faults.
+    /// Goes on with `program`, which has begun or was restored, and with which nothing is in
+    /// flight. `seed` is that of delays and faults.
     pub fn new(
         program: Program<C>,
         (frames, kernels): (S, K),
@@ -287,7 +292,8 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> AsynchronousDevice<C, S,
     /// One turn of the main loop, and one poll of the accelerator.
     ///
     /// # Errors
-    /// The device's fault, a request that is not completed in time, or a wrong completion that was not refused.
+    /// The device's fault, a request that is not completed in time, or a wrong completion that was
+    /// not refused.
     pub fn turn(&mut self) -> Result<Turn, AsynchronousError> {
         match (self.program.pending(), self.in_flight) {
             (None, _) => {
@@ -354,8 +360,9 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> AsynchronousDevice<C, S,
         }
     }
 
-    /// The program, to be read or stored; `None` while the memory is the accelerator's. A request that was submitted but not
-    /// begun has changed nothing: what is stored then is the state before it.
+    /// The program, to be read or stored; `None` while the memory is the accelerator's. A request
+    /// that was submitted but not begun has changed nothing: what is stored then is the state
+    /// before it.
     pub fn program(&self) -> Option<&Program<C>> {
         match self.accelerator.work {
             Work::Working { .. } => None,

@@ -1,9 +1,9 @@
 //! Matrix products of short integers: block floating point.
 //!
-//! Each operand of a product gets one power of two as its unit, from its largest magnitude, and is rounded to
-//! integers of that unit. Products and sums are integers, so they are exact and have no order: a unit that adds
-//! up in another order, or in parallel, gives the same bits. Each sum becomes an f32 once and is added to what
-//! was there.
+//! Each operand of a product gets one power of two as its unit, from its largest magnitude, and is
+//! rounded to integers of that unit. Products and sums are integers, so they are exact and have no
+//! order: a unit that adds up in another order, or in parallel, gives the same bits. Each sum
+//! becomes an f32 once and is added to what was there.
 
 use std::ops::RangeInclusive;
 
@@ -22,9 +22,9 @@ pub struct BitsOutOfRange {
 
 /// Kernels whose matrix products take operands of 8 to 16 bits; the rest is f32.
 ///
-/// A product of two operands has at most 30 bits, so a sum in 64 bits has room for 2³³ of them; no dimension
-/// of a layer passes 2³². The two buffers grow to the longest operands and stay: a device would have two
-/// arrays.
+/// A product of two operands has at most 30 bits, so a sum in 64 bits has room for 2³³ of them; no
+/// dimension of a layer passes 2³². The two buffers grow to the longest operands and stay: a device
+/// would have two arrays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedPoint {
     bits: u8,
@@ -57,8 +57,8 @@ impl FixedPoint {
         self.bits
     }
 
-    /// Both operands as integers, with the product of their units, which is `2^exponent`; `None` where a
-    /// number is not finite.
+    /// Both operands as integers, with the product of their units, which is `2^exponent`; `None`
+    /// where a number is not finite.
     fn load(&mut self, left: &Matrix<'_, f32>, right: &Matrix<'_, f32>) -> Option<i32> {
         let left = quantise(left, self.bits, &mut self.left)?;
         let right = quantise(right, self.bits, &mut self.right)?;
@@ -80,8 +80,8 @@ fn parts(magnitude: u32) -> (u32, i32) {
 
 /// The rows of `matrix` as integers of `bits` bits, and the exponent of their unit.
 ///
-/// Rounded to the nearest, halves away from zero; what rounds up to 2^(bits − 1) becomes the integer below.
-/// `None`: a number is not finite.
+/// Rounded to the nearest, halves away from zero; what rounds up to 2^(bits − 1) becomes the
+/// integer below. `None`: a number is not finite.
 fn quantise(matrix: &Matrix<'_, f32>, bits: u8, integers: &mut Vec<i16>) -> Option<i32> {
     let rows = || (0..matrix.rows()).map_while(|r| matrix.row(r));
     let magnitude = |value: &f32| value.to_bits() & !(1 << 31);

@@ -1,9 +1,10 @@
-//! Ports of the device's arithmetic, the laws that they have to obey, and what their rounding costs.
+//! Ports of the device's arithmetic, the laws that they have to obey, and what their rounding
+//! costs.
 //!
 //! `docs/porting.md` walks through them. [`FixedPoint`] multiplies matrices of short integers;
 //! [`AsynchronousDevice`] performs requests on an accelerator that says later when it is ready;
-//! [`check_laws`] runs the core's conformance kit over any kernels, [`port_report`] trains with fixed point and
-//! holds its hypergradients against those of f32.
+//! [`check_laws`] runs the core's conformance kit over any kernels, [`port_report`] trains with
+//! fixed point and holds its hypergradients against those of f32.
 
 mod asynchronous;
 mod fixed_point;
@@ -28,8 +29,8 @@ pub use report::{HypergradientError, PortError, PortReport, PortSeed, port_repor
 
 use crate::Digits;
 
-/// Checks all laws of the conformance kit on the device's problem by `kernels`, in a state that the plain loops
-/// have pretrained, and hands each line to `print`.
+/// Checks all laws of the conformance kit on the device's problem by `kernels`, in a state that the
+/// plain loops have pretrained, and hands each line to `print`.
 ///
 /// # Errors
 /// The device's fault, or the problem's, from an operation that it must have.

@@ -79,8 +79,8 @@ const DAMPING: f32 = Hyperparameters::DEFAULT.damping;
 const TOLERANCE: f32 = 1e-2;
 const PRODUCTS_MAX: u16 = 5;
 
-/// Trains the shipped device on the digits with f32 and with fixed-point kernels of each width in `bits`, and
-/// measures their hypergradients.
+/// Trains the shipped device on the digits with f32 and with fixed-point kernels of each width in
+/// `bits`, and measures their hypergradients.
 ///
 /// # Errors
 /// A width out of range, a device that stopped.
@@ -174,7 +174,8 @@ fn error_of(
     })
 }
 
-/// One hypergradient of the first alternation's first upper step into [`KEPT`]; the products of its solve.
+/// One hypergradient of the first alternation's first upper step into [`KEPT`]; the products of its
+/// solve.
 fn compute<S: FrameSource, K: Kernels<f32>>(
     session: &mut Session<'_, DigitsDevice, S, K>,
     term: Term,

@@ -15,8 +15,9 @@ use crate::flash::{Change, SimulatedFlash, Tear};
 pub enum Coverage {
     /// At each.
     EveryByte,
-    /// At each, but for a page with a valid commit word that is erased from its end: there each byte
-    /// makes another damaged checkpoint, and so many of them, drawn by the seed, are looked at.
+    /// At each, but for a page with a valid commit word that is erased from its end: there each
+    /// byte makes another damaged checkpoint, and so many of them, drawn by the seed, are looked
+    /// at.
     Thinned(u32),
 }
 
@@ -58,11 +59,11 @@ impl Recovery {
 /// Recoveries that are remembered; to look through more takes longer than to run one.
 const SEEN_MAX: usize = 8;
 
-/// Runs a training and writes a checkpoint after every tick; at every byte, or those that `coverage`
-/// names, power is cut, and a new device recovers from what the flash then holds.
+/// Runs a training and writes a checkpoint after every tick; at every byte, or those that
+/// `coverage` names, power is cut, and a new device recovers from what the flash then holds.
 ///
-/// Each recovered state is compared by its hash with those of the uninterrupted run, the old and the
-/// new: equal states have equal futures. Nothing is written twice for this: the changes of one
+/// Each recovered state is compared by its hash with those of the uninterrupted run, the old and
+/// the new: equal states have equal futures. Nothing is written twice for this: the changes of one
 /// uninterrupted checkpoint are repeated one by one, and torn.
 ///
 /// # Errors

@@ -8,8 +8,8 @@ use crate::SimulatedDevice;
 use crate::flash::SimulatedFlash;
 
 /// Writes two checkpoints, one tick apart, and flips a bit, drawn by the seed, of each byte of the
-/// newer one that `bytes` names: the bit must be found, and the older one must count. How many there
-/// were.
+/// newer one that `bytes` names: the bit must be found, and the older one must count. How many
+/// there were.
 ///
 /// `bytes` is told how many bytes the checkpoint has, and names some of them.
 ///

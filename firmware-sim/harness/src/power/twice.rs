@@ -19,13 +19,14 @@ pub struct Twice {
     pub left_old: u64,
 }
 
-/// Runs a training and, after each tick, as often as `count` says for it: cuts power while a checkpoint is written,
-/// recovers, goes on by one tick, cuts power while that is written, recovers, and writes a checkpoint
-/// whole.
+/// Runs a training and, after each tick, as often as `count` says for it: cuts power while a
+/// checkpoint is written, recovers, goes on by one tick, cuts power while that is written,
+/// recovers, and writes a checkpoint whole.
 ///
-/// Where power is cut is drawn by the seed: one in four each in the block that holds the commit word as
-/// it is erased, in its page, in the commit word as it is written, and anywhere. Recovery itself writes
-/// nothing ([`explore`](super::explore) asserts it), so that a cut in it changes nothing.
+/// Where power is cut is drawn by the seed: one in four each in the block that holds the commit
+/// word as it is erased, in its page, in the commit word as it is written, and anywhere. Recovery
+/// itself writes nothing ([`explore`](super::explore) asserts it), so that a cut in it changes
+/// nothing.
 ///
 /// # Errors
 /// The first recovery that gives neither of the two states that it may.

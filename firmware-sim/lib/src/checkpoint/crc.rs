@@ -6,7 +6,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crc(u32);
 
-/// What half a byte makes of a remainder of 0: 64 bytes of flash, where a whole byte's table has a KiB.
+/// What half a byte makes of a remainder of 0: 64 bytes of flash, where a whole byte's table has a
+/// KiB.
 static TABLE: [u32; 16] = table();
 
 const fn table() -> [u32; 16] {

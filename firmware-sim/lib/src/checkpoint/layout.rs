@@ -94,8 +94,8 @@ impl Header {
         block(&[&MAGIC, &layout, &floats, &sequence, &crc.to_le_bytes()])
     }
 
-    /// Where the checksum of the content begins, so that it is bound to this header. Not with the block
-    /// itself: what ends with its own CRC leaves the same remainder, whatever it says.
+    /// Where the checksum of the content begins, so that it is bound to this header. Not with the
+    /// block itself: what ends with its own CRC leaves the same remainder, whatever it says.
     pub(crate) fn checksum(&self) -> Crc {
         Crc::new().with(&self.sequence.to_le_bytes())
     }

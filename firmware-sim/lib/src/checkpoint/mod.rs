@@ -121,8 +121,8 @@ pub enum CheckpointError<E> {
     },
     /// The device has stopped; there is nothing worth keeping.
     Device(Fault),
-    /// A request was performed and its reply not handed on: a device that goes on from here would perform it
-    /// twice.
+    /// A request was performed and its reply not handed on: a device that goes on from here would
+    /// perform it twice.
     InFlight,
 }
 
@@ -179,9 +179,9 @@ pub struct Restored {
 
 /// Two slots of a NOR flash for the whole state of a [`Program`].
 ///
-/// A slot is erased, header and content are written block by block, then the seal with the checksum,
-/// read back, and at last the commit word. The slot that holds the newest valid checkpoint is never
-/// touched, so a power cut at any moment leaves that one, or the new one.
+/// A slot is erased, header and content are written block by block, then the seal with the
+/// checksum, read back, and at last the commit word. The slot that holds the newest valid
+/// checkpoint is never touched, so a power cut at any moment leaves that one, or the new one.
 ///
 /// No word is written twice between two erasures, and words are written whole. A flash's words must
 /// divide [`BLOCK`] bytes.
@@ -294,8 +294,8 @@ impl<C: Configuration, F: NorFlash> Checkpoints<C, F> {
         Ok(Saved { sequence, bytes })
     }
 
-    /// Puts `device` into the state of the newest valid checkpoint; `None`, and a device at rest, if
-    /// there is none.
+    /// Puts `device` into the state of the newest valid checkpoint; `None`, and a device at rest,
+    /// if there is none.
     ///
     /// A linearisation that was in use is computed again, from the same frames.
     ///

@@ -1,9 +1,9 @@
 //! Loops for in-order processors: a tile of sums stays in registers while its operands stream by.
 //!
-//! A product without fusion is two instructions, so half a multiply-accumulate an instruction is the
-//! most there is. A plain loop adds two loads, a store and the loop to each; a tile of 4 × 4 sums uses each
-//! load four times and stores at the end. Each element's sum keeps its order, so the bits are those of
-//! [`Compact`](super::Compact).
+//! A product without fusion is two instructions, so half a multiply-accumulate an instruction is
+//! the most there is. A plain loop adds two loads, a store and the loop to each; a tile of 4 × 4
+//! sums uses each load four times and stores at the end. Each element's sum keeps its order, so the
+//! bits are those of [`Compact`](super::Compact).
 
 use core::slice::ChunksExact;
 

@@ -76,7 +76,8 @@ impl<'a, T> Matrix<'a, T> {
         Some([first, second, third, fourth])
     }
 
-    /// Of each row but the last what begins at column `i`, with some of the next row, and of the last.
+    /// Of each row but the last what begins at column `i`, with some of the next row, and of the
+    /// last.
     ///
     /// Pieces of one length are what makes a loop over them cheap.
     #[inline(always)]

@@ -13,16 +13,17 @@ use crate::Real;
 
 /// Matrix products and elementwise operations.
 ///
-/// *The order of every sum is part of the contract*: a port that sums in another order computes other
-/// bits, and its state hash no longer equals that of the other devices. Each method states its order.
-/// No product is fused with a sum. Matrices that do not fit together are a mistake of the caller; what
-/// fits is computed.
+/// *The order of every sum is part of the contract*: a port that sums in another order computes
+/// other bits, and its state hash no longer equals that of the other devices. Each method states
+/// its order. No product is fused with a sum. Matrices that do not fit together are a mistake of
+/// the caller; what fits is computed.
 pub trait Kernels<T: Real> {
-    /// `y ← y + x wᵀ`: to each element its products are added with the column index of x and w rising.
+    /// `y ← y + x wᵀ`: to each element its products are added with the column index of x and w
+    /// rising.
     fn multiply_transposed(&mut self, x: Matrix<'_, T>, w: Matrix<'_, T>, y: MatrixMut<'_, T>);
 
-    /// `x ← x + y w`: to each element its products are added row of x by row of x, and in a row with
-    /// w's row index rising. Rows of x may overlap.
+    /// `x ← x + y w`: to each element its products are added row of x by row of x, and in a row
+    /// with w's row index rising. Rows of x may overlap.
     fn multiply(&mut self, y: Matrix<'_, T>, w: Matrix<'_, T>, x: MatrixMut<'_, T>);
 
     /// `w ← w + yᵀ x`: to each element its products are added with the row index of y and x rising.

@@ -1,7 +1,7 @@
 //! Sums in registers.
 //!
-//! Written out, since a compiler that saves space would leave a loop in it, and with the loop the tile in
-//! memory.
+//! Written out, since a compiler that saves space would leave a loop in it, and with the loop the
+//! tile in memory.
 
 use crate::Real;
 

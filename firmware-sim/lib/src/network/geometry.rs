@@ -21,9 +21,9 @@ pub(super) struct Product {
 
 /// Calls `each` on the products that the linear map of `layer` on `rows` samples is the sum of.
 ///
-/// A dense layer is one. A convolution is one for each sample, row of its output and row of its kernel:
-/// channel-last, the windows along a row are overlapping rows of a matrix, so nothing is unfolded. Called
-/// through a table, so that there is one copy of this for all passes.
+/// A dense layer is one. A convolution is one for each sample, row of its output and row of its
+/// kernel: channel-last, the windows along a row are overlapping rows of a matrix, so nothing is
+/// unfolded. Called through a table, so that there is one copy of this for all passes.
 pub(super) fn products(
     layer: &Layer,
     rows: usize,

@@ -4,8 +4,9 @@ use crate::Real;
 
 /// NT-Xent, mean over the views (nats); Chen et al. (2020), eq. 1.
 ///
-/// Rows `i` and `i + V/2` of V views are the two views of one frame; V is even and at least 4. Rows need
-/// not be normalised. A row of norm 0 counts as the constant 0: it has no direction, so its gradient is 0.
+/// Rows `i` and `i + V/2` of V views are the two views of one frame; V is even and at least 4. Rows
+/// need not be normalised. A row of norm 0 counts as the constant 0: it has no direction, so its
+/// gradient is 0.
 ///
 /// With u = z/|z|, s_ij = u_i·u_j/τ and P_ij the softmax of row i without the diagonal:
 /// `L = (1/V) Σ_i (ln Σ_{j≠i} exp s_ij − s_i,pos(i))`.
@@ -43,7 +44,8 @@ pub struct NtXentScratch<'a, T> {
 }
 
 impl<T: Real> NtXent<'_, T> {
-    /// The loss of `z`, `[V][Z]`, and its gradient into `cotangent`; both stay here for the products to come.
+    /// The loss of `z`, `[V][Z]`, and its gradient into `cotangent`; both stay here for the
+    /// products to come.
     ///
     /// A norm that is not finite is returned for the loss; there is no gradient then.
     pub fn gradient(&mut self, z: &[T], cotangent: &mut [T]) -> T {
@@ -175,8 +177,8 @@ impl<T: Real> NtXent<'_, T> {
         }
     }
 
-    /// The tangent of ū: `Σ_j (Ġ_ij + Ġ_ji) u_j + (G_ij + G_ji) u̇_j`, G the cotangent of the logits;
-    /// the second term only where `full`.
+    /// The tangent of ū: `Σ_j (Ġ_ij + Ġ_ji) u_j + (G_ij + G_ji) u̇_j`, G the cotangent of the
+    /// logits; the second term only where `full`.
     fn cotangent_tangent(&self, scratch: &mut NtXentScratch<'_, T>, full: bool) {
         let (views, width) = (self.views, self.width);
         let NtXentScratch { unit_tangent, unit_cotangent_tangent, logit_tangent, mean } = scratch;

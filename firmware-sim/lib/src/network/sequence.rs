@@ -8,10 +8,11 @@ use crate::{Kernels, Real};
 
 /// Layers in sequence on a batch, with the four passes of Pearlmutter (1994).
 ///
-/// Dots mark tangents (directional derivatives), bars mark cotangents (gradients of the loss). A *trace*
-/// holds, layer by layer, what a pass leaves at each output, `[layer][row][output]`: values, tangents,
-/// cotangents before the activation, and tangents of those. Parameters are `[layer]{W, b}`. Passes give
-/// `None` where a slice has not the length that it must have, and then what they wrote is of no use.
+/// Dots mark tangents (directional derivatives), bars mark cotangents (gradients of the loss). A
+/// *trace* holds, layer by layer, what a pass leaves at each output, `[layer][row][output]`:
+/// values, tangents, cotangents before the activation, and tangents of those. Parameters are
+/// `[layer]{W, b}`. Passes give `None` where a slice has not the length that it must have, and then
+/// what they wrote is of no use.
 #[derive(Clone, Copy, Debug)]
 pub struct Sequence<'a> {
     /// The layers.
@@ -43,8 +44,8 @@ struct Place {
 impl Sequence<'_> {
     /// Weights uniform within a limit that the activation decides, biases 0.
     ///
-    /// With a ReLU the variance is 2/(products of a sum), so the signal keeps its size (He et al., 2015);
-    /// without one outputs are small: a head starts near indifference.
+    /// With a ReLU the variance is 2/(products of a sum), so the signal keeps its size (He et al.,
+    /// 2015); without one outputs are small: a head starts near indifference.
     pub fn initialize<T: Real>(&self, parameters: &mut [T], draws: &mut Draws) -> Option<()> {
         let mut rest = parameters;
         for layer in self.layers {
@@ -141,8 +142,8 @@ impl Sequence<'_> {
 
     /// `x̄ = f_xᵀ ȳ`, `θ̄ = f_θᵀ ȳ`; what nobody wants costs no product.
     ///
-    /// The last output of `cotangents` is ȳ on entry; on return every output there is the cotangent before
-    /// its activation.
+    /// The last output of `cotangents` is ȳ on entry; on return every output there is the cotangent
+    /// before its activation.
     pub fn backward<T: Real, K: Kernels<T>>(
         &self,
         kernels: &mut K,
@@ -179,9 +180,9 @@ impl Sequence<'_> {
 
     /// The tangents of x̄ and θ̄ as x, θ and ȳ move.
     ///
-    /// `moved` is the direction with the trace that [`tangent`](Self::tangent) left; `cotangents` what
-    /// [`backward`](Self::backward) left, or `None` for a pass in which ȳ is 0: that of a Gauss-Newton
-    /// product. The last output of `out` is the tangent of ȳ on entry.
+    /// `moved` is the direction with the trace that [`tangent`](Self::tangent) left; `cotangents`
+    /// what [`backward`](Self::backward) left, or `None` for a pass in which ȳ is 0: that of a
+    /// Gauss-Newton product. The last output of `out` is the tangent of ȳ on entry.
     pub fn backward_tangent<T: Real, K: Kernels<T>>(
         &self,
         kernels: &mut K,

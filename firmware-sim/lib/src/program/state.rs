@@ -91,8 +91,8 @@ impl<C: Configuration> Program<C> {
         self.position = Position::NEW;
     }
 
-    /// Computes the activations that are not stored: a linearisation is a function of the parameters,
-    /// which do not move while it is used, and its number.
+    /// Computes the activations that are not stored: a linearisation is a function of the
+    /// parameters, which do not move while it is used, and its number.
     pub(crate) fn rebuild<S: FrameSource, K: Kernels<f32>>(
         &mut self,
         source: &S,

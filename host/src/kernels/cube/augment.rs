@@ -1,14 +1,15 @@
 //! Augmentation on the device: images travel as bytes, and become views where they are used.
 //!
-//! What is done to an image is drawn on the host, by the same code and from the same streams as for the
-//! host's own augmentation, and so are the weights that depend on nothing else; the device does the work
-//! of a pixel. Cutting and scaling are integers and give the host's bytes. What follows is f32 without
-//! rounding to bytes in between, as on the host: it differs by the rounding of single operations, which a
-//! device may fuse, and by the order in which the mean for the contrast is added. A value that such a
-//! difference carries over the threshold of solarisation ends ¹⁄₂₅₅ away.
+//! What is done to an image is drawn on the host, by the same code and from the same streams as for
+//! the host's own augmentation, and so are the weights that depend on nothing else; the device does
+//! the work of a pixel. Cutting and scaling are integers and give the host's bytes. What follows is
+//! f32 without rounding to bytes in between, as on the host: it differs by the rounding of single
+//! operations, which a device may fuse, and by the order in which the mean for the contrast is
+//! added. A value that such a difference carries over the threshold of solarisation ends ¹⁄₂₅₅
+//! away.
 //!
-//! A view is three launches, or six with jitter and blur: rows and columns of the scaling, the mean luma,
-//! colours, rows and columns of the blur.
+//! A view is three launches, or six with jitter and blur: rows and columns of the scaling, the mean
+//! luma, colours, rows and columns of the blur.
 
 mod blur;
 mod colour;
@@ -31,10 +32,11 @@ const UNITS: u32 = 256;
 /// Threads of a cube in [`scale::scale_rows`]: words of a row, and rows.
 const ROW_UNITS: [u32; 2] = [32, 8];
 
-/// The views of a batch, one tensor each: `[batch, 3, size, size]`, normalised by ImageNet's mean and
-/// deviation, f32, channels last in memory.
+/// The views of a batch, one tensor each: `[batch, 3, size, size]`, normalised by ImageNet's mean
+/// and deviation, f32, channels last in memory.
 ///
-/// Work is queued, not waited for. The same input gives the same bits every time on the same device.
+/// Work is queued, not waited for. The same input gives the same bits every time on the same
+/// device.
 ///
 /// # Panics
 /// If a view has 2³² values or more.
@@ -183,8 +185,8 @@ impl<R: CubeRuntime> Launches<'_, R> {
 
     fn colour(&self, cut: &Buffer, means: &Buffer, out: &Buffer) {
         let (count, dim) = Self::grid(self.pixels(), self.images);
-        // SAFETY: a word is read and three numbers are written for every pixel of the chunk, which is a
-        // part of the batch.
+        // SAFETY: a word is read and three numbers are written for every pixel of the chunk, which
+        // is a part of the batch.
         unsafe {
             colour::colour::launch_unchecked::<R>(
                 self.client,

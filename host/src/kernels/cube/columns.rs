@@ -1,7 +1,8 @@
 //! Sums over the rows of matrices, column by column: what batch norm and biases need.
 //!
-//! Rows are cut into parts by their number alone. A cube takes 32 columns and one part; its 8 lanes of
-//! units take every eighth row. The second kernel adds the parts. No atomics, one order of additions.
+//! Rows are cut into parts by their number alone. A cube takes 32 columns and one part; its 8 lanes
+//! of units take every eighth row. The second kernel adds the parts. No atomics, one order of
+//! additions.
 
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
@@ -100,7 +101,8 @@ fn add_terms(
     }
 }
 
-/// Adds what the lanes of a cube hold, for every column; lane `k` adds the `k`-th sum and returns it.
+/// Adds what the lanes of a cube hold, for every column; lane `k` adds the `k`-th sum and returns
+/// it.
 #[cube]
 pub(super) fn over_lanes(sums: &Array<f32>, #[comptime] count: usize) -> f32 {
     let column = UNIT_POS_X as usize;

@@ -1,8 +1,8 @@
 //! The three passes of a convolution as products over patches, see [`super::gemm`].
 //!
-//! The gradient of the input at stride s falls into s × s products, one for every phase of the pixels
-//! modulo s: each meets its own taps only, and no product multiplies zeros. A phase without taps (a 1×1
-//! kernel at stride 2 has three) has depth 0 and writes zeros.
+//! The gradient of the input at stride s falls into s × s products, one for every phase of the
+//! pixels modulo s: each meets its own taps only, and no product multiplies zeros. A phase without
+//! taps (a 1×1 kernel at stride 2 has three) has depth 0 and writes zeros.
 
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;

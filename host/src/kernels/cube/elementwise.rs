@@ -110,7 +110,8 @@ fn combine<N: Size>(
     }
 }
 
-/// `a x + b y`, over `y` where nobody else holds it; a factor of 0 means that its vector is not read.
+/// `a x + b y`, over `y` where nobody else holds it; a factor of 0 means that its vector is not
+/// read.
 pub(super) fn axpby<R: CubeRuntime>(
     a: f64,
     x: CubeTensor<R>,
@@ -130,8 +131,8 @@ pub(super) fn axpby<R: CubeRuntime>(
     let work = elements(&y) / wide;
     let (count, dim) = grid(&y, work);
     let target = if in_place { alias(&out, 1) } else { array(&out) };
-    // SAFETY: all three have `work` vectors, and units past them leave; a unit reads no element that
-    // another one writes.
+    // SAFETY: all three have `work` vectors, and units past them leave; a unit reads no element
+    // that another one writes.
     unsafe {
         combine::launch_unchecked::<R>(
             &y.client,

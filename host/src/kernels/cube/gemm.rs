@@ -1,13 +1,14 @@
-//! The product of two operands that are read through an index map: `out[m, n] = Σ_k a(m, k) b(n, k)`.
+//! The product of two operands that are read through an index map: `out[m, n] = Σ_k a(m, k) b(n,
+//! k)`.
 //!
-//! One kernel serves matrix products and all three passes of a convolution: an operand is a matrix of
-//! any strides, or the patches of images, which are never written out. A cube computes a tile of the
-//! output; 16 steps of depth at a time go through shared memory, and a unit keeps its part of the tile
-//! in registers.
+//! One kernel serves matrix products and all three passes of a convolution: an operand is a matrix
+//! of any strides, or the patches of images, which are never written out. A cube computes a tile of
+//! the output; 16 steps of depth at a time go through shared memory, and a unit keeps its part of
+//! the tile in registers.
 //!
-//! Every output is one chain of fused multiply-adds over ascending `k`, whatever the tile (of products of
-//! fragments, where [`super::tensor_cores`] multiply). So a tile may be chosen by the clock without
-//! moving a bit. Where the depth is cut into parts, the cut follows
+//! Every output is one chain of fused multiply-adds over ascending `k`, whatever the tile (of
+//! products of fragments, where [`super::tensor_cores`] multiply). So a tile may be chosen by the
+//! clock without moving a bit. Where the depth is cut into parts, the cut follows
 //! from the shape alone, and the parts are added in order.
 
 use burn_cubecl::CubeRuntime;
@@ -22,8 +23,8 @@ use crate::kernels::Precision;
 
 /// Steps of depth that go through shared memory at a time.
 pub(super) const DEPTH: usize = 16;
-/// Floats between the rows of shared memory besides their length, against bank conflicts; a multiple of
-/// 4, so that rows stay aligned for wide reads.
+/// Floats between the rows of shared memory besides their length, against bank conflicts; a
+/// multiple of 4, so that rows stay aligned for wide reads.
 const PAD: usize = 4;
 
 /// What a cube and a unit compute.
@@ -42,7 +43,8 @@ impl Tile {
     }
 }
 
-/// All tiles: small ones for small outputs and devices, large ones where registers and outputs abound.
+/// All tiles: small ones for small outputs and devices, large ones where registers and outputs
+/// abound.
 pub(super) const TILES: [Tile; 4] = [
     Tile { cube: [32, 32], unit: [4, 4] },
     Tile { cube: [64, 64], unit: [4, 4] },
@@ -607,8 +609,8 @@ impl<R: CubeRuntime> Product<'_, R> {
         }
     }
 
-    /// Writes the product to `out` (or adds it), row after row or to pixels; never cut in depth where
-    /// rows go to pixels.
+    /// Writes the product to `out` (or adds it), row after row or to pixels; never cut in depth
+    /// where rows go to pixels.
     pub(super) fn write(
         &self,
         out: &CubeTensor<R>,

@@ -1,8 +1,8 @@
 //! How tensors lie in a device's memory, and how kernels over them are launched.
 //!
-//! Images are kept *channels last*: pixels are rows and channels columns, so that neighbouring threads
-//! read neighbouring channels, and a 1×1 convolution is a matrix product. To the rest of the program
-//! they stay `[batch, channels, height, width]`; only the strides differ.
+//! Images are kept *channels last*: pixels are rows and channels columns, so that neighbouring
+//! threads read neighbouring channels, and a 1×1 convolution is a matrix product. To the rest of
+//! the program they stay `[batch, channels, height, width]`; only the strides differ.
 
 use std::cell::Cell;
 
@@ -194,8 +194,8 @@ pub(super) fn grid<R: CubeRuntime>(x: &CubeTensor<R>, work: usize) -> (CubeCount
     (cubes(x, work.div_ceil(UNITS as usize)), CubeDim::new_1d(UNITS))
 }
 
-/// At least `count` cubes, spread over the dimensions that the device allows; those past `count` must
-/// leave at once.
+/// At least `count` cubes, spread over the dimensions that the device allows; those past `count`
+/// must leave at once.
 ///
 /// Called once for every launch, and counts them.
 pub(super) fn cubes<R: CubeRuntime>(x: &CubeTensor<R>, count: usize) -> CubeCount {

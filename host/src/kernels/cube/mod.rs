@@ -90,9 +90,11 @@ fn saved<R: CubeRuntime, BT: BoolElement>(
     }
 }
 
-/// Runs `work`; while somebody listens, alone on the device, with its time, launches and least traffic.
+/// Runs `work`; while somebody listens, alone on the device, with its time, launches and least
+/// traffic.
 ///
-/// `describe` gives the shape in words, multiply-accumulates, and elements that must be read and written.
+/// `describe` gives the shape in words, multiply-accumulates, and elements that must be read and
+/// written.
 fn timed<R: CubeRuntime, BT: BoolElement, const D: usize, T>(
     operation: &'static str,
     like: &Tensor<Device<R, BT>, D>,

@@ -1,7 +1,7 @@
 //! Pools over images with channels last: a unit an output (or, backwards, an input) and channel.
 //!
-//! The backward pass gathers from the windows that cover a pixel, in row-major order, so that nothing
-//! is added by atomics.
+//! The backward pass gathers from the windows that cover a pixel, in row-major order, so that
+//! nothing is added by atomics.
 
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;

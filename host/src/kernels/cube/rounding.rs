@@ -6,8 +6,8 @@ use crate::kernels::Precision;
 
 /// `x` with the digits of the precision, to the nearest, ties to even; sums stay f32.
 ///
-/// A product of two such operands is exact in f32, so multiply-adds of rounded operands have the errors
-/// of tensor cores on any device.
+/// A product of two such operands is exact in f32, so multiply-adds of rounded operands have the
+/// errors of tensor cores on any device.
 #[cube]
 pub(super) fn rounded(x: f32, #[comptime] precision: Precision) -> f32 {
     let dropped = comptime!(precision.dropped_bits());

@@ -1,9 +1,9 @@
 //! Dot products and scalings of vectors by segments: one launch a vector, whatever the segments.
 //!
-//! A vector is cut into chunks of at most [`CHUNK`] elements, none across a segment's border; a cube
-//! handles a chunk. A dot product sums a chunk on the device in an order that the chunk's length alone
-//! decides, and the chunks on the host in f64: no atomics, and the error of a sum does not grow with
-//! the length of the vector.
+//! A vector is cut into chunks of at most [`CHUNK`] elements, none across a segment's border; a
+//! cube handles a chunk. A dot product sums a chunk on the device in an order that the chunk's
+//! length alone decides, and the chunks on the host in f64: no atomics, and the error of a sum does
+//! not grow with the length of the vector.
 
 use burn_backend::DType;
 use burn_cubecl::CubeRuntime;

@@ -1,12 +1,12 @@
 //! The product of [`super::gemm`] on tensor cores, where a device has them for the precision.
 //!
-//! Operands are found, and outputs placed, as they are there. Stages are rounded to the format as they
-//! are written to shared memory, planes multiply them by fragments of 16 × 16 outputs, and fragments go
-//! through shared memory once more to their place.
+//! Operands are found, and outputs placed, as they are there. Stages are rounded to the format as
+//! they are written to shared memory, planes multiply them by fragments of 16 × 16 outputs, and
+//! fragments go through shared memory once more to their place.
 //!
-//! Every output is one chain of fragments' products over ascending `k`, 8 or 16 steps of it at a time by
-//! the format, whatever the tile. In which order a fragment adds, and how it rounds in between, is the
-//! device's affair; it is the same for every fragment.
+//! Every output is one chain of fragments' products over ascending `k`, 8 or 16 steps of it at a
+//! time by the format, whatever the tile. In which order a fragment adds, and how it rounds in
+//! between, is the device's affair; it is the same for every fragment.
 
 use cubecl::cmma::{Matrix, MatrixIdent, MatrixLayout};
 use cubecl::ir::features::{MmaConfig, Plane};
@@ -23,8 +23,8 @@ const DEPTH: usize = 32;
 const SIDE: usize = 16;
 /// Units that compute a fragment together.
 const PLANE: usize = 32;
-/// Elements between the lines of shared memory besides their length: lines of any format stay aligned as
-/// fragments must be, and neighbours lie in different banks.
+/// Elements between the lines of shared memory besides their length: lines of any format stay
+/// aligned as fragments must be, and neighbours lie in different banks.
 const PAD: usize = 8;
 /// Bytes at a multiple of which a fragment starts in shared memory.
 const ALIGNMENT: usize = 32;
@@ -58,7 +58,8 @@ pub(super) fn multiply_in<R: Runtime>(precision: Precision, client: &ComputeClie
         && planes == [PLANE as u32; 2]
 }
 
-/// Fragments of a plane, down and across: four planes down a tile and two across, or two down a small one.
+/// Fragments of a plane, down and across: four planes down a tile and two across, or two down a
+/// small one.
 fn fragments(tile: Tile) -> [usize; 2] {
     let planes = tile.units() / PLANE;
     let down = planes.min(4);

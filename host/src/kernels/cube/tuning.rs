@@ -23,8 +23,8 @@ pub(super) fn by_shape(shape: [usize; 3]) -> Tile {
     TILES[rule(shape)]
 }
 
-/// The tile of one pass of a convolution, whose product has `shape`; `run` computes it with a tile into
-/// memory as large as `out`.
+/// The tile of one pass of a convolution, whose product has `shape`; `run` computes it with a tile
+/// into memory as large as `out`.
 pub(super) fn tile<R: CubeRuntime>(
     pass: &'static str,
     s: &ConvShape,

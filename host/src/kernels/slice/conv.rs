@@ -1,9 +1,9 @@
 //! Convolution as unfold + matrix product (Chellapilla, Puri, Simard 2006).
 //!
-//! Columns live in per-thread scratch and are rebuilt in every pass: stored they would be nine times
-//! the activations. The matrix product runs over tiles of `COLUMNS` columns: rows of a large image, or
-//! several small images side by side. So the columns of shallow layers stay in the second-level cache,
-//! and no product is too thin for the kernels of `gemm`.
+//! Columns live in per-thread scratch and are rebuilt in every pass: stored they would be nine
+//! times the activations. The matrix product runs over tiles of `COLUMNS` columns: rows of a large
+//! image, or several small images side by side. So the columns of shallow layers stay in the
+//! second-level cache, and no product is too thin for the kernels of `gemm`.
 //!
 //! Every pass takes a sum of terms of one shape, because the tangent of each is such a sum.
 
@@ -20,11 +20,11 @@ use crate::kernels::{ConvShape, Real};
 
 /// Columns of a tile, within the limits of whole rows and whole images.
 const COLUMNS: usize = 256;
-/// Groups of images that a batch is cut into at least, where it has as many: a small batch of small images
-/// would otherwise be the work of one thread.
+/// Groups of images that a batch is cut into at least, where it has as many: a small batch of small
+/// images would otherwise be the work of one thread.
 const GROUPS_MIN: usize = 4;
-/// Tasks that the weight gradient is cut into, whatever the number of threads: blocks of input channels,
-/// and only then parts of the batch, each of which needs a sum of its own.
+/// Tasks that the weight gradient is cut into, whatever the number of threads: blocks of input
+/// channels, and only then parts of the batch, each of which needs a sum of its own.
 const WEIGHT_TASKS: usize = 8;
 /// Input channels of a block of the weight gradient.
 const WEIGHT_CHANNELS: usize = 64;
@@ -114,8 +114,8 @@ impl Rows {
     }
 }
 
-/// Places `[start, end)` along one side of the output, of `size_out`, at which place `k` of the kernel
-/// reads inside the image.
+/// Places `[start, end)` along one side of the output, of `size_out`, at which place `k` of the
+/// kernel reads inside the image.
 fn valid_range(
     (padding, stride): (usize, usize),
     k: usize,
@@ -141,8 +141,8 @@ fn valid_columns(s: &ConvShape, kx: usize) -> (usize, usize) {
     valid_range((s.padding, s.stride[1]), kx, s.width, s.width_out())
 }
 
-/// Of a plane shifted by kernel position (ky, kx), the part that lies in `rows`: `out[to..to + len]` is
-/// `plane[from..from + len]`, but for the columns that wrapped around a border.
+/// Of a plane shifted by kernel position (ky, kx), the part that lies in `rows`: `out[to..to +
+/// len]` is `plane[from..from + len]`, but for the columns that wrapped around a border.
 fn shift(s: &ConvShape, rows: Rows, ky: usize, kx: usize) -> (usize, usize, usize) {
     let (ahead, behind) = (rows.offset() + ky * s.width + kx, s.padding * s.width + s.padding);
     let (from, to) = (ahead.saturating_sub(behind), behind.saturating_sub(ahead));
@@ -220,8 +220,8 @@ fn unfold_plane<T: Real>(
     }
 }
 
-/// Adds columns back to the image they came from: the adjoint of [`unfold`]. The columns are scratch
-/// afterwards.
+/// Adds columns back to the image they came from: the adjoint of [`unfold`]. The columns are
+/// scratch afterwards.
 fn fold<T: Real>(
     s: &ConvShape,
     rows: Rows,
@@ -296,8 +296,8 @@ fn scatter_rows<T: Real>(s: &ConvShape, rows: Rows, matrix: &[T], images: &mut [
     }
 }
 
-/// Calls `f` with the column matrix of `rows` of `images`, side by side; of each image the slice holds
-/// `channels` planes.
+/// Calls `f` with the column matrix of `rows` of `images`, side by side; of each image the slice
+/// holds `channels` planes.
 fn with_columns<'a, T: Real, R>(
     s: &ConvShape,
     rows: Rows,
@@ -378,8 +378,8 @@ pub fn forward<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
             });
         }
     };
-    // SAFETY: the chunks cover the output, the tiles of a group cover its images, and `scatter_rows`
-    // writes every channel of a tile.
+    // SAFETY: the chunks cover the output, the tiles of a group cover its images, and
+    // `scatter_rows` writes every channel of a tile.
     unsafe {
         written(s.batch * s.image_out(), |y| {
             y.par_chunks_mut(group * s.image_out()).enumerate().for_each(tiles_of_group);
@@ -424,8 +424,8 @@ pub fn input_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> 
 
 /// Gradient with respect to the weight, summed over the terms `(x, dy)`.
 ///
-/// Blocks of input channels and parts of the batch are computed apart, each in the order of its images,
-/// and the parts are added in order.
+/// Blocks of input channels and parts of the batch are computed apart, each in the order of its
+/// images, and the parts are added in order.
 ///
 /// # Panics
 /// Without a term.
@@ -466,8 +466,8 @@ pub fn weight_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T>
 /// The weight's gradient from some images and for some input channels:
 /// `[channels_out, kernel height, kernel width, channels]`.
 ///
-/// The images are turned to channels last: then a row of the transposed column matrix is a few copies
-/// of contiguous memory, and `gemm` need not transpose that matrix itself.
+/// The images are turned to channels last: then a row of the transposed column matrix is a few
+/// copies of contiguous memory, and `gemm` need not transpose that matrix itself.
 fn weight_block<T: Real>(
     s: &ConvShape,
     terms: &[(&[T], &[T])],
@@ -504,7 +504,8 @@ fn weight_block<T: Real>(
     sum
 }
 
-/// Calls `f` with images of `len` elements turned from `[channels, pixels]` to `[pixels, channels]`.
+/// Calls `f` with images of `len` elements turned from `[channels, pixels]` to `[pixels,
+/// channels]`.
 fn with_channels_last<'a, T: Real, R>(
     s: &ConvShape,
     images: impl ExactSizeIterator<Item = &'a [T]>,

@@ -66,8 +66,8 @@ pub fn gemm<T: Real>(
     assert!(b_layout.extent() <= b.len(), "right operand is as long as its layout");
     let beta = T::one();
     let alpha = if into == Into::Accumulate { T::one() } else { T::zero() };
-    // SAFETY: the three layouts were checked to lie inside their slices, `dst` is borrowed mutably and
-    // so overlaps neither operand, and all strides are non-negative.
+    // SAFETY: the three layouts were checked to lie inside their slices, `dst` is borrowed mutably
+    // and so overlaps neither operand, and all strides are non-negative.
     unsafe {
         gemm::gemm(
             m,

@@ -74,8 +74,8 @@ impl NormShape {
                 fill_plane(plane, inputs, &|inputs| f(*coefficient, inputs));
             }
         };
-        // SAFETY: the images cover the output, the planes of all channels an image, and `fill_plane`
-        // writes a whole plane.
+        // SAFETY: the images cover the output, the planes of all channels an image, and
+        // `fill_plane` writes a whole plane.
         unsafe {
             written(self.batch * self.image(), |out| {
                 out.par_chunks_exact_mut(self.image()).enumerate().for_each(images);

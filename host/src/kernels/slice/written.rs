@@ -1,5 +1,5 @@
-//! Vectors that are written once, without being zeroed first: the outputs here are megabytes, and zeroing
-//! one costs about as much as an elementwise operation.
+//! Vectors that are written once, without being zeroed first: the outputs here are megabytes, and
+//! zeroing one costs about as much as an elementwise operation.
 
 use std::mem::MaybeUninit;
 

@@ -1,4 +1,5 @@
-//! Gaussian blur: along rows, then along columns. A value a thread, so that neighbours read neighbours.
+//! Gaussian blur: along rows, then along columns. A value a thread, so that neighbours read
+//! neighbours.
 
 use cubecl::prelude::*;
 
@@ -35,7 +36,8 @@ pub(super) fn blur_rows(
     rows[(CUBE_POS_Y * values + at) as usize] = sum;
 }
 
-/// Blurs the columns of `rows` into the listed images of `out`, solarised where drawn, and normalised.
+/// Blurs the columns of `rows` into the listed images of `out`, solarised where drawn, and
+/// normalised.
 ///
 /// One of the listed images each position in y.
 #[cube(launch_unchecked)]

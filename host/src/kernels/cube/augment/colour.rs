@@ -1,4 +1,5 @@
-//! Colours in f32, a pixel a thread: the definitions of the host's `colour`, in the same order of operations.
+//! Colours in f32, a pixel a thread: the definitions of the host's `colour`, in the same order of
+//! operations.
 
 use cubecl::prelude::*;
 
@@ -63,7 +64,8 @@ pub(super) fn mean_luma(
 
 /// Jitter and grey; of an image that is not to be blurred also solarisation and normalisation.
 ///
-/// Into `out` from image number `first` on: `[image][row][column][channel]`. One image each position in y.
+/// Into `out` from image number `first` on: `[image][row][column][channel]`. One image each
+/// position in y.
 #[cube(launch_unchecked)]
 pub(super) fn colour(
     cut: &Array<u32>,
@@ -117,8 +119,8 @@ pub(super) fn finish(value: f32, channel: u32, flags: u32) -> f32 {
     (value - mean) / deviation
 }
 
-/// Bytes to values through a table: a division need not be exact on every device, and the threshold of
-/// solarisation is one of its results.
+/// Bytes to values through a table: a division need not be exact on every device, and the threshold
+/// of solarisation is one of its results.
 #[cube]
 fn read(word: u32, numbers: &Array<f32>) -> Pixel {
     Pixel {

@@ -1,4 +1,5 @@
-//! Cutting and scaling of bytes: rows first, then columns, each rounded to bytes as the host does it.
+//! Cutting and scaling of bytes: rows first, then columns, each rounded to bytes as the host does
+//! it.
 //!
 //! Everything is an integer, so the result is the host's, bit for bit.
 
@@ -9,10 +10,11 @@ use crate::data::packed::layout::{
     TAP_FIELDS, WORDS,
 };
 
-/// Makes the rows of a view: `[image][row][word]`, four bytes a word, of the words that the part touches.
+/// Makes the rows of a view: `[image][row][word]`, four bytes a word, of the words that the part
+/// touches.
 ///
-/// The bytes of a row do not mix, so a word is a thread's: neighbours read neighbours. One image each
-/// position in z, `size` rows in y.
+/// The bytes of a row do not mix, so a word is a thread's: neighbours read neighbours. One image
+/// each position in z, `size` rows in y.
 #[cube(launch_unchecked)]
 pub(super) fn scale_rows(
     pixels: &Array<u32>,
