@@ -11,7 +11,7 @@ mod extract;
 #[path = "build/trace.rs"]
 mod trace;
 
-/// A region: its first address and its bytes.
+/// The first address and the number of bytes of a region.
 type Region = (u32, u32);
 
 const KIB: u32 = 1024;
@@ -23,8 +23,8 @@ struct Board {
     name: &'static str,
     flash: Region,
     ram: Region,
-    /// Bytes at the bottom of the RAM for the stack: it grows away from the data, and what exceeds
-    /// it faults instead of overwriting weights.
+    /// Bytes at the bottom of the RAM for the stack. The stack grows away from the data, so an
+    /// overflow faults instead of overwriting weights.
     stack: u32,
 }
 
@@ -52,7 +52,7 @@ const BOARDS: &[Board] = &[
         ram: (0x8000_0000, 16 * KIB),
         stack: 4 * KIB - 64,
     },
-    // A generic RISC-V machine; its memory is one piece, of which the image takes as much as a
+    // A generic RISC-V machine. Its memory is one piece, of which the image takes as much as a
     // small processor has.
     Board {
         name: "virt",
@@ -97,7 +97,7 @@ fn main() {
     println!("cargo::rustc-link-arg=-Tlink.x");
     println!("cargo::rustc-link-arg=--nmagic");
     if env::var_os("CARGO_FEATURE_LOG").is_some() {
-        // defmt makes only errors where nothing is said.
+        // Without a level defmt keeps only errors.
         let level = env::var("DEFMT_LOG").unwrap_or_else(|_| "debug".to_owned());
         println!("cargo::rerun-if-env-changed=DEFMT_LOG");
         println!("cargo::rustc-env=DEFMT_LOG={level}");
@@ -105,7 +105,7 @@ fn main() {
     }
 }
 
-/// Bytes of the stack: those of the board, or `$BISSL_STACK` to see what an overflow does.
+/// Bytes of the stack: the board's, or `$BISSL_STACK` to provoke an overflow.
 fn stack(board: &Board) -> u32 {
     let Ok(asked) = env::var("BISSL_STACK") else { return board.stack };
     let bytes =
@@ -148,7 +148,7 @@ fn memory(board: &Board, arch: &str) -> String {
     map
 }
 
-/// The corpora, one byte a pixel: the same split as the simulated device's.
+/// The corpora, one byte per pixel, in the split of the simulated device.
 fn write_frames(out: &Path) {
     let digits = digits::Digits::embedded();
     let flash = digits.flash();
@@ -161,7 +161,7 @@ fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// A person's windows as constants: numbers of 16 bits lie right in flash without further means.
+/// A person's windows as constants: the 16-bit numbers are then aligned in flash.
 fn write_watch(out: &Path) {
     let file = "../harness/data/watch-9-windows.bin";
     let bytes = fs::read(file).unwrap_or_else(|error| panic!("{file}: {error}"));

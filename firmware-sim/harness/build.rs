@@ -1,4 +1,5 @@
-//! For the program that logs with defmt: its level, and a place for its format strings.
+//! Build settings of the program that logs with defmt: the log level, and a place for its format
+//! strings.
 
 use std::env;
 use std::path::Path;
@@ -12,7 +13,7 @@ fn main() {
     if env::var_os("CARGO_FEATURE_DEFMT").is_none() {
         return;
     }
-    // defmt makes only errors where nothing is said.
+    // Without a level defmt keeps only errors.
     let level = env::var("DEFMT_LOG").unwrap_or_else(|_| "debug".to_owned());
     println!("cargo::rustc-env=DEFMT_LOG={level}");
     let folder = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets the package's folder");

@@ -1,8 +1,8 @@
 //! The host's trace as bytes that a board reads without allocating.
 //!
-//! The machine before its first reply in its serialised form (postcard); then, for each exchange, a
-//! byte with the length of the request, the request and the reply in theirs, and the scalars, four
-//! bytes each, little-endian.
+//! First the machine before its first reply, in serialised form (postcard). Then, for each
+//! exchange, a byte with the length of the request, request and reply in serialised form, and the
+//! scalars, four bytes each, little-endian.
 
 use std::fs;
 use std::path::Path;

@@ -1,24 +1,24 @@
-//! Instructions, as far as the emulator counts them.
+//! Counts instructions, as far as the emulator does.
 //!
 //! With `-icount shift=0` every instruction takes a nanosecond of QEMU's clock. RISC-V counts
-//! instructions in `minstret`; on Arm, where QEMU has no cycle counter, SysTick runs at the
-//! processor's clock, and one of its ticks is several instructions. Neither is taken on trust: a
-//! loop of a known number of instructions is timed first, and gives the unit of all that follows.
+//! instructions in `minstret`. On Arm QEMU has no cycle counter; SysTick runs at the processor's
+//! clock, and one of its ticks is several instructions. Neither is taken on trust: a loop with a
+//! known number of instructions is timed first and calibrates everything that follows.
 
 /// Differences of the counter.
 pub struct Counter {
     last: u32,
-    /// Ticks of [`LOOP_INSTRUCTIONS`].
+    /// Ticks that [`LOOP_INSTRUCTIONS`] take.
     unit: u32,
 }
 
-/// Turns of the loop that is timed first, of two instructions each.
+/// Turns of the calibration loop, with two instructions each.
 const LOOP_TURNS: u32 = 1_000_000;
-/// Instructions of that loop.
+/// Instructions of the calibration loop.
 pub const LOOP_INSTRUCTIONS: u32 = 2 * LOOP_TURNS;
 
 impl Counter {
-    /// Starts counting, and times the loop.
+    /// Starts counting and times the calibration loop.
     pub fn start() -> Self {
         start();
         let mut counter = Self { last: now(), unit: 1 };
@@ -27,7 +27,7 @@ impl Counter {
         counter
     }
 
-    /// Ticks since the last lap; below 2²⁴ on Arm, or they wrap.
+    /// Ticks since the last lap. On Arm there must be fewer than 2²⁴ of them, or they wrap.
     pub fn lap(&mut self) -> u32 {
         let now = now();
         let ticks = now.wrapping_sub(self.last) & MASK;
@@ -35,12 +35,12 @@ impl Counter {
         ticks
     }
 
-    /// Ticks of [`LOOP_INSTRUCTIONS`].
+    /// Ticks that [`LOOP_INSTRUCTIONS`] take.
     pub fn unit(&self) -> u32 {
         self.unit
     }
 
-    /// So many ticks as instructions.
+    /// Converts ticks to instructions.
     pub fn instructions(&self, ticks: u64) -> u64 {
         ticks * u64::from(LOOP_INSTRUCTIONS) / u64::from(self.unit.max(1))
     }
@@ -59,9 +59,9 @@ mod platform {
         count
     }
 
-    /// Two instructions a turn.
+    /// A loop of two instructions per turn.
     pub fn turn(turns: u32) {
-        // SAFETY: changes one register, which the compiler is told.
+        // SAFETY: changes one register, which is declared to the compiler.
         unsafe {
             core::arch::asm!(
                 "2:",
@@ -95,9 +95,9 @@ mod platform {
         MASK - SYST::get_current()
     }
 
-    /// Two instructions a turn.
+    /// A loop of two instructions per turn.
     pub fn turn(turns: u32) {
-        // SAFETY: changes one register and the flags, which the compiler is told.
+        // SAFETY: changes one register and the flags, which are declared to the compiler.
         unsafe {
             core::arch::asm!(
                 "2:",

@@ -1,4 +1,4 @@
-//! What this board trains, and with which loops.
+//! What this board trains, and with which kernels.
 
 #[cfg(not(any(small, feature = "compact")))]
 pub use bissl_firmware::Blocked as Kernels;

@@ -1,5 +1,5 @@
-//! What is in the board's flash: the corpora, as `build.rs` wrote them, and on the smallest boards
-//! a network.
+//! The content of the board's flash: the corpora as `build.rs` wrote them, and a network on the
+//! smallest boards.
 
 use bissl_firmware::{FlashFrames, ImageError, Scale};
 
@@ -13,10 +13,10 @@ static UNLABELLED: &[u8] = bytes!("unlabelled.bin");
 static LABELLED: &[u8] = bytes!("labelled.bin");
 static LABELS: &[u8] = bytes!("labels.bin");
 
-/// 16 is full scale.
+/// Full scale is 16.
 static SCALES: [Scale; 1] = [Scale { scale: 1.0 / 16.0, offset: 0.0 }];
 
-/// A network that was pretrained elsewhere, where its words can be read.
+/// A network that was pretrained elsewhere, aligned so that its words can be read in place.
 #[cfg(small)]
 mod image {
     #[repr(C, align(4))]
@@ -31,10 +31,10 @@ mod image {
     }
 }
 
-/// Weights of the network in flash; none where the device pretrains all of it itself.
+/// Weights of the network in flash; empty if the device pretrains all of it itself.
 ///
 /// # Errors
-/// An image of another network, or a damaged one.
+/// The image is of another network, or damaged.
 #[cfg(small)]
 fn weights() -> Result<&'static [f32], ImageError> {
     use bissl_firmware::{Configuration, Image};
@@ -47,10 +47,10 @@ fn weights() -> Result<&'static [f32], ImageError> {
     Ok(&[])
 }
 
-/// One byte a pixel.
+/// The frames in flash, one byte per pixel.
 ///
 /// # Errors
-/// Those of the network's image.
+/// The errors of reading the network's image.
 pub fn flash() -> Result<FlashFrames<'static, u8>, ImageError> {
     Ok(FlashFrames {
         unlabelled: UNLABELLED,

@@ -1,5 +1,5 @@
-//! The core's conformance kit on the device's own problem: one line a law, the same on a board as
-//! on a PC.
+//! The core's conformance kit on the device's own problem: one line for each law, the same on a
+//! board and on a PC.
 
 use core::fmt;
 
@@ -22,11 +22,11 @@ impl Configuration for ConformanceDevice {
     const SEGMENTS: bool = true;
 }
 
-/// As for the shipped device: what is left of 128 KiB is for stack and board.
+/// As for the shipped device, what is left of 128 KiB is for stack and board.
 const _: () = assert!(Program::<ConformanceDevice>::BYTES <= 96 * 1024);
 
-/// What comes before the kit: at a random start the curvature is so indefinite that a solve ends
-/// before its first product, and there would be no solve to look at.
+/// The training before the kit. At a random start the curvature is so indefinite that a solve ends
+/// before its first product, and there would be no solve to check.
 const LENGTHS: Lengths = Lengths {
     pretrain: 100,
     warm_up: 20,
@@ -36,7 +36,7 @@ const LENGTHS: Lengths = Lengths {
     finetune: 1,
 };
 
-/// Trains `device` to the beginning of the bilevel stage; what it was trained with.
+/// Trains `device` up to the bilevel stage; returns the settings of that training.
 ///
 /// # Errors
 /// The device's fault.
@@ -51,10 +51,10 @@ pub fn prepare<S: FrameSource, K: Kernels<f32>>(
     Ok(settings)
 }
 
-/// Checks `laws` on a prepared device by `kernels` and hands each line to `print`.
+/// Checks `laws` on a prepared device with `kernels` and passes each line to `print`.
 ///
 /// # Errors
-/// The problem's, from an operation that it must have.
+/// An error of the problem in an operation that it must support.
 pub fn judge<S: FrameSource, K: Kernels<f32>>(
     (device, settings): (&mut Program<ConformanceDevice>, &Settings),
     source: &S,
@@ -63,13 +63,14 @@ pub fn judge<S: FrameSource, K: Kernels<f32>>(
     mut print: impl FnMut(fmt::Arguments<'_>),
 ) -> Result<Summary, DriveError<Fault>> {
     let mut session = device.session(settings, source, kernels);
-    // The batches of products are not those of the gradients.
+    // Products use other batches than gradients.
     let kit = Kit::new(tolerances).with_product_gradient(Session::product_gradient);
     kit.run(&mut session, laws, &mut [0.0; SCALARS], |outcome| match outcome {
         Outcome::Judged(verdict) => {
             let conformance::Verdict { law, measured, limit } = verdict;
             let (law, holds) = (law.name(), verdict.holds());
-            // The shortest decimals that are read as the same float: equal text is equal bits.
+            // Floats are printed as the shortest decimals that read back the same: equal text means
+            // equal bits.
             print(format_args!(
                 "kernels={name} law={law} measured={measured:e} limit={limit:e} holds={holds}"
             ));

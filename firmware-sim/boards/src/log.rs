@@ -1,11 +1,11 @@
-//! Records of the training as defmt frames: the same from a board and from the simulated device,
-//! which compiles this file too (`harness/src/bin/bissl-firmware-log.rs`).
+//! Records of the training as defmt frames. A board and the simulated device write the same ones:
+//! the latter compiles this file too (`harness/src/bin/bissl-firmware-log.rs`).
 //!
-//! A record is a number of its format string, which stays in the ELF file, and the bytes of its
-//! arguments; `bissl-firmware-sim decode-log` makes text of it. Where frames go is
-//! `crate::transport`. `$DEFMT_LOG` says at compile time which records there are: `trace` (each
-//! request too), `debug` (the default of the build scripts: each step), `info` (stages, upper
-//! steps, alternations, the result) or `error` (faults).
+//! A record is the number of its format string, which stays in the ELF file, and the bytes of its
+//! arguments; `bissl-firmware-sim decode-log` turns it into text. `crate::transport` says where
+//! frames go. `$DEFMT_LOG` chooses at compile time which records there are: `trace` (each request
+//! as well), `debug` (the default of the build scripts: each step), `info` (stages, upper steps,
+//! alternations, the result) or `error` (faults).
 
 use core::cell::UnsafeCell;
 
@@ -14,7 +14,8 @@ use bissl_firmware::{Fault, Tick};
 
 use crate::transport;
 
-/// What the device did; `ticks` is [`Device::ticks`](bissl_firmware::Device::ticks) after it.
+/// Logs what the device did; `ticks` is [`Device::ticks`](bissl_firmware::Device::ticks)
+/// afterwards.
 pub(crate) fn tick(ticks: u64, tick: &Tick) {
     match tick {
         Tick::Idle => {}
@@ -31,12 +32,12 @@ pub(crate) fn tick(ticks: u64, tick: &Tick) {
     }
 }
 
-/// The hash of the final state.
+/// Logs the hash of the final state.
 pub(crate) fn finished(ticks: u64, hash: u64) {
     defmt::info!("tick {=u64}: finished, state hash {=u64:016x}", ticks, hash);
 }
 
-/// Why the device stopped.
+/// Logs why the device stopped.
 pub(crate) fn stopped(ticks: u64, fault: &Fault) {
     defmt::error!("tick {=u64}: stopped: {}", ticks, fault);
 }
@@ -46,13 +47,13 @@ struct Logger;
 
 struct Frames(UnsafeCell<defmt::Encoder>);
 
-// SAFETY: one thread logs, and no interrupt handler does.
+// SAFETY: only one thread logs, and no interrupt handler does.
 unsafe impl Sync for Frames {}
 
 static FRAMES: Frames = Frames(UnsafeCell::new(defmt::Encoder::new()));
 
 impl Frames {
-    /// Calls a method of the encoder with where its bytes go.
+    /// Calls a method of the encoder and passes it the destination of its bytes.
     fn encode(&self, method: impl FnOnce(&mut defmt::Encoder, fn(&[u8]))) {
         // SAFETY: the calls of a logger do not overlap, since no `Format` of a record logs itself.
         method(unsafe { &mut *self.0.get() }, transport::write);

@@ -1,10 +1,10 @@
 //! The device program on a board: trains for a few steps and prints one line about it.
 //!
-//! The line is `key=value` between blanks: the hash of all training state, the bytes of static RAM,
-//! the most stack in use, and the instructions of a lower step, of a product and of an alternation
-//! (means over the bilevel stage). Ends with exit status 0, or 1 and a message where the device
-//! stopped with a fault, or 102 where the processor did (`trap`). With the feature `log` standard
-//! output has defmt frames, and the line goes to standard error.
+//! The line is `key=value` separated by blanks: the hash of all training state, the bytes of static
+//! RAM, the most stack in use, and the instructions of a lower step, of a product and of an
+//! alternation (means over the bilevel stage). The exit status is 0, or 1 with a message if the
+//! device stopped with a fault, or 102 if the processor did (`trap`). With the feature `log`, defmt
+//! frames go to standard output and the line goes to standard error.
 #![no_std]
 #![no_main]
 
@@ -46,7 +46,7 @@ const LENGTHS: Lengths = Lengths {
     upper_steps: 4,
     finetune: 10,
 };
-/// Checked when this is compiled.
+/// The settings are checked at compile time.
 const SETTINGS: Settings = match Settings::new(6, LENGTHS) {
     Ok(settings) if cfg!(small) => settings.from_flash(),
     Ok(settings) => settings,
@@ -66,7 +66,7 @@ impl Work {
         self.ticks += u64::from(ticks);
     }
 
-    /// Instructions of one, on average.
+    /// Mean instructions of one piece of work.
     fn mean(&self, counter: &Counter) -> u64 {
         counter.instructions(self.ticks) / u64::from(self.count.max(1))
     }
@@ -84,7 +84,7 @@ struct AlignWork {
 }
 
 impl AlignWork {
-    /// Counts a tick of the device, which took so many ticks of the counter.
+    /// Counts a tick of the device that took `ticks` ticks of the counter.
     fn take(&mut self, tick: &Tick, ticks: u32) {
         self.since_step += ticks;
         self.since_alternation += ticks;

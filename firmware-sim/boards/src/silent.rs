@@ -1,4 +1,4 @@
-//! An image without the feature `log` makes no records.
+//! An image without the feature `log` writes no records.
 
 use bissl_firmware::{Fault, Tick};
 

@@ -1,6 +1,6 @@
-//! How much of the stack is ever used: it is painted before, and looked at after.
+//! How much of the stack is ever used: it is painted first and inspected afterwards.
 //!
-//! The stack lies below the data (`build.rs`), so that what exceeds it leaves the RAM and faults.
+//! The stack is below the data (`build.rs`), so an overflow leaves the RAM and faults.
 
 use core::ptr::{addr_of, read_volatile, write_volatile};
 
@@ -36,13 +36,13 @@ fn pointer() -> usize {
     pointer
 }
 
-/// Paints what of the stack is free.
+/// Paints the free part of the stack.
 #[inline(never)]
 pub fn paint() {
     let mut at = bottom();
     while at + MARGIN < pointer() {
-        // SAFETY: between the end of the stack and its pointer nothing lives; the linker reserves
-        // it.
+        // SAFETY: nothing is stored between the end of the stack and the stack pointer; the linker
+        // reserves this part.
         unsafe { write_volatile(at as *mut u32, PAINT) };
         at += 4;
     }
@@ -51,7 +51,7 @@ pub fn paint() {
 /// The most bytes of stack in use since [`paint`].
 pub fn used() -> usize {
     let mut at = bottom();
-    // SAFETY: within the stack, which is readable.
+    // SAFETY: the address is within the stack, which is readable.
     while at < top() && unsafe { read_volatile(at as *const u32) } == PAINT {
         at += 4;
     }

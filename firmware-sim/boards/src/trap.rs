@@ -1,11 +1,11 @@
-//! A fault of the processor, named on one line, and exit status 102.
+//! Reports a fault of the processor on one line, with exit status 102.
 //!
-//! The stack lies at the bottom of the RAM, so that an overflow faults. A handler that used that
-//! stack would fault again; this one begins at the stack's top, since nothing that lies there is
-//! needed any more. The line is written without formatting, which needs more stack and may panic.
+//! The stack is at the bottom of the RAM, so an overflow faults. A handler that used that stack
+//! would fault again; this one starts at the stack's top, because nothing stored there is needed
+//! any more. The line is written without formatting, which would need more stack and may panic.
 //!
 //! On Arm the processor stores registers on the overflowing stack before any handler runs, and may
-//! lock up when that faults too; QEMU goes on, and nothing is known then of the instruction.
+//! lock up if that faults too. QEMU goes on, but then the faulting instruction is unknown.
 
 use core::ffi::CStr;
 
@@ -17,8 +17,8 @@ use crate::stack::bottom;
 /// Exit status of a fault.
 const FAULT: i32 = 102;
 
-/// Says what happened; `pointer` is the stack pointer at the fault, `at` the instruction, if that
-/// is known.
+/// Says what happened; `pointer` is the stack pointer at the fault, `at` the instruction if it is
+/// known.
 fn report(at: Option<usize>, pointer: usize) -> ! {
     let bottom = bottom();
     let overflow = pointer < bottom + platform::SAVED_BYTES;
@@ -36,7 +36,7 @@ fn write(text: &CStr) {
     sys_write0(text);
 }
 
-/// A text and all digits of a word of 32 bits.
+/// Writes a text and all hexadecimal digits of a 32-bit word.
 fn write_word(text: &CStr, word: usize) {
     write(text);
     for shift in (0..8).rev() {
@@ -51,13 +51,13 @@ mod platform {
 
     use crate::stack::bottom;
 
-    /// The stack pointer moves before anything is stored there.
+    /// The stack pointer moves before anything is stored.
     pub const SAVED_BYTES: usize = 0;
 
-    // riscv-rt's entries would save registers on the stack, or loop. A fault in the handler is told
-    // from the first one by the vector, and needs no RAM: an endless row of faults would end only
-    // with the time limit. The two sequences around `ebreak` are how semihosting is called: 4
-    // writes a text, 0x20 exits.
+    // The entries of riscv-rt would save registers on the stack, or loop. A second fault, inside
+    // the handler, goes to another vector, so it is recognised without using RAM: an endless series
+    // of faults would end only with the time limit. The two sequences around `ebreak` are
+    // semihosting calls: 4 writes a text, 0x20 exits.
     global_asm!(
         ".section .trap.start, \"ax\"",
         ".balign 16",
@@ -105,8 +105,8 @@ mod platform {
         super::report(Some(at), pointer)
     }
 
-    /// Makes all below the stack read-only, by the first entry of the memory protection, which is
-    /// locked and then binds machine mode too.
+    /// Makes everything below the stack read-only with the first entry of the memory protection.
+    /// The entry is locked, so that it also binds machine mode.
     pub fn guard() {
         const LOCKED_TOP_OF_RANGE_READ_EXECUTE: usize = 0x8D;
         // SAFETY: nothing is ever stored below the stack.
@@ -131,16 +131,16 @@ mod platform {
 
     use crate::stack::bottom;
 
-    /// The most that `push` and `vpush` store: r4 to r11 and lr, d8 to d15. They move the stack
-    /// pointer after it.
+    /// Most bytes that `push` and `vpush` store: r4 to r11 and lr, d8 to d15. They move the stack
+    /// pointer afterwards.
     pub const SAVED_BYTES: usize = 100;
 
-    /// Words that the processor stores at a fault; the seventh is the instruction's address.
+    /// Words that the processor stores at a fault; the seventh is the address of the instruction.
     const FRAME_WORDS: usize = 8;
     const INSTRUCTION: usize = 6;
-    /// The further words where the program uses the FPU: s0 to s15, FPSCR, one for alignment.
+    /// Further words if the program uses the FPU: s0 to s15, FPSCR, one for alignment.
     const FLOAT_WORDS: usize = 18;
-    /// The bit of EXC_RETURN that is 0 where they were stored.
+    /// The bit of EXC_RETURN that is 0 if they were stored.
     const NO_FLOATS: usize = 1 << 4;
 
     global_asm!(
@@ -159,29 +159,29 @@ mod platform {
         report = sym report_fault,
     );
 
-    /// `frame` is where the processor stored its registers, `link` EXC_RETURN.
+    /// `frame` is the address at which the processor stored its registers, `link` is EXC_RETURN.
     extern "C" fn report_fault(frame: usize, link: usize) -> ! {
         let floats = if link & NO_FLOATS == 0 { FLOAT_WORDS } else { 0 };
         let pointer = frame + 4 * (FRAME_WORDS + floats);
         let at = (frame >= bottom()).then(|| {
-            // SAFETY: a word of the stack.
+            // SAFETY: the address is a word of the stack.
             unsafe { read_volatile((frame as *const usize).wrapping_add(INSTRUCTION)) }
         });
         super::report(at, pointer)
     }
 
-    /// Makes all below the stack read-only, by region 0 of the memory protection unit where there
-    /// is one. It is disabled in the handler.
+    /// Makes everything below the stack read-only with region 0 of the memory protection unit, if
+    /// there is one. The unit is disabled in the handler.
     pub fn guard() {
-        /// AP: read-only; B and C: cached, as flash is.
+        /// AP: read-only; B and C: cached, like flash.
         const READ_ONLY: u32 = 0b110 << 24 | 1 << 17;
         const ENABLE: u32 = 1;
-        /// The region adds to the default map, instead of replacing it.
+        /// The region adds to the default map instead of replacing it.
         const DEFAULT_MAP: u32 = 1 << 2;
         // SAFETY: nothing else touches these registers, and nothing is ever stored below the stack.
         let mpu = unsafe { &*MPU::PTR };
         let bottom = bottom();
-        // A region from address 0 has a power of two of bytes.
+        // The size of a region at address 0 is a power of two.
         if mpu._type.read() == 0 || !bottom.is_power_of_two() {
             return;
         }
@@ -198,8 +198,8 @@ mod platform {
     }
 }
 
-/// Sees to it that an overflow of the stack faults also where something lies below the RAM: on some
-/// machines flash that is RAM too, on others a device that takes every store.
+/// Makes a stack overflow fault even if there is something below the RAM: on some machines flash
+/// that is RAM too, on others a device that accepts every store.
 #[inline(never)]
 pub fn guard() {
     platform::guard();

@@ -239,7 +239,7 @@ impl Common {
             bail!("--labelled: nothing is left to be held out, expected fewer labelled frames");
         }
         let lengths = self.lengths();
-        // The longest of the ways is in range, or this says why not.
+        // This reports why if the longest of the ways is out of range.
         self.settings(seed, lengths)?;
         let settings = |lengths| {
             let settings =
@@ -250,17 +250,17 @@ impl Common {
     }
 }
 
-/// One training of each way.
+/// One training on each of the ways.
 #[derive(Debug, Serialize)]
 struct Row {
-    /// The person, where there are several.
+    /// The person; `None` if there is only one.
     subject: Option<u32>,
     seed: u64,
     adaptation: Adaptation,
 }
 
 impl Adapt {
-    /// What goes to standard output.
+    /// Runs the subcommand; returns the text for standard output.
     pub(crate) fn run(&self) -> anyhow::Result<String> {
         let (rows, json) = match &self.task {
             Task::Digits(task) => (task.rows()?, task.common.json),
@@ -432,7 +432,7 @@ fn line(name: &str, rows: &[&Row]) -> String {
 }
 
 impl Pretrain {
-    /// What goes to standard output.
+    /// Runs the subcommand; returns the text for standard output.
     pub(crate) fn run(&self) -> anyhow::Result<String> {
         let (model, weights) = match self.device {
             Digits::SmallDigits => (
@@ -444,7 +444,7 @@ impl Pretrain {
                 pretrain_digits::<ConvolutionalDigitsDevice>(self.seed, self.steps)?,
             ),
         };
-        // Stored are levels, 16 of them full scale.
+        // The device stores levels; 16 of them are full scale.
         let bytes = write_image(&model, &[[1.0 / 16.0, 0.0, 16.0]], &weights);
         replace(&self.out, &bytes)?;
         Ok(format!(
@@ -456,7 +456,7 @@ impl Pretrain {
     }
 }
 
-/// Writes beside the file, then renames: nobody sees half of it.
+/// Writes a temporary file next to it, then renames: nobody sees a half-written file.
 fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let beside = path.with_extension("partial");
     let write = || {

@@ -7,7 +7,7 @@ use bissl_firmware_sim::{
 };
 use clap::{Args, Subcommand, value_parser};
 
-/// Erasures that makers of microcontrollers promise for a page, by their data sheets.
+/// Erasures of a page that makers of microcontrollers guarantee in their data sheets.
 const ENDURANCE: u32 = 10_000;
 
 #[derive(Debug, Subcommand)]
@@ -95,7 +95,7 @@ pub(crate) struct WearArguments {
 }
 
 impl Command {
-    /// What goes to standard output.
+    /// Runs the subcommand; returns the text for standard output.
     pub(crate) fn run(&self) -> anyhow::Result<String> {
         match self {
             Self::PowerCuts(arguments) => Ok(power_cuts(arguments)?),

@@ -21,7 +21,7 @@ pub(crate) struct DecodeLog {
 }
 
 impl DecodeLog {
-    /// What goes to standard output.
+    /// Runs the subcommand; returns the text for standard output.
     pub(crate) fn run(&self) -> anyhow::Result<String> {
         let image = read(&self.image)?;
         let frames = if self.frames == Path::new("-") {

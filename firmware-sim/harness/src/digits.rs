@@ -7,7 +7,7 @@ use bissl_firmware::{FlashFrames, Scale};
 pub const PIXELS: usize = 64;
 /// Kinds of digits.
 pub const CLASSES: usize = 10;
-/// 16 is full scale, and the division is exact.
+/// Full scale is 16, and the division is exact.
 const SCALES: &[Scale] = &[Scale { scale: 1.0 / 16.0, offset: 0.0 }];
 
 /// Pixels row by row (0 to 16), then labels; see `data/ATTRIBUTION.md`.
@@ -20,7 +20,7 @@ pub const UNLABELLED: usize = 1200;
 /// Labelled pictures of each class.
 pub const LABELLED_PER_CLASS: usize = 5;
 
-/// What the simulated flash holds, and the held-out pictures that it does not.
+/// The content of the simulated flash, and the held-out pictures, which are not in it.
 #[derive(Clone, Debug, Default)]
 pub struct Digits {
     unlabelled: Vec<[u8; PIXELS]>,
@@ -31,10 +31,10 @@ pub struct Digits {
 }
 
 impl Digits {
-    /// The data set in its fixed split: the split belongs to the data, not to a run's seed.
+    /// The data set in its fixed split, which belongs to the data and not to a run's seed.
     ///
-    /// In a fixed pseudo-random order, the first `UNLABELLED` pictures lose their labels; of the
-    /// rest, the first `LABELLED_PER_CLASS` of each class are the downstream corpus; what is left
+    /// In a fixed pseudo-random order, the first `UNLABELLED` pictures lose their labels. Of the
+    /// others, the first `LABELLED_PER_CLASS` of each class are the downstream corpus, and the rest
     /// is held out.
     pub fn embedded() -> Self {
         let (pixels, labels) = OPTDIGITS.split_at(PICTURES * PIXELS);
@@ -62,7 +62,8 @@ impl Digits {
         digits
     }
 
-    /// The same with a pretrained network in flash: weights of backbone and pretext head.
+    /// The same data with a pretrained network in flash; `weights` are those of backbone and
+    /// pretext head.
     #[must_use]
     pub fn with_weights(self, weights: &[f32]) -> Self {
         Self { weights: weights.to_vec(), ..self }
@@ -80,7 +81,7 @@ impl Digits {
         }
     }
 
-    /// Pictures with their classes that no training sees.
+    /// The held-out pictures with their classes; no training sees them.
     pub fn held_out(&self) -> &[([u8; PIXELS], u8)] {
         &self.held_out
     }

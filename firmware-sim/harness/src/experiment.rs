@@ -1,4 +1,4 @@
-//! One training of the simulated device, against the conventional path.
+//! A training of the simulated device, compared with the conventional path.
 
 use bissl_firmware::{
     Compact, Configuration, Fault, FlashFrames, FrameSource, Kernels, Program, Settings, Stage,
@@ -9,19 +9,19 @@ use serde::Serialize;
 use crate::Digits;
 use crate::digits::PIXELS;
 
-/// A device with what it is lent: frames and kernels.
+/// A device with the frames and the kernels that it borrows.
 #[derive(Clone, Debug)]
 pub struct SimulatedDevice<C: Configuration, S, K> {
     /// The whole state.
     pub device: Program<C>,
-    /// Where its frames come from.
+    /// The source of its frames.
     pub frames: S,
-    /// What multiplies its matrices.
+    /// The kernels of its matrix products.
     pub kernels: K,
 }
 
 impl<C: Configuration, S: FrameSource, K: Kernels<f32>> SimulatedDevice<C, S, K> {
-    /// A device that has begun.
+    /// A device whose training has begun.
     pub fn new(frames: S, kernels: K, settings: Settings<C::Solver>) -> Self {
         let mut device = Program::new();
         device.begin(settings);
@@ -37,24 +37,24 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> SimulatedDevice<C, S, K>
     }
 }
 
-/// Which way from pretraining to fine-tuning.
+/// The path from pretraining to fine-tuning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Path {
     /// Through warm-up and the bilevel stage.
     Aligned,
-    /// Straight.
+    /// Straight to fine-tuning.
     Conventional,
 }
 
-/// How one path ended.
+/// The result of one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Outcome {
-    /// Held-out pictures classified rightly.
+    /// Held-out pictures that are classified correctly.
     pub correct: u32,
-    /// Held-out pictures.
+    /// Number of held-out pictures.
     pub held_out: u32,
-    /// Ticks since the start, pretraining included.
+    /// Ticks since the start, with those of pretraining.
     pub ticks: u64,
     /// FNV-1a 64 of the final state.
     #[serde(serialize_with = "hexadecimal")]
@@ -62,13 +62,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Share of held-out pictures classified rightly, in `[0, 1]`.
+    /// Fraction of held-out pictures that are classified correctly, in `[0, 1]`.
     pub fn accuracy(&self) -> f64 {
         f64::from(self.correct) / f64::from(self.held_out)
     }
 }
 
-/// Both paths from the same pretraining, with the same fine-tuning.
+/// Both paths, from the same pretraining and with the same fine-tuning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Comparison {
     /// Through the bilevel stage.
@@ -81,18 +81,18 @@ pub struct Comparison {
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("device stopped at tick {tick} of the {path:?} path: {fault}")]
 pub struct Stopped {
-    /// On which path.
+    /// The path.
     pub path: Path,
-    /// After so many ticks.
+    /// Ticks until then.
     pub tick: u64,
-    /// Why.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// Sees every tick; it cannot influence the device.
+/// Is called with every tick; it cannot influence the device.
 pub type Observer<'a> = &'a mut dyn FnMut(Path, &Tick);
 
-/// Pretrains once, then goes both ways.
+/// Pretrains once, then takes both paths.
 ///
 /// # Errors
 /// The device's fault, with the tick at which it stopped.
@@ -104,7 +104,7 @@ pub fn compare<C: Configuration>(
     compare_with::<C, _>(digits, Compact, settings, observer)
 }
 
-/// The same with kernels of a port, in training and classification.
+/// [`compare`] with the kernels of a port, in training and in classification.
 ///
 /// # Errors
 /// The device's fault, with the tick at which it stopped.
@@ -128,7 +128,7 @@ pub fn compare_with<C: Configuration, K: Kernels<f32> + Clone>(
     })
 }
 
-/// A device over the digits, begun.
+/// A device on the digits whose training has begun.
 pub fn start<C: Configuration>(
     digits: &Digits,
     settings: Settings<C::Solver>,
@@ -136,7 +136,7 @@ pub fn start<C: Configuration>(
     SimulatedDevice::new(digits.flash(), Compact, settings)
 }
 
-/// Ticks until `stage` has ended, or to the end of training.
+/// Ticks until `stage` has ended; for `None`, until the training has ended.
 ///
 /// # Errors
 /// The device's fault, with the tick at which it stopped.

@@ -1,4 +1,4 @@
-//! Faults drawn by a seed: sensors, arithmetic, time and replies that are not as they should be.
+//! Random faults from a seed: in sensors, arithmetic, time and replies.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -17,44 +17,44 @@ use crate::{Digits, SimulatedDevice, start};
 
 /// Domain of the streams that draw faults.
 const FAULTS: u16 = 0xfa17;
-/// Trainings that the faults are put into; the fault's seed chooses.
+/// Number of trainings that faults are injected into; the seed of the fault chooses one.
 const TRAININGS: u64 = 8;
-/// A device that works longer than this goes round in circles.
+/// A device that runs longer than this is caught in an endless loop.
 const TICKS_MAX: u64 = 100_000;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scenario {
-    /// One pixel of the frame that is read `after` so many others of its corpus.
+    /// One pixel of one frame is bad.
     BadFrame {
-        /// Which frames are counted.
+        /// The corpus whose frames are counted.
         corpus: Corpus,
-        /// Frames read before.
+        /// Frames of that corpus read before it.
         after: u32,
-        /// Which pixel.
+        /// The pixel.
         place: u32,
-        /// What it reads.
+        /// The value it reads.
         pixel: f32,
     },
-    /// The sensor repeats one frame, after so many others.
+    /// The sensor repeats one frame.
     StuckSensor {
-        /// Frames read before.
+        /// Frames read before that.
         after: u32,
     },
-    /// A matrix product, after so many others, has an element that is too large.
+    /// One matrix product has an element that is too large.
     Saturated {
         /// Products before.
         after: u32,
         /// The element.
         value: f32,
     },
-    /// The time for training is over after every so many ticks; a checkpoint is written and power
-    /// goes, sometimes too early. Then a new device goes on.
+    /// The time for training runs out again and again. A checkpoint is written and the power goes,
+    /// sometimes too early. Then a new device continues.
     ExhaustedBudget {
-        /// Ticks.
+        /// Ticks until the time runs out.
         ticks: u32,
     },
-    /// Replies of the wrong kind or to another request reach the machine of the bilevel stage.
+    /// The machine of the bilevel stage gets replies of the wrong kind or to another request.
     WrongReplies,
 }
 
@@ -90,29 +90,29 @@ impl Scenario {
     }
 }
 
-/// How many trainings with one kind of fault ended how.
+/// How many trainings with one kind of fault ended in which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Endings {
-    /// With a fault that names the cause, at the tick at which it could be seen first.
+    /// They stopped with a fault that names the cause, at the first tick at which it could be seen.
     pub stopped: u64,
-    /// In the state of the training without a fault.
+    /// They ended in the state of the training without a fault.
     pub same: u64,
-    /// In another state, all of whose numbers are finite: the fault was a legal value.
+    /// They ended in another state of finite numbers only: the faulty value was a legal one.
     pub other: u64,
 }
 
-/// A device that did not do as it should.
+/// A device that did not do what it should.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
     "seed {seed}, {scenario:?}: {what}; to replay: cargo run --release -p bissl-firmware-sim -- faults \
      --seed {seed} --count 1"
 )]
 pub struct FaultFailure {
-    /// Of the fault.
+    /// Seed of the fault.
     pub seed: u64,
     /// The fault.
     pub scenario: Scenario,
-    /// What was found, what was expected.
+    /// What was found and what was expected.
     pub what: String,
 }
 
@@ -122,14 +122,15 @@ enum Ending {
     Finished { hash: u64, ticks: u64 },
 }
 
-/// Trains with the faults of `count` seeds from `first` on; the endings by kind of fault.
+/// Trains with the faults of `count` seeds, from `first` on; returns the endings by kind of fault.
 ///
-/// A device must never panic, and never end in a wrong state without saying so: each training ends
-/// with a fault that stays, or in the state of the training without a fault; or, where the faulty
-/// value was a legal one, in a finite state. Each training is run twice and must end the same.
+/// A device must never panic, and never end in a wrong state without reporting it. Each training
+/// ends with a fault that stays or in the state of the training without a fault; if the faulty
+/// value was a legal one, it may also end in another finite state. Each training is run twice and
+/// must end the same way.
 ///
 /// # Errors
-/// The first device that did otherwise.
+/// The first device that breaks this rule.
 pub fn simulate_faults(
     digits: &Digits,
     first: u64,
@@ -184,7 +185,7 @@ pub fn simulate_faults(
     Ok(endings)
 }
 
-/// What a device may do besides ending in the right state.
+/// How a device may end, other than in the right state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Allowed {
     Nothing,
@@ -227,7 +228,7 @@ fn try_scenario(
     }
 }
 
-/// Of the training that a fault is put into.
+/// Settings of the training that a fault is injected into.
 fn settings(seed: u64) -> Settings {
     shortest(seed % TRAININGS)
 }
@@ -242,7 +243,7 @@ fn with_sensor(
     let ending = run(&mut device)?;
     let allowed = match (device.frames.spoilt.get(), scenario) {
         (Some((corpus, index)), Scenario::BadFrame { .. }) => {
-            // It was read, so it may not have gone unseen.
+            // The bad frame was read, so the device must have noticed it.
             if let Ending::Finished { .. } = ending {
                 return Err(format!("a pixel of {corpus:?} frame {index} went unseen"));
             }
@@ -293,7 +294,7 @@ fn flash(seed: u64) -> SimulatedFlash {
     SimulatedFlash::new(pages::<DigitsDevice, 4096, 4>(), seed)
 }
 
-/// Trains in portions of so many ticks, each on a new device.
+/// Trains in portions of `portion` ticks, each on a new device.
 fn in_portions(digits: &Digits, seed: u64, portion: u32) -> Result<Ending, String> {
     let mut device = start::<DigitsDevice>(digits, settings(seed));
     let mut flash = flash(seed);
@@ -310,7 +311,8 @@ fn in_portions(digits: &Digits, seed: u64, portion: u32) -> Result<Ending, Strin
             flash.cut_after(u64::from(draws.below(130_000)));
         }
         match save(&mut flash, &device.device) {
-            // Written or not, there is one to go on from, or the beginning.
+            // Whether it was written or not, there is a checkpoint to continue from, or the
+            // beginning.
             Ok(_) | Err(CheckpointError::Flash(FlashError::PowerCut)) => {}
             Err(error) => return Err(error.to_string()),
         }
@@ -326,8 +328,8 @@ fn in_portions(digits: &Digits, seed: u64, portion: u32) -> Result<Ending, Strin
     Err(format!("no end after {TICKS_MAX} ticks"))
 }
 
-/// Trains while, from time to time, copies of the machine are given every reply there is, and the
-/// right one to a wrong ticket: one is taken, and the others change nothing.
+/// Trains. From time to time copies of the machine are given every possible reply, and the right
+/// reply with a wrong ticket. Exactly one reply is accepted, and the others change nothing.
 fn with_wrong_replies(digits: &Digits, seed: u64) -> Result<Ending, String> {
     let mut device = start::<DigitsDevice>(digits, settings(seed));
     let mut draws = Stream::new(seed, FAULTS).at(2);
@@ -362,13 +364,13 @@ fn with_wrong_replies(digits: &Digits, seed: u64) -> Result<Ending, String> {
     Err(format!("no end after {TICKS_MAX} ticks"))
 }
 
-/// A sensor that fails after some frames.
+/// A sensor that fails after a number of frames.
 #[derive(Clone, Debug)]
 struct FaultySensor<S> {
     source: S,
     scenario: Scenario,
     read: Cell<[u32; 2]>,
-    /// The first frame that was not as it should be.
+    /// The first bad frame that was read.
     spoilt: Cell<Option<(Corpus, u32)>>,
 }
 
@@ -377,7 +379,7 @@ impl<S: FrameSource> FaultySensor<S> {
         Self { source, scenario, read: Cell::default(), spoilt: Cell::default() }
     }
 
-    /// The number of the frame that is read instead of `index`.
+    /// The index of the frame that is read in place of `index`.
     fn index(&self, corpus: Corpus, index: u32) -> u32 {
         match self.scenario {
             Scenario::StuckSensor { after } if self.count_of(corpus) >= after && index != 0 => {
@@ -425,7 +427,7 @@ impl<S: FrameSource> FrameSource for FaultySensor<S> {
     }
 }
 
-/// Kernels one of whose products is spoilt.
+/// Kernels that corrupt one product.
 #[derive(Clone, Copy, Debug)]
 struct Saturated {
     products: u32,
@@ -434,7 +436,7 @@ struct Saturated {
 }
 
 impl Saturated {
-    /// Spoils the first element if this is the product to spoil.
+    /// Corrupts the first element if it is this product's turn.
     fn spoil(&mut self, matrix: &mut MatrixMut<'_, f32>) {
         if self.products == self.after
             && let Some(element) = matrix.row(0).and_then(|row| row.first_mut())

@@ -13,25 +13,25 @@ const ERASED: u8 = 0xff;
 /// Domain of the streams that tear words and pages.
 const TEARS: u16 = 0xf1a5;
 
-/// Of this many interrupted erasures, one begins at the page's end and leaves its beginning whole.
+/// One in this many interrupted erasures starts at the page's end and leaves its beginning intact.
 const BACKWARD: u32 = 8;
 
-/// Why the flash did not do what it was asked for.
+/// Why the flash did not do what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FlashError {
-    /// There is no power any more.
+    /// There is no power.
     #[error("power cut")]
     PowerCut,
-    /// A word was to be written twice, or into what was not erased.
+    /// A word was to be written that is not erased.
     #[error("word at byte {offset} is not erased")]
     NotErased {
         /// Where the word is.
         offset: u32,
     },
-    /// Not at the beginning of a word or page, or not whole ones.
+    /// An address or length that is not a multiple of the word or page size.
     #[error("not whole words or pages")]
     NotAligned,
-    /// Beyond the end.
+    /// After the end of the flash.
     #[error("beyond the end of the flash")]
     OutOfBounds,
 }
@@ -60,12 +60,12 @@ impl From<NorFlashErrorKind> for FlashError {
 pub enum Change {
     /// A page becomes all ones.
     Erase {
-        /// Its number.
+        /// The page's number.
         page: u32,
     },
-    /// Erased words become these.
+    /// Erased words are written.
     Write {
-        /// Where, bytes.
+        /// Offset of the first word in bytes.
         offset: u32,
         /// The words.
         bytes: Vec<u8>,
@@ -86,26 +86,25 @@ pub struct Traffic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Power {
     On,
-    /// Lost once so many more bytes have been written or erased.
+    /// Power is lost after this many more bytes have been written or erased.
     Ending(u64),
     Off,
 }
 
 /// A flash of pages of `PAGE` bytes, written in words of `WORD` bytes.
 ///
-/// Writing clears bits and needs an erased word, which it may have once; only erasing a page sets
-/// bits. Power may be lost at any byte of either:
+/// Writing clears bits. A word can be written once after it was erased, and only erasing its page
+/// sets bits again. Power can be lost at any byte of either operation:
 ///
-/// - of a word that is being written, each bit that should be cleared may be, or may not;
-/// - of a page that is being erased, a part is erased, and of the rest each bit may be; or, seldom,
-///   the page is erased from its end and its beginning is as it was.
+/// - In a word that is being written, each bit that should be cleared may or may not be cleared.
+/// - In a page that is being erased, a part is erased, and each bit of the rest may or may not be.
+///   In rare cases the page is erased from its end, and its beginning is as before.
 ///
-/// A torn word keeps the value that it has: cells that read differently from time to time are not
-/// simulated.
+/// A torn word keeps its value: cells that read differently from time to time are not simulated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedFlash<const PAGE: usize = 4096, const WORD: usize = 4> {
     bytes: Vec<u8>,
-    /// One for each word: whether it was written since its page was erased.
+    /// For each word, whether it was written since its page was erased.
     written: Vec<bool>,
     wear: Vec<u32>,
     traffic: Traffic,
@@ -117,7 +116,7 @@ pub struct SimulatedFlash<const PAGE: usize = 4096, const WORD: usize = 4> {
 }
 
 impl<const PAGE: usize, const WORD: usize> SimulatedFlash<PAGE, WORD> {
-    /// `pages` erased pages; `seed` decides how words and pages are torn.
+    /// A flash of `pages` erased pages; `seed` determines how words and pages are torn.
     pub fn new(pages: usize, seed: u64) -> Self {
         Self {
             bytes: vec![ERASED; pages * PAGE],
@@ -132,12 +131,12 @@ impl<const PAGE: usize, const WORD: usize> SimulatedFlash<PAGE, WORD> {
         }
     }
 
-    /// Power is lost after `bytes` more bytes were written or erased.
+    /// Power will be lost after `bytes` more bytes are written or erased.
     pub fn cut_after(&mut self, bytes: u64) {
         self.power = Power::Ending(bytes);
     }
 
-    /// Power is there again.
+    /// Power returns.
     pub fn power_on(&mut self) {
         self.power = Power::On;
     }
@@ -147,27 +146,27 @@ impl<const PAGE: usize, const WORD: usize> SimulatedFlash<PAGE, WORD> {
         self.bytes[offset] ^= 1 << (bit % 8);
     }
 
-    /// From now on changes are noted.
+    /// Starts recording changes.
     pub fn start_journal(&mut self) {
         self.journal = Some(vec![]);
     }
 
-    /// The changes since then, but for one that power left unfinished.
+    /// The changes recorded since then, without one that a power cut left unfinished.
     pub fn take_journal(&mut self) -> Vec<Change> {
         self.journal.take().unwrap_or_default()
     }
 
-    /// From now on it is noted which bytes are read.
+    /// Starts recording which bytes are read.
     pub fn start_watch(&mut self) {
         self.watched = Some(vec![]);
     }
 
-    /// The bytes read since then, neighbouring reads as one.
+    /// The ranges read since then; adjacent reads are merged.
     pub fn take_watch(&mut self) -> Vec<Range<usize>> {
         self.watched.take().unwrap_or_default()
     }
 
-    /// What it holds.
+    /// The content.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -177,12 +176,12 @@ impl<const PAGE: usize, const WORD: usize> SimulatedFlash<PAGE, WORD> {
         &self.wear
     }
 
-    /// What was done since it was new.
+    /// What was done since the flash was new.
     pub fn traffic(&self) -> Traffic {
         self.traffic
     }
 
-    /// What power lost during `change` does to this flash.
+    /// What a power cut during `change` does to this flash.
     pub fn tear(&self, change: &Change) -> Tear<WORD> {
         let mut draws = Stream::new(self.seed, TEARS).at(self.changes);
         let range = self.range(change);
@@ -210,7 +209,7 @@ impl<const PAGE: usize, const WORD: usize> SimulatedFlash<PAGE, WORD> {
         Tear { start: range.start, before, written, mixed, after, manner }
     }
 
-    /// Makes it as if power was lost after `cut` bytes of the change that was torn.
+    /// Puts the flash into the state after a power cut at byte `cut` of the torn change.
     pub fn put(&mut self, tear: &Tear<WORD>, cut: usize) {
         let Tear { start, before, mixed, after, manner, .. } = tear;
         let length = before.len();
@@ -237,17 +236,17 @@ impl<const PAGE: usize, const WORD: usize> SimulatedFlash<PAGE, WORD> {
         }
     }
 
-    /// Makes it as if the change that was torn had not begun.
+    /// Puts the flash into the state before the torn change.
     pub fn undo(&mut self, tear: &Tear<WORD>) {
         let Tear { start, before, written, .. } = tear;
         self.bytes[*start..start + before.len()].copy_from_slice(before);
         self.written[start / WORD..start / WORD + written.len()].copy_from_slice(written);
     }
 
-    /// Makes a change.
+    /// Performs a change.
     ///
     /// # Errors
-    /// No power, or no longer; words that are not erased.
+    /// Power is off or goes off, or words are not erased.
     pub fn apply(&mut self, change: &Change) -> Result<(), FlashError> {
         let range = self.range(change);
         let words = range.start / WORD..range.end / WORD;
@@ -307,7 +306,7 @@ enum Manner {
     Backward,
 }
 
-/// A change that power may interrupt at each of its bytes.
+/// A change that a power cut may interrupt at each of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tear<const WORD: usize> {
     start: usize,
@@ -319,7 +318,7 @@ pub struct Tear<const WORD: usize> {
 }
 
 impl<const WORD: usize> Tear<WORD> {
-    /// Whether it is a page that is erased from its end.
+    /// Whether this is a page that is erased from its end.
     pub fn is_backward(&self) -> bool {
         self.manner == Manner::Backward
     }

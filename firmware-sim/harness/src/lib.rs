@@ -1,10 +1,10 @@
 //! Runs the device program on a PC as a simulated device.
 //!
 //! [`Digits`] are the sensor's frames, [`compare`] trains the device along both paths, [`record`]
-//! and [`replay`] keep the conversation between core and device. [`SimulatedFlash`] is where its
-//! checkpoints lie, and [`explore`] cuts the power; [`simulate_faults`] spoils
-//! frames, products and replies. [`FixedPoint`] is a port of its arithmetic to short integers,
-//! [`AsynchronousDevice`] one to an accelerator that works by itself.
+//! and [`replay`] keep the conversation between core and device. [`SimulatedFlash`] holds its
+//! checkpoints, and [`explore`] cuts the power; [`simulate_faults`] corrupts frames, products and
+//! replies. [`FixedPoint`] is a port of its arithmetic to short integers, [`AsynchronousDevice`] a
+//! port to an accelerator that works asynchronously.
 
 mod adaptation;
 mod digits;

@@ -1,41 +1,41 @@
-//! Frames of defmt as text.
+//! Turns defmt frames into text.
 
 use std::fmt::Write as _;
 
 use defmt_decoder::{DecodeError, Encoding, Table};
 
-/// Why frames have no text.
+/// Why frames cannot be turned into text.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The image is no ELF file, or one of another version of defmt.
     #[error("found no table of format strings: {0:#}")]
     Table(anyhow::Error),
-    /// The image makes no records.
+    /// The image has no format strings.
     #[error("found no section .defmt, expected an image built with its feature `log` or `defmt`")]
     NoTable,
-    /// The image's frames cannot be told apart.
+    /// The image's encoding does not separate frames.
     #[error("found the encoding {0:?}, expected rzcobs")]
     Encoding(Encoding),
-    /// A frame is not of this image, or damaged.
+    /// A frame is damaged, or of another image.
     #[error("frame {number} is malformed, expected a frame of this very image")]
     Malformed {
-        /// Counted from 1.
+        /// The frame's number, from 1.
         number: u64,
     },
     /// The last frame is not complete.
     #[error("the log ends within frame {number}")]
     Truncated {
-        /// Counted from 1.
+        /// The frame's number, from 1.
         number: u64,
     },
 }
 
-/// The text of `frames`, a line a record: its level and what it says.
+/// The text of `frames`, one line for each record: its level and its message.
 ///
-/// `image` is the ELF file whose run left them; only it knows the format strings.
+/// `image` is the ELF file whose run wrote the frames; only this file has the format strings.
 ///
 /// # Errors
-/// An image without format strings, or the first frame that is not of it.
+/// The image has no format strings, or a frame is not from it.
 pub fn decode_log(image: &[u8], frames: &[u8]) -> Result<String, LogError> {
     let table = Table::parse(image).map_err(LogError::Table)?.ok_or(LogError::NoTable)?;
     if table.encoding() != Encoding::Rzcobs {

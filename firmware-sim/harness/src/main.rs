@@ -116,7 +116,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What goes to standard output.
+/// Runs the command; returns the text for standard output.
 fn run<C: Configuration<Solver = ConjugateGradient>>(
     arguments: &Arguments,
     settings: Settings,
@@ -145,7 +145,7 @@ fn run<C: Configuration<Solver = ConjugateGradient>>(
     }
     let mut silent = |_: Path, _: &Tick| {};
     let mut log = |path: Path, tick: &Tick| {
-        // A reader of the log that has gone away must not stop the training.
+        // If the reader of the log is gone, the training still goes on.
         let _ = writeln!(std::io::stderr(), "{path:?} {tick:?}");
     };
     let comparison = if arguments.log {
@@ -215,7 +215,7 @@ fn comparison_text(comparison: &Comparison) -> String {
         + &line("pretrain, fine-tune", &comparison.conventional)
 }
 
-/// Writes to standard output; a reader that has gone away is no failure.
+/// Writes to standard output; it is no failure if the reader is gone.
 fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

@@ -28,7 +28,7 @@ struct Row {
     bytes: usize,
 }
 
-/// Bytes of a program beside its array of floats.
+/// Bytes of a program apart from its array of floats.
 fn rest() -> usize {
     Program::<DigitsDevice>::BYTES - 4 * DigitsDevice::PLAN.floats
 }
@@ -47,7 +47,7 @@ fn row(name: &'static str, model: &Model) -> Row {
 }
 
 impl Memory {
-    /// What goes to standard output.
+    /// Runs the subcommand; returns the text for standard output.
     pub(crate) fn run(&self) -> anyhow::Result<String> {
         let digits = DigitsDevice::MODEL;
         let rows = [

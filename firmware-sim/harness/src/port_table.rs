@@ -33,7 +33,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// What goes to standard output.
+    /// Runs the subcommand; returns the text for standard output.
     pub(crate) fn run(&self) -> anyhow::Result<String> {
         let settings = (self.seed..=self.seed.saturating_add(self.count - 1))
             .map(|seed| Settings::new(seed, Lengths::default()))
@@ -67,7 +67,7 @@ pub(crate) struct Conformance {
 }
 
 impl Conformance {
-    /// Writes the lines as they come; nothing is left for the caller to print.
+    /// Writes each line as soon as it is known; nothing is left for the caller to print.
     pub(crate) fn run(&self) -> anyhow::Result<String> {
         let Self { bits, rounding, product_differences, loss_differences } = *self;
         let tolerances = conformance::Settings {
@@ -78,7 +78,7 @@ impl Conformance {
         };
         let digits = Digits::embedded();
         let print = |line: std::fmt::Arguments<'_>| {
-            // Whoever stops reading does not change the verdict.
+            // The verdict does not depend on whether somebody reads the lines.
             let _ = writeln!(std::io::stdout(), "{line}");
         };
         let summary = match bits {
@@ -129,7 +129,7 @@ fn columns(error: &HypergradientError) -> String {
     format!(" {whole:>13.2e} {correction:>13.2e} {share:>9.4} {products:>9}\n")
 }
 
-/// Means over the seeds; those of the errors are of their squares, rooted.
+/// Means over the seeds; root mean squares for the errors.
 fn means(report: &PortReport) -> String {
     let count = report.seeds.len() as f64;
     let accuracy = |path: fn(&bissl_firmware_sim::PortSeed) -> Outcome| {

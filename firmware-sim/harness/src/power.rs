@@ -1,4 +1,4 @@
-//! Power cuts: at which moments they are tried, and what recovery makes of them.
+//! Power cuts: the moments at which they are tried, and what recovery makes of them.
 
 mod explore;
 mod flips;
@@ -17,16 +17,16 @@ pub use self::wear::{Cadence, Wear, wear};
 use crate::flash::{FlashError, SimulatedFlash};
 use crate::{Path, SimulatedDevice, Stopped};
 
-/// Domain of the streams that say where power is cut and which bits flip.
+/// Domain of the streams that determine where power is cut and which bits flip.
 const CUTS: u16 = 0xc075;
 
-/// Pages of a flash of `PAGE` bytes a page that the two slots take.
+/// Pages that the two slots take in a flash with pages of `PAGE` bytes.
 pub fn pages<C: Configuration, const PAGE: usize, const WORD: usize>() -> usize {
     Checkpoints::<C, SimulatedFlash<PAGE, WORD>>::BYTES as usize / PAGE
 }
 
-/// The shortest training in which every stage occurs, a second alternation, and a second solve on
-/// the linearisation of the first.
+/// The shortest training that has every stage, a second alternation, and a second solve on the
+/// linearisation of the first.
 pub fn shortest(seed: u64) -> Settings {
     let lengths = Lengths {
         pretrain: 1,
@@ -48,21 +48,21 @@ pub enum CutError {
     /// Checkpoints could not be written.
     #[error("checkpoint after tick {tick}: {error}")]
     Save {
-        /// After so many ticks.
+        /// Ticks until then.
         tick: u64,
-        /// Why.
+        /// The cause.
         error: CheckpointError<FlashError>,
     },
     /// Recovery failed.
     #[error("recovery from a cut at byte {byte} of change {change} after tick {tick}: {error}")]
     Recovery {
-        /// After so many ticks.
+        /// Ticks until then.
         tick: u64,
-        /// The number of the change among those of the checkpoint.
+        /// The number of the change within the checkpoint.
         change: usize,
-        /// Bytes of it that were done.
+        /// Bytes of the change that were done.
         byte: usize,
-        /// Why.
+        /// The cause.
         error: CheckpointError<FlashError>,
     },
     /// Recovery gave neither the old nor the new state.
@@ -71,40 +71,41 @@ pub enum CutError {
          {found:016x}, expected {old:016x} or {new:016x}"
     )]
     WrongState {
-        /// After so many ticks.
+        /// Ticks until then.
         tick: u64,
-        /// The number of the change among those of the checkpoint.
+        /// The number of the change within the checkpoint.
         change: usize,
-        /// Bytes of it that were done.
+        /// Bytes of the change that were done.
         byte: usize,
         /// Hash of the recovered device.
         found: u64,
-        /// Hash of the checkpoint before; of a device at rest if there is none.
+        /// Hash of the previous checkpoint, or of a device at rest if there is none.
         old: u64,
-        /// Hash of the one that was being written.
+        /// Hash of the checkpoint that was being written.
         new: u64,
     },
-    /// A flipped bit was not found, or spoilt the other checkpoint as well.
+    /// A flipped bit was not found, or it damaged the other checkpoint as well.
     #[error(
         "with bit {bit} of byte {byte} of the newer checkpoint flipped, the slots hold: {older}; {newer}; \
          expected the older checkpoint and damage"
     )]
     Flip {
-        /// Of the slot.
+        /// The byte in the slot.
         byte: u32,
-        /// 0 to 7.
+        /// The bit, 0 to 7.
         bit: u32,
-        /// What the older one's slot holds.
+        /// What the slot of the older checkpoint holds.
         older: SlotState,
-        /// What the newer one's slot holds.
+        /// What the slot of the newer checkpoint holds.
         newer: SlotState,
     },
 }
 
-/// A new device from flash; its hash is that of a device at rest if there is no checkpoint.
+/// Restores a new device from flash; returns its hash, which is that of a device at rest if there
+/// is no checkpoint.
 ///
 /// # Errors
-/// A flash that fails, or a device that fails in computing its linearisation again.
+/// The flash fails, or the device fails while it computes its linearisation again.
 pub fn recover<
     C: Configuration,
     S: FrameSource,
@@ -124,7 +125,7 @@ pub fn recover<
 /// Opens the checkpoints in `flash` and writes one.
 ///
 /// # Errors
-/// A flash that fails, a device that has failed.
+/// The flash fails, or the device has failed.
 pub fn save<C: Configuration, const PAGE: usize, const WORD: usize>(
     flash: &mut SimulatedFlash<PAGE, WORD>,
     device: &Program<C>,

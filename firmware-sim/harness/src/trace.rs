@@ -1,21 +1,21 @@
 //! Traces of the bilevel stage: recorded from one driver, replayed through the core.
 //!
-//! A machine of `bissl-core` asks the same requests after the same replies, bit for bit, whoever
+//! A machine of `bissl-core` makes the same requests after the same replies, bit for bit, whoever
 //! performs them. A trace holds one run's conversation, so that another build of the core can be
-//! fed the replies and must ask the recorded requests.
+//! fed the replies and must make the recorded requests.
 //!
-//! **Format**: JSON Lines (UTF-8, one object a line, no blank lines).
+//! **Format**: JSON Lines (UTF-8, one object on each line, no blank lines).
 //!
 //! | line | object |
 //! |---|---|
 //! | first | `{"machine": M}`: the [`Alternation`] before its first reply, in its serde form: over the solver that a device has, or over the host's choice of solvers |
 //! | others | `{"request": Q, "reply": A, "scalars": [bits, …]}`, in order |
 //!
-//! `Q` and `A` are [`Request`] and [`Reply`] in their serde forms; `scalars` are the reply's
-//! scalars as the integers [`f32::to_bits`] gives: as many as `A` says, none for `"Ack"`. Events
-//! carry nothing to compare and are not recorded: the replayer acknowledges them. A trace may stop
-//! anywhere. Requests are compared through their JSON text, which gives every finite f32 its own
-//! digits.
+//! `Q` and `A` are [`Request`] and [`Reply`] in their serde forms. `scalars` are the reply's
+//! scalars as the integers that [`f32::to_bits`] gives: as many as `A` says, none for `"Ack"`.
+//! Events carry nothing to compare and are not recorded: the replayer acknowledges them. A trace
+//! may stop anywhere. Requests are compared through their JSON text, in which every finite f32 has
+//! its own digits.
 
 use std::io::{BufRead, Write};
 
@@ -44,13 +44,13 @@ struct Line {
     scalars: Vec<u32>,
 }
 
-/// Why nothing, or only a part, was recorded.
+/// Why a trace could not be recorded to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The device stopped.
     #[error("device stopped: {0}")]
     Fault(Fault),
-    /// The training has no bilevel stage, or it is over.
+    /// The training has no bilevel stage, or that stage is over.
     #[error("the device came to rest without a bilevel stage")]
     NoAlignment,
     /// The trace could not be written.
@@ -58,14 +58,14 @@ pub enum RecordError {
     Write(#[from] std::io::Error),
 }
 
-/// What was compared.
+/// Result of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ReplayReport {
-    /// Requests that were equal to the trace's.
+    /// Requests that were equal to those of the trace.
     pub requests: u64,
     /// Events between them.
     pub events: u64,
-    /// How the machine ended; `None`: the trace stops before its end.
+    /// How the machine ended; `None` if the trace stops before that.
     pub completion: Option<Completion>,
 }
 
@@ -75,58 +75,58 @@ pub enum ReplayError {
     /// The trace could not be read.
     #[error("line {line}: cannot read: {source}")]
     Read {
-        /// Where.
+        /// The line.
         line: u64,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The line is not what the format says.
+    /// The line does not have the format.
     #[error("line {line}: expected {expected}: {source}")]
     Format {
-        /// Where.
+        /// The line.
         line: u64,
-        /// What belongs there.
+        /// What is expected there.
         expected: &'static str,
-        /// What the parser says.
+        /// The parser's error.
         source: serde_json::Error,
     },
     /// The trace has no first line.
     #[error("empty trace, expected {{\"machine\": …}} in line 1")]
     Empty,
-    /// The machine asks for something else.
+    /// The machine makes another request.
     #[error("line {line}: the machine asks for {found}, the trace has {expected}")]
     RequestDiffers {
-        /// Where.
+        /// The line.
         line: u64,
-        /// The trace's request.
+        /// The request in the trace.
         expected: String,
-        /// The machine's.
+        /// The machine's request.
         found: String,
     },
-    /// The machine had ended.
+    /// The machine had already ended.
     #[error("line {line}: the machine has ended ({completion:?}), the trace goes on")]
     Ended {
-        /// Where.
+        /// The line.
         line: u64,
-        /// How.
+        /// How it ended.
         completion: Completion,
     },
     /// The number of scalars is not what the reply says.
     #[error("line {line}: {found} scalars, the reply says {expected}")]
     ScalarCount {
-        /// Where.
+        /// The line.
         line: u64,
-        /// What the reply says.
+        /// Scalars that the reply announces.
         expected: u32,
-        /// How many there are.
+        /// Scalars that there are.
         found: usize,
     },
     /// The machine refused the reply.
     #[error("line {line}: reply refused: {error}")]
     Refused {
-        /// Where.
+        /// The line.
         line: u64,
-        /// Why.
+        /// The cause.
         error: UnexpectedReply,
     },
 }
@@ -135,7 +135,7 @@ pub enum ReplayError {
 /// number of requests.
 ///
 /// # Errors
-/// The device's fault, a device without the stage, or a failing writer.
+/// The device's fault, a device without the stage, or a writer that fails.
 pub fn record<C: Configuration, S: FrameSource, K: Kernels<f32>, W: Write>(
     simulated: &mut SimulatedDevice<C, S, K>,
     mut writer: W,
@@ -171,7 +171,7 @@ fn write_line<W: Write, V: Serialize>(writer: &mut W, value: &V) -> std::io::Res
 /// Feeds a trace's replies to its machine and compares every request.
 ///
 /// # Errors
-/// The first line at which trace and machine part, or that cannot be read.
+/// The first line that cannot be read, or at which trace and machine differ.
 pub fn replay<R: BufRead>(reader: R) -> Result<ReplayReport, ReplayError> {
     let mut lines = (1..).zip(reader.lines());
     let mut next = || match lines.next() {
@@ -180,7 +180,7 @@ pub fn replay<R: BufRead>(reader: R) -> Result<ReplayReport, ReplayError> {
         None => Ok(None),
     };
     let (line, text) = next()?.ok_or(ReplayError::Empty)?;
-    // A device has one solver in its machine, the host a choice of them.
+    // A device's machine has one solver, the host's a choice of them.
     if let Ok(Header { machine }) = serde_json::from_str(&text) {
         return replay_through::<ConjugateGradient>(machine, next);
     }
@@ -188,7 +188,7 @@ pub fn replay<R: BufRead>(reader: R) -> Result<ReplayReport, ReplayError> {
     replay_through::<Solver>(machine, next)
 }
 
-/// Feeds the lines behind the first to `machine`.
+/// Feeds the lines after the first to `machine`.
 fn replay_through<S: LinearSolver>(
     mut machine: Alternation<S>,
     mut next: impl FnMut() -> Result<Option<(u64, String)>, ReplayError>,
@@ -236,7 +236,7 @@ fn acknowledge_events<S: LinearSolver>(
     Ok(events)
 }
 
-/// Puts the reply's scalars into the workspace, which grows where it has to.
+/// Copies the reply's scalars into the workspace, which grows if needed.
 fn fill(workspace: &mut Vec<f32>, line: u64, recorded: &Line) -> Result<(), ReplayError> {
     let expected = match recorded.reply {
         Reply::Ack => 0,

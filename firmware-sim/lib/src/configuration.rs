@@ -42,31 +42,31 @@ pub trait Configuration: 'static + Copy + Debug + PartialEq {
     /// Networks and batches.
     const MODEL: Model;
 
-    /// `[f32; Plan::new(&Self::MODEL).floats]`: the language cannot say so for all configurations
-    /// at once.
+    /// `[f32; Plan::new(&Self::MODEL).floats]`. Rust cannot express this for all configurations at
+    /// once.
     type Memory: Memory;
 
-    /// Solves the upper level's linear systems. `bissl_core::Solver` lets settings choose when the
-    /// program runs, and has every solver in it; a single one takes less flash, RAM and stack.
+    /// The solver of the upper level's linear systems. `bissl_core::Solver` contains every solver
+    /// and lets settings choose at run time; a single solver takes less flash, RAM and stack.
     type Solver: LinearSolver;
 
-    /// Whether something works tensor by tensor: LARS, or the layer-wise solver. What does not
-    /// costs no flash.
+    /// Whether something works tensor by tensor: LARS, or the layer-wise solver. A device that
+    /// needs neither pays no flash for it.
     const SEGMENTS: bool = false;
 
     /// The layout of the memory.
     const PLAN: Plan = Plan::new(&Self::MODEL);
 
-    /// The model, for what keeps a reference.
+    /// The model as a `'static` reference, for those who keep one.
     const MODEL_REF: &'static Model = &Self::MODEL;
 }
 
 /// An array of floats.
 pub trait Memory: Blank + Clone + Debug + PartialEq {
-    /// All of it.
+    /// All floats.
     fn floats(&self) -> &[f32];
 
-    /// All of it, to write.
+    /// All floats, to write.
     fn floats_mut(&mut self) -> &mut [f32];
 }
 

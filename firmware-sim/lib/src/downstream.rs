@@ -21,8 +21,8 @@ pub struct Downstream<'a, T> {
 }
 
 impl<'a, T: Real> Downstream<'a, T> {
-    /// On `rows` samples, in memory that is at least as long as the plan says, with what is left of
-    /// it; `None`: it is not.
+    /// The loss on `rows` samples, and the memory that is left over. `None` if `memory` is shorter
+    /// than the plan says.
     pub fn new(
         model: &'static Model,
         rows: usize,
@@ -63,9 +63,10 @@ impl<'a, T: Real> Downstream<'a, T> {
         Sequence { layers: head, rows }.forward(kernels, classifier, features, self.logits)
     }
 
-    /// The loss at (θ, φ_D); the head's gradient, and the backbone's where there is room for it.
+    /// The loss at (θ, φ_D). Writes the head's gradient, and the backbone's if there is room for
+    /// it.
     ///
-    /// `None`: a slice has not the model's length.
+    /// `None` if a slice does not have the model's length.
     pub fn gradient<K: Kernels<T>>(
         &mut self,
         kernels: &mut K,

@@ -6,7 +6,7 @@ use bissl_core::{ConfigError, Evaluation, Register, Request, UnexpectedReply};
 
 use crate::Stage;
 
-/// Which frames.
+/// The two sets of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Corpus {
@@ -23,16 +23,16 @@ pub enum Corpus {
 pub enum Fault {
     /// The source has no frame of this number.
     FrameMissing {
-        /// Of which corpus.
+        /// The corpus.
         corpus: Corpus,
-        /// Its number.
+        /// The frame's number.
         index: u32,
     },
-    /// A value of this frame is outside the range of a sound sensor; NaN lies nowhere.
+    /// A value of this frame is outside the range of a sound sensor. NaN is always outside.
     ValueOutOfRange {
-        /// Of which corpus.
+        /// The corpus.
         corpus: Corpus,
-        /// Its number.
+        /// The frame's number.
         index: u32,
     },
     /// The label of this frame names no class.
@@ -44,21 +44,21 @@ pub enum Fault {
     },
     /// The source has fewer frames than a batch needs.
     TooFewFrames {
-        /// Of which corpus.
+        /// The corpus.
         corpus: Corpus,
-        /// How many there are.
+        /// Frames in the source.
         found: u32,
-        /// A batch.
+        /// Frames of a batch.
         needed: u32,
     },
     /// A loss is infinite or NaN.
     LossNotFinite {
         /// Which loss.
         evaluation: Evaluation,
-        /// At which step of the stage.
+        /// The step of the stage.
         index: u32,
     },
-    /// A stage ended without a step that would not have been finite.
+    /// Every further step of a stage would have been non-finite, and the stage ended.
     Diverged {
         /// The stage.
         stage: Stage,
@@ -71,13 +71,14 @@ pub enum Fault {
     RegisterMissing(Register),
     /// The registers are of different spaces.
     RegistersDiffer(Register, Register),
-    /// Two registers that share memory, since their lives do not meet, were asked for at once.
+    /// Two registers that share memory were asked for at once. They share it because their
+    /// lifetimes do not overlap.
     RegistersShareMemory,
-    /// The memory has not the length of the plan.
+    /// The memory does not have the length of the plan.
     MemoryMismatch,
-    /// The flash holds no weights, or not those of this network.
+    /// The flash holds no weights, or weights of another network.
     WeightsMissing {
-        /// Floats that are there.
+        /// Floats in the flash.
         found: u32,
         /// Floats of backbone and pretext head.
         needed: u32,
@@ -88,7 +89,7 @@ pub enum Fault {
     NotAsked,
     /// A reply was given to a request that was not performed.
     NotPerformed,
-    /// A request was to be performed whose reply has not been handed on.
+    /// A request was to be performed while the reply to the last one had not been handed on.
     PerformedAlready,
     /// The network of this device cannot do this.
     Unsupported(Request),

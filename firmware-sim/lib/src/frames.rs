@@ -10,26 +10,27 @@ use crate::{Corpus, Fault};
 /// What the device's flash holds: frames, and perhaps pretrained weights.
 ///
 /// *The same index gives the same frame*: batches are drawn by number, and products and replays
-/// rest on reading them again.
+/// read the same frames again.
 pub trait FrameSource {
-    /// How many frames of a corpus there are.
+    /// Frames of a corpus.
     fn count(&self, corpus: Corpus) -> u32;
 
-    /// Reads an unlabelled frame, `[y][x][channel]`; `None` if there is none of this number or
-    /// length.
+    /// Reads an unlabelled frame, `[y][x][channel]`; `None` if there is no such frame or its length
+    /// differs.
     fn unlabelled(&self, index: u32, frame: &mut [f32]) -> Option<()>;
 
-    /// Reads a labelled frame and its class; `None` if there is none of this number or length.
+    /// Reads a labelled frame and returns its class; `None` if there is no such frame or its length
+    /// differs.
     fn labelled(&self, index: u32, frame: &mut [f32]) -> Option<u8>;
 
-    /// Weights of the whole backbone, then of the pretext head; none on a device that begins at
-    /// random.
+    /// Weights of the whole backbone, then of the pretext head; empty on a device that starts from
+    /// random weights.
     fn weights(&self) -> &[f32] {
         &[]
     }
 }
 
-/// Reads an unlabelled frame that is there and in range.
+/// Reads an unlabelled frame; a fault if it is missing or out of range.
 pub(crate) fn unlabelled<S: FrameSource>(
     source: &S,
     model: &Model,
@@ -41,7 +42,7 @@ pub(crate) fn unlabelled<S: FrameSource>(
     check(model, frame, corpus, index)
 }
 
-/// Reads a labelled frame that is there, in range, and of a known class.
+/// Reads a labelled frame; a fault if it is missing, out of range, or of an unknown class.
 pub(crate) fn labelled<S: FrameSource>(
     source: &S,
     model: &Model,
@@ -72,13 +73,13 @@ fn check(model: &Model, frame: &[f32], corpus: Corpus, index: u32) -> Result<(),
 pub struct Scale {
     /// Factor.
     pub scale: f32,
-    /// What 0 stands for.
+    /// The value of a stored 0.
     pub offset: f32,
 }
 
 /// A number as a sensor stores it.
 pub trait Sample: Copy {
-    /// The same number.
+    /// The same number as an f32.
     fn to_f32(self) -> f32;
 }
 
@@ -94,26 +95,26 @@ impl Sample for i16 {
     }
 }
 
-/// Frames of integers in flash: one byte a pixel of a picture, 16 bits a sample of an inertial
-/// sensor.
+/// Frames of integers in flash: one byte for a pixel of a picture, 16 bits for a sample of an
+/// inertial sensor.
 #[derive(Clone, Copy, Debug)]
 pub struct FlashFrames<'a, N> {
     /// The pretext corpus, frame after frame.
     pub unlabelled: &'a [N],
     /// The downstream corpus.
     pub labelled: &'a [N],
-    /// Its classes, one for each labelled frame.
+    /// Classes of the labelled frames, one each.
     pub labels: &'a [u8],
     /// Numbers of a frame.
     pub floats: usize,
-    /// One for each channel.
+    /// The scale of each channel.
     pub scales: &'a [Scale],
     /// Weights of backbone and pretext head, or nothing.
     pub weights: &'a [f32],
 }
 
 impl<N: Sample> FlashFrames<'_, N> {
-    /// Numbers as values.
+    /// Turns stored numbers into values.
     pub fn scale(&self, numbers: &[N], frame: &mut [f32]) {
         let mut scales = self.scales.iter().cycle();
         for (value, number) in frame.iter_mut().zip(numbers) {
@@ -160,23 +161,23 @@ impl<N: Sample> FrameSource for FlashFrames<'_, N> {
 
 /// How strongly a view differs from its frame.
 ///
-/// A shift along each axis (what comes in reads 0), a gain, and uniform noise on each value: what a
-/// cheap sensor does, at a handful of integer draws a value.
+/// A shift along each axis (values shifted in are 0), a gain, and uniform noise on each value.
+/// These are the faults of a cheap sensor, and they cost a few integer draws per value.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Augmentation {
     /// The gain is uniform in `[1 − gain, 1 + gain)`.
     pub gain: f32,
-    /// So many channels after one another share their gain: the axes of one sensor. At most eight
+    /// This many adjacent channels share a gain, such as the axes of one sensor. At most eight
     /// groups have a gain of their own.
     pub gain_channels: u8,
     /// The noise is uniform in `[−noise, noise)`.
     pub noise: f32,
-    /// The shift is uniform from −shift to shift, rows and columns.
+    /// The shift of rows and of columns, each uniform from −shift to shift.
     pub shift: [u8; 2],
 }
 
-/// Groups of channels with gains of their own.
+/// Most groups of channels that have gains of their own.
 const GAINS: usize = 8;
 
 impl Augmentation {
@@ -217,7 +218,7 @@ impl Augmentation {
     }
 }
 
-/// From `−most` to `most`.
+/// A uniform offset from `−most` to `most`.
 fn offset(draws: &mut Draws, most: u8) -> isize {
     draws.below(2 * u32::from(most) + 1) as isize - isize::from(most)
 }

@@ -10,23 +10,22 @@ use crate::Fault;
 pub struct Fnv(u64);
 
 impl Fnv {
-    /// The hash of nothing.
+    /// The hash of no bytes.
     pub const fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// Takes bytes in.
+    /// Adds bytes to the hash.
     pub fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
 
-    /// Takes floats in, by their bits.
+    /// Adds floats to the hash, by their bits.
     ///
     /// # Errors
-    /// A number is infinite or NaN; NaNs of equal meaning have different bits on different
-    /// processors.
+    /// A number is infinite or NaN. NaN has different bits on different processors.
     pub fn write_floats(&mut self, floats: &[f32]) -> Result<(), Fault> {
         for float in floats {
             if !float.is_finite() {
@@ -37,11 +36,11 @@ impl Fnv {
         Ok(())
     }
 
-    /// Takes a machine or setting in, by its serialised form (postcard), the same on every
-    /// processor.
+    /// Adds a machine or setting to the hash in its serialised form (postcard), which is the same
+    /// on every processor.
     ///
     /// # Errors
-    /// The value refuses to be serialised; machines and settings never do.
+    /// The value cannot be serialised; machines and settings always can.
     pub fn write_value<V: Serialize>(&mut self, value: &V) -> Result<(), Fault> {
         match postcard::serialize_with_flavor(value, *self) {
             Ok(hash) => {

@@ -1,7 +1,7 @@
 //! The flash image: a pretrained network, as another program wrote it.
 //!
-//! `docs/flash-image.md` has the format. Everything is little-endian and every field has 4 bytes,
-//! so weights are read where they lie.
+//! `docs/flash-image.md` describes the format. Everything is little-endian and every field has 4
+//! bytes, so weights are read in place.
 
 use core::fmt;
 
@@ -10,17 +10,17 @@ use crate::{Crc, Scale};
 
 const MAGIC: [u8; 8] = *b"bisslfim";
 const VERSION: u32 = 1;
-/// Words of a layer's description.
+/// Words that describe a layer.
 const LAYER_WORDS: usize = 10;
 /// Words before the channels: magic, version, layers of encoder and projector, input, weights.
 const HEADER_WORDS: usize = 9;
 /// Words of a channel: scale, offset, and the factor from a sensor's unit to a stored number.
 const CHANNEL_WORDS: usize = 3;
 
-/// Channels that an image may have.
+/// Most channels of an image.
 pub const CHANNELS_MAX: usize = 8;
 
-/// What an image describes, in words; where two differ, this says where.
+/// A part of an image. An error names the part in which image and model differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Part {
@@ -28,60 +28,60 @@ pub enum Part {
     EncoderLayers,
     /// Layers of the pretext head.
     ProjectorLayers,
-    /// Values at a position of a frame.
+    /// Channels of a frame.
     Channels,
     /// Rows of a frame.
     Height,
     /// Columns of a frame.
     Width,
-    /// Floats of all weights.
+    /// Floats of all weights together.
     Weights,
     /// Word `word` of the description of layer `layer`, the pretext head's after the backbone's.
     Layer {
-        /// From 0.
+        /// Layer, from 0.
         layer: u16,
-        /// From 0.
+        /// Word, from 0.
         word: u8,
     },
 }
 
-/// Why bytes are no image for a model.
+/// Why bytes are not an image of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ImageError {
-    /// The bytes do not begin at a multiple of 4, or are not a multiple of 4 in number.
+    /// The bytes do not begin at a multiple of 4, or their number is not a multiple of 4.
     NotAligned,
-    /// There are fewer bytes than the header says, or more.
+    /// There are fewer or more bytes than the header says.
     Length {
-        /// Bytes.
+        /// Bytes that there are.
         found: u32,
         /// Bytes that the model's image has.
         expected: u32,
     },
-    /// The first eight bytes are others.
+    /// The first eight bytes are not those of an image.
     NoImage,
     /// Another version of the format.
     Version {
-        /// Found.
+        /// Version of the image.
         found: u32,
-        /// This program's.
+        /// Version that this program reads.
         expected: u32,
     },
     /// The image is of another network.
     Differs {
-        /// In what.
+        /// The part that differs.
         part: Part,
-        /// The image's.
+        /// Value in the image.
         found: u32,
-        /// The model's.
+        /// Value of the model.
         expected: u32,
     },
-    /// Flipped bits.
+    /// The checksum differs: bits flipped.
     Checksum {
-        /// CRC-32 of what is there.
+        /// CRC-32 of the image as read.
         found: u32,
-        /// What the image says.
+        /// CRC-32 that the image states.
         expected: u32,
     },
     /// The model has more channels than an image may have.
@@ -119,7 +119,7 @@ pub struct Image<'a> {
     weights: &'a [f32],
 }
 
-/// What the image says of a layer.
+/// The words that describe a layer in an image.
 pub fn layer_words(layer: &Layer) -> [u32; LAYER_WORDS] {
     let mut words = [0; LAYER_WORDS];
     let parts: &[u32] = match layer {
@@ -157,7 +157,7 @@ pub fn layer_words(layer: &Layer) -> [u32; LAYER_WORDS] {
     words
 }
 
-/// Words of the image of `model`, the checksum included.
+/// Words of an image of `model`, with the checksum.
 pub const fn image_words(model: &Model) -> usize {
     HEADER_WORDS
         + CHANNEL_WORDS * model.input.channels as usize
@@ -167,10 +167,10 @@ pub const fn image_words(model: &Model) -> usize {
 }
 
 impl<'a> Image<'a> {
-    /// Reads the image of `model`, checked to the last bit.
+    /// Reads an image of `model` and checks all of it.
     ///
     /// # Errors
-    /// Bytes that are none, or that are another network's.
+    /// The bytes are no image, or an image of another network.
     pub fn read(model: &Model, bytes: &'a [u8]) -> Result<Self, ImageError> {
         if usize::from(model.input.channels) > CHANNELS_MAX {
             return Err(ImageError::TooManyChannels);
@@ -234,8 +234,8 @@ impl<'a> Image<'a> {
         self.weights
     }
 
-    /// How stored numbers become values, one for each channel; those beyond the last are the
-    /// identity.
+    /// How stored numbers become values, one scale for each channel; scales after the last channel
+    /// are the identity.
     pub fn scales(&self) -> [Scale; CHANNELS_MAX] {
         let mut scales = [Scale { scale: 1.0, offset: 0.0 }; CHANNELS_MAX];
         let (channels, _) = self.channels.as_chunks::<CHANNEL_WORDS>();
@@ -245,7 +245,8 @@ impl<'a> Image<'a> {
         scales
     }
 
-    /// Stored numbers for one unit of the sensor, of a channel; whoever quantises needs it.
+    /// The stored number that one unit of the sensor becomes on `channel`; whoever quantises needs
+    /// it.
     pub fn per_unit(&self, channel: usize) -> Option<f32> {
         let (channels, _) = self.channels.as_chunks::<CHANNEL_WORDS>();
         channels.get(channel).map(|[_, _, per_unit]| *per_unit)

@@ -1,9 +1,10 @@
 //! The device program: bilevel self-supervised training on fixed arrays.
 //!
-//! A sensor delivers frames, pictures or windows of samples, most of them unlabelled. The device
-//! has an encoder, pretrained elsewhere and kept in flash or pretrained by itself (NT-Xent on two
-//! augmented views), aligns it with its task by the bilevel stage, and fine-tunes it, driven by the
-//! state machines of `bissl-core`: the same that train on a PC.
+//! A sensor delivers frames (pictures, or windows of samples), most of them unlabelled. The device
+//! has an encoder, which was pretrained elsewhere and kept in flash, or which the device pretrains
+//! itself (NT-Xent on two augmented views). It aligns the encoder with its task by the bilevel
+//! stage and then fine-tunes it. The state machines of `bissl-core` drive the training, the same
+//! ones as on a PC.
 //!
 //! | part | what it is |
 //! |---|---|
@@ -19,8 +20,8 @@
 //! | [`Pretext`], [`Downstream`] | the two levels' arithmetic, generic in the float type |
 //!
 //! No allocator, no panic, no clock. Training is bit-identical on every processor: floats are only
-//! added, subtracted, multiplied, divided and compared, sums have a fixed order, other functions
-//! come from the pinned `libm`, and random numbers are integers.
+//! added, subtracted, multiplied, divided and compared, sums have a fixed order, all other
+//! functions come from the pinned `libm`, and random numbers are integers.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Which buffer takes how many bytes.
+//! Bytes of each buffer.
 
 use core::mem::size_of;
 
@@ -8,11 +8,11 @@ use crate::{Configuration, Program};
 /// One line of the memory table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buffer {
-    /// What it holds.
+    /// What the buffer holds.
     pub name: &'static str,
-    /// How many of these there are.
+    /// Number of such buffers.
     pub count: u32,
-    /// Bytes of one.
+    /// Bytes of one buffer.
     pub bytes: u32,
 }
 
@@ -21,7 +21,7 @@ impl Buffer {
         Self { name, count: count as u32, bytes: (floats * size_of::<f32>()) as u32 }
     }
 
-    /// Bytes of all.
+    /// Bytes of all such buffers.
     pub const fn total(&self) -> u32 {
         self.count * self.bytes
     }
@@ -30,11 +30,11 @@ impl Buffer {
 /// Lines of [`memory_table`].
 const LINES: usize = 12;
 
-/// Every buffer of a [`Program`]; the last line is what the others leave: machine, settings,
-/// positions, scalars. The totals add up to [`Program::BYTES`].
+/// Every buffer of a [`Program`]. The last line is the rest: machine, settings, positions, scalars.
+/// The totals add up to [`Program::BYTES`].
 ///
-/// The scratch is as long as the longer of its two uses; heads' gradients that lie over the
-/// solver's vectors take nothing, and those for which these have no room have a line of their own.
+/// The scratch is as long as the longer of its two uses. Gradients of heads that fit over the
+/// solver's vectors take no memory; those that do not fit have a line of their own.
 pub const fn memory_table<C: Configuration>() -> [Buffer; LINES] {
     let plan: Plan = C::PLAN;
     let basis = plan.backbone_vectors() - BACKBONE_VECTORS;

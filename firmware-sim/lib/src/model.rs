@@ -1,21 +1,21 @@
 //! Networks as data: layers, their sizes, and what a device trains.
 //!
 //! A layer is a value, not a type: one copy of each pass serves every network, and a flash image
-//! can be compared with the program that is to read it.
+//! can be compared with the program that reads it.
 
-/// One layer. Samples lie channel-last, `[y][x][channel]`, so a window of a sensor's samples is one
-/// slice.
+/// One layer. Samples are stored channel-last, `[y][x][channel]`, so a window of a sensor's samples
+/// is one slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
     /// `σ(x Wᵀ + b)`, W `[output][input]`.
     Dense {
-        /// Floats of a sample.
+        /// Floats of an input sample.
         inputs: u16,
-        /// Floats of its image.
+        /// Floats of an output sample.
         outputs: u16,
-        /// Whether there is a b.
+        /// Whether there is a bias b.
         bias: bool,
-        /// Whether σ is the ReLU; else it is the identity.
+        /// Whether σ is the ReLU; otherwise it is the identity.
         relu: bool,
     },
     /// See [`Convolution`].
@@ -24,7 +24,7 @@ pub enum Layer {
     AveragePool {
         /// Channels.
         channels: u16,
-        /// Positions of each.
+        /// Positions of each channel.
         positions: u16,
     },
 }
@@ -44,7 +44,7 @@ pub struct Convolution {
     pub kernel: [u16; 2],
     /// Steps along height and width, at least 1.
     pub stride: [u16; 2],
-    /// Whether σ is the ReLU; else it is the identity.
+    /// Whether σ is the ReLU; otherwise it is the identity.
     pub relu: bool,
 }
 
@@ -62,7 +62,7 @@ impl Convolution {
     }
 }
 
-/// Positions of a window of `kernel` on `length`.
+/// Positions of a window of `kernel` along `length`.
 const fn positions(length: u16, kernel: u16, stride: u16) -> usize {
     match length.checked_sub(kernel) {
         Some(room) if stride > 0 => room as usize / stride as usize + 1,
@@ -71,7 +71,7 @@ const fn positions(length: u16, kernel: u16, stride: u16) -> usize {
 }
 
 impl Layer {
-    /// Floats of a sample that goes in.
+    /// Floats of an input sample.
     pub const fn inputs(&self) -> usize {
         match self {
             Self::Dense { inputs, .. } => *inputs as usize,
@@ -80,7 +80,7 @@ impl Layer {
         }
     }
 
-    /// Floats of a sample that comes out.
+    /// Floats of an output sample.
     pub const fn outputs(&self) -> usize {
         match self {
             Self::Dense { outputs, .. } => *outputs as usize,
@@ -124,7 +124,7 @@ impl Layer {
         }
     }
 
-    /// Products that one element of the output is the sum of.
+    /// Number of terms in the sum that is one element of the output.
     pub const fn fan_in(&self) -> usize {
         match self {
             Self::Dense { inputs, .. } => *inputs as usize,
@@ -145,7 +145,7 @@ pub const fn parameters(layers: &[Layer]) -> usize {
     sum
 }
 
-/// Floats that one sample leaves behind in `layers`: all outputs.
+/// Floats that one sample leaves in the trace of `layers`: all outputs.
 pub const fn activations(layers: &[Layer]) -> usize {
     let mut sum = 0;
     let mut i = 0;
@@ -156,7 +156,7 @@ pub const fn activations(layers: &[Layer]) -> usize {
     sum
 }
 
-/// Floats that `layers` make of a sample of `inputs` floats.
+/// Floats of the output of `layers` for a sample of `inputs` floats.
 pub const fn outputs(layers: &[Layer], inputs: usize) -> usize {
     match layers.last() {
         Some(last) => last.outputs(),
@@ -167,13 +167,13 @@ pub const fn outputs(layers: &[Layer], inputs: usize) -> usize {
 /// What a frame is: a picture, or a window of a sensor's samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Input {
-    /// Values at a position: 1 of a grey picture, 6 of an inertial sensor.
+    /// Values at a position: 1 for a grey picture, 6 for an inertial sensor.
     pub channels: u16,
     /// Rows of a picture; 1 of a time series.
     pub height: u16,
     /// Columns of a picture; samples of a time series.
     pub width: u16,
-    /// The smallest and the largest value that a sound sensor gives.
+    /// The smallest and the largest value that a sound sensor delivers.
     pub range: [f32; 2],
 }
 
@@ -184,23 +184,23 @@ impl Input {
     }
 }
 
-/// Which matrix the products are with.
+/// The matrix of the products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Curvature {
-    /// H, the Hessian of the pretext loss: exact, perhaps indefinite.
+    /// H, the Hessian of the pretext loss: exact, possibly indefinite.
     Hessian,
     /// The Gauss-Newton matrix, split at the masked logits: positive semi-definite, and cheaper.
     GaussNewton,
 }
 
-/// Networks and batches: all that memory depends on.
+/// Networks and batches: everything that memory depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Model {
-    /// Frames.
+    /// The frames.
     pub input: Input,
     /// The backbone, from frames to features.
     pub encoder: &'static [Layer],
-    /// How many of its first layers are not trained: they stay in flash.
+    /// Number of its first layers that are not trained; they stay in flash.
     pub frozen: usize,
     /// The pretext head.
     pub projector: &'static [Layer],
@@ -208,21 +208,21 @@ pub struct Model {
     pub classes: u16,
     /// Frames of a pretext batch, two views of each; at least 2.
     pub pretext_batch: u16,
-    /// Frames of the batch that products are taken on, from 2 to the pretext batch. NT-Xent couples
-    /// its samples, so fewer of them have the curvature of another function, not an estimate of
-    /// this one's.
+    /// Frames of the batch that products are computed on, from 2 to the pretext batch. NT-Xent
+    /// couples its samples, so a smaller batch has the curvature of another function, not an
+    /// estimate of this one's.
     pub product_batch: u16,
     /// Frames of a downstream batch.
     pub downstream_batch: u16,
-    /// What products are with.
+    /// The matrix of the products.
     pub curvature: Curvature,
     /// Vectors that the solver keeps: [`SolverFacts::basis`](bissl_core::SolverFacts::basis).
     pub basis: u8,
-    /// And their products.
+    /// Products of these vectors that the solver keeps.
     pub basis_products: u8,
-    /// Whether the heads' gradients lie over vectors of the solver's whose lives do not meet
-    /// theirs. Training needs no more; the conformance kit asks for all registers at any time, and
-    /// so for `false`.
+    /// Whether the heads' gradients share memory with vectors of the solver whose lifetimes do not
+    /// overlap with theirs. Training never needs both at once. The conformance kit asks for all
+    /// registers at any time and so needs `false`.
     pub shared: bool,
 }
 
@@ -243,7 +243,7 @@ impl Model {
         }
     }
 
-    /// Floats of what the trained layers see of a frame.
+    /// Floats of the trained layers' input for one frame.
     pub const fn trained_inputs(&self) -> usize {
         outputs(self.in_flash(), self.input.floats())
     }
@@ -274,7 +274,7 @@ impl Model {
         parameters(self.encoder) + parameters(self.projector)
     }
 
-    /// Fails to compile, where it is called in a constant, for a model that is none.
+    /// Checks the model. In a constant, an invalid model is a compile error.
     ///
     /// # Panics
     /// The layers do not fit together, or a batch is out of its range.

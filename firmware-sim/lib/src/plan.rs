@@ -1,4 +1,4 @@
-//! Where everything lies in the one array of floats that a device has.
+//! The layout of a device's one array of floats.
 //!
 //! | part | lives |
 //! |---|---|
@@ -6,9 +6,10 @@
 //! | linearisation: views, values, cotangents, loss | from a pretext gradient to the next |
 //! | scratch | for one request: tangents of a product, *or* the downstream batch, *or* a frame on its way in |
 //!
-//! Registers whose lives do not meet lie in the same place: the pretext head's gradient over the
-//! solver's iterate and product (a lower step has neither), the downstream head's direct term over
-//! residual and direction (a solve is over when it is taken).
+//! Registers whose lifetimes do not overlap share memory. The pretext head's gradient shares it
+//! with the solver's iterate and product, since a lower step has neither. The downstream head's
+//! direct term shares it with residual and direction, since a solve is over when that term is
+//! taken.
 
 use bissl_core::{Bank, Group, Register};
 
@@ -25,7 +26,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// First float and the one behind the last.
+    /// From the first float to the one after the last.
     pub const fn range(self) -> core::ops::Range<usize> {
         self.start..self.start + self.floats
     }
@@ -35,7 +36,7 @@ impl Span {
     }
 }
 
-/// Which vectors of parameters a register has the form of.
+/// The space that a register's vector is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Space {
     /// θ, the trained part of it.
@@ -49,37 +50,37 @@ pub enum Space {
 /// The layout of a model's memory; a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Floats of θ, φ_P and φ_D.
+    /// Floats of θ.
     pub backbone: usize,
-    /// Of φ_P.
+    /// Floats of φ_P.
     pub pretext_head: usize,
-    /// Of φ_D.
+    /// Floats of φ_D.
     pub downstream_head: usize,
     basis: usize,
     basis_products: usize,
-    /// Floats of the two vectors that a head's may lie over; 0 where none may.
+    /// Floats of the two vectors that a head's vector may share memory with; 0 if it may not.
     room: usize,
-    /// Everything that registers name.
+    /// All registers.
     pub registers: Span,
-    /// Rows of the pretext network, as the trained layers see them.
+    /// Rows of the pretext network, as inputs of the trained layers.
     pub views: Span,
-    /// Outputs of all its layers.
+    /// Outputs of all layers of the pretext network.
     pub values: Span,
     /// Their cotangents.
     pub cotangents: Span,
     /// Unit vectors, their cotangents, norms, softmax.
     pub loss: Span,
-    /// What a request needs for itself.
+    /// Working memory of one request.
     pub scratch: Span,
     /// Floats in all.
     pub floats: usize,
-    /// Of the scratch: what a product needs.
+    /// Floats of the scratch that a product needs.
     pub product_scratch: usize,
-    /// What a downstream gradient needs.
+    /// Floats of the scratch that a downstream gradient needs.
     pub downstream_scratch: usize,
 }
 
-/// Vectors of the backbone's length that are always there: parameters, momenta, the solver's four.
+/// Vectors of the backbone's length that every device has: parameters, momenta, the solver's four.
 pub(crate) const BACKBONE_VECTORS: usize = 8;
 const PRETEXT_VECTORS: usize = 2;
 const DOWNSTREAM_VECTORS: usize = 3;
@@ -92,7 +93,7 @@ impl Plan {
     /// The layout for `model`.
     ///
     /// # Panics
-    /// The model is none ([`Model::check`]); in a constant, an error of the compiler.
+    /// The model is invalid ([`Model::check`]); in a constant, this is a compile error.
     pub const fn new(model: &Model) -> Self {
         model.check();
         let backbone = parameters(model.trained());
@@ -147,12 +148,13 @@ impl Plan {
         }
     }
 
-    /// Floats of a head's vector for which there is no room over two of the backbone's.
+    /// Floats of memory of its own for a head's vector: all of them if it does not fit in `room`,
+    /// else 0.
     const fn beyond(head: usize, room: usize) -> usize {
         if head > room { head } else { 0 }
     }
 
-    /// Where a register lies, and which form it has; `None`: this device has none of this name.
+    /// Place and space of a register; `None` if this device has no such register.
     pub const fn register(&self, register: Register) -> Option<(Space, Span)> {
         let heads = self.vectors() * self.backbone;
         let downstream = heads + PRETEXT_VECTORS * self.pretext_head;
@@ -202,7 +204,7 @@ impl Plan {
         Some((space, span))
     }
 
-    /// Where a register lies.
+    /// The place of a register.
     ///
     /// # Errors
     /// [`Fault::RegisterMissing`].
@@ -210,11 +212,11 @@ impl Plan {
         self.register(register).map(|(_, span)| span).ok_or(Fault::RegisterMissing(register))
     }
 
-    /// Four registers at once; for `None` an empty slice, so that all who need fewer share this one
-    /// function.
+    /// Four registers at once, with an empty slice for `None`: callers that need fewer share this
+    /// one function.
     ///
     /// # Errors
-    /// One that is not there; two that share storage, since nothing needs both at a time.
+    /// A register does not exist, or two share storage; no request needs both at a time.
     pub(crate) fn disjoint<'a>(
         &self,
         memory: &'a mut [f32],

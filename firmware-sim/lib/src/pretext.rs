@@ -4,9 +4,9 @@ use crate::model::{Curvature, Model, activations};
 use crate::network::{Direction, NtXent, NtXentScratch, Sequence};
 use crate::{Kernels, Real};
 
-/// The pretext loss on a batch of views, with everything that is kept for products.
+/// The pretext loss on a batch of views, with everything that products need later.
 ///
-/// Gradients and products share the memory, so a gradient ends the linearisation before it.
+/// Gradients and products share the memory, so a gradient ends the previous linearisation.
 #[derive(Debug)]
 pub struct Pretext<'a, T> {
     model: &'static Model,
@@ -25,7 +25,7 @@ struct Pass<'a, T> {
     projector: &'a mut [T],
 }
 
-/// θ_P's trained part and φ_P.
+/// The trained part of θ_P, and φ_P.
 #[derive(Clone, Copy, Debug)]
 pub struct LowerParameters<'a, T> {
     /// θ_P.
@@ -47,7 +47,7 @@ pub struct PretextMemory<'a, T> {
     pub loss: &'a mut [T],
 }
 
-/// Cuts the first `floats` off.
+/// Takes the first `floats` floats off the front.
 pub(crate) fn take<'a, T>(rest: &mut &'a mut [T], floats: usize) -> Option<&'a mut [T]> {
     let (taken, behind) = core::mem::take(rest).split_at_mut_checked(floats)?;
     *rest = behind;
@@ -61,7 +61,7 @@ impl<'a, T: Real> Pass<'a, T> {
         Some(Self { encoder, projector })
     }
 
-    /// The backbone's output, which is the last in its trace.
+    /// The backbone's output, the last in its trace.
     fn features(&self, model: &Model, rows: usize) -> Option<&[T]> {
         self.encoder.get(self.encoder.len().checked_sub(rows * model.features())?..)
     }
@@ -76,8 +76,7 @@ impl<'a, T: Real> Pass<'a, T> {
 }
 
 impl<'a, T: Real> Pretext<'a, T> {
-    /// On batches of `batch` frames, in memory that is at least as long as the plan says; `None`:
-    /// it is not.
+    /// The loss on batches of `batch` frames. `None` if the memory is shorter than the plan says.
     pub fn new(
         model: &'static Model,
         batch: u16,
@@ -113,9 +112,10 @@ impl<'a, T: Real> Pretext<'a, T> {
         Sequence { layers: self.model.projector, rows: self.rows }
     }
 
-    /// The loss; its gradients go where there is room for them, and what products need stays.
+    /// The loss. Gradients are written where there is room for them, and what products need is
+    /// kept.
     ///
-    /// `None`: a slice has not the model's length.
+    /// `None` if a slice does not have the model's length.
     pub fn gradient<K: Kernels<T>>(
         &mut self,
         kernels: &mut K,
@@ -152,8 +152,8 @@ impl<'a, T: Real> Pretext<'a, T> {
     /// `out ← H direction`: the backbone block of the loss's curvature, on the batch and at the
     /// parameters of the latest [`gradient`](Self::gradient).
     ///
-    /// `at` must be those parameters. Of the first order nothing is computed again. `None`: a slice
-    /// has not the model's length.
+    /// `at` must be those parameters. Nothing of first order is computed again. `None` if a slice
+    /// does not have the model's length.
     pub fn product<K: Kernels<T>>(
         &self,
         kernels: &mut K,
@@ -186,7 +186,7 @@ impl<'a, T: Real> Pretext<'a, T> {
             Curvature::Hessian => Some(&self.cotangents),
             Curvature::GaussNewton => None,
         };
-        // The projector's last layer is linear, so its output's cotangent is still the loss's own.
+        // The projector's last layer is linear, so the cotangent of its output is the loss's own.
         let output_bar = match bars {
             Some(bars) => Some(bars.output(model, rows)?),
             None => None,

@@ -16,7 +16,7 @@ use crate::pretext::{LowerParameters, Pretext, PretextMemory, take};
 use crate::settings::{Settings, Start};
 use crate::{Configuration, Corpus, Fault, FrameSource, Kernels, Stage};
 
-/// What a random stream is for; with the stage it makes the stream's domain.
+/// The purpose of a random stream; together with the stage it is the stream's domain.
 #[derive(Clone, Copy)]
 enum Purpose {
     Weights,
@@ -28,11 +28,11 @@ enum Purpose {
     DownstreamOrder,
 }
 
-/// Where the problem stands.
+/// The state of the problem beside the registers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Position {
     pub(crate) stage: Stage,
-    /// The alternation whose pretext batch the kept linearisation is of.
+    /// The alternation whose pretext batch is linearised.
     pub(crate) linearized: Option<u32>,
 }
 
@@ -40,11 +40,11 @@ impl Position {
     pub(crate) const NEW: Self = Self { stage: Stage::Pretrain, linearized: None };
 }
 
-/// The bilevel problem of a device, as the core's traits see it, with what is lent for a while:
-/// where frames come from, and what multiplies matrices.
+/// The bilevel problem of a device, as the core's traits see it. It borrows the source of frames
+/// and the kernels.
 ///
-/// A [`Program`](crate::Program) makes one for each tick. Made by itself
-/// ([`Program::session`](crate::Program::session)) it is what a port's conformance is tested on.
+/// A [`Program`](crate::Program) makes one for each tick. Tests of a port's conformance make one by
+/// itself ([`Program::session`](crate::Program::session)).
 #[derive(Debug)]
 pub struct Session<'a, C: Configuration, S, K> {
     pub(crate) memory: &'a mut [f32],
@@ -55,7 +55,7 @@ pub struct Session<'a, C: Configuration, S, K> {
     pub(crate) configuration: PhantomData<C>,
 }
 
-/// The memory beyond the registers, cut up.
+/// The memory after the registers, split into its parts.
 struct Parts<'a> {
     registers: &'a mut [f32],
     pretext: PretextMemory<'a, f32>,
@@ -82,7 +82,8 @@ fn parts<'a>(plan: &Plan, memory: &'a mut [f32]) -> Result<Parts<'a>, Fault> {
 /// A frame on its way from the source to the trained layers.
 struct Incoming<'a> {
     frame: &'a mut [f32],
-    /// A view of it and what the layers in flash make of that; nothing where there are none.
+    /// A view of the frame, and the output of the layers in flash for it; empty if no layer is in
+    /// flash.
     view: &'a mut [f32],
     trace: &'a mut [f32],
 }
@@ -100,7 +101,7 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// What the layers in flash make of `frame`.
+/// The output of the layers in flash for `frame`.
 fn through_flash<K: Kernels<f32>>(
     model: &Model,
     weights: &[f32],
@@ -119,15 +120,15 @@ fn through_flash<K: Kernels<f32>>(
 impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
     const MODEL: &'static Model = C::MODEL_REF;
 
-    /// What the products are taken of: the pretext gradient of product batch `index` into
-    /// `backbone` and `head`, and the loss.
+    /// What products are derivatives of: the loss on product batch `index`, and its gradient,
+    /// written to `backbone` and `head`.
     ///
     /// [`linearize`](LowerObjective::linearize) draws other batches than
-    /// [`lower_gradient`](LowerObjective::lower_gradient), so their differences are not the
-    /// products'.
+    /// [`lower_gradient`](LowerObjective::lower_gradient), so differences of the latter's gradients
+    /// are not the products.
     ///
     /// # Errors
-    /// Frames that are not there or not sound, a loss that is not finite.
+    /// Frames are missing or not sound, or the loss is not finite.
     pub fn product_gradient(
         &mut self,
         index: u32,
@@ -145,11 +146,11 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
         Stream::new(self.settings.seed, purpose as u16 * 8 + self.position.stage as u16)
     }
 
-    /// Makes the vectors ready for a stage: momenta 0, fresh weights where they are due, all of
-    /// them if it is the `first` stage.
+    /// Prepares the vectors for a stage: sets momenta to 0 and draws the weights that start afresh,
+    /// all of them in the `first` stage.
     ///
     /// # Errors
-    /// Frames or weights that are not there.
+    /// Frames or weights are missing.
     pub fn begin(&mut self, stage: Stage, first: bool) -> Result<(), Fault> {
         *self.position = Position { stage, linearized: None };
         for (corpus, needed) in [
@@ -185,7 +186,8 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
 
     fn draw_lower(&mut self) -> Result<(), Fault> {
         if Self::MODEL.frozen > 0 {
-            // The layers in flash are somebody's, and the others belong to them.
+            // The layers in flash come from a pretrained network, and the other layers belong to
+            // them.
             self.weights()?;
         }
         let mut draws = self.stream(Purpose::Weights).at(0);
@@ -201,7 +203,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
         Ok(())
     }
 
-    /// The weights in flash, if they are as many as the model has.
+    /// The weights in flash, if their number is the model's.
     fn weights(&self) -> Result<&[f32], Fault> {
         let weights = self.source.weights();
         let (found, needed) = (weights.len() as u32, Self::MODEL.image_weights() as u32);
@@ -237,7 +239,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
         Sequence { layers, rows: 1 }.initialize(head, &mut draws).ok_or(Fault::MemoryMismatch)
     }
 
-    /// Fills the pretext network's rows with the two views of each frame of batch `index`.
+    /// Fills the pretext network's rows with two views of each frame of batch `index`.
     fn read_views(
         &mut self,
         (order, views): (Purpose, Purpose),
@@ -274,7 +276,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
         Ok(())
     }
 
-    /// The loss on the views that were read; gradients where registers are given.
+    /// The loss on the views that were read; writes gradients to the registers that are given.
     fn pretext_gradient(
         &mut self,
         batch: u16,
@@ -319,7 +321,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
     }
 }
 
-/// The class that θ_P and φ_D give a frame.
+/// The class that θ_P and φ_D predict for a frame.
 pub(crate) fn classify<C: Configuration, S: FrameSource, K: Kernels<f32>>(
     memory: &mut [f32],
     source: &S,
@@ -338,7 +340,7 @@ pub(crate) fn classify<C: Configuration, S: FrameSource, K: Kernels<f32>>(
     downstream.classify(kernels, (encoder, classifier)).ok_or(Fault::MemoryMismatch)
 }
 
-/// The frame that was read, as the trained layers see it.
+/// The frame that was read, as an input of the trained layers.
 fn take_in<K: Kernels<f32>>(
     model: &Model,
     weights: &[f32],
@@ -354,7 +356,7 @@ fn take_in<K: Kernels<f32>>(
     through_flash(model, weights, kernels, (frame, trace), to).ok_or(Fault::MemoryMismatch)
 }
 
-/// The loss, if it is a number.
+/// The loss, or a fault if it is not finite.
 fn finite(loss: f32, evaluation: Evaluation, index: u32) -> Result<f32, Fault> {
     if loss.is_finite() { Ok(loss) } else { Err(Fault::LossNotFinite { evaluation, index }) }
 }

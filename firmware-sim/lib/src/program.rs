@@ -1,4 +1,4 @@
-//! The superloop: one call, one request.
+//! The superloop: one request per call.
 
 mod state;
 
@@ -16,14 +16,14 @@ use crate::hash::Fnv;
 use crate::problem::{Position, Session, classify};
 use crate::{Blank, Configuration, Fault, FrameSource, Kernels, Settings, Stage};
 
-/// Scalars that travel between machine and driver: the longest reply, LARS's pairs of segment norms
-/// or the dots with a solver's basis.
+/// Most scalars that machine and driver exchange. The longest replies are LARS's pairs of segment
+/// norms and the dots with a solver's basis.
 pub const SCALARS: usize = 8;
 
-/// A device's program that trains itself: the whole state, and nothing outside it.
+/// A device's program that trains itself: it is the whole state, and nothing is outside it.
 ///
-/// It has neither clock nor input nor output: whoever owns it calls [`tick`](Self::tick) and lends
-/// it the frames and the kernels. It may be put aside (copied, stored) between any two ticks.
+/// It has no clock, no input and no output: its owner calls [`tick`](Self::tick) and lends it the
+/// frames and the kernels. It may be put aside (copied, stored) between any two ticks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program<C: Configuration> {
     memory: C::Memory,
@@ -32,7 +32,7 @@ pub struct Program<C: Configuration> {
     settings: Given<C::Solver>,
     phase: Phase<C::Solver>,
     ticks: u64,
-    /// A request was performed whose reply the machine does not have yet.
+    /// A request was performed, but the machine does not have its reply yet.
     performed: bool,
 }
 
@@ -46,9 +46,9 @@ impl<C: Configuration> Default for Program<C> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Tick {
-    /// Nothing: training has not begun or is over.
+    /// Nothing: training has not begun, or is over.
     Idle,
-    /// A stage began; its fresh weights are drawn.
+    /// A stage began and its fresh weights were drawn.
     Begun(Stage),
     /// A request was performed.
     Performed(Exchange),
@@ -62,11 +62,11 @@ pub enum Tick {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Exchange {
-    /// What was asked.
+    /// The request.
     pub request: Request,
-    /// What was answered.
+    /// The reply.
     pub reply: Reply,
-    /// The workspace as the machine found it; a reply's scalars are at its front.
+    /// The workspace as the machine saw it; a reply's scalars are at its front.
     pub scalars: [f32; SCALARS],
 }
 
@@ -80,7 +80,8 @@ impl Exchange {
     }
 }
 
-/// Its form is fixed so that a device at rest is all zeros: a `static` of it takes no flash.
+/// The representation is fixed so that a device at rest is all zeros: a `static` of it takes no
+/// flash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[repr(u8)]
 #[serde(bound = "")]
@@ -89,7 +90,7 @@ enum Phase<S: LinearSolver> {
     Idle,
     Ready {
         stage: Stage,
-        /// Whether it is the first stage, at which weights come into being.
+        /// Whether this is the first stage, which initialises the weights.
         first: bool,
     },
     Running {
@@ -97,12 +98,12 @@ enum Phase<S: LinearSolver> {
         machine: Stepper<S>,
     },
     Finished,
-    /// Has no stored form: a device that failed is not to come back as one that did not.
+    /// Not serialised: a device that failed must not come back as one that did not.
     #[serde(skip)]
     Failed(Fault),
 }
 
-/// What the device trains with; as [`Phase`] of a fixed form.
+/// What the device trains with. As in [`Phase`], the representation is fixed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[repr(u8)]
 #[serde(bound = "")]
@@ -149,10 +150,10 @@ impl<S: LinearSolver> Stepper<S> {
 }
 
 impl<C: Configuration> Program<C> {
-    /// Bytes of the whole state, frames and code in flash apart.
+    /// Bytes of the whole state, without frames and code in flash.
     pub const BYTES: usize = core::mem::size_of::<Self>();
 
-    /// A device at rest; a constant of zeros, so that a `static` holds it without a copy on the
+    /// A device at rest. It is a constant of zeros, so a `static` holds it without a copy on the
     /// stack or in flash.
     pub const fn new() -> Self {
         const {
@@ -181,7 +182,7 @@ impl<C: Configuration> Program<C> {
 
     /// Takes the conventional path: the next stage is fine-tuning.
     ///
-    /// Between [`Tick::Ended`]`(Pretrain)` and the tick after it; else it changes nothing.
+    /// Has an effect only between [`Tick::Ended`]`(Pretrain)` and the next tick.
     pub fn skip_alignment(&mut self) {
         if let (Given::Settings(settings), Phase::Ready { stage, first: false }) =
             (&mut self.settings, &mut self.phase)
@@ -197,7 +198,7 @@ impl<C: Configuration> Program<C> {
         self.ticks
     }
 
-    /// The alignment stage's machine while that stage runs.
+    /// The alignment stage's machine, while that stage runs.
     pub fn alternation(&self) -> Option<&Alternation<C::Solver>> {
         match &self.phase {
             Phase::Running { machine: Stepper::Alternation(machine), .. } => Some(machine),
@@ -205,14 +206,14 @@ impl<C: Configuration> Program<C> {
         }
     }
 
-    /// FNV-1a of everything that decides how training goes on: parameters, momenta, work vectors,
-    /// machine, settings, positions.
+    /// FNV-1a of everything that determines how training continues: parameters, momenta, work
+    /// vectors, machine, settings, positions.
     ///
     /// Activations are left out: a linearisation is a function of the parameters and its number,
-    /// which are in.
+    /// which are included.
     ///
     /// # Errors
-    /// The fault that stopped the device, or a number that is not finite.
+    /// The fault that stopped the device, or a number of the state is not finite.
     pub fn hash(&self) -> Result<u64, Fault> {
         let mut hash = Fnv::new();
         match &self.phase {
@@ -230,7 +231,7 @@ impl<C: Configuration> Program<C> {
         Ok(hash.value())
     }
 
-    /// The parameters of a group, the trained ones of the backbone: layer by layer, W then b.
+    /// The parameters of a group (of the backbone, the trained ones): layer by layer, W then b.
     pub fn parameters(&self, group: Group) -> &[f32] {
         let place = C::PLAN.register(Register::Parameter(group));
         place.and_then(|(_, span)| self.memory.floats().get(span.range())).unwrap_or(&[])
@@ -247,9 +248,9 @@ impl<C: Configuration> Program<C> {
 
     /// Performs one request of the pending machine, or acknowledges one event.
     ///
-    /// Its time is bounded by that of a pretext gradient or of a curvature product. A device whose
-    /// accelerator works by itself uses [`pending`](Self::pending), [`perform`](Self::perform) and
-    /// [`complete`](Self::complete) instead, of which this is made.
+    /// Its time is bounded by that of a pretext gradient or of a curvature product. It is made of
+    /// [`pending`](Self::pending), [`perform`](Self::perform) and [`complete`](Self::complete); a
+    /// device whose accelerator works asynchronously calls these instead.
     ///
     /// # Errors
     /// The fault that stopped the device, now or at an earlier tick.
@@ -277,7 +278,7 @@ impl<C: Configuration> Program<C> {
         }
     }
 
-    /// Counts what was done; a fault stops the device.
+    /// Counts a tick that did something; a fault stops the device.
     fn counted(&mut self, tick: Result<Tick, Fault>) -> Result<Tick, Fault> {
         match tick {
             Ok(_) => self.ticks = self.ticks.wrapping_add(1),
@@ -286,8 +287,8 @@ impl<C: Configuration> Program<C> {
         tick
     }
 
-    /// The request that waits for its reply; `None`: a [`tick`](Self::tick) would do something
-    /// else, at once.
+    /// The request that waits for its reply. `None` if the next [`tick`](Self::tick) does something
+    /// else, which needs no waiting.
     #[inline(never)]
     pub fn pending(&self) -> Option<(Ticket, Request)> {
         match &self.phase {
@@ -299,12 +300,12 @@ impl<C: Configuration> Program<C> {
         }
     }
 
-    /// Does what a request asks for; scalars of the reply are kept here. The machine does not know
-    /// of it until [`complete`](Self::complete).
+    /// Performs a request and keeps the scalars of its reply. The machine does not learn of it
+    /// until [`complete`](Self::complete).
     ///
     /// # Errors
-    /// The fault that stops the device; [`Fault::PerformedAlready`], which does not, for a request
-    /// whose reply has not been handed on.
+    /// The fault that stops the device. [`Fault::PerformedAlready`], for a request whose reply has
+    /// not been handed on, does not stop it.
     #[inline(never)]
     pub fn perform<S: FrameSource, K: Kernels<f32>>(
         &mut self,
@@ -332,11 +333,12 @@ impl<C: Configuration> Program<C> {
         reply
     }
 
-    /// Hands the reply to the request of this ticket to the machine.
+    /// Hands the machine the reply to the request with this ticket.
     ///
     /// # Errors
-    /// A reply to another request, of the wrong kind, or before [`perform`](Self::perform): it
-    /// changes nothing. A late or a reordered completion ends here.
+    /// The reply is for another request, of the wrong kind, or came before
+    /// [`perform`](Self::perform). It changes nothing: late and reordered completions are caught
+    /// here.
     #[inline(never)]
     pub fn complete(&mut self, ticket: Ticket, reply: Reply) -> Result<(), Fault> {
         let Phase::Running { machine, .. } = &mut self.phase else { return Err(Fault::NotAsked) };
@@ -349,8 +351,8 @@ impl<C: Configuration> Program<C> {
         Ok(())
     }
 
-    /// A function of its own: its frame holds a whole machine, and must not lie on the stack below
-    /// a request.
+    /// A separate function, because its frame holds a whole machine, which must not be on the stack
+    /// below a request.
     #[inline(never)]
     fn begin_stage<S: FrameSource, K: Kernels<f32>>(
         &mut self,
@@ -390,7 +392,7 @@ impl<C: Configuration> Program<C> {
         self.counted(tick)
     }
 
-    /// As [`begin_stage`](Self::begin_stage) a function of its own.
+    /// A separate function, for the same reason as [`begin_stage`](Self::begin_stage).
     #[inline(never)]
     fn end_stage(&mut self) -> Tick {
         let Phase::Running { stage, .. } = self.phase else { return Tick::Idle };
@@ -402,8 +404,8 @@ impl<C: Configuration> Program<C> {
         Tick::Ended(stage)
     }
 
-    /// The problem by itself, for tests of a port: what is done to it is done to this device's
-    /// memory, and no training survives it.
+    /// The problem by itself, for tests of a port. What is done to it is done to this device's
+    /// memory, so a training does not survive it.
     pub fn session<'a, S: FrameSource, K: Kernels<f32>>(
         &'a mut self,
         settings: &'a Settings<C::Solver>,
@@ -421,10 +423,10 @@ impl<C: Configuration> Program<C> {
         }
     }
 
-    /// The class that θ_P and φ_D give a frame, whose length is the model's.
+    /// The class that θ_P and φ_D predict for a frame, whose length must be the model's.
     ///
     /// # Errors
-    /// Weights that the flash does not hold.
+    /// The flash does not hold the weights.
     pub fn classify<S: FrameSource, K: Kernels<f32>>(
         &mut self,
         source: &S,

@@ -1,4 +1,4 @@
-//! The number type: f32 on the device, f64 where tests need an oracle's digits.
+//! The number type: f32 on the device, f64 where tests need the precision of an oracle.
 
 use core::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
@@ -23,7 +23,7 @@ pub trait Real:
     fn exp(self) -> Self;
     /// The natural logarithm.
     fn ln(self) -> Self;
-    /// √x, exact to rounding.
+    /// √x, correctly rounded.
     fn sqrt(self) -> Self;
     /// Whether it is neither infinite nor NaN.
     fn is_finite(self) -> bool;
@@ -81,7 +81,8 @@ impl Real for f64 {
     }
 }
 
-/// Storage whose zeroed form is a constant, so that it can be born in a `static` and never moves.
+/// Storage whose zeroed form is a constant, so that a `static` can hold it from the start and it
+/// never moves.
 pub trait Blank {
     /// All zeros.
     const BLANK: Self;

@@ -12,9 +12,9 @@ use crate::{Configuration, Fault, FrameSource, Kernels};
 
 /// Two registers of one space.
 enum Operands<'a> {
-    /// x and y.
+    /// x and y are different registers.
     Two(&'a [f32], &'a mut [f32]),
-    /// They are the same.
+    /// x and y are the same register.
     One(&'a mut [f32]),
 }
 
@@ -53,7 +53,7 @@ fn combine<K: Kernels<f32>>(kernels: &mut K, a: f32, b: f32, operands: Operands<
     match operands {
         Operands::Two(x, y) => kernels.axpby(a, x, b, y),
         Operands::One(y) => {
-            // A factor of 0 reads nothing, here as in the kernel.
+            // A vector whose factor is 0 is not read, here as in the kernel.
             let factor = a + b;
             y.iter_mut().for_each(|y| *y = if factor == 0.0 { 0.0 } else { factor * *y });
         }
@@ -67,7 +67,7 @@ fn dot<K: Kernels<f32>>(kernels: &mut K, operands: &Operands<'_>) -> f32 {
     }
 }
 
-/// Cuts the first `floats` off.
+/// Splits the first `floats` floats off.
 fn split<'a>(operands: Operands<'a>, floats: usize) -> Option<(Operands<'a>, Operands<'a>)> {
     Some(match operands {
         Operands::Two(x, y) => {
@@ -83,10 +83,10 @@ fn split<'a>(operands: Operands<'a>, floats: usize) -> Option<(Operands<'a>, Ope
 }
 
 impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Session<'_, C, S, K> {
-    /// Performs a request; scalars of the reply go to the front of `scalars`.
+    /// Performs a request; the scalars of its reply go to the front of `scalars`.
     ///
-    /// The core's driver knows all requests. This one leaves out of the program what the
-    /// configuration never asks for.
+    /// The core's driver knows all requests. This one leaves out of the program those that the
+    /// configuration never makes.
     pub(crate) fn perform(
         &mut self,
         request: &Request,

@@ -11,25 +11,25 @@ use crate::Augmentation;
 /// τ of NT-Xent.
 pub const TEMPERATURE: f32 = 0.5;
 
-/// How a pretext view differs from its frame, a picture.
+/// How a pretext view of a picture differs from its frame.
 pub const PRETEXT_VIEWS: Augmentation =
     Augmentation { gain: 0.3, gain_channels: 1, noise: 0.15, shift: [1, 1] };
 
-/// Clipping of the total gradient norm in the bilevel stage.
+/// Limit of the total gradient norm in the bilevel stage.
 const CLIP: f32 = 10.0;
 
-/// Rates of the stages and weights of the bilevel one.
+/// Learning rates of the stages and weights of the bilevel stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hyperparameters {
     /// Learning rate of pretraining.
     pub pretrain_rate: f32,
-    /// Of the head's warm-up.
+    /// Learning rate of the head's warm-up.
     pub warm_up_rate: f32,
-    /// Of the lower level.
+    /// Learning rate of the lower level.
     pub lower_rate: f32,
-    /// Of the upper level.
+    /// Learning rate of the upper level.
     pub upper_rate: f32,
-    /// Of fine-tuning.
+    /// Learning rate of fine-tuning.
     pub finetune_rate: f32,
     /// λ.
     pub proximity: f32,
@@ -59,7 +59,7 @@ impl Default for Hyperparameters {
     }
 }
 
-/// Parts of the training, in their order.
+/// The stages of the training, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Stage {
@@ -109,34 +109,34 @@ impl Default for Lengths {
 pub enum Start {
     /// Drawn from the seed's streams.
     Random,
-    /// Pretrained elsewhere; the flash has them
+    /// Pretrained elsewhere and stored in flash
     /// ([`FrameSource::weights`](crate::FrameSource::weights)).
     Flash,
 }
 
-/// Everything that one training is made of.
+/// Everything that determines one training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Settings<S: LinearSolver = ConjugateGradient> {
-    /// Of weights, batch order and augmentation.
+    /// Seed of weights, batch order and augmentation.
     pub seed: u64,
-    /// Backbone and pretext head before the first step.
+    /// Where backbone and pretext head start from.
     pub start: Start,
     /// How a pretext view differs from its frame.
     pub views: Augmentation,
     /// τ of NT-Xent, above 0.
     pub temperature: f32,
-    /// Descent on the pretext loss; `None`: it was done elsewhere.
+    /// Descent on the pretext loss; `None` if it was done elsewhere.
     pub pretrain: Option<DescentSettings>,
-    /// Descent on the downstream loss at θ_P, the backbone frozen.
+    /// Descent on the downstream loss at θ_P, with the backbone frozen.
     pub warm_up: DescentSettings,
-    /// The bilevel stage; `None`: from pretraining straight to fine-tuning.
+    /// The bilevel stage; `None` to go straight from pretraining to fine-tuning.
     pub align: Option<AlternationSettings<S>>,
     /// Descent on the downstream loss at θ_P.
     pub finetune: DescentSettings,
 }
 
-/// The value, or back with the error: `?` is not for constants.
+/// Unwraps the value or returns the error: `?` does not work in constants.
 macro_rules! get {
     ($result:expr) => {
         match $result {
@@ -148,7 +148,7 @@ macro_rules! get {
 
 const OPTIMIZER: Optimizer = Optimizer::Sgd { momentum: 0.9, weight_decay: 1e-4 };
 
-/// A descent that rises for a tenth of its steps.
+/// A descent whose rate warms up for a tenth of its steps.
 const fn descent(
     evaluation: Evaluation,
     rate: f32,
@@ -173,10 +173,11 @@ const fn levels(lengths: &Lengths, of: &Hyperparameters) -> Result<(Level, Level
 
 impl Settings {
     /// The shipped rates and weights at the given lengths, with plain conjugate gradients of at
-    /// most five products. In a constant, a program holds the result and nothing of what checks it.
+    /// most five products. If this is evaluated in a constant, the program holds the result and
+    /// none of the code that checks it.
     ///
     /// # Errors
-    /// The length that is out of its range.
+    /// A length is out of its range.
     pub const fn new(seed: u64, lengths: Lengths) -> Result<Self, ConfigError> {
         let of = &Hyperparameters::DEFAULT;
         let solver = get!(CgSettings::new(1e-2, 5));
@@ -199,10 +200,10 @@ impl Settings {
 }
 
 impl<S: LinearSolver> Settings<S> {
-    /// At other rates and weights, with another solver.
+    /// Settings with the given rates, weights and solver.
     ///
     /// # Errors
-    /// The length, rate or weight that is out of its range, or a solver that does not fit.
+    /// A length, rate or weight is out of its range, or the solver does not fit.
     pub fn with(
         seed: u64,
         lengths: Lengths,
@@ -237,19 +238,19 @@ impl<S: LinearSolver> Settings<S> {
         })
     }
 
-    /// The same without warm-up and bilevel stage: the conventional path.
+    /// These settings without warm-up and bilevel stage: the conventional path.
     #[must_use]
     pub const fn without_alignment(self) -> Self {
         Self { align: None, ..self }
     }
 
-    /// The same from weights in flash.
+    /// These settings, starting from weights in flash.
     #[must_use]
     pub const fn from_flash(self) -> Self {
         Self { start: Start::Flash, ..self }
     }
 
-    /// The same from weights in flash, without pretraining here.
+    /// These settings, starting from weights in flash, without pretraining.
     #[must_use]
     pub const fn pretrained(self) -> Self {
         Self { pretrain: None, ..self.from_flash() }

@@ -40,11 +40,11 @@ impl Configuration for DigitsDevice {
     const SEGMENTS: bool = true;
 }
 
-/// 2 000 trained parameters and more, of 128 KiB: what is left is for stack and board.
+/// At least 2 000 trained parameters in 128 KiB; what is left is for stack and board.
 const _: () = assert!(DigitsDevice::MODEL.trained_parameters() >= 2_000);
 const _: () = assert!(Program::<DigitsDevice>::BYTES <= 96 * 1024);
 
-/// Pictures on a device with 16 KiB of RAM (nRF51822, FE310): the first layer is pretrained
+/// Pictures on a device with 16 KiB of RAM (nRF51822, FE310). The first layer is pretrained
 /// elsewhere and stays in flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SmallDigitsDevice;
@@ -68,7 +68,7 @@ impl Configuration for SmallDigitsDevice {
     type Solver = ConjugateGradient;
 }
 
-/// 300 trained parameters and more, of 16 KiB: what is left is for stack and board.
+/// At least 300 trained parameters in 16 KiB; what is left is for stack and board.
 const _: () = assert!(SmallDigitsDevice::MODEL.trained_parameters() >= 300);
 const _: () = assert!(Program::<SmallDigitsDevice>::BYTES <= 12 * 1024);
 
@@ -95,11 +95,12 @@ impl Configuration for LargeDigitsDevice {
     type Solver = ConjugateGradient;
 }
 
-/// 6 000 trained parameters and more; what is left is for stack and board.
+/// At least 6 000 trained parameters; what is left is for stack and board.
 const _: () = assert!(LargeDigitsDevice::MODEL.trained_parameters() >= 6_000);
 const _: () = assert!(Program::<LargeDigitsDevice>::BYTES <= 248 * 1024);
 
-/// Pictures through two convolutions on a device with 128 KiB of RAM; the first is in flash.
+/// Pictures through two convolutions on a device with 128 KiB of RAM; the first convolution is in
+/// flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvolutionalDigitsDevice;
 
@@ -144,8 +145,8 @@ impl Configuration for ConvolutionalDigitsDevice {
 
 const _: () = assert!(Program::<ConvolutionalDigitsDevice>::BYTES <= 116 * 1024);
 
-/// Two seconds of a smartwatch's six inertial channels at 50 Hz, on a device with 128 KiB of RAM:
-/// the first convolution is in flash, the rest is aligned to the person who wears it.
+/// Two seconds of a smartwatch's six inertial channels at 50 Hz, on a device with 128 KiB of RAM.
+/// The first convolution is in flash; the rest is aligned to the person who wears it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchDevice;
 

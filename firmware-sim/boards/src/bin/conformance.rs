@@ -1,10 +1,10 @@
-//! The conformance kit on the board itself, over the board's own arithmetic.
+//! The conformance kit on the board itself, with the board's own arithmetic.
 //!
-//! One line a law, `key=value` between blanks: the kernels, the law, what was measured, the most
-//! that it may be, and whether it holds. Then some laws over kernels with a fault, of which one
-//! must not hold: a kit that cannot fail shows nothing. The last line counts. Ends with exit status
-//! 0 if every law of the board's kernels that was measured holds and the fault is found, with 1
-//! otherwise, and with 102 where the processor faulted.
+//! It prints one line for each law, `key=value` separated by blanks: the kernels, the law, the
+//! measured value, its upper limit, and whether the law holds. Then it checks some laws over
+//! kernels with a fault, and one of these must not hold: a kit that cannot fail shows nothing. The
+//! last line has the counts. The exit status is 0 if every measured law holds for the board's
+//! kernels and the fault is found, 1 otherwise, and 102 if the processor faulted.
 #![no_std]
 #![no_main]
 
@@ -28,7 +28,7 @@ use crate::laws::{ConformanceDevice, judge, prepare};
 
 static mut DEVICE: Program<ConformanceDevice> = Program::new();
 
-/// Laws that find weight gradients twice as large as they should be.
+/// The laws that detect weight gradients twice as large as they should be.
 const OF_GRADIENTS: [Law; 2] = [Law::LowerDifferences, Law::UpperDifferences];
 
 /// The board's kernels with a fault: weight gradients are added twice.

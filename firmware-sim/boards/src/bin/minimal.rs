@@ -1,8 +1,8 @@
-//! The device program and nothing else: it trains, and says with its exit status whether it came to
-//! its end.
+//! The device program and nothing else: it trains, and its exit status says whether it finished.
 //!
-//! For the size of the program: no state hash, no checkpoints, no text. `tests/src/boards.rs`
-//! builds it with link-time optimisation and holds it to 32 KiB without frames and weights.
+//! It is for measuring the size of the program: no state hash, no checkpoints, no text.
+//! `tests/src/boards.rs` builds it with link-time optimisation and checks that it takes at most 32
+//! KiB without frames and weights.
 #![no_std]
 #![no_main]
 
@@ -25,8 +25,8 @@ use crate::device::{Device, Kernels};
 
 static mut DEVICE: Program<Device> = Program::new();
 
-/// A step of each stage; checked when this is compiled, so that the image holds nothing that
-/// checks.
+/// One step of each stage. The settings are checked at compile time, so the image holds no code
+/// that checks.
 const SETTINGS: Settings = {
     let lengths = Lengths {
         pretrain: 1,
@@ -43,7 +43,7 @@ const SETTINGS: Settings = {
     }
 };
 
-/// Nothing reaches it (`no_panic`).
+/// Never reached (`no_panic` proves it).
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     exit(101)

@@ -1,7 +1,7 @@
 //! A proof that the device program cannot panic: the panic handler calls a function that does not
-//! exist, so this image links only where nothing reaches it.
+//! exist, so this image links only if nothing reaches the handler.
 //!
-//! It takes one step of each stage and ends with exit status 0 where the state is sound.
+//! It takes one step of each stage and ends with exit status 0 if the state is sound.
 #![no_std]
 #![no_main]
 
@@ -24,8 +24,8 @@ use crate::device::{Device, Kernels};
 
 static mut DEVICE: Program<Device> = Program::new();
 
-/// A step of each stage; checked when this is compiled, so that the image holds nothing that
-/// checks.
+/// One step of each stage. The settings are checked at compile time, so the image holds no code
+/// that checks.
 const SETTINGS: Settings = {
     let lengths = Lengths {
         pretrain: 1,
@@ -48,7 +48,7 @@ unsafe extern "C" {
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: there is no such function, so no image that calls it is ever linked.
+    // SAFETY: the function does not exist, so no image that calls it is ever linked.
     unsafe { a_panic_is_reachable() }
 }
 

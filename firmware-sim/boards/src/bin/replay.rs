@@ -1,9 +1,9 @@
 //! A bilevel stage of the host, replayed through the core on the board.
 //!
-//! The machine is fed the replies that the host's tensors gave (`build/trace.rs`) and must ask for
-//! what it asked for there, byte for byte. One line, `key=value` between blanks: requests that were
-//! equal, events between them. Ends with exit status 0 if the machine came to its end with the
-//! trace, with 1 and a message otherwise.
+//! The machine is fed the replies that the host's tensors gave (`build/trace.rs`) and must make the
+//! same requests as there, byte for byte. It prints one line, `key=value` separated by blanks: the
+//! number of equal requests and of the events between them. The exit status is 0 if the machine
+//! ended together with the trace, 1 with a message otherwise.
 #![no_std]
 #![no_main]
 
@@ -54,7 +54,8 @@ fn run() -> ! {
     }
 }
 
-/// Requests and events; or how many requests were equal, and what then was not.
+/// The numbers of requests and events; on failure, the number of equal requests and what differed
+/// then.
 fn replay() -> Result<(u32, u32), (u32, &'static str)> {
     let (mut requests, mut events) = (0, 0);
     let read = postcard::take_from_bytes::<Alternation>(TRACE);

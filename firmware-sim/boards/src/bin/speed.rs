@@ -1,8 +1,8 @@
-//! What a multiply-accumulate costs: instructions of the three matrix products, by plain and by
-//! blocked loops.
+//! The cost of a multiply-accumulate: instructions of the three matrix products, with plain and
+//! with blocked loops.
 //!
-//! One line a product, `key=value` between blanks: the loops' name, the product, its size, and
-//! multiply-accumulates for 1 000 instructions.
+//! It prints one line for each product, `key=value` separated by blanks: the name of the loops, the
+//! product, its size, and multiply-accumulates per 1 000 instructions.
 #![no_std]
 #![no_main]
 
@@ -19,9 +19,9 @@ use semihosting::process::exit;
 
 use crate::counter::Counter;
 
-/// Rows, columns (the inner dimension of the first product) and outputs, and floats from row to row
-/// of x: a dense layer on a batch, the windows of a time series (kernel 5, stride 2, 16 channels),
-/// a small layer.
+/// Rows, columns (the inner dimension of the first product), outputs, and floats from row to row of
+/// x, for a dense layer on a batch, the windows of a time series (kernel 5, stride 2, 16 channels),
+/// and a small layer.
 const SIZES: [(usize, usize, usize, usize); 3] =
     [(20, 64, 20, 64), (10, 80, 16, 32), (16, 16, 16, 16)];
 
@@ -52,8 +52,8 @@ fn run() -> ! {
 
 #[inline(never)]
 fn measure<K: Kernels<f32>>(loops: &str, kernels: &mut K, counter: &mut Counter) {
-    // SAFETY: nothing else has a reference to it: one thread, and `measure` is called twice in
-    // turn.
+    // SAFETY: nothing else has a reference to it: there is one thread, and the two calls of
+    // `measure` do not overlap.
     let (x, w, y) = unsafe { &mut *addr_of_mut!(OPERANDS) };
     for (rows, columns, outputs, stride) in black_box(SIZES) {
         let products = rows * columns * outputs;

@@ -1,9 +1,10 @@
-//! A smartwatch that is aligned to its wearer: the encoder in flash, windows of 16-bit samples, a
+//! A smartwatch that is aligned to its wearer: an encoder in flash, windows of 16-bit samples, a
 //! bilevel stage.
 //!
-//! One line, `key=value` between blanks: the hash of all training state, held-out windows that are
-//! classified rightly by a head on the network as it came and after the bilevel stage, static RAM
-//! and stack. Ends with exit status 0, or 1 and a message where the device stopped with a fault.
+//! It prints one line, `key=value` separated by blanks: the hash of all training state, the
+//! held-out windows that are classified correctly by a head on the network as it came and after the
+//! bilevel stage, static RAM and stack. The exit status is 0, or 1 with a message if the device
+//! stopped with a fault.
 #![no_std]
 #![no_main]
 
@@ -35,11 +36,11 @@ static IMAGE: Aligned<{ FILE.len() }> =
     Aligned(*include_bytes!("../../../harness/data/watch-9.bin"));
 
 static mut DEVICE: Program<WatchDevice> = Program::new();
-/// Where a held-out window becomes values.
+/// The values of a held-out window.
 static mut FRAME: [f32; WatchDevice::MODEL.input.floats()] =
     [0.0; WatchDevice::MODEL.input.floats()];
 
-/// As `bissl-firmware-sim adapt wearer` has them.
+/// The settings of `bissl-firmware-sim adapt wearer`.
 const SETTINGS: Settings = {
     let lengths = Lengths {
         pretrain: 1000,
@@ -100,7 +101,7 @@ fn run() -> ! {
     }
 }
 
-/// Windows right before and after alignment, and the final hash.
+/// Correctly classified windows before and after alignment, and the final hash.
 fn train() -> Result<(u32, u32, u64), Stop> {
     let image = Image::read(&WatchDevice::MODEL, &IMAGE.0).map_err(Stop::Image)?;
     let scales = image.scales();
@@ -129,7 +130,7 @@ fn train() -> Result<(u32, u32, u64), Stop> {
     Ok((before, aligned, device.hash().map_err(Stop::Fault)?))
 }
 
-/// Held-out windows that the device classifies rightly.
+/// Number of held-out windows that the device classifies correctly.
 fn correct(
     device: &mut Program<WatchDevice>,
     frames: &FlashFrames<'_, i16>,

@@ -1,4 +1,4 @@
-//! Digits that the pretraining has never seen so: turned, noisy.
+//! Digits that differ from those of the pretraining: they are rotated and noisy.
 
 use bissl_core::{Draws, Group, Stream};
 use bissl_firmware::{
@@ -16,13 +16,13 @@ const NOISE: u16 = 0x0015;
 /// How the frames on the device differ from those of the pretraining.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DigitsShift {
-    /// Turned by so many degrees, counter-clockwise.
+    /// Rotation in degrees, counter-clockwise.
     pub degrees: f32,
-    /// Noise uniform from −noise to noise, of 16 levels.
+    /// Noise, uniform from −noise to noise; full scale is 16.
     pub noise: f32,
     /// Labelled pictures of each class.
     pub labelled_per_class: usize,
-    /// Pictures without label.
+    /// Pictures without labels.
     pub unlabelled: usize,
 }
 
@@ -33,8 +33,8 @@ impl Default for DigitsShift {
 }
 
 impl DigitsShift {
-    /// Pictures that the pretraining does not see, shifted. They are other pictures of the same
-    /// data set, whose writers it does not name.
+    /// The pictures that the pretraining does not see, with the shift. They are other pictures of
+    /// the same data set, which does not name its writers.
     pub fn surroundings(&self, seed: u64) -> Surroundings<u8> {
         let digits = Digits::embedded();
         let mut draws = Stream::new(seed, NOISE).at(0);
@@ -81,10 +81,10 @@ impl DigitsShift {
     }
 }
 
-/// A device whose network can be pretrained here: with batches for which no microcontroller has
-/// room.
+/// A device whose network can be pretrained here, with batches that no microcontroller has room
+/// for.
 pub trait PretrainedDigits: Configuration {
-    /// The same network, all of it trained.
+    /// The same network with all of it trained.
     type Factory: Configuration<Solver = bissl_core::ConjugateGradient>;
 }
 
@@ -117,7 +117,7 @@ factory!(ConvolutionalDigitsFactory, ConvolutionalDigitsDevice);
 /// Weights of backbone and pretext head after `steps` steps on upright pictures without labels.
 ///
 /// # Errors
-/// A device that stops.
+/// The device stops with a fault.
 pub fn pretrain_digits<D: PretrainedDigits>(seed: u64, steps: u32) -> Result<Vec<f32>, Stopped> {
     let digits = Digits::embedded();
     let frames: FlashFrames<'_, u8> = digits.flash();

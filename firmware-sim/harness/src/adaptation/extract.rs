@@ -1,10 +1,11 @@
-//! A few windows of one person's watch, as a file that comes with the program.
+//! A few windows of one person's watch, as a file that is part of the program.
 //!
-//! Numbers of windows without labels, labelled, held out (u32 each); the classes of the labelled,
-//! then of the held-out windows (a byte each); the windows in the same order, numbers of 16 bits.
-//! Little-endian throughout. This file is also part of the boards' build script.
+//! The file holds, in this order: the numbers of windows without labels, with labels, and held out
+//! (u32 each); the classes of the labelled and then of the held-out windows (one byte each); the
+//! windows in the same order, as 16-bit integers. Everything is little-endian. This source file is
+//! also part of the boards' build script.
 
-/// Numbers of a window: 100 samples of six channels.
+/// Numbers in a window: 100 samples of six channels.
 const WINDOW_NUMBERS: usize = 600;
 
 /// The windows of an extract.
@@ -49,7 +50,7 @@ impl Extract {
         rest.is_empty().then_some(extract)
     }
 
-    /// The file.
+    /// The bytes of the file.
     #[allow(dead_code, reason = "the boards' build script only reads")]
     pub fn write(&self) -> Vec<u8> {
         let counts = [&self.unlabelled, &self.labelled, &self.held_out];

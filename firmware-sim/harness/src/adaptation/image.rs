@@ -7,7 +7,7 @@ use bissl_firmware::{
     Configuration, Crc, Image, ImageError, Model, SmallDigitsDevice, layer_words,
 };
 
-/// Why a file is no image for a device.
+/// Why a file cannot be used as an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageFileError {
     /// It could not be read.
@@ -15,20 +15,20 @@ pub enum ImageFileError {
     Read {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// It is none.
+    /// The file is no image of this model.
     #[error("{path}: {error}")]
     Image {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         error: ImageError,
     },
 }
 
-/// The bytes of an image, at an address at which its words can be read.
+/// The bytes of an image, aligned so that its words can be read in place.
 #[derive(Clone, Debug)]
 pub struct AlignedImage {
     words: Vec<u32>,
@@ -36,10 +36,10 @@ pub struct AlignedImage {
 }
 
 impl AlignedImage {
-    /// Reads a file; nothing is checked yet.
+    /// Reads a file without checking its content.
     ///
     /// # Errors
-    /// A file that cannot be read, or that does not consist of words.
+    /// The file cannot be read, or its length is not a whole number of words.
     pub fn open(path: &Path) -> Result<Self, ImageFileError> {
         let name = path.display().to_string();
         let bytes =
@@ -47,10 +47,10 @@ impl AlignedImage {
         Self::new(&bytes, &name)
     }
 
-    /// The same from bytes; `path` is what errors call them.
+    /// An image from bytes; errors name it by `path`.
     ///
     /// # Errors
-    /// Bytes that are no words.
+    /// The length is not a whole number of words.
     pub fn new(bytes: &[u8], path: &str) -> Result<Self, ImageFileError> {
         let (words, rest) = bytes.as_chunks::<4>();
         if !rest.is_empty() {
@@ -64,18 +64,18 @@ impl AlignedImage {
     /// The image, checked.
     ///
     /// # Errors
-    /// An image of another network, or a damaged one.
+    /// The image is of another network, or damaged.
     pub fn read(&self, model: &Model) -> Result<Image<'_>, ImageFileError> {
         Image::read(model, bytemuck::cast_slice(&self.words))
             .map_err(|error| ImageFileError::Image { path: self.path.clone(), error })
     }
 }
 
-/// The image of a model: `channels` are scale, offset and stored numbers for one unit, `weights`
-/// those of the backbone, then of the pretext head.
+/// The image of a model. Each of `channels` is scale, offset, and stored numbers for one unit;
+/// `weights` are those of the backbone, then of the pretext head.
 ///
 /// # Panics
-/// The weights or channels are not as many as the model has.
+/// The number of weights or channels is not the model's.
 pub fn write_image(model: &Model, channels: &[[f32; 3]], weights: &[f32]) -> Vec<u8> {
     assert_eq!(weights.len(), model.image_weights(), "weights of the model");
     assert_eq!(channels.len(), usize::from(model.input.channels), "channels of the model");
@@ -98,14 +98,14 @@ pub fn write_image(model: &Model, channels: &[[f32; 3]], weights: &[f32]) -> Vec
     bytes
 }
 
-/// What the smallest boards have in flash: `bissl-firmware-sim pretrain --device small-digits`,
-/// seed 1.
+/// The network in flash of the smallest boards, written by `bissl-firmware-sim pretrain --device
+/// small-digits` with seed 1.
 static SMALL_DIGITS: &[u8] = include_bytes!("../../data/small-digits.bin");
 
 /// Weights of the embedded image.
 ///
 /// # Errors
-/// An image of another network: it is to be written again.
+/// The embedded image is of another network and has to be written again.
 pub fn small_digits_weights() -> anyhow::Result<Vec<f32>> {
     let image = AlignedImage::new(SMALL_DIGITS, "the embedded image")?;
     Ok(image.read(&SmallDigitsDevice::MODEL)?.weights().to_vec())

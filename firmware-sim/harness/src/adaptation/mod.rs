@@ -1,4 +1,4 @@
-//! On-device alignment: a network that was pretrained elsewhere meets frames of another kind, most
+//! On-device alignment: a network that was pretrained elsewhere gets frames of another kind, most
 //! of them without labels.
 
 mod digits_shift;
@@ -20,52 +20,52 @@ pub use self::watch::{Watch, WatchError};
 pub use self::wearer::{WATCH_VIEWS, Wearer, align_wearer, wearer};
 use crate::{Path, SimulatedDevice, Stopped};
 
-/// What a device finds where it is used.
+/// The frames that a device finds where it is used.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings<N> {
     /// Frames without labels, one after the other.
     pub unlabelled: Vec<N>,
     /// Labelled frames.
     pub labelled: Vec<N>,
-    /// Their classes.
+    /// Classes of the labelled frames.
     pub labels: Vec<u8>,
     /// Frames that no training sees.
     pub held_out: Vec<N>,
-    /// Their classes.
+    /// Classes of the held-out frames.
     pub held_out_labels: Vec<u8>,
 }
 
-/// Held-out frames that are classified rightly after different ways from the same pretrained
-/// network.
+/// Correctly classified held-out frames after different ways from the same pretrained network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Adaptation {
-    /// A head on the network as it came: nothing but the head is trained.
+    /// A head was trained on the network as it came, and nothing else.
     pub before: u32,
-    /// Fine-tuned on the labelled frames, with as many steps as the bilevel stage has upper steps,
-    /// and those of fine-tuning.
+    /// The network was fine-tuned on the labelled frames, with as many steps as the upper steps of
+    /// the bilevel stage and those of fine-tuning together.
     pub finetuned: u32,
-    /// Pretrained further on the unlabelled frames, with as many steps as the bilevel stage has
-    /// lower steps; then fine-tuned as before.
+    /// The network was pretrained further on the unlabelled frames, with as many steps as the
+    /// bilevel stage has lower steps, then fine-tuned as before.
     pub continued: u32,
-    /// Through warm-up and bilevel stage, then fine-tuned.
+    /// The network went through warm-up and bilevel stage, then was fine-tuned.
     pub aligned: u32,
-    /// Held-out frames.
+    /// Number of held-out frames.
     pub held_out: u32,
 }
 
 /// A pretrained network, as a device has it in flash.
 #[derive(Clone, Copy, Debug)]
 pub struct Pretrained<'a> {
-    /// Backbone, then pretext head.
+    /// Weights of the backbone, then of the pretext head.
     pub weights: &'a [f32],
-    /// One for each channel.
+    /// The scale of each channel.
     pub scales: &'a [Scale],
 }
 
-/// Trains one device on each of the ways; `settings` are those of a training of the given lengths.
+/// Trains one device on each of the ways; `settings` makes the settings of a training of given
+/// lengths.
 ///
 /// # Errors
-/// A device that stops.
+/// A device stops with a fault.
 pub fn adapt<C, N>(
     surroundings: &Surroundings<N>,
     pretrained: Pretrained<'_>,
@@ -118,7 +118,7 @@ fn run_to<C: Configuration, N: Sample>(
     crate::run_to(device, stage, path, &mut |_, _: &Tick| {})
 }
 
-/// Held-out frames that the device classifies rightly.
+/// Number of held-out frames that the device classifies correctly.
 fn correct<C: Configuration, N: Sample>(
     device: &mut Device<'_, C, N>,
     surroundings: &Surroundings<N>,

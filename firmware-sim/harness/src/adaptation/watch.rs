@@ -1,4 +1,4 @@
-//! Smartwatch recordings: what a watch on the arm of one person measures.
+//! Smartwatch recordings: what a watch measures on one person's arm.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,20 +36,20 @@ pub struct Watch {
 /// Why recordings could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// A file.
+    /// A file could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A line.
+    /// A line could not be read.
     #[error("{path}: {source}")]
     Line {
-        /// Of which file.
+        /// The file.
         path: PathBuf,
-        /// Which, and why.
+        /// The line and the cause.
         source: csv::Error,
     },
     /// The files do not belong together.
@@ -62,24 +62,24 @@ pub enum WatchError {
         /// Samples that the recordings need.
         expected: usize,
     },
-    /// There is nobody of this number.
+    /// There is no person of this number.
     #[error("no recordings of subject {found}, expected one of {expected:?}")]
     Subject {
         /// The number.
         found: u32,
-        /// Those there are.
+        /// The numbers that there are.
         expected: Vec<u32>,
     },
-    /// Numbers would be stored in a way that the image does not say.
+    /// The image does not say how numbers of this channel are stored.
     #[error("the image has no scale for channel {0}")]
     Channel(usize),
 }
 
 impl Watch {
-    /// Reads a folder.
+    /// Opens a folder of recordings.
     ///
     /// # Errors
-    /// A file that is missing or is not what it should be.
+    /// A file is missing or malformed.
     pub fn open(folder: &Path) -> Result<Self, WatchError> {
         let path = folder.join("recordings.csv");
         let line = |source| WatchError::Line { path: path.clone(), source };
@@ -119,14 +119,14 @@ impl Watch {
         &self.exercises
     }
 
-    /// What the watch of one person measures, in the numbers that `image` asks for.
+    /// The measurements of one person's watch, stored as numbers in the way that `image` says.
     ///
-    /// Of each recording, the first windows, side by side, are labelled; all windows of its first
-    /// half, at steps of half a window, are there without labels; the second half, side by side, is
-    /// held out.
+    /// In each recording, the first windows, without overlap, are labelled. All windows of the
+    /// first half, at steps of half a window, are unlabelled. The windows of the second half,
+    /// without overlap, are held out.
     ///
     /// # Errors
-    /// Nobody of this number.
+    /// There is no person of this number.
     pub fn surroundings(
         &self,
         subject: u32,
@@ -136,7 +136,7 @@ impl Watch {
         for (channel, factor) in per_unit.iter_mut().enumerate() {
             *factor = image.per_unit(channel).ok_or(WatchError::Channel(channel))?;
         }
-        // `as` saturates: what a sensor of 16 bits does.
+        // `as` saturates, as a sensor of 16 bits does.
         let store = |sample: &[f32; CHANNELS]| -> [i16; CHANNELS] {
             std::array::from_fn(|c| (sample[c] * per_unit[c]).round() as i16)
         };

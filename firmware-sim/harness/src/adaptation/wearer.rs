@@ -1,4 +1,4 @@
-//! The watch and the person that come with the program.
+//! The watch and the person that are embedded in the program.
 
 use bissl_firmware::{
     Augmentation, Blocked, Configuration, FlashFrames, Lengths, Settings, Stage, Tick, WatchDevice,
@@ -12,19 +12,19 @@ use crate::{Path, SimulatedDevice};
 static IMAGE: &[u8] = include_bytes!("../../data/watch-9.bin");
 static WINDOWS: &[u8] = include_bytes!("../../data/watch-9-windows.bin");
 
-/// How views of a window of a watch's samples differ: the strength of the two sensors, noise, and
-/// when it begins.
+/// How two views of a window of a watch's samples differ: in the gains of the two sensors, in
+/// noise, and in where the window begins.
 pub const WATCH_VIEWS: Augmentation =
     Augmentation { gain: 0.3, gain_channels: 3, noise: 0.15, shift: [0, 12] };
 
-/// How the training of the embedded watch ended.
+/// The result of training the embedded watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Wearer {
-    /// Held-out windows classified rightly by a head on the network as it came.
+    /// Held-out windows that a head on the network as it came classifies correctly.
     pub before: u32,
-    /// After the bilevel stage and fine-tuning.
+    /// The same number after the bilevel stage and fine-tuning.
     pub aligned: u32,
-    /// Held-out windows.
+    /// Number of held-out windows.
     pub held_out: u32,
     /// Ticks of the device.
     pub ticks: u64,
@@ -32,10 +32,10 @@ pub struct Wearer {
     pub hash: u64,
 }
 
-/// What the watch finds on its wearer.
+/// The frames that the watch finds on its wearer.
 ///
 /// # Errors
-/// A file that is not what it should be.
+/// An embedded file is malformed.
 pub fn wearer() -> anyhow::Result<Surroundings<i16>> {
     let extract = Extract::read(WINDOWS);
     let Some(Extract { unlabelled, labelled, labels, held_out, held_out_labels }) = extract else {
@@ -47,7 +47,7 @@ pub fn wearer() -> anyhow::Result<Surroundings<i16>> {
 /// Aligns the embedded network with the embedded person.
 ///
 /// # Errors
-/// A device that stops, or embedded files that are not what they should be.
+/// The device stops with a fault, or an embedded file is malformed.
 pub fn align_wearer(seed: u64, lengths: Lengths) -> anyhow::Result<Wearer> {
     let surroundings = wearer()?;
     let file = AlignedImage::new(IMAGE, "the embedded image")?;

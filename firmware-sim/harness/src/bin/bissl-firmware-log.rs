@@ -1,9 +1,9 @@
-//! The simulated device's training as defmt frames on standard output: the records that a board
-//! makes of it.
+//! Writes the training of the simulated device as defmt frames to standard output. The records are
+//! those of a board.
 //!
-//! A program of its own, since defmt needs a logger and a place for its format strings in the ELF
-//! file (`build.rs`, Linux only). `bissl-firmware-sim decode-log` makes text of the frames, with
-//! this program as the image.
+//! This is a separate program, since defmt needs a logger and a place for its format strings in the
+//! ELF file (`build.rs`, Linux only). `bissl-firmware-sim decode-log` turns the frames into text,
+//! with this program as the image.
 
 #[path = "../../../boards/src/log.rs"]
 mod log;

@@ -1,36 +1,36 @@
-//! A simulated accelerator that works by itself, and says later that it is ready.
+//! A simulated accelerator that works asynchronously and reports later that it is done.
 //!
 //! The processor submits a request with its ticket, does other work, and takes completions from a
-//! queue. The accelerator can be made to repeat, delay, reorder and forge completions; each must be
-//! refused and change nothing.
+//! queue. The accelerator can be made to repeat, delay, reorder and forge completions. Each of
+//! these must be refused and change nothing.
 
 use std::collections::VecDeque;
 
 use bissl_core::{Draws, Reply, Request, Stream, Ticket};
 use bissl_firmware::{Configuration, Fault, FrameSource, Kernels, Program, Tick};
 
-/// What an accelerator may do wrong in completing a request.
+/// What an accelerator may do wrong when it completes a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompletionFault {
-    /// The right one, a second time at once.
+    /// The right completion comes a second time at once.
     Duplicated,
-    /// The right one, a second time while the next request is in flight.
+    /// The right completion comes a second time while the next request is in flight.
     Late,
-    /// The right one, a second time behind that of the next request.
+    /// The right completion comes a second time after that of the next request.
     Reordered,
-    /// The reply of this request under the ticket of the one before.
+    /// The reply to this request comes under the previous ticket.
     OldTicket,
-    /// The reply of this request under the next ticket.
+    /// The reply to this request comes under the next ticket.
     NextTicket,
-    /// This ticket with a reply of the other kind, before the work is done.
+    /// This ticket comes with a reply of the other kind, before the work is done.
     WrongReply,
-    /// This ticket and a reply that fits, before the work is done, left over from the stage before:
-    /// only the tag tells it apart.
+    /// This ticket comes with a fitting reply before the work is done. It is left over from the
+    /// previous stage, and only the tag shows that.
     OldStage,
 }
 
 impl CompletionFault {
-    /// Each of them.
+    /// All faults.
     pub const ALL: [Self; 7] = [
         Self::Duplicated,
         Self::Late,
@@ -45,34 +45,34 @@ impl CompletionFault {
 /// How long the accelerator takes, in polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency {
-    /// The most between submission and the beginning of the work, during which memory is that
-    /// before the request.
+    /// Most polls between submission and the start of the work. During these the memory is in the
+    /// state before the request.
     pub queued_max: u32,
-    /// The most between the beginning of the work and its completion, during which memory is the
-    /// accelerator's.
+    /// Most polls between the start of the work and its completion. During these the memory belongs
+    /// to the accelerator.
     pub working_max: u32,
-    /// At so many polls without a completion a request is given up; above the sum of the others,
-    /// unless a test wants it to happen.
+    /// A request without a completion is given up after this many polls. This is more than the sum
+    /// of the others, unless a test provokes a timeout.
     pub limit: u32,
 }
 
-/// How often the accelerator does wrong.
+/// How often the accelerator makes mistakes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Manners {
     /// One completion for each request.
     Right,
-    /// Each fault at each request with this probability, 0 to 1.
+    /// Each fault occurs at each request with this probability, 0 to 1.
     Wrong(f32),
 }
 
-/// What lies in the queue.
+/// An entry of the queue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Completion {
-    /// Of the stage, as submitted.
+    /// The tag of the stage, as submitted.
     tag: u32,
     ticket: Ticket,
     reply: Reply,
-    /// For the bookkeeping; the processor does not decide by it.
+    /// The injected fault. It is for statistics; the processor does not decide by it.
     fault: Option<CompletionFault>,
 }
 
@@ -87,12 +87,12 @@ struct Job {
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Idle,
-    /// Submitted; the memory is untouched.
+    /// The request was submitted; the memory is untouched.
     Queued {
         job: Job,
         polls: u32,
     },
-    /// Performed; nobody has been told.
+    /// The request was performed; the completion has not been posted.
     Working {
         job: Job,
         reply: Reply,
@@ -109,9 +109,9 @@ struct Accelerator<K> {
     manners: Manners,
     work: Work,
     queue: VecDeque<Completion>,
-    /// Completions that come behind that of the next request.
+    /// Completions that are posted after that of the next request.
     held: Vec<Completion>,
-    /// Completions that come once the next request is in flight.
+    /// Completions that are posted once the next request is in flight.
     delayed: Vec<Completion>,
     last: Option<Ticket>,
 }
@@ -154,7 +154,7 @@ impl<K: Kernels<f32>> Accelerator<K> {
         Ok(())
     }
 
-    /// What may come before its time.
+    /// Posts the completions that come too early.
     fn post_early(&mut self, Job { tag, ticket, .. }: Job, reply: Reply) {
         let wrong = match reply {
             Reply::Ack => Reply::Scalars(1),
@@ -174,7 +174,7 @@ impl<K: Kernels<f32>> Accelerator<K> {
         }
     }
 
-    /// The right completion, and what follows it.
+    /// Posts the right completion, and those that follow it.
     fn post(&mut self, Job { tag, ticket, .. }: Job, reply: Reply) {
         let right = Completion { tag, ticket, reply, fault: None };
         let copy = |fault| Completion { fault: Some(fault), ..right };
@@ -198,11 +198,11 @@ impl<K: Kernels<f32>> Accelerator<K> {
 pub enum Turn {
     /// A request was submitted.
     Submitted,
-    /// The accelerator is at work: the processor may do what else it has to do.
+    /// The accelerator is working: the processor may do its other work.
     Waiting,
     /// The request is complete.
     Completed,
-    /// There was no request, and the program ticked.
+    /// There was no request, and the program did a tick.
     Ticked(Tick),
 }
 
@@ -218,50 +218,50 @@ pub enum AsynchronousError {
     /// A refused completion changed the program.
     #[error("a completion that was {0:?} was refused but changed the program, expected no change")]
     Changed(CompletionFault),
-    /// No completion within the limit. The memory may be half written: go on from the newest
-    /// checkpoint.
+    /// No completion came within the limit. The memory may be half written: continue from the
+    /// newest checkpoint.
     #[error("no completion of a request after {polls} polls, expected one within {limit}")]
     TimedOut {
-        /// Since the submission.
+        /// Polls since the submission.
         polls: u32,
         /// [`Latency::limit`].
         limit: u32,
     },
 }
 
-/// What the main loop has seen.
+/// Statistics of the main loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompletionTraffic {
     /// Requests completed.
     pub completed: u64,
-    /// Turns in which the accelerator was at work.
+    /// Turns in which the accelerator was working.
     pub waits: u64,
     refused: [u64; CompletionFault::ALL.len()],
 }
 
 impl CompletionTraffic {
-    /// Completions with this fault that were refused; those of `OldStage` by their tag, the others
-    /// by `complete`.
+    /// Number of refused completions with this fault. Those of `OldStage` are refused by their tag,
+    /// the others by `complete`.
     pub fn refused(&self, fault: CompletionFault) -> u64 {
         self.refused.get(fault as usize).copied().unwrap_or(0)
     }
 }
 
-/// A device program whose requests are performed by an accelerator: the main loop of its processor.
+/// A device program whose requests an accelerator performs: the main loop of its processor.
 #[derive(Clone, Debug)]
 pub struct AsynchronousDevice<C: Configuration, S, K> {
     program: Program<C>,
     frames: S,
     accelerator: Accelerator<K>,
-    /// What the processor has submitted, and for how many polls it has waited.
+    /// Polls since a request was submitted; `None` if none is in flight.
     in_flight: Option<u32>,
     tag: u32,
     traffic: CompletionTraffic,
 }
 
 impl<C: Configuration, S: FrameSource, K: Kernels<f32>> AsynchronousDevice<C, S, K> {
-    /// Goes on with `program`, which has begun or was restored, and with which nothing is in
-    /// flight. `seed` is that of delays and faults.
+    /// Continues `program`, which has begun or was restored, and which has no request in flight.
+    /// `seed` determines delays and faults.
     pub fn new(
         program: Program<C>,
         (frames, kernels): (S, K),
@@ -299,7 +299,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> AsynchronousDevice<C, S,
             (None, _) => {
                 let tick = self.program.tick(&self.frames, &mut self.accelerator.kernels)?;
                 if let Tick::Begun(_) = tick {
-                    // Tickets count from 0 again.
+                    // The next stage counts its tickets from 0 again.
                     self.tag = self.tag.wrapping_add(1);
                 }
                 Ok(Turn::Ticked(tick))
@@ -326,7 +326,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> AsynchronousDevice<C, S,
         }
     }
 
-    /// Hands over what lies in the queue.
+    /// Hands over what is in the queue.
     fn drain(&mut self) -> Result<(), AsynchronousError> {
         while let Some(completion) = self.accelerator.queue.pop_front() {
             if completion.tag != self.tag {
@@ -360,9 +360,9 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> AsynchronousDevice<C, S,
         }
     }
 
-    /// The program, to be read or stored; `None` while the memory is the accelerator's. A request
-    /// that was submitted but not begun has changed nothing: what is stored then is the state
-    /// before it.
+    /// The program, to be read or stored; `None` while the memory belongs to the accelerator. A
+    /// request that was submitted but not started has changed nothing, so the state before it is
+    /// what is stored.
     pub fn program(&self) -> Option<&Program<C>> {
         match self.accelerator.work {
             Work::Working { .. } => None,
@@ -370,12 +370,12 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> AsynchronousDevice<C, S,
         }
     }
 
-    /// Whether a request was submitted and is not complete.
+    /// Whether a submitted request is not complete yet.
     pub fn is_in_flight(&self) -> bool {
         self.in_flight.is_some()
     }
 
-    /// What has come and gone since [`new`](Self::new).
+    /// Statistics since [`new`](Self::new).
     pub fn traffic(&self) -> CompletionTraffic {
         self.traffic
     }

@@ -1,9 +1,9 @@
 //! Matrix products of short integers: block floating point.
 //!
-//! Each operand of a product gets one power of two as its unit, from its largest magnitude, and is
-//! rounded to integers of that unit. Products and sums are integers, so they are exact and have no
-//! order: a unit that adds up in another order, or in parallel, gives the same bits. Each sum
-//! becomes an f32 once and is added to what was there.
+//! Each operand of a product gets one power of two as its unit, chosen by its largest magnitude,
+//! and is rounded to integers of that unit. Products and sums are integers, so they are exact and
+//! do not depend on the order: hardware that sums in another order, or in parallel, gets the same
+//! bits. Each sum is converted to an f32 once and added to the destination.
 
 use std::ops::RangeInclusive;
 
@@ -12,19 +12,19 @@ use bissl_firmware::{Kernels, Matrix, MatrixMut};
 /// Bits of an operand, its sign included.
 pub const BITS: RangeInclusive<u8> = 8..=16;
 
-/// There are no operands of so many bits.
+/// There are no operands with this number of bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("bits of an operand: found {found}, expected {} to {}", BITS.start(), BITS.end())]
 pub struct BitsOutOfRange {
-    /// What was asked for.
+    /// The number that was asked for.
     pub found: u8,
 }
 
-/// Kernels whose matrix products take operands of 8 to 16 bits; the rest is f32.
+/// Kernels whose matrix products take operands of 8 to 16 bits; everything else is f32.
 ///
-/// A product of two operands has at most 30 bits, so a sum in 64 bits has room for 2³³ of them; no
-/// dimension of a layer passes 2³². The two buffers grow to the longest operands and stay: a device
-/// would have two arrays.
+/// A product of two operands has at most 30 bits, so a 64-bit sum has room for 2³³ of them, and no
+/// dimension of a layer exceeds 2³². The two buffers grow to the longest operands and keep that
+/// length: a device would have two arrays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedPoint {
     bits: u8,
@@ -32,18 +32,18 @@ pub struct FixedPoint {
     right: Vec<i16>,
 }
 
-/// Bits of the mantissa of an f32, the hidden one included.
+/// Bits of an f32's mantissa, with the hidden one.
 const MANTISSA: i32 = 24;
-/// The unit in the last place of the smallest normal f32, and of all below, is 2^−149.
+/// The exponent of the unit in the last place: 2^−149 for the smallest normal f32 and all below it.
 const LEAST: i32 = -149;
-/// The bits of infinity; those of NaN are above, those of finite magnitudes below.
+/// The bits of infinity; those of NaN are larger, those of finite magnitudes smaller.
 const INFINITE: u32 = 0x7f80_0000;
 
 impl FixedPoint {
-    /// Operands of `bits` bits, from 8 to 16.
+    /// Kernels with operands of `bits` bits, from 8 to 16.
     ///
     /// # Errors
-    /// Another number of bits.
+    /// Any other number of bits.
     pub fn new(bits: u8) -> Result<Self, BitsOutOfRange> {
         if BITS.contains(&bits) {
             Ok(Self { bits, left: vec![], right: vec![] })
@@ -57,8 +57,8 @@ impl FixedPoint {
         self.bits
     }
 
-    /// Both operands as integers, with the product of their units, which is `2^exponent`; `None`
-    /// where a number is not finite.
+    /// Loads both operands as integers; returns the exponent of the product of their units. `None`
+    /// if a number is not finite.
     fn load(&mut self, left: &Matrix<'_, f32>, right: &Matrix<'_, f32>) -> Option<i32> {
         let left = quantise(left, self.bits, &mut self.left)?;
         let right = quantise(right, self.bits, &mut self.right)?;
@@ -66,11 +66,11 @@ impl FixedPoint {
     }
 }
 
-/// `mantissa · 2^exponent` of a finite magnitude, given by its bits.
+/// Mantissa and exponent of a finite magnitude `mantissa · 2^exponent`, given by its bits.
 fn parts(magnitude: u32) -> (u32, i32) {
     match magnitude >> (MANTISSA - 1) {
         0 => (magnitude, LEAST),
-        // The exponent's field; the mantissa is 1.…, its first bit not stored.
+        // `field` is the stored exponent; the mantissa is 1.…, and its first bit is not stored.
         field => {
             let hidden = 1 << (MANTISSA - 1);
             (magnitude & (hidden - 1) | hidden, LEAST + field as i32 - 1)
@@ -78,10 +78,10 @@ fn parts(magnitude: u32) -> (u32, i32) {
     }
 }
 
-/// The rows of `matrix` as integers of `bits` bits, and the exponent of their unit.
+/// The rows of `matrix` as integers of `bits` bits; returns the exponent of their unit.
 ///
-/// Rounded to the nearest, halves away from zero; what rounds up to 2^(bits − 1) becomes the
-/// integer below. `None`: a number is not finite.
+/// Values are rounded to the nearest, halves away from zero; what would round up to 2^(bits − 1)
+/// becomes the integer below. `None` if a number is not finite.
 fn quantise(matrix: &Matrix<'_, f32>, bits: u8, integers: &mut Vec<i16>) -> Option<i32> {
     let rows = || (0..matrix.rows()).map_while(|r| matrix.row(r));
     let magnitude = |value: &f32| value.to_bits() & !(1 << 31);
@@ -95,9 +95,9 @@ fn quantise(matrix: &Matrix<'_, f32>, bits: u8, integers: &mut Vec<i16>) -> Opti
     integers.clear();
     integers.extend(rows().flatten().map(|value| {
         let (mantissa, exponent) = parts(magnitude(value));
-        // At least 9, since no exponent is above the largest one's.
+        // At least 9, since no exponent exceeds the largest one's.
         let shift = (unit - exponent) as u32;
-        // Beyond, less than half a unit is left.
+        // With a larger shift, less than half a unit is left.
         let rounded = if shift > 30 { 0 } else { (mantissa + (1 << (shift - 1))) >> shift };
         let integer = rounded.min(most) as i16;
         if value.is_sign_negative() { -integer } else { integer }
@@ -105,7 +105,7 @@ fn quantise(matrix: &Matrix<'_, f32>, bits: u8, integers: &mut Vec<i16>) -> Opti
     Some(unit)
 }
 
-/// `2^exponent`; exponents of units lie well within those of f64.
+/// `2^exponent`; the exponents of units are well within the range of f64.
 fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(((1023 + exponent) as u64) << 52)
 }
@@ -119,14 +119,14 @@ fn product(a: i16, b: i16) -> i64 {
     i64::from(i32::from(a) * i32::from(b))
 }
 
-/// A fault must stay visible in the loss, and integers know no NaN.
+/// Sets everything to NaN: a fault must stay visible in the loss, and integers have no NaN.
 fn spoil(mut y: MatrixMut<'_, f32>) {
     for r in 0..y.rows() {
         y.row(r).into_iter().flatten().for_each(|y| *y = f32::NAN);
     }
 }
 
-/// Length of a row of integers, for cutting; a matrix without columns has no integers.
+/// Length of a row of integers, to split them by; a matrix without columns has no integers.
 fn width(columns: usize) -> usize {
     columns.max(1)
 }

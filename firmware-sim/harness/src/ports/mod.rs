@@ -1,14 +1,13 @@
-//! Ports of the device's arithmetic, the laws that they have to obey, and what their rounding
-//! costs.
+//! Ports of the device's arithmetic, the laws that they must obey, and the cost of their rounding.
 //!
 //! `docs/porting.md` walks through them. [`FixedPoint`] multiplies matrices of short integers;
-//! [`AsynchronousDevice`] performs requests on an accelerator that says later when it is ready;
-//! [`check_laws`] runs the core's conformance kit over any kernels, [`port_report`] trains with
-//! fixed point and holds its hypergradients against those of f32.
+//! [`AsynchronousDevice`] performs requests on an accelerator that reports later when it is done;
+//! [`check_laws`] runs the core's conformance kit over any kernels; [`port_report`] trains with
+//! fixed point and compares its hypergradients with those of f32.
 
 mod asynchronous;
 mod fixed_point;
-// The same file that the board's image is made of, so that both print the same lines.
+// The board's image is built from the same file, so both print the same lines.
 #[path = "../../../boards/src/laws.rs"]
 mod laws;
 mod report;
@@ -29,11 +28,11 @@ pub use report::{HypergradientError, PortError, PortReport, PortSeed, port_repor
 
 use crate::Digits;
 
-/// Checks all laws of the conformance kit on the device's problem by `kernels`, in a state that the
-/// plain loops have pretrained, and hands each line to `print`.
+/// Checks all laws of the conformance kit on the device's problem with `kernels`, in a state that
+/// the plain loops have pretrained, and passes each line to `print`.
 ///
 /// # Errors
-/// The device's fault, or the problem's, from an operation that it must have.
+/// The device's fault, or an error of the problem in an operation that it must support.
 pub fn check_laws<K: Kernels<f32>>(
     digits: &Digits,
     (name, kernels): (&str, &mut K),

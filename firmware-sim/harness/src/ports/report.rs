@@ -1,4 +1,4 @@
-//! What a port's rounding does to accuracies and hypergradients.
+//! The effect of a port's rounding on accuracies and hypergradients.
 
 use bissl_core::{
     CgSettings, ConfigError, Coupling, DriveError, Group, Hypergradient, HypergradientSettings,
@@ -13,14 +13,16 @@ use serde::Serialize;
 use super::{BitsOutOfRange, FixedPoint};
 use crate::{Comparison, Digits, Path, Stopped, compare_with};
 
-/// How far a port's hypergradient is from that of f32 at the same state, on the same batches.
+/// The distance of a port's hypergradient from that of f32, in the same state and on the same
+/// batches.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct HypergradientError {
-    /// ‖G − G₃₂‖/‖G₃₂‖ of the whole hypergradient, direct term included.
+    /// ‖G − G₃₂‖/‖G₃₂‖ of the whole hypergradient, with the direct term.
     pub whole: f32,
-    /// The same of the second-order correction alone: what the solve adds to the gradient at θ_P.
+    /// The relative distance of the second-order correction alone, which the solve adds to the
+    /// gradient at θ_P.
     pub correction: f32,
-    /// ‖correction‖/‖G₃₂‖, of f32: how much of the hypergradient is of second order.
+    /// ‖correction‖/‖G₃₂‖ in f32: the second-order part of the hypergradient.
     pub share: f32,
     /// Products of the solve in f32.
     pub products_exact: u32,
@@ -28,39 +30,39 @@ pub struct HypergradientError {
     pub products: u32,
 }
 
-/// One seed.
+/// Figures of one seed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PortSeed {
-    /// Of weights, batch order and augmentation.
+    /// Seed of weights, batch order and augmentation.
     pub seed: u64,
-    /// Both paths, trained with the port from the first step.
+    /// Accuracies of both paths, trained with the port from the first step.
     pub accuracies: Comparison,
-    /// After pretraining and warm-up in f32; `None` of f32 itself.
+    /// The error after pretraining and warm-up in f32; `None` for f32 itself.
     pub hypergradient: Option<HypergradientError>,
 }
 
-/// One kind of kernels.
+/// Figures of one kind of kernels.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PortReport {
-    /// Bits of an operand of a matrix product; `None`: f32.
+    /// Bits of an operand of a matrix product; `None` for f32.
     pub bits: Option<u8>,
-    /// Seed by seed.
+    /// Figures of each seed.
     pub seeds: Vec<PortSeed>,
 }
 
 /// Why there is no report.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum PortError {
-    /// Operands that there are not.
+    /// There are no operands with this number of bits.
     #[error(transparent)]
     Bits(#[from] BitsOutOfRange),
     /// Settings out of range.
     #[error(transparent)]
     Settings(#[from] ConfigError),
-    /// The device stopped in its training.
+    /// The device stopped during its training.
     #[error(transparent)]
     Stopped(#[from] Stopped),
-    /// A hypergradient was not computed.
+    /// A hypergradient could not be computed.
     #[error("hypergradient: {0}")]
     Hypergradient(DriveError<Fault>),
 }
@@ -73,17 +75,17 @@ impl From<Fault> for PortError {
 
 type Device = Program<DigitsDevice>;
 
-/// λ, δ, tolerance and most products of the solve: those that [`Settings::new`] trains with.
+/// λ, δ, tolerance and most products of the solve, as [`Settings::new`] has them.
 const PROXIMITY: f32 = Hyperparameters::DEFAULT.proximity;
 const DAMPING: f32 = Hyperparameters::DEFAULT.damping;
 const TOLERANCE: f32 = 1e-2;
 const PRODUCTS_MAX: u16 = 5;
 
-/// Trains the shipped device on the digits with f32 and with fixed-point kernels of each width in
+/// Trains the shipped device on the digits, with f32 and with fixed-point kernels of each width in
 /// `bits`, and measures their hypergradients.
 ///
 /// # Errors
-/// A width out of range, a device that stopped.
+/// A width is out of range, or a device stopped.
 pub fn port_report(
     digits: &Digits,
     bits: &[u8],
@@ -115,7 +117,7 @@ fn train<K: Kernels<f32> + Clone>(
     compare_with::<DigitsDevice, _>(digits, kernels.clone(), *settings, &mut |_, _| {})
 }
 
-/// The device as the bilevel stage begins, by f32.
+/// The device at the start of the bilevel stage, trained in f32.
 fn before_alignment(digits: &Digits, settings: Settings) -> Result<Device, Stopped> {
     let frames = digits.flash();
     let mut device = Device::new();
@@ -131,14 +133,14 @@ fn before_alignment(digits: &Digits, settings: Settings) -> Result<Device, Stopp
     }
 }
 
-/// Which term.
+/// The term that is computed.
 #[derive(Clone, Copy)]
 enum Term {
     Whole,
     Correction,
 }
 
-/// Registers that no hypergradient uses, of the backbone's length.
+/// Registers of the backbone's length that no hypergradient uses.
 const EXACT: Register = Register::Momentum(Group::LowerBackbone);
 const KEPT: Register = Register::Momentum(Group::UpperBackbone);
 
@@ -174,8 +176,8 @@ fn error_of(
     })
 }
 
-/// One hypergradient of the first alternation's first upper step into [`KEPT`]; the products of its
-/// solve.
+/// Computes one hypergradient of the first alternation's first upper step into [`KEPT`]; returns
+/// the products of its solve.
 fn compute<S: FrameSource, K: Kernels<f32>>(
     session: &mut Session<'_, DigitsDevice, S, K>,
     term: Term,

@@ -1,4 +1,4 @@
-//! One power cut, everywhere.
+//! One power cut, at every possible place.
 
 use std::ops::Range;
 
@@ -10,64 +10,64 @@ use super::{CUTS, CutError, hash, pages, recover, save, stopped};
 use crate::SimulatedDevice;
 use crate::flash::{Change, SimulatedFlash, Tear};
 
-/// At which bytes of a change power is cut.
+/// The bytes of a change at which power is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coverage {
-    /// At each.
+    /// All bytes.
     EveryByte,
-    /// At each, but for a page with a valid commit word that is erased from its end: there each
-    /// byte makes another damaged checkpoint, and so many of them, drawn by the seed, are looked
-    /// at.
+    /// All bytes, except in a page with a valid commit word that is erased from its end. There each
+    /// byte makes another damaged checkpoint, and only this many bytes are tried, drawn by the
+    /// seed.
     Thinned(u32),
 }
 
-/// What was tried with one cut each.
+/// What was tried with one power cut each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Explored {
     /// Checkpoints written, one after each tick.
     pub checkpoints: u64,
-    /// Pages erased and blocks written in doing so.
+    /// Pages erased and blocks written for them.
     pub changes: u64,
     /// Power cuts.
     pub cuts: u64,
-    /// Of these, how many left the checkpoint before.
+    /// Cuts after which the previous checkpoint was the newest.
     pub left_old: u64,
-    /// Recoveries that were run; the others would read the same bytes as one of these.
+    /// Recoveries that were run; each other one would read the same bytes as one of these.
     pub recoveries: u64,
 }
 
-/// A recovery that was run: what it read, and the hash of the device that it made.
+/// A recovery that was run: the bytes that it read, and the hash of the recovered device.
 ///
-/// A recovery is a function of what it reads: one that would read the same bytes ends the same.
+/// A recovery is a function of what it reads: one that would read the same bytes ends the same way.
 struct Recovery {
     read: Vec<(Range<usize>, Vec<u8>)>,
     hash: u64,
 }
 
 impl Recovery {
-    /// Whether it reads none of these bytes, so that they may be anything.
+    /// Whether the recovery reads none of these bytes, so that their values do not matter.
     fn ignores(&self, bytes: &Range<usize>) -> bool {
         self.read.iter().all(|(read, _)| read.end <= bytes.start || bytes.end <= read.start)
     }
 
-    /// Whether a recovery from `flash` would read the same.
+    /// Whether a recovery from `flash` would read the same bytes.
     fn is_that_of(&self, flash: &[u8]) -> bool {
         self.read.iter().all(|(range, bytes)| flash[range.clone()] == **bytes)
     }
 }
 
-/// Recoveries that are remembered; to look through more takes longer than to run one.
+/// Recoveries that are remembered; searching more of them takes longer than running one.
 const SEEN_MAX: usize = 8;
 
-/// Runs a training and writes a checkpoint after every tick; at every byte, or those that
-/// `coverage` names, power is cut, and a new device recovers from what the flash then holds.
+/// Runs a training and writes a checkpoint after every tick. At every byte, or at those that
+/// `coverage` selects, power is cut, and a new device recovers from what the flash then holds.
 ///
-/// Each recovered state is compared by its hash with those of the uninterrupted run, the old and
-/// the new: equal states have equal futures. Nothing is written twice for this: the changes of one
-/// uninterrupted checkpoint are repeated one by one, and torn.
+/// The hash of each recovered state is compared with those of the uninterrupted run, the old and
+/// the new: equal states have equal futures. The training runs only once: the recorded changes of
+/// each uninterrupted checkpoint are repeated one by one, and torn.
 ///
 /// # Errors
-/// The first recovery that gives another state.
+/// The first recovery that ends in another state.
 pub fn explore<C, S, K, const PAGE: usize, const WORD: usize>(
     mut simulated: SimulatedDevice<C, S, K>,
     seed: u64,
@@ -98,18 +98,18 @@ where
     }
 }
 
-/// Between which checkpoints power is cut.
+/// The two checkpoints between which power is cut.
 #[derive(Clone, Copy)]
 struct Moment {
     tick: u64,
-    /// Hash of the checkpoint before; of a device at rest if there is none.
+    /// Hash of the previous checkpoint, or of a device at rest if there is none.
     old: u64,
-    /// Hash of the one that is written.
+    /// Hash of the checkpoint that is being written.
     new: u64,
 }
 
 struct Explorer<C: Configuration, S, K> {
-    /// The device that recovers; what it held before must not matter.
+    /// The device that recovers; its previous content must not matter.
     scratch: SimulatedDevice<C, S, K>,
     /// The latest recoveries, the last one used at the end.
     seen: Vec<Recovery>,
@@ -125,7 +125,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Explorer<C, S, K> {
         moment: Moment,
         coverage: Coverage,
     ) -> Result<(), CutError> {
-        // The latest recovery is of the flash as it is now.
+        // The latest recovery was from the flash as it is now; the others are outdated.
         self.seen.drain(..self.seen.len().saturating_sub(1));
         self.explored.checkpoints += 1;
         for (number, change) in changes.iter().enumerate() {
@@ -133,7 +133,8 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Explorer<C, S, K> {
             let begun = self.outcome(image, moment, (number, 0))?;
             self.judge(begun, moment, (number, 0), &[moment.old])?;
             let tear: Tear<WORD> = image.tear(change);
-            // Only the last change, the commit word, can make the new checkpoint count.
+            // Only the last change, which writes the commit word, can make the new checkpoint
+            // valid.
             let last = number + 1 == changes.len();
             let may = if last { &[moment.old, moment.new][..] } else { &[moment.old] };
             for byte in self.bytes(&tear, moment.tick, number, coverage) {
@@ -151,7 +152,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Explorer<C, S, K> {
         self.judge(found, moment, end, &[moment.new])
     }
 
-    /// The bytes of a change at which recoveries must be looked at.
+    /// The bytes of a change at which a recovery must be tried.
     fn bytes<const WORD: usize>(
         &mut self,
         tear: &Tear<WORD>,
@@ -191,7 +192,7 @@ impl<C: Configuration, S: FrameSource, K: Kernels<f32>> Explorer<C, S, K> {
         }
     }
 
-    /// The hash of what recovers from `image`.
+    /// The hash of the device that recovers from `image`.
     fn outcome<const PAGE: usize, const WORD: usize>(
         &mut self,
         image: &mut SimulatedFlash<PAGE, WORD>,

@@ -7,14 +7,14 @@ use super::{CUTS, CutError, pages, save, stopped};
 use crate::SimulatedDevice;
 use crate::flash::SimulatedFlash;
 
-/// Writes two checkpoints, one tick apart, and flips a bit, drawn by the seed, of each byte of the
-/// newer one that `bytes` names: the bit must be found, and the older one must count. How many
-/// there were.
+/// Writes two checkpoints, one tick apart, and flips a bit, drawn by the seed, in each byte of the
+/// newer one that `bytes` selects. Each flip must be found, and the older checkpoint must be the
+/// valid one. Returns the number of flips.
 ///
-/// `bytes` is told how many bytes the checkpoint has, and names some of them.
+/// `bytes` gets the number of bytes of the checkpoint and returns some of them.
 ///
 /// # Errors
-/// The first flipped bit that leaves the checkpoint valid or spoils the older one.
+/// The first flipped bit that leaves the newer checkpoint valid or damages the older one.
 pub fn explore_flips<C, S, K, I, const PAGE: usize, const WORD: usize>(
     mut simulated: SimulatedDevice<C, S, K>,
     seed: u64,
@@ -33,7 +33,7 @@ where
     simulated.tick().map_err(|fault| stopped(tick, fault))?;
     let saved = save(&mut flash, &simulated.device).map_err(at_save)?;
     let slot = flash.bytes().len() / 2;
-    // Commit word, header and seal have a block each.
+    // Commit word, header and seal take a block each.
     let blocks = 3 + saved.bytes.div_ceil(BLOCK as u32);
     let mut draws = Stream::new(seed, CUTS).at(tick);
     let mut flips = 0;

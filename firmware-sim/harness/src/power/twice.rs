@@ -1,4 +1,4 @@
-//! Two power cuts, one after the other.
+//! Two power cuts in succession.
 
 use bissl_core::{Draws, Stream};
 use bissl_firmware::{BLOCK, CheckpointError, Configuration, FrameSource, Kernels, Program, Tick};
@@ -10,26 +10,26 @@ use crate::flash::{FlashError, SimulatedFlash};
 
 const POWER_CUT: CheckpointError<FlashError> = CheckpointError::Flash(FlashError::PowerCut);
 
-/// What was tried with two cuts each.
+/// What was tried with two power cuts each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Twice {
     /// Pairs of cuts.
     pub pairs: u64,
-    /// Recoveries that gave the older of the two checkpoints that they may give.
+    /// Recoveries that gave the older of the two allowed checkpoints.
     pub left_old: u64,
 }
 
-/// Runs a training and, after each tick, as often as `count` says for it: cuts power while a
-/// checkpoint is written, recovers, goes on by one tick, cuts power while that is written,
-/// recovers, and writes a checkpoint whole.
+/// Runs a training. After each tick, as often as `count` says for it, this function cuts power
+/// while a checkpoint is written, recovers, goes on by one tick, cuts power while that state is
+/// written, recovers, and writes a whole checkpoint.
 ///
-/// Where power is cut is drawn by the seed: one in four each in the block that holds the commit
-/// word as it is erased, in its page, in the commit word as it is written, and anywhere. Recovery
-/// itself writes nothing ([`explore`](super::explore) asserts it), so that a cut in it changes
-/// nothing.
+/// The seed draws where power is cut, with equal odds for four kinds of place: the block with the
+/// commit word as it is erased, that block's page, the commit word as it is written, and anywhere.
+/// Recovery itself writes nothing ([`explore`](super::explore) asserts it), so a cut during
+/// recovery changes nothing.
 ///
 /// # Errors
-/// The first recovery that gives neither of the two states that it may.
+/// The first recovery that gives neither of the two allowed states.
 pub fn explore_twice<C, S, K, const PAGE: usize, const WORD: usize>(
     mut simulated: SimulatedDevice<C, S, K>,
     seed: u64,
@@ -51,7 +51,7 @@ where
             let mut before = old;
             for _ in 0..2 {
                 let new = hash(&survivor.device, tick)?;
-                // Before the first checkpoint there is only the beginning to go back to.
+                // Before the first checkpoint the only state to go back to is the beginning.
                 let beginning = survivor.device.clone();
                 let left = cut_once(&mut survivor, &mut flash, &mut draws, [before, Some(new)])?;
                 if left.is_none() {
@@ -72,8 +72,8 @@ where
     }
 }
 
-/// Cuts power while a checkpoint is written, and recovers: the hash of what was left, one of `may`;
-/// `None`: nothing was there before, and nothing is.
+/// Cuts power while a checkpoint is written, and recovers. Returns the hash of the recovered state,
+/// one of `may`; `None` if there was no checkpoint before and there is none now.
 fn cut_once<
     C: Configuration,
     S: FrameSource,
@@ -105,7 +105,7 @@ fn cut_once<
     Err(CutError::WrongState { tick, change, byte, found, old, new })
 }
 
-/// After how many bytes of the next checkpoint power is to be cut.
+/// Bytes of the next checkpoint after which power is cut.
 fn draw_cut<C: Configuration, const PAGE: usize, const WORD: usize>(
     flash: &SimulatedFlash<PAGE, WORD>,
     device: &Program<C>,

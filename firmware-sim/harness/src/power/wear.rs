@@ -1,4 +1,4 @@
-//! What checkpoints cost a flash.
+//! The wear of a flash by checkpoints.
 
 use bissl_core::Event;
 use bissl_firmware::{Configuration, FrameSource, Kernels, Tick};
@@ -12,11 +12,11 @@ use crate::{SimulatedDevice, SimulatedFlash};
 pub enum Cadence {
     /// After each alternation.
     Alternations,
-    /// After so many ticks, and again.
+    /// After every this many ticks.
     Ticks(u64),
 }
 
-/// What checkpoints cost a flash.
+/// The wear of a flash by checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Wear {
     /// Bytes of a page.
@@ -45,18 +45,18 @@ impl Wear {
         self.written_bytes as f64 / self.state_bytes as f64
     }
 
-    /// Pages erased in an alternation.
+    /// Pages erased for each alternation.
     pub fn erasures_per_alternation(&self) -> f64 {
         self.erased_pages as f64 / f64::from(self.alternations)
     }
 
-    /// Alternations until a page that takes `endurance` erasures is worn out.
+    /// Alternations until a page that lasts for `endurance` erasures is worn out.
     pub fn alternations_to_wear(&self, endurance: u32) -> f64 {
         f64::from(endurance) * f64::from(self.alternations) / f64::from(self.erasures_max)
     }
 }
 
-/// Trains to the end of the bilevel stage with checkpoints in it, and counts.
+/// Trains to the end of the bilevel stage with checkpoints in it, and counts their cost.
 ///
 /// # Errors
 /// The device's fault, or a checkpoint that could not be written.

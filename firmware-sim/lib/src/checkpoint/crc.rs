@@ -6,8 +6,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crc(u32);
 
-/// What half a byte makes of a remainder of 0: 64 bytes of flash, where a whole byte's table has a
-/// KiB.
+/// The remainder that each half byte leaves. The table takes 64 bytes of flash; one for whole bytes
+/// would take 1 KiB.
 static TABLE: [u32; 16] = table();
 
 const fn table() -> [u32; 16] {
@@ -28,19 +28,19 @@ const fn table() -> [u32; 16] {
 }
 
 impl Crc {
-    /// The checksum of nothing.
+    /// The checksum of no bytes.
     pub const fn new() -> Self {
         Self(0)
     }
 
-    /// Takes bytes in.
+    /// Adds bytes to the checksum.
     #[must_use]
     pub fn with(self, bytes: &[u8]) -> Self {
         let mut remainder = !self.0;
         for byte in bytes {
             remainder ^= u32::from(*byte);
             for _ in 0..2 {
-                // Half a byte cannot miss the table, so this is no panic.
+                // Half a byte is always an index of the table, so this cannot panic.
                 remainder = (remainder >> 4) ^ TABLE[(remainder & 15) as usize];
             }
         }

@@ -1,4 +1,4 @@
-//! What stands where in a slot.
+//! The layout of a slot.
 //!
 //! | block | content |
 //! |---|---|
@@ -7,11 +7,12 @@
 //! | 2 | seal: bytes of content, CRC-32 of sequence number, content and this length |
 //! | 3 … | content: the registers' floats, then the position in its serialised form |
 //!
-//! Numbers are little-endian. What a block does not use is left erased, and checked to be.
+//! Numbers are little-endian. The unused part of a block is left erased, and readers check that it
+//! is.
 
 use crate::checkpoint::crc::Crc;
 
-/// Bytes that are read or written at a time. A flash's words divide it.
+/// Bytes that are read or written at a time. The word size of a flash must divide it.
 pub const BLOCK: usize = 64;
 
 pub(crate) type Block = [u8; BLOCK];
@@ -20,7 +21,7 @@ pub(crate) type Block = [u8; BLOCK];
 pub(crate) const LAYOUT: u32 = 4;
 const MAGIC: [u8; 8] = *b"bisslckp";
 
-/// The commit word: what it must be for the slot to count. Neither erased nor all zeros.
+/// The value that the commit word of a valid slot has. It is neither erased nor all zeros.
 pub(crate) const COMMITTED: u32 = 0x600d_c0de;
 
 pub(crate) const ERASED: u8 = 0xff;
@@ -30,14 +31,14 @@ pub(crate) const HEADER: u32 = BLOCK as u32;
 pub(crate) const SEAL: u32 = 2 * BLOCK as u32;
 pub(crate) const CONTENT: u32 = 3 * BLOCK as u32;
 
-/// The most that settings, machine, scalars and positions take.
+/// Most bytes that settings, machine, scalars and positions take.
 pub(crate) const POSITION_BYTES_MAX: u32 = 1536;
-/// The most that the whole content takes, with so many floats of registers.
+/// Most bytes that the whole content takes if the registers have `floats` floats.
 pub(crate) const fn content_bytes_max(floats: u32) -> u32 {
     4 * floats + POSITION_BYTES_MAX
 }
 
-/// `parts` one after the other in an erased block; what goes beyond it is cut off.
+/// `parts` one after the other in an erased block; what does not fit is cut off.
 fn block(parts: &[&[u8]]) -> Block {
     let mut block = [ERASED; BLOCK];
     let bytes = parts.iter().copied().flatten();
@@ -49,13 +50,13 @@ pub(crate) fn commit() -> Block {
     block(&[&COMMITTED.to_le_bytes()])
 }
 
-/// The word of this number in a block.
+/// The word at `index` of a block.
 fn word(block: &Block, index: usize) -> u32 {
     let (words, _) = block.as_chunks::<4>();
     words.get(index).map_or(0, |word| u32::from_le_bytes(*word))
 }
 
-/// What a commit block says.
+/// What a commit block contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Commit {
     Erased,
@@ -82,7 +83,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Of a checkpoint of a program with so many floats of registers.
+    /// The header of a checkpoint of a program whose registers have `floats` floats.
     pub(crate) fn new(floats: u32, sequence: u32) -> Self {
         Self { layout: LAYOUT, floats, sequence }
     }
@@ -94,13 +95,14 @@ impl Header {
         block(&[&MAGIC, &layout, &floats, &sequence, &crc.to_le_bytes()])
     }
 
-    /// Where the checksum of the content begins, so that it is bound to this header. Not with the
-    /// block itself: what ends with its own CRC leaves the same remainder, whatever it says.
+    /// The initial value of the content's checksum, which binds the content to this header. It
+    /// takes in the sequence number and not the whole block: a block that ends with its own CRC
+    /// always leaves the same remainder.
     pub(crate) fn checksum(&self) -> Crc {
         Crc::new().with(&self.sequence.to_le_bytes())
     }
 
-    /// `None`: no header is written so.
+    /// The header in a block; `None` if the block is no valid header.
     pub(crate) fn read(found: &Block) -> Option<Self> {
         let header =
             Self { layout: word(found, 2), floats: word(found, 3), sequence: word(found, 4) };
@@ -108,7 +110,7 @@ impl Header {
     }
 }
 
-/// How much content there is, and what its checksum is.
+/// The length of the content and its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seal {
     pub(crate) bytes: u32,
@@ -116,7 +118,7 @@ pub(crate) struct Seal {
 }
 
 impl Seal {
-    /// Of content whose blocks, after [`Header::checksum`], have the checksum `blocks`.
+    /// The seal of content whose blocks, after [`Header::checksum`], have the checksum `blocks`.
     pub(crate) fn new(bytes: u32, blocks: Crc) -> Self {
         Self { bytes, crc: blocks.with(&bytes.to_le_bytes()).value() }
     }
@@ -125,7 +127,7 @@ impl Seal {
         block(&[&self.bytes.to_le_bytes(), &self.crc.to_le_bytes()])
     }
 
-    /// `None`: no seal is written so.
+    /// The seal in a block; `None` if the block is no valid seal.
     pub(crate) fn read(found: &Block) -> Option<Self> {
         let seal = Self { bytes: word(found, 0), crc: word(found, 1) };
         (seal.write() == *found).then_some(seal)

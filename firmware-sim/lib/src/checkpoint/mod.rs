@@ -24,9 +24,10 @@ use crate::{Configuration, Fault, FrameSource, Kernels, Program};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum SlotState {
-    /// No commit word: nothing, or a checkpoint that was not finished.
+    /// There is no commit word: the slot is empty, or its checkpoint was not finished.
     Uncommitted,
-    /// A commit word that is neither erased nor right: a cut in its writing, or flipped bits.
+    /// The commit word is neither erased nor right: power was cut while it was written, or bits
+    /// flipped.
     CommitDamaged {
         /// Its first four bytes.
         found: u32,
@@ -37,29 +38,30 @@ pub enum SlotState {
     HeaderDamaged,
     /// A checkpoint of another version or of another network.
     Foreign {
-        /// The layout's number.
+        /// Layout number of the checkpoint.
         layout: u32,
-        /// This program's.
+        /// Layout number of this program.
         layout_expected: u32,
-        /// Floats of the registers.
+        /// Floats of the registers in the checkpoint.
         floats: u32,
-        /// This program's.
+        /// Floats of the registers of this program.
         floats_expected: u32,
     },
-    /// The seal says what no seal says.
+    /// The block of the seal is no valid seal.
     SealDamaged,
-    /// Flipped bits.
+    /// The content does not have the checksum of the seal: bits flipped.
     ChecksumDiffers {
-        /// CRC-32 of what is there.
+        /// CRC-32 of the content as read.
         found: u32,
-        /// CRC-32 of what was written.
+        /// CRC-32 of the content as written.
         expected: u32,
     },
-    /// The checksum is right, and yet this is no state: the layout's number was not raised.
+    /// The checksum is right, but the content does not decode: somebody changed the content and did
+    /// not raise the layout number.
     Undecodable,
     /// A whole checkpoint.
     Valid {
-        /// Its number.
+        /// Its sequence number.
         sequence: u32,
     },
 }
@@ -102,27 +104,27 @@ pub enum CheckpointError<E> {
     },
     /// The flash ends before the region does.
     TooSmall {
-        /// Bytes of the flash beyond the offset.
+        /// Bytes of the flash after the offset.
         found: u32,
-        /// Bytes of two slots.
+        /// Bytes that two slots take.
         needed: u32,
     },
     /// The state is longer than a slot has room for.
     StateTooLong {
-        /// Bytes of that room.
+        /// Bytes that a slot has room for.
         room: u32,
     },
     /// What was written reads back differently: the page is worn out.
     NotWritten {
         /// The slot, 0 or 1.
         slot: u8,
-        /// What it holds.
+        /// What the slot holds.
         found: SlotState,
     },
-    /// The device has stopped; there is nothing worth keeping.
+    /// The device has stopped with this fault, so its state is not worth keeping.
     Device(Fault),
-    /// A request was performed and its reply not handed on: a device that goes on from here would
-    /// perform it twice.
+    /// A request was performed, but its reply was not handed on. A device restored from this state
+    /// would perform the request twice.
     InFlight,
 }
 
@@ -161,7 +163,7 @@ impl<E: fmt::Debug> core::error::Error for CheckpointError<E> {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Saved {
-    /// Number of the checkpoint.
+    /// Sequence number of the checkpoint.
     pub sequence: u32,
     /// Bytes of the state.
     pub bytes: u32,
@@ -171,7 +173,7 @@ pub struct Saved {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Restored {
-    /// Number of the checkpoint.
+    /// Sequence number of the checkpoint.
     pub sequence: u32,
     /// Ticks of the device when it was written.
     pub ticks: u64,
@@ -179,12 +181,13 @@ pub struct Restored {
 
 /// Two slots of a NOR flash for the whole state of a [`Program`].
 ///
-/// A slot is erased, header and content are written block by block, then the seal with the
-/// checksum, read back, and at last the commit word. The slot that holds the newest valid
-/// checkpoint is never touched, so a power cut at any moment leaves that one, or the new one.
+/// Saving erases a slot, writes header and content block by block, then writes the seal with the
+/// checksum, reads everything back, and writes the commit word last. The slot with the newest valid
+/// checkpoint is never touched, so a power cut at any moment leaves either that checkpoint or the
+/// new one.
 ///
-/// No word is written twice between two erasures, and words are written whole. A flash's words must
-/// divide [`BLOCK`] bytes.
+/// No word is written twice between two erasures, and words are written whole. The word size of the
+/// flash must divide [`BLOCK`] bytes.
 #[derive(Debug)]
 pub struct Checkpoints<C, F> {
     configuration: PhantomData<C>,
@@ -214,12 +217,12 @@ impl<C: Configuration, F: NorFlash> Checkpoints<C, F> {
     /// Bytes of the region.
     pub const BYTES: u32 = 2 * Self::SLOT_BYTES;
 
-    /// Reads both slots through; nothing is written.
+    /// Reads both slots to the end and writes nothing.
     ///
     /// The region begins at byte `offset` of the flash and has [`BYTES`](Self::BYTES).
     ///
     /// # Errors
-    /// A region that does not fit, or a flash that fails. A damaged slot is no error: see
+    /// The region does not fit, or the flash fails. A damaged slot is no error: see
     /// [`slots`](Self::slots).
     pub fn open(flash: F, offset: u32) -> Result<Self, CheckpointError<F::Error>> {
         let page = F::ERASE_SIZE as u32;
@@ -243,10 +246,10 @@ impl<C: Configuration, F: NorFlash> Checkpoints<C, F> {
 
     /// Writes the state of `device` to the slot that does not hold the newest checkpoint.
     ///
-    /// Whatever error there is, the newest checkpoint before is still there.
+    /// After any error the newest checkpoint from before is still there.
     ///
     /// # Errors
-    /// A flash that fails, a device that has failed, or one between [`Program::perform`] and
+    /// The flash fails, the device has failed, or the device is between [`Program::perform`] and
     /// [`Program::complete`].
     pub fn save(&mut self, device: &Program<C>) -> Result<Saved, CheckpointError<F::Error>> {
         if let Some(fault) = device.failed() {
@@ -294,14 +297,14 @@ impl<C: Configuration, F: NorFlash> Checkpoints<C, F> {
         Ok(Saved { sequence, bytes })
     }
 
-    /// Puts `device` into the state of the newest valid checkpoint; `None`, and a device at rest,
-    /// if there is none.
+    /// Puts `device` into the state of the newest valid checkpoint. If there is none, returns
+    /// `None` and leaves the device at rest.
     ///
     /// A linearisation that was in use is computed again, from the same frames.
     ///
     /// # Errors
-    /// A flash that fails, and the device is at rest; frames that are not there any more, and the
-    /// device has stopped with that fault.
+    /// If the flash fails, the device is at rest. If frames are no longer there, the device has
+    /// stopped with that fault.
     pub fn restore<S: FrameSource, K: Kernels<f32>>(
         &mut self,
         device: &mut Program<C>,
@@ -309,7 +312,7 @@ impl<C: Configuration, F: NorFlash> Checkpoints<C, F> {
         kernels: &mut K,
     ) -> Result<Option<Restored>, CheckpointError<F::Error>> {
         device.clear();
-        // Each pass that fails takes one of the two slots away.
+        // Each pass that fails rules out one of the two slots.
         while let Some((slot, sequence)) = self.newest() {
             let found = match self.load(slot, device) {
                 Ok(found) => found,
@@ -324,7 +327,7 @@ impl<C: Configuration, F: NorFlash> Checkpoints<C, F> {
             }
             device.clear();
             let changed = match found {
-                // Another checkpoint than a moment ago: the flash is not to be trusted.
+                // A moment ago this was another checkpoint: the flash is not to be trusted.
                 SlotState::Valid { .. } => SlotState::HeaderDamaged,
                 found => found,
             };
@@ -338,9 +341,10 @@ impl<C: Configuration, F: NorFlash> Checkpoints<C, F> {
         &self.slots
     }
 
-    /// The slot of the newest valid checkpoint and that one's number.
+    /// The slot of the newest valid checkpoint and its sequence number.
     ///
-    /// Numbers are compared in a circle: 2³¹ checkpoints outlast any flash.
+    /// Sequence numbers wrap around and are compared by their difference: 2³¹ checkpoints outlast
+    /// any flash.
     pub fn newest(&self) -> Option<(u8, u32)> {
         match self.slots {
             [SlotState::Valid { sequence: a }, SlotState::Valid { sequence: b }] => {
@@ -379,7 +383,7 @@ impl<C: Configuration, F: NorFlash> Checkpoints<C, F> {
         }
     }
 
-    /// What is wrong with the commit word.
+    /// What is wrong with the commit word; `None` if it is valid.
     fn examine_commit(&mut self, slot: u8) -> Result<Option<SlotState>, CheckpointError<F::Error>> {
         Ok(match read_commit(&self.get(self.start(slot))?) {
             Commit::Committed => None,
@@ -400,7 +404,7 @@ impl<C: Configuration, F: NorFlash> Checkpoints<C, F> {
         self.read_content(slot, |reader| device.read(reader))
     }
 
-    /// Reads header, seal and content; `read` may take from the content what it wants.
+    /// Reads header, seal and content; `read` takes what it needs from the content.
     fn read_content(
         &mut self,
         slot: u8,

@@ -1,4 +1,4 @@
-//! A slot's content, written and read block by block: the state is never in memory twice.
+//! A slot's content, written and read block by block, so that the state is never in memory twice.
 
 use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 use postcard::Error;
@@ -10,7 +10,7 @@ use crate::checkpoint::layout::{BLOCK, Block, ERASED};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum StreamError<E> {
     Flash(E),
-    /// There was no room, or there were no bytes, beyond this many.
+    /// The room or the content ended after this many bytes.
     End(u32),
 }
 
@@ -28,7 +28,8 @@ pub(crate) struct Writer<'f, F: NorFlash> {
 }
 
 impl<'f, F: NorFlash> Writer<'f, F> {
-    /// At `at`, at most `room` bytes; `crc` is that of what comes before.
+    /// A writer that begins at `at`, with room for `room` bytes; `crc` is the checksum of what
+    /// comes before.
     pub(crate) fn new(flash: &'f mut F, at: u32, room: u32, crc: Crc) -> Self {
         let block = [ERASED; BLOCK];
         Self { flash, at, room, bytes: 0, block, filled: 0, crc, error: None }
@@ -60,7 +61,7 @@ impl<'f, F: NorFlash> Writer<'f, F> {
         Ok(())
     }
 
-    /// Writes what is left; bytes and checksum of everything.
+    /// Writes what is left; returns the number of bytes and the checksum of everything.
     pub(crate) fn finish(mut self) -> Result<(u32, Crc), StreamError<F::Error>> {
         if let Some(error) = self.error {
             return Err(error);
@@ -104,7 +105,7 @@ pub(crate) struct Reader<'f, F: ReadNorFlash> {
 }
 
 impl<'f, F: ReadNorFlash> Reader<'f, F> {
-    /// At `at`, `bytes` bytes; `crc` is that of what comes before.
+    /// A reader of `bytes` bytes that begin at `at`; `crc` is the checksum of what comes before.
     pub(crate) fn new(flash: &'f mut F, at: u32, bytes: u32, crc: Crc) -> Self {
         let block = [ERASED; BLOCK];
         Self { flash, at, bytes, left: bytes, block, used: BLOCK, crc, error: None }
@@ -134,7 +135,7 @@ impl<'f, F: ReadNorFlash> Reader<'f, F> {
         Ok(())
     }
 
-    /// Reads what is left; the checksum of everything.
+    /// Reads what is left; returns the checksum of everything.
     pub(crate) fn finish(mut self) -> Result<Crc, StreamError<F::Error>> {
         if let Some(StreamError::Flash(error)) = self.error {
             return Err(StreamError::Flash(error));
@@ -151,7 +152,7 @@ impl<'f, F: ReadNorFlash> Reader<'f, F> {
 /// A reader as postcard wants it.
 pub(crate) struct Source<'r, 'f, F: ReadNorFlash> {
     pub(crate) reader: &'r mut Reader<'f, F>,
-    /// The longest number that is not of variable length.
+    /// Holds a number of fixed size; 8 bytes is the longest.
     pub(crate) number: [u8; 8],
 }
 

@@ -1,9 +1,9 @@
-//! Loops for in-order processors: a tile of sums stays in registers while its operands stream by.
+//! Loops for in-order processors: a tile of sums stays in registers while the operands stream past.
 //!
-//! A product without fusion is two instructions, so half a multiply-accumulate an instruction is
-//! the most there is. A plain loop adds two loads, a store and the loop to each; a tile of 4 × 4
-//! sums uses each load four times and stores at the end. Each element's sum keeps its order, so the
-//! bits are those of [`Compact`](super::Compact).
+//! A multiply-accumulate without fusion is two instructions, so half of one per instruction is the
+//! upper limit. A plain loop adds two loads, a store and the loop's own instructions to each. A
+//! tile of 4 × 4 sums uses each load four times and stores at the end. The order of each element's
+//! sum does not change, so the bits are those of [`Compact`](super::Compact).
 
 use core::slice::ChunksExact;
 
@@ -14,7 +14,7 @@ use crate::Real;
 /// Sums of a tile along each side.
 const SIDE: usize = 4;
 
-/// Tiles of 4 × 4 sums, of 1 × 16 or 1 × 4 where rows are wide, overlap or are left over.
+/// Tiles of 4 × 4 sums; tiles of 1 × 16 or 1 × 4 where rows are wide, overlap, or are left over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Blocked;
 
@@ -52,7 +52,7 @@ impl<T: Real> Kernels<T> for Blocked {
 
     fn multiply(&mut self, y: Matrix<'_, T>, w: Matrix<'_, T>, mut x: MatrixMut<'_, T>) {
         let mut r = 0;
-        // Wide rows go one by one in tiles of 1 × 16, and so do rows that overlap.
+        // Wide rows, and rows that overlap, are done one at a time in tiles of 1 × 16.
         let narrow = x.columns() < SIDE * SIDE && x.stride() >= x.columns();
         while narrow && let (Some(ys), Some(xs)) = (y.four(r), x.four(r)) {
             let [x0, x1, x2, x3] = xs.map(|row| row.as_chunks_mut::<SIDE>());
@@ -91,7 +91,7 @@ impl<T: Real> Kernels<T> for Blocked {
 
     fn outer(&mut self, y: Matrix<'_, T>, x: Matrix<'_, T>, mut w: MatrixMut<'_, T>) {
         let mut o = 0;
-        // Windows that begin closer than a tile is wide are no tiles.
+        // Windows whose starts are closer than a tile is wide cannot be tiled.
         let narrow = x.stride() < SIDE;
         while !narrow && let Some(ws) = w.four(o) {
             let [w0, w1, w2, w3] = ws.map(|row| row.as_chunks_mut::<SIDE>());
@@ -119,7 +119,7 @@ impl<T: Real> Kernels<T> for Blocked {
     }
 }
 
-/// `tile[a] += Σ_o y_a[o] w[o][i..i + 4]`, o rising; the last one of each is given apart.
+/// `tile[a] += Σ_o y_a[o] w[o][i..i + 4]` with rising o; the last term is passed separately.
 #[inline(always)]
 fn stream<T: Real>(
     [y0, y1, y2, y3]: [&[T]; SIDE],
@@ -137,7 +137,7 @@ fn stream<T: Real>(
     *tile = sums;
 }
 
-/// `tile += Σ_o y[o] w[o][i..i + 16]`, o rising; the last one of each is given apart.
+/// `tile += Σ_o y[o] w[o][i..i + 16]` with rising o; the last term is passed separately.
 #[inline(always)]
 fn stream_row<T: Real>(
     y: &[T],

@@ -1,9 +1,9 @@
-//! Plain loops, for little flash.
+//! Plain loops, for devices with little flash.
 
 use super::{Kernels, Matrix, MatrixMut};
 use crate::Real;
 
-/// The shortest program: one product after the other.
+/// The shortest code: one product at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compact;
 

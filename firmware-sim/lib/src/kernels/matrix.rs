@@ -4,9 +4,10 @@ use core::slice::ChunksExact;
 
 use crate::network::at_least_one;
 
-/// A matrix by rows: row `r` is the `columns` floats from `r · stride` on.
+/// A matrix by rows: row `r` is the `columns` floats that begin at `r · stride`.
 ///
-/// A stride below `columns` makes rows that overlap: the windows of a convolution, without a copy.
+/// With a stride below `columns` rows overlap: these are the windows of a convolution, without a
+/// copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a, T> {
     data: &'a [T],
@@ -15,7 +16,7 @@ pub struct Matrix<'a, T> {
     stride: usize,
 }
 
-/// A matrix that is written.
+/// A matrix to write to.
 #[derive(Debug)]
 pub struct MatrixMut<'a, T> {
     data: &'a mut [T],
@@ -25,7 +26,7 @@ pub struct MatrixMut<'a, T> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// Rows and columns of `data`, a row every `stride` floats.
+    /// `rows` × `columns` of `data`; a row begins every `stride` floats.
     pub fn new(data: &'a [T], rows: usize, columns: usize, stride: usize) -> Self {
         Self { data, rows, columns, stride }
     }
@@ -40,17 +41,17 @@ impl<'a, T> Matrix<'a, T> {
         self.columns
     }
 
-    /// Floats from the beginning of a row to the next one's.
+    /// Floats from the start of a row to the start of the next.
     pub fn stride(&self) -> usize {
         self.stride
     }
 
-    /// The floats, from the first row's beginning on.
+    /// The floats, from the start of the first row on.
     pub fn data(&self) -> &'a [T] {
         self.data
     }
 
-    /// Row `r`; `None` beyond the last.
+    /// Row `r`; `None` after the last.
     pub fn row(&self, r: usize) -> Option<&'a [T]> {
         if r >= self.rows {
             return None;
@@ -60,7 +61,7 @@ impl<'a, T> Matrix<'a, T> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// Rows `r` to `r + 3`, all of one length; `None` where there are not so many.
+    /// Rows `r` to `r + 3`, all of one length; `None` if there are fewer.
     #[inline(always)]
     pub(super) fn four(&self, r: usize) -> Option<[&'a [T]; 4]> {
         if r.checked_add(4)? > self.rows {
@@ -76,10 +77,10 @@ impl<'a, T> Matrix<'a, T> {
         Some([first, second, third, fourth])
     }
 
-    /// Of each row but the last what begins at column `i`, with some of the next row, and of the
-    /// last.
+    /// Of each row but the last, `stride` floats from column `i` on, which run into the next row;
+    /// then what is left from column `i` of the last row on.
     ///
-    /// Pieces of one length are what makes a loop over them cheap.
+    /// A loop over pieces of equal length is cheap.
     #[inline(always)]
     pub(super) fn columns_from(&self, i: usize) -> (ChunksExact<'a, T>, &'a [T]) {
         let data = self.data.get(i..).unwrap_or(&[]);
@@ -90,7 +91,7 @@ impl<'a, T> Matrix<'a, T> {
 }
 
 impl<T> MatrixMut<'_, T> {
-    /// Rows and columns of `data`, a row every `stride` floats.
+    /// `rows` × `columns` of `data`; a row begins every `stride` floats.
     pub fn new(data: &mut [T], rows: usize, columns: usize, stride: usize) -> MatrixMut<'_, T> {
         MatrixMut { data, rows, columns, stride }
     }
@@ -105,7 +106,7 @@ impl<T> MatrixMut<'_, T> {
         self.columns
     }
 
-    /// Floats from the beginning of a row to the next one's.
+    /// Floats from the start of a row to the start of the next.
     pub fn stride(&self) -> usize {
         self.stride
     }
@@ -116,7 +117,7 @@ impl<T> MatrixMut<'_, T> {
         MatrixMut { data, rows: *rows, columns: *columns, stride: *stride }
     }
 
-    /// Rows `r` to `r + 3`, all of one length; `None` where there are not so many, or they overlap.
+    /// Rows `r` to `r + 3`, all of one length; `None` if there are fewer, or if they overlap.
     #[inline(always)]
     pub(super) fn four(&mut self, r: usize) -> Option<[&mut [T]; 4]> {
         if r.checked_add(4)? > self.rows {
@@ -135,7 +136,7 @@ impl<T> MatrixMut<'_, T> {
         ])
     }
 
-    /// Row `r`; `None` beyond the last.
+    /// Row `r`; `None` after the last.
     pub fn row(&mut self, r: usize) -> Option<&mut [T]> {
         if r >= self.rows {
             return None;

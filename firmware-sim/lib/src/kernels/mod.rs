@@ -1,4 +1,4 @@
-//! The arithmetic on big arrays: what an accelerator port replaces.
+//! The arithmetic on big arrays: what a port to an accelerator replaces.
 
 mod blocked;
 mod compact;
@@ -15,21 +15,22 @@ use crate::Real;
 ///
 /// *The order of every sum is part of the contract*: a port that sums in another order computes
 /// other bits, and its state hash no longer equals that of the other devices. Each method states
-/// its order. No product is fused with a sum. Matrices that do not fit together are a mistake of
-/// the caller; what fits is computed.
+/// its order. No multiplication is fused with an addition. Matrices of sizes that do not fit are
+/// the caller's mistake; the part that fits is computed.
 pub trait Kernels<T: Real> {
-    /// `y ← y + x wᵀ`: to each element its products are added with the column index of x and w
-    /// rising.
+    /// `y ← y + x wᵀ`: the terms of each element are added in rising order of the column index of x
+    /// and w.
     fn multiply_transposed(&mut self, x: Matrix<'_, T>, w: Matrix<'_, T>, y: MatrixMut<'_, T>);
 
-    /// `x ← x + y w`: to each element its products are added row of x by row of x, and in a row
-    /// with w's row index rising. Rows of x may overlap.
+    /// `x ← x + y w`: the terms of each element are added row of x by row of x, and within a row in
+    /// rising order of w's row index. Rows of x may overlap.
     fn multiply(&mut self, y: Matrix<'_, T>, w: Matrix<'_, T>, x: MatrixMut<'_, T>);
 
-    /// `w ← w + yᵀ x`: to each element its products are added with the row index of y and x rising.
+    /// `w ← w + yᵀ x`: the terms of each element are added in rising order of the row index of y
+    /// and x.
     fn outer(&mut self, y: Matrix<'_, T>, x: Matrix<'_, T>, w: MatrixMut<'_, T>);
 
-    /// `y ← 0` where `y < 0`; NaN and zeros of either sign stay.
+    /// `y ← 0` where `y < 0`; NaN and zeros of either sign are kept.
     fn relu(&mut self, y: &mut [T]) {
         for y in y {
             // Written so that a NaN passes: a fault must stay visible in the loss.
@@ -39,14 +40,14 @@ pub trait Kernels<T: Real> {
         }
     }
 
-    /// `v ← 0` where not `y > 0`. The slices have one length.
+    /// `v ← 0` unless `y > 0`. The slices have one length.
     fn relu_mask(&mut self, y: &[T], v: &mut [T]) {
         for (y, v) in y.iter().zip(v) {
             *v = if *y > T::BLANK { *v } else { T::BLANK };
         }
     }
 
-    /// `y ← a x + b y`; a factor of exactly 0 means that its vector is not read.
+    /// `y ← a x + b y`; a vector whose factor is exactly 0 is not read.
     fn axpby(&mut self, a: T, x: &[T], b: T, y: &mut [T]) {
         let pairs = x.iter().zip(y);
         match (a == T::BLANK, b == T::BLANK) {
@@ -57,7 +58,7 @@ pub trait Kernels<T: Real> {
         }
     }
 
-    /// `x · y`, added up from the first element to the last.
+    /// `x · y`, summed from the first element to the last.
     fn dot(&mut self, x: &[T], y: &[T]) -> T {
         let mut sum = T::BLANK;
         for (x, y) in x.iter().zip(y) {

@@ -1,7 +1,7 @@
-//! Sums in registers.
+//! Sums that stay in registers.
 //!
-//! Written out, since a compiler that saves space would leave a loop in it, and with the loop the
-//! tile in memory.
+//! The loops are unrolled by hand. A compiler that optimises for size would keep a loop, and the
+//! tile would then live in memory.
 
 use crate::Real;
 
@@ -11,7 +11,7 @@ pub(super) type Four<T> = [T; 4];
 /// Sixteen sums.
 pub(super) type Tile<T> = [Four<T>; 4];
 
-/// `tile[a][b] += x_a · w_b`, by rising index. The slices have one length.
+/// `tile[a][b] += x_a · w_b`, summed by rising index. The slices have one length.
 #[inline(always)]
 pub(super) fn dots<T: Real>(x: [&[T]; 4], w: [&[T]; 4], tile: &mut Tile<T>) {
     let [x0, x1, x2, x3] = x.map(|row| row.as_chunks::<4>());
@@ -41,7 +41,7 @@ pub(super) fn dots<T: Real>(x: [&[T]; 4], w: [&[T]; 4], tile: &mut Tile<T>) {
     *tile = sums;
 }
 
-/// `row[b] += x · w_b`, by rising index. The slices have one length.
+/// `row[b] += x · w_b`, summed by rising index. The slices have one length.
 #[inline(always)]
 pub(super) fn dots_row<T: Real>(x: &[T], w: [&[T]; 4], row: &mut Four<T>) {
     let [w0, w1, w2, w3] = w;

@@ -3,12 +3,12 @@
 use super::layer::at_least_one;
 use crate::Real;
 
-/// Cross entropy of `logits`, `[sample][class]`, mean over the samples (nats); its gradient goes
-/// into `cotangent`.
+/// Cross entropy of `logits`, `[sample][class]`, mean over the samples (nats). Writes its gradient
+/// to `cotangent`.
 ///
-/// Labels are whole numbers below the count of classes, one a sample, kept in floats like
-/// everything else of the device. Another number is no class: its row's target is 0 everywhere.
-/// Callers check labels where frames are read.
+/// Labels are whole numbers below the number of classes, one for each sample, stored in floats like
+/// everything else on the device. For any other number the row's target is 0 everywhere. Callers
+/// check labels when they read frames.
 pub fn cross_entropy<T: Real>(labels: &[T], logits: &[T], cotangent: &mut [T]) -> T {
     let samples = T::from_f32(labels.len() as f32);
     let classes = at_least_one(logits.len().checked_div(labels.len()).unwrap_or(1));
@@ -40,7 +40,7 @@ pub fn cross_entropy<T: Real>(labels: &[T], logits: &[T], cotangent: &mut [T]) -
     loss / samples
 }
 
-/// The class of the largest logit; the first of several.
+/// The class of the largest logit; the first one in a tie.
 pub fn largest<T: Real>(logits: &[T]) -> u8 {
     let mut best = (0, logits.first().copied().unwrap_or(T::BLANK));
     for (class, value) in (0..=u8::MAX).zip(logits) {

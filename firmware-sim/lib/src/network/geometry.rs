@@ -2,7 +2,7 @@
 
 use crate::model::{Convolution, Layer};
 
-/// Where a matrix lies in an array.
+/// Where a matrix is in an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) start: usize,
@@ -11,7 +11,7 @@ pub(super) struct Part {
     pub(super) stride: usize,
 }
 
-/// One product: `y += x wᵀ`, and the two others on the same parts.
+/// One product, `y += x wᵀ`. The two other products use the same parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Product {
     pub(super) x: Part,
@@ -19,11 +19,11 @@ pub(super) struct Product {
     pub(super) y: Part,
 }
 
-/// Calls `each` on the products that the linear map of `layer` on `rows` samples is the sum of.
+/// Calls `each` on the matrix products whose sum is the linear map of `layer` on `rows` samples.
 ///
-/// A dense layer is one. A convolution is one for each sample, row of its output and row of its
-/// kernel: channel-last, the windows along a row are overlapping rows of a matrix, so nothing is
-/// unfolded. Called through a table, so that there is one copy of this for all passes.
+/// A dense layer is one product. A convolution is one for each sample, output row and kernel row:
+/// channel-last, the windows along a row are overlapping rows of a matrix, so nothing has to be
+/// unfolded. Callers go through a table, so that one copy of this serves all passes.
 pub(super) fn products(
     layer: &Layer,
     rows: usize,

@@ -1,4 +1,4 @@
-//! The linear maps of one layer and their transposes; activations are the sequence's.
+//! The linear maps of one layer and their transposes; `sequence` applies the activations.
 
 use super::geometry::{Part, products};
 use crate::kernels::{Matrix, MatrixMut};
@@ -14,7 +14,7 @@ fn matrix_mut<T>(data: &mut [T], part: Part) -> Option<MatrixMut<'_, T>> {
     Some(MatrixMut::new(data, part.rows, part.columns, part.stride))
 }
 
-/// Every position of every sample becomes the bias, or 0 where there is none.
+/// Sets every position of every sample to the bias, or to 0 without one.
 pub(super) fn fill<T: Real>(bias: Option<&[T]>, y: &mut [T]) {
     y.fill(T::BLANK);
     let Some(bias) = bias.filter(|bias| !bias.is_empty()) else { return };
@@ -25,7 +25,7 @@ pub(super) fn fill<T: Real>(bias: Option<&[T]>, y: &mut [T]) {
     }
 }
 
-/// `b ← b + Σ positions`.
+/// `b ← b + Σ over positions`.
 pub(super) fn sum_positions<T: Real>(y: &[T], bias: &mut [T]) {
     for position in y.chunks(at_least_one(bias.len())) {
         for (bias, value) in bias.iter_mut().zip(position) {
@@ -34,7 +34,7 @@ pub(super) fn sum_positions<T: Real>(y: &[T], bias: &mut [T]) {
     }
 }
 
-/// So that the compiler knows that a chunk is never empty.
+/// Tells the compiler that a chunk is never empty.
 #[inline(always)]
 pub(crate) fn at_least_one(count: usize) -> usize {
     if count == 0 { 1 } else { count }

@@ -8,10 +8,10 @@ use crate::Real;
 /// need not be normalised. A row of norm 0 counts as the constant 0: it has no direction, so its
 /// gradient is 0.
 ///
-/// With u = z/|z|, s_ij = u_i·u_j/τ and P_ij the softmax of row i without the diagonal:
-/// `L = (1/V) Σ_i (ln Σ_{j≠i} exp s_ij − s_i,pos(i))`.
+/// With u = z/|z|, s_ij = u_i·u_j/τ, and P_ij the softmax of row i without the diagonal: `L = (1/V)
+/// Σ_i (ln Σ_{j≠i} exp s_ij − s_i,pos(i))`.
 ///
-/// The slices are what a gradient leaves for the products to come.
+/// The slices hold what a gradient saves for later products.
 #[derive(Debug)]
 pub struct NtXent<'a, T> {
     /// V.
@@ -30,7 +30,7 @@ pub struct NtXent<'a, T> {
     pub softmax: &'a mut [T],
 }
 
-/// What a product needs for itself.
+/// Working memory of a product.
 #[derive(Debug)]
 pub struct NtXentScratch<'a, T> {
     /// u̇, `[V][Z]`.
@@ -44,15 +44,15 @@ pub struct NtXentScratch<'a, T> {
 }
 
 impl<T: Real> NtXent<'_, T> {
-    /// The loss of `z`, `[V][Z]`, and its gradient into `cotangent`; both stay here for the
-    /// products to come.
+    /// The loss of `z`, `[V][Z]`. Writes its gradient to `cotangent` and saves what later products
+    /// need.
     ///
-    /// A norm that is not finite is returned for the loss; there is no gradient then.
+    /// If a norm is not finite, it is returned as the loss and no gradient is computed.
     pub fn gradient(&mut self, z: &[T], cotangent: &mut [T]) -> T {
         let (views, width) = (self.views, self.width);
         self.normalize(z);
         if let Some(norm) = self.norm.iter().find(|norm| !norm.is_finite()) {
-            // z over an infinite norm would pass for 0.
+            // z divided by an infinite norm would look like 0.
             return *norm;
         }
         let loss = self.fill_softmax() / self.count();
@@ -62,7 +62,7 @@ impl<T: Real> NtXent<'_, T> {
             let bar = row_mut(self.unit_cotangent, i, width);
             bar.fill(T::BLANK);
             for j in 0..views {
-                // Of row i and of row j: s_ij and s_ji are the same product.
+                // One coefficient for row i and row j: s_ij and s_ji are the same product.
                 let g = (logits.cotangent(i, j) + logits.cotangent(j, i)) * weight;
                 accumulate(g, row(self.unit, j, width), bar);
             }
@@ -77,10 +77,11 @@ impl<T: Real> NtXent<'_, T> {
         loss
     }
 
-    /// The tangent of the gradient as z moves by `tangent`; `cotangent` is that gradient.
+    /// The tangent of the gradient as z moves along `tangent`; `cotangent` is that gradient.
     ///
-    /// `None` for it: the Gauss-Newton matrix's part of it, with the masked logits s as the inner
-    /// function's output and the cross entropy, which is convex in them, as the outer one.
+    /// With `None` for `cotangent`, the Gauss-Newton part of that tangent: the masked logits s are
+    /// the output of the inner function, and the cross entropy, which is convex in them, is the
+    /// outer one.
     pub fn gradient_tangent(
         &self,
         scratch: &mut NtXentScratch<'_, T>,
@@ -120,7 +121,7 @@ impl<T: Real> NtXent<'_, T> {
         T::from_f32(self.views as f32)
     }
 
-    /// What every logit's cotangent is weighted with.
+    /// The weight of every logit's cotangent.
     fn weight(&self) -> T {
         T::from_f32(1.0) / (self.count() * self.tau)
     }
@@ -177,8 +178,8 @@ impl<T: Real> NtXent<'_, T> {
         }
     }
 
-    /// The tangent of ū: `Σ_j (Ġ_ij + Ġ_ji) u_j + (G_ij + G_ji) u̇_j`, G the cotangent of the
-    /// logits; the second term only where `full`.
+    /// The tangent of ū: `Σ_j (Ġ_ij + Ġ_ji) u_j + (G_ij + G_ji) u̇_j`, with G the cotangent of the
+    /// logits. The second term is added only if `full`.
     fn cotangent_tangent(&self, scratch: &mut NtXentScratch<'_, T>, full: bool) {
         let (views, width) = (self.views, self.width);
         let NtXentScratch { unit_tangent, unit_cotangent_tangent, logit_tangent, mean } = scratch;
@@ -211,7 +212,7 @@ impl<T: Real> NtXent<'_, T> {
     }
 }
 
-/// P, and the cotangents of the logits that it gives.
+/// P, and the logits' cotangents that follow from it.
 struct Logits<'a, T> {
     softmax: &'a [T],
     views: usize,
@@ -222,7 +223,7 @@ impl<T: Real> Logits<'_, T> {
         at(self.softmax, i * self.views + j)
     }
 
-    /// P_ij, less 1 for the positive.
+    /// P_ij, minus 1 for the positive pair.
     fn cotangent(&self, i: usize, j: usize) -> T {
         let target = if positive(self.views, i) == j { T::from_f32(1.0) } else { T::BLANK };
         self.probability(i, j) - target

@@ -9,10 +9,10 @@ use crate::{Kernels, Real};
 /// Layers in sequence on a batch, with the four passes of Pearlmutter (1994).
 ///
 /// Dots mark tangents (directional derivatives), bars mark cotangents (gradients of the loss). A
-/// *trace* holds, layer by layer, what a pass leaves at each output, `[layer][row][output]`:
-/// values, tangents, cotangents before the activation, and tangents of those. Parameters are
-/// `[layer]{W, b}`. Passes give `None` where a slice has not the length that it must have, and then
-/// what they wrote is of no use.
+/// *trace* holds what a pass leaves at each layer's output, `[layer][row][output]`: values,
+/// tangents, cotangents before the activation, and tangents of those. Parameters are `[layer]{W,
+/// b}`. A pass returns `None` if a slice has the wrong length; what it wrote until then is then
+/// meaningless.
 #[derive(Clone, Copy, Debug)]
 pub struct Sequence<'a> {
     /// The layers.
@@ -21,7 +21,7 @@ pub struct Sequence<'a> {
     pub rows: usize,
 }
 
-/// How input and parameters move; `None` is a tangent of zero, and costs no product.
+/// How input and parameters move; `None` is a zero tangent and costs no product.
 #[derive(Clone, Copy, Debug)]
 pub struct Direction<'a, T> {
     /// ẋ, `[row][input]`.
@@ -30,22 +30,22 @@ pub struct Direction<'a, T> {
     pub parameters: Option<&'a [T]>,
 }
 
-/// Where the passes stand: a layer, its parameters, its input and its output in a trace.
+/// What a pass works on: a layer, its parameters, its input and its output in a trace.
 struct Place {
     layer: Layer,
     parameters: core::ops::Range<usize>,
-    /// Behind the last float of W.
+    /// Index after the last float of W.
     weights: usize,
-    /// In the trace; `None`: the input of the sequence.
+    /// The input's place in the trace; `None` if it is the input of the sequence.
     input: Option<core::ops::Range<usize>>,
     output: core::ops::Range<usize>,
 }
 
 impl Sequence<'_> {
-    /// Weights uniform within a limit that the activation decides, biases 0.
+    /// Draws weights uniformly within a limit that depends on the activation, and sets biases to 0.
     ///
-    /// With a ReLU the variance is 2/(products of a sum), so the signal keeps its size (He et al.,
-    /// 2015); without one outputs are small: a head starts near indifference.
+    /// With a ReLU the variance is 2 / fan-in, so the signal keeps its size (He et al., 2015).
+    /// Without one the outputs are small: a head starts close to indifference.
     pub fn initialize<T: Real>(&self, parameters: &mut [T], draws: &mut Draws) -> Option<()> {
         let mut rest = parameters;
         for layer in self.layers {
@@ -140,10 +140,10 @@ impl Sequence<'_> {
         Some(())
     }
 
-    /// `x̄ = f_xᵀ ȳ`, `θ̄ = f_θᵀ ȳ`; what nobody wants costs no product.
+    /// `x̄ = f_xᵀ ȳ`, `θ̄ = f_θᵀ ȳ`; an output that nobody asked for costs no product.
     ///
-    /// The last output of `cotangents` is ȳ on entry; on return every output there is the cotangent
-    /// before its activation.
+    /// The last output of `cotangents` is ȳ on entry. On return every output there holds the
+    /// cotangent before its activation.
     pub fn backward<T: Real, K: Kernels<T>>(
         &self,
         kernels: &mut K,
@@ -180,8 +180,8 @@ impl Sequence<'_> {
 
     /// The tangents of x̄ and θ̄ as x, θ and ȳ move.
     ///
-    /// `moved` is the direction with the trace that [`tangent`](Self::tangent) left; `cotangents`
-    /// what [`backward`](Self::backward) left, or `None` for a pass in which ȳ is 0: that of a
+    /// `moved` is the direction, with the trace that [`tangent`](Self::tangent) left. `cotangents`
+    /// is what [`backward`](Self::backward) left, or `None` for a pass in which ȳ is 0, as in a
     /// Gauss-Newton product. The last output of `out` is the tangent of ȳ on entry.
     pub fn backward_tangent<T: Real, K: Kernels<T>>(
         &self,
@@ -254,13 +254,13 @@ impl Place {
         parameters.get_mut(self.parameters.clone())?.split_at_mut_checked(self.weights)
     }
 
-    /// What lies before this layer's output in a trace, and the output.
+    /// The trace before this layer's output, and the output.
     fn output_of<'a, T>(&self, trace: &'a mut [T]) -> Option<(&'a mut [T], &'a mut [T])> {
         let (before, behind) = trace.split_at_mut_checked(self.output.start)?;
         Some((before, behind.get_mut(..self.output.len())?))
     }
 
-    /// This layer's input: in the trace, or that of the sequence.
+    /// This layer's input, in the trace or the sequence's own.
     fn input_of<'a, T>(&self, input: &'a [T], trace: &'a [T]) -> Option<&'a [T]> {
         match &self.input {
             Some(span) => trace.get(span.clone()),

@@ -11,10 +11,10 @@ use crate::configuration::Memory;
 use crate::problem::{Position, Session};
 use crate::{Configuration, Fault, FrameSource, Kernels};
 
-/// All but the registers: settings, phase, ticks, scalars, and where the problem stands.
+/// Everything but the registers: settings, phase, ticks, scalars, and the problem's position.
 type Rest<S> = (Given<S>, Phase<S>, u64, [f32; SCALARS], Position);
 
-/// Why a stream is no state.
+/// Why a stream could not be written or read as a state.
 pub(crate) enum StateError<E> {
     Stream(StreamError<E>),
     Undecodable,
@@ -27,7 +27,7 @@ impl<E> From<StreamError<E>> for StateError<E> {
 }
 
 impl<C: Configuration> Program<C> {
-    /// Numbers of variable length take at most half as much again as in memory.
+    /// In serialised form, numbers of variable length take at most half as much again as in memory.
     const ROOM: () = assert!(size_of::<Rest<C::Solver>>() / 2 * 3 <= POSITION_BYTES_MAX as usize);
 
     /// The fault that stopped the device.
@@ -38,12 +38,12 @@ impl<C: Configuration> Program<C> {
         }
     }
 
-    /// Whether a request was performed whose reply the machine does not have yet.
+    /// Whether a request was performed but the machine does not have its reply yet.
     pub(crate) fn between(&self) -> bool {
         self.performed
     }
 
-    /// Writes everything that [`hash`](Self::hash) takes in.
+    /// Writes everything that [`hash`](Self::hash) covers.
     pub(crate) fn write<F: NorFlash>(
         &self,
         writer: &mut Writer<'_, F>,
@@ -53,11 +53,11 @@ impl<C: Configuration> Program<C> {
             writer.push(&float.to_bits().to_le_bytes())?;
         }
         let position = (&self.settings, &self.phase, self.ticks, self.scalars, self.position);
-        // The writer keeps an error of its own.
+        // The writer keeps its own error.
         postcard::serialize_with_flavor(&position, writer).map_err(|_| StateError::Undecodable)
     }
 
-    /// Reads what [`write`](Self::write) wrote; without success the state is of no use.
+    /// Reads what [`write`](Self::write) wrote; after an error the state is meaningless.
     pub(crate) fn read<F: ReadNorFlash>(
         &mut self,
         reader: &mut Reader<'_, F>,
@@ -91,8 +91,8 @@ impl<C: Configuration> Program<C> {
         self.position = Position::NEW;
     }
 
-    /// Computes the activations that are not stored: a linearisation is a function of the
-    /// parameters, which do not move while it is used, and its number.
+    /// Computes the activations that are not stored. A linearisation is a function of its number
+    /// and of the parameters, which do not move while it is in use.
     pub(crate) fn rebuild<S: FrameSource, K: Kernels<f32>>(
         &mut self,
         source: &S,
