@@ -1,4 +1,4 @@
-//! How much memory is in use, and how much was at most: an allocator that counts.
+//! An allocator that counts the memory in use and its peak.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,9 +8,10 @@ use super::{Kernels, device_memory};
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-/// An allocator that keeps the number of bytes in use and its peak; two additions an allocation.
+/// An allocator that counts the bytes in use and their peak, at the cost of two additions for each
+/// allocation.
 ///
-/// The measurements read both; in a binary without it they report no memory.
+/// The measurements read both. A binary with another allocator reports no memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CountingAllocator<A>(pub A);
 
@@ -26,7 +27,7 @@ fn shrink(bytes: usize) {
     LIVE.fetch_sub(bytes, Ordering::Relaxed);
 }
 
-// SAFETY: every method hands its arguments on unchanged to the wrapped allocator, which upholds the
+// SAFETY: every method passes its arguments unchanged to the wrapped allocator, which upholds the
 // contract; the counters are not part of it.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for CountingAllocator<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -64,8 +65,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for CountingAllocator<A> {
     }
 }
 
-/// Watches the memory of a device in the place of this process's, until [`unwatch`]; nothing should
-/// be timed meanwhile. Nothing to do for a backend on the host.
+/// Watches the memory of a device instead of this process's, until [`unwatch`]. Nothing should be
+/// timed meanwhile. Has no effect for a backend on the host.
 pub(crate) fn watch<B: Kernels>(device: &B::Device) {
     if !B::ON_HOST {
         let device = device.clone();
@@ -78,7 +79,7 @@ pub(crate) fn unwatch() {
     device_memory::unwatch();
 }
 
-/// Bytes in use; 0 where the allocator is another one.
+/// Bytes in use; 0 with another allocator.
 pub(crate) fn live() -> usize {
     device_memory::live().unwrap_or_else(|| LIVE.load(Ordering::Relaxed))
 }
@@ -88,13 +89,13 @@ pub(crate) fn peak() -> usize {
     device_memory::peak().unwrap_or_else(|| PEAK.load(Ordering::Relaxed))
 }
 
-/// Begins a new peak at what is in use now.
+/// Resets the peak to the bytes in use now.
 pub(crate) fn reset_peak() {
     device_memory::reset_peak();
     PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 
-/// What `work` needed at most beyond what was in use before it, bytes.
+/// The peak of `work` beyond what was in use before it, in bytes.
 pub(crate) fn peak_of<R>(work: impl FnOnce() -> R) -> (usize, R) {
     reset_peak();
     let before = live();

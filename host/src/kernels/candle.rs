@@ -1,4 +1,4 @@
-//! Burn's candle backend: its memory is private, so every access copies.
+//! Burn's candle backend. Its memory is private, so every access copies.
 
 #![expect(deprecated, reason = "Burn 0.21 is pinned because it is the last release with candle")]
 

@@ -1,4 +1,4 @@
-//! [`Kernels`](super::Kernels) of the CPU backends, by the slice kernels.
+//! [`Kernels`](super::Kernels) of the CPU backends, on the slice kernels.
 
 use std::ops::Deref;
 
@@ -13,10 +13,10 @@ pub(super) trait HostMemory: Backend<FloatElem: Real> {
     /// Something that lends a tensor's elements, row-major.
     type View: Deref<Target = [Self::FloatElem]>;
 
-    /// The elements of a tensor; without a copy where the backend allows.
+    /// The elements of a tensor, without a copy if the backend allows it.
     fn view<const D: usize>(tensor: &Tensor<Self, D>) -> Self::View;
 
-    /// Changes the elements of a tensor, in place where it is not shared.
+    /// Changes the elements of a tensor, in place if it is not shared.
     fn update(tensor: Tensor<Self, 1>, f: impl FnOnce(&mut [Self::FloatElem])) -> Tensor<Self, 1>;
 }
 
@@ -42,7 +42,7 @@ pub(super) fn with_slices<B: HostMemory, R>(
     f(&views.iter().map(|(a, b)| (&**a, &**b)).collect::<Vec<_>>())
 }
 
-/// See [`Kernels::scale_segments`](super::Kernels::scale_segments); by Burn's operations.
+/// See [`Kernels::scale_segments`](super::Kernels::scale_segments); uses Burn's operations.
 pub(super) fn scale_segments<B: Backend>(
     x: &Tensor<B, 1>,
     offsets: &[usize],
@@ -73,7 +73,7 @@ pub(super) fn adam<B: Backend>(
 
 /// Implements [`Kernels`](super::Kernels) for a backend that is [`HostMemory`].
 ///
-/// A macro and not a blanket implementation: that would collide with the devices'.
+/// This is a macro and not a blanket implementation, which would collide with those of the devices.
 macro_rules! impl_kernels_on_slices {
     ($backend:ty) => {
         impl $crate::kernels::Kernels for $backend {
@@ -366,7 +366,7 @@ macro_rules! impl_kernels_on_slices {
             }
         }
 
-        /// Views of γ and of what a batch norm kept.
+        /// Views of γ and of what a batch norm saved.
         struct SavedViews {
             gamma: <$backend as HostMemory>::View,
             normalized: <$backend as HostMemory>::View,

@@ -1,4 +1,4 @@
-//! Whether there is a usable NVIDIA driver: Burn panics in a thread of its own where there is none.
+//! Checks for a usable NVIDIA driver: without one Burn panics in a thread of its own.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::Path;
@@ -12,14 +12,14 @@ const DRIVER: &str = "nvcuda.dll";
 #[cfg(not(windows))]
 const DRIVER: &str = "libcuda.so.1";
 
-/// Where CubeCL's run-time compiler looks for the toolkit's headers, besides `CUDA_PATH`.
+/// Where CubeCL's run-time compiler looks for the toolkit's headers, in addition to `CUDA_PATH`.
 const TOOLKITS: [&str; 2] = ["/usr/local/cuda", "/opt/cuda"];
 
-/// Opens the driver, asks for the first device, and looks for the headers that kernels are compiled
+/// Opens the driver, queries the first device, and looks for the headers that kernels are compiled
 /// with.
 ///
 /// # Errors
-/// What is missing, in one line.
+/// Says in one line what is missing.
 pub fn probe_cuda() -> Result<DeviceInfo, String> {
     let driver = Driver::open()?;
     let count = driver.count()?;
@@ -84,8 +84,8 @@ impl Driver {
     /// Name and memory of device 0, which Burn takes by default.
     fn first(&self) -> Result<DeviceInfo, String> {
         let mut name = [0 as c_char; 256];
-        // SAFETY: `CUresult cuDeviceGetName(char *, int, CUdevice)`, which ends what it writes with
-        // a zero within the length given; device 0 exists.
+        // SAFETY: `CUresult cuDeviceGetName(char *, int, CUdevice)` terminates what it writes with
+        // a zero within the given length; device 0 exists.
         let status = unsafe {
             self.function::<unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int>(
                 "cuDeviceGetName",
@@ -102,7 +102,7 @@ impl Driver {
         let (mut free, mut total) = (0usize, 0usize);
         // SAFETY: `CUresult cuDevicePrimaryCtxRetain(CUcontext *, CUdevice)`,
         // `cuCtxSetCurrent(CUcontext)`, `cuMemGetInfo_v2(size_t *, size_t *)` and
-        // `cuDevicePrimaryCtxRelease_v2(CUdevice)`; all places outlive the calls, and the context
+        // `cuDevicePrimaryCtxRelease_v2(CUdevice)`; all pointees outlive the calls, and the context
         // is current only between them.
         unsafe {
             let retain = self.function::<unsafe extern "C" fn(*mut Context, c_int) -> c_int>(

@@ -1,31 +1,31 @@
-//! What is known of a device before anything runs on it.
+//! What is known about a device before anything runs on it.
 
 use super::BackendName;
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
-    /// As its driver calls it.
+    /// The name that its driver reports.
     pub name: String,
-    /// Whether it is a program on the processor.
+    /// Whether it is emulated in software on the processor.
     pub software: bool,
-    /// Its memory, where the driver tells.
+    /// Its memory, if the driver reports it.
     pub memory: Option<DeviceMemory>,
 }
 
-/// Memory of a device, bytes.
+/// Memory of a device in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceMemory {
-    /// Not in use by anybody.
+    /// Free memory.
     pub free: u64,
-    /// All of it.
+    /// Total memory.
     pub total: u64,
 }
 
 /// The device that a backend computes on; `None` for a CPU backend, or one that is not compiled in.
 ///
 /// # Errors
-/// There is no usable device: what is missing, and the cure.
+/// There is no usable device; the error says what is missing, and the cure.
 pub fn device_info(name: BackendName) -> Result<Option<DeviceInfo>, String> {
     match name {
         #[cfg(feature = "cuda")]

@@ -1,7 +1,7 @@
-//! How much of a device's memory is in use, and how much was at most, while somebody watches.
+//! The memory in use on a device and its peak, while somebody watches.
 //!
-//! Watching asks the device at every allocation of a kernel's output, which takes time: nothing
-//! should be timed meanwhile.
+//! While it is watched, the device is asked at every allocation of a kernel's output. This takes
+//! time, so nothing should be timed meanwhile.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,20 +15,20 @@ thread_local! {
     static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
 }
 
-/// Watches from now on, by a function that gives the bytes in use.
+/// Starts watching; `in_use` returns the bytes in use.
 pub(crate) fn watch(in_use: impl Fn() -> usize + 'static) {
     let peak = in_use();
     WATCH.set(Some(Watch { in_use: Rc::new(in_use), peak }));
 }
 
-/// Watches no more.
+/// Stops watching.
 pub(crate) fn unwatch() {
     WATCH.set(None);
 }
 
 /// Bytes in use; `None` while nobody watches.
 pub(crate) fn live() -> Option<usize> {
-    // Not held while the device is asked: that may allocate.
+    // The borrow ends before the device is asked, which may allocate.
     let in_use = WATCH.with_borrow(|watch| watch.as_ref().map(|watch| Rc::clone(&watch.in_use)))?;
     Some(in_use())
 }
@@ -39,7 +39,7 @@ pub(crate) fn peak() -> Option<usize> {
     WATCH.with_borrow(|watch| watch.as_ref().map(|watch| watch.peak))
 }
 
-/// Begins a new peak at what is in use now.
+/// Resets the peak to the bytes in use now.
 pub(crate) fn reset_peak() {
     if let Some(live) = live() {
         WATCH.with_borrow_mut(|watch| watch.iter_mut().for_each(|watch| watch.peak = live));

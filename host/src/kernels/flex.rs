@@ -34,7 +34,7 @@ impl HostMemory for Flex {
 
     fn update(tensor: Tensor<Self, 1>, f: impl FnOnce(&mut [f32])) -> Tensor<Self, 1> {
         let primitive = tensor.into_primitive().tensor();
-        // A slice of a longer vector shares its memory, of which only a part may change.
+        // A slice of a longer vector shares that vector's memory, and only its own part may change.
         let whole = primitive.layout().num_elements() * size_of::<f32>() == primitive.bytes().len();
         let mut primitive = if whole && primitive.is_contiguous() {
             primitive

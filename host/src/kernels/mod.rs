@@ -1,9 +1,9 @@
-//! The arithmetic under the network, one implementation per kind of backend behind one trait.
+//! The arithmetic under the network: one implementation for each kind of backend, behind one trait.
 //!
 //! CPU backends compute on slices ([`mod@slice`]), because Burn's generic convolution backward is
-//! several times slower and its parallel reductions are not this project's to vouch for; devices
-//! compute with kernels of our own, one implementation for all of them, and nothing of theirs comes
-//! back to the host but scalars.
+//! several times slower, and this project cannot vouch for its parallel reductions. Devices compute
+//! with kernels of our own, one implementation for all of them, and transfer nothing back to the
+//! host but scalars.
 
 #[cfg(any(feature = "flex", feature = "candle", feature = "ndarray"))]
 pub(crate) mod allocator;
@@ -54,7 +54,7 @@ pub use wgpu_probe::probe_wgpu;
 /// Burn's pure-Rust CPU backend.
 #[cfg(feature = "flex")]
 pub type Flex = burn_flex::Flex;
-/// Burn's candle backend, on the CPU.
+/// Burn's candle backend on the CPU.
 #[cfg(feature = "candle")]
 #[expect(deprecated, reason = "Burn 0.21 is pinned because it is the last release with candle")]
 pub type Candle = burn_candle::Candle<f32, i64>;
@@ -71,7 +71,7 @@ pub type Wgpu = burn_wgpu::Wgpu;
 /// Shapes of one convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvShape {
-    /// Images.
+    /// Number of images.
     pub batch: usize,
     /// Input channels.
     pub channels_in: usize,
@@ -87,7 +87,7 @@ pub struct ConvShape {
     pub stride: [usize; 2],
     /// Zeros around the image, on all sides.
     pub padding: usize,
-    /// What the operands are rounded to, on devices.
+    /// The format that operands are rounded to, on devices.
     pub precision: Precision,
 }
 
@@ -145,7 +145,7 @@ pub struct PoolShape {
     pub kernel: usize,
     /// Stride in both directions.
     pub stride: usize,
-    /// Cells around the image, which never win; less than `kernel`.
+    /// Padding cells around the image, which never win; less than `kernel`.
     pub padding: usize,
 }
 
@@ -161,7 +161,7 @@ impl PoolShape {
     }
 }
 
-/// What batch norm keeps for its later passes.
+/// What batch norm saves for its later passes.
 #[derive(Clone, Debug)]
 pub struct Normalized<B: Backend> {
     /// x̂, of the input's shape.
@@ -182,21 +182,21 @@ pub struct BatchStatistics<B: Backend> {
 /// The two operands of one term of a convolution.
 pub type Pair<'a, B> = (&'a Tensor<B, 4>, &'a Tensor<B, 4>);
 
-/// x̄ (or x̄̇) with the cotangents of γ and β.
+/// x̄ (or x̄̇) and the cotangents of γ and β.
 pub type NormCotangents<B> = (Tensor<B, 4>, Tensor<B, 1>, Tensor<B, 1>);
 
 /// Arithmetic of the network and of the registers on one backend.
 ///
-/// Every operation gives the same bits for the same input, whatever the number of threads.
+/// Every operation gives the same bits for the same input, for any number of threads.
 pub trait Kernels: Backend<FloatElem: Real> {
     /// Positions of the maxima that a max-pool found.
     type Indices: Clone + Send + std::fmt::Debug;
 
-    /// `y = Σ w ∗ x` over the terms `(x, w)`; `w`: `[channels_out, channels_in, kernel height,
+    /// `y = Σ w ∗ x` over the terms `(x, w)`; `w` is `[channels_out, channels_in, kernel height,
     /// kernel width]`.
     ///
-    /// The tangent of a convolution is such a sum of two, and so are those of its backward passes;
-    /// done together they share what is written.
+    /// The tangent of a convolution is a sum of two terms, and so are the tangents of its backward
+    /// passes. Computed together, they share the writes.
     fn conv(s: &ConvShape, terms: &[Pair<'_, Self>]) -> Tensor<Self, 4>;
 
     /// x̄ of a convolution, summed over the terms `(w, ȳ)`.
@@ -240,7 +240,7 @@ pub trait Kernels: Backend<FloatElem: Real> {
     /// max(x, 0).
     fn rectify(x: &Tensor<Self, 4>) -> Tensor<Self, 4>;
 
-    /// `t` where `y > 0`, else 0: tangent and cotangent of ReLU from its output.
+    /// `t` if `y > 0`, else 0: tangent and cotangent of ReLU from its output.
     fn rectify_mask(y: &Tensor<Self, 4>, t: &Tensor<Self, 4>) -> Tensor<Self, 4>;
 
     /// Max-pool.
@@ -270,7 +270,7 @@ pub trait Kernels: Backend<FloatElem: Real> {
         width: usize,
     ) -> Tensor<Self, 4>;
 
-    /// `a b`, `aᵀ b` or `a bᵀ`; operands rounded to `precision`, on devices.
+    /// `a b`, `aᵀ b` or `a bᵀ`; on devices the operands are rounded to `precision`.
     fn matmul(
         a: &Tensor<Self, 2>,
         b: &Tensor<Self, 2>,
@@ -284,8 +284,7 @@ pub trait Kernels: Backend<FloatElem: Real> {
     /// `a + b`.
     fn add(a: Tensor<Self, 4>, b: &Tensor<Self, 4>) -> Tensor<Self, 4>;
 
-    /// `a x + b y`, in the place of `y` where that is possible; a factor of exactly 0 means that
-    /// its vector is not read.
+    /// `a x + b y`, in place of `y` if possible; a vector whose factor is exactly 0 is not read.
     fn axpby(a: f64, x: &Tensor<Self, 1>, b: f64, y: Tensor<Self, 1>) -> Tensor<Self, 1>;
 
     /// `xᵢ · yᵢ` over the segments `[offsets[s], offsets[s+1])`, all in one transfer from a device.
@@ -305,8 +304,8 @@ pub trait Kernels: Backend<FloatElem: Real> {
 
     /// The views of a packed batch, one tensor each: `[batch, 3, size, size]`.
     ///
-    /// Of devices. A CPU's batches come as values, since what would be done here is the host's own
-    /// work.
+    /// Only for devices. A CPU gets its batches as values, since it would only repeat the host's
+    /// own work.
     fn augmented<const VIEWS: usize>(
         packed: Packed<VIEWS>,
         device: &Self::Device,
@@ -315,10 +314,10 @@ pub trait Kernels: Backend<FloatElem: Real> {
     /// Waits until all queued work is done; for timings.
     ///
     /// # Panics
-    /// If the device is lost, as at every read: no time is taken of it.
+    /// The device is lost, as at every read. A lost device must not be timed.
     fn wait(device: &Self::Device);
 
-    /// Bytes of the device's memory that are in use; 0 where tensors are memory of this process.
+    /// Bytes of the device's memory in use; 0 if tensors are memory of this process.
     fn memory_in_use(device: &Self::Device) -> usize;
 
     /// Whether tensors are ordinary memory of this process.

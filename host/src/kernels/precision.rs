@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Operands of a network's convolutions and matrix products are rounded to it; sums, and everything
+/// Operands of a network's convolutions and matrix products are rounded to it. Sums, and everything
 /// else, stay f32.
 ///
-/// Where a device has no unit for the format it rounds the operands and multiplies in f32: the
-/// errors are those of the format, the speed is that of f32.
+/// A device without hardware for the format rounds the operands and multiplies in f32: it has the
+/// errors of the format at the speed of f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -22,7 +22,7 @@ pub enum Precision {
 impl Precision {
     /// Every precision, the most exact first.
     pub const ALL: [Self; 3] = [Self::F32, Self::Tf32, Self::Bf16];
-    /// Every spelling.
+    /// All spellings.
     pub const NAMES: &[&str] = &[Self::F32.name(), Self::Tf32.name(), Self::Bf16.name()];
 
     /// The spelling in files and flags.

@@ -1,6 +1,6 @@
 //! Where the time of the arithmetic goes: every operation of [`Kernels`](super::Kernels) is timed
-//! here while somebody listens. On a device each is waited for then, so that times add up; what it
-//! costs to wait is in them.
+//! here while somebody listens. On a device each operation is then waited for, so that times add
+//! up; they include the cost of waiting.
 
 use std::cell::RefCell;
 use std::time::Instant;
@@ -14,15 +14,15 @@ thread_local! {
 pub struct Entry {
     /// Name of the operation, as in [`Kernels`](super::Kernels).
     pub operation: &'static str,
-    /// Shape, in words; empty where it does not matter.
+    /// Shape in words; empty if it does not matter.
     pub shape: String,
     /// Number of calls.
     pub calls: u64,
     /// Seconds of all calls.
     pub seconds: f64,
-    /// Multiply-accumulates of all calls; 0 where they are not what the operation is about.
+    /// Multiply-accumulates of all calls; 0 if the operation is about something else.
     pub multiply_accumulates: u64,
-    /// Bytes that all calls must at least read and write; 0 where they are not counted.
+    /// Bytes that all calls must read and write at least; 0 if they are not counted.
     pub bytes: u64,
     /// Kernels that all calls launched on a device.
     pub launches: u64,
@@ -70,7 +70,8 @@ pub(super) fn add(call: Entry) {
     });
 }
 
-/// Runs `work` and returns what its operations on this thread took, in the order of first use.
+/// Runs `work`; returns its result and the times of its operations on this thread, in the order of
+/// first use.
 pub fn collect<R>(work: impl FnOnce() -> R) -> (R, Vec<Entry>) {
     ENTRIES.with(|entries| *entries.borrow_mut() = Some(Vec::new()));
     let result = work();

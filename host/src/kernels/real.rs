@@ -10,7 +10,7 @@ pub trait Real:
     /// Nearest value to an `f64`.
     fn of(value: f64) -> Self;
 
-    /// As `f64`, exact for both types.
+    /// The value as `f64`, exact for both types.
     fn wide(self) -> f64;
 }
 

@@ -19,8 +19,8 @@ pub fn read<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f64> {
 
 /// How often this thread has called [`read`].
 ///
-/// On a device nothing else brings contents to the host, so this counts a computation's transfers;
-/// CPU backends lend their memory to the slice kernels besides.
+/// On a device nothing else transfers contents to the host, so this counts a computation's
+/// transfers. CPU backends also lend their memory to the slice kernels, which is not counted.
 pub fn transfers() -> u64 {
     READS.get()
 }

@@ -1,8 +1,8 @@
-//! Which of several ways to compute the same bits is the fastest: measured once a shape, and kept
-//! in a file.
+//! Chooses the fastest of several ways to compute the same bits: measured once for each shape, and
+//! kept in a file.
 //!
-//! Every way gives the same bits (see `cube::gemm`), so neither the clock nor a lost file can
-//! change a run.
+//! Every way gives the same bits (see `cube::gemm`), so neither timings nor a lost file can change
+//! a run.
 
 #![cfg_attr(not(feature = "cube"), allow(dead_code, reason = "a CPU has one way"))]
 
@@ -22,10 +22,9 @@ pub enum Policy {
     /// By the shape alone, without measuring.
     #[default]
     Rule,
-    /// By the clock, the first time that a shape is met; choices are read from and added to the
-    /// file.
+    /// By measured time when a shape is first met; choices are read from the file and added to it.
     Measure(PathBuf),
-    /// Always this one, for tests; the last one where there are fewer.
+    /// Always this way, for tests; the last one if there are fewer.
     Fixed(usize),
 }
 
@@ -36,7 +35,7 @@ struct Record {
     shape: String,
     precision: String,
     chosen: usize,
-    /// Of every way; `None` where it was not tried.
+    /// Seconds of every way; `None` if it was not tried.
     seconds: Vec<Option<f64>>,
 }
 
@@ -58,8 +57,8 @@ fn with_state<R>(f: impl FnOnce(&mut State) -> R) -> R {
 /// Chooses by `policy` from now on, in this process.
 ///
 /// # Errors
-/// The file of [`Policy::Measure`] cannot be read or made. A line that is cut short is passed over:
-/// its shape is measured again.
+/// The file of [`Policy::Measure`] cannot be read or created. A truncated line is skipped: its
+/// shape is measured again.
 pub fn choose_by(policy: Policy) -> io::Result<()> {
     let mut state = State { policy, ..State::default() };
     if let Policy::Measure(path) = &state.policy {
@@ -83,15 +82,14 @@ fn read(path: &Path) -> io::Result<HashMap<(String, String, String), usize>> {
     Ok(records.map(|r| ((r.kernel, r.shape, r.precision), r.chosen)).collect())
 }
 
-/// The shape in words, with all that decides the work.
+/// The shape in words, with everything that determines the work.
 fn words(s: &ConvShape) -> String {
     format!("{} images of {s}, padding {}", s.batch, s.padding)
 }
 
 /// One of `count` ways for a convolution: `rule` unless the policy says otherwise.
 ///
-/// `seconds` measures a way that is worth trying, and gives `None` for one that is not, or that
-/// failed.
+/// `seconds` measures a way. It returns `None` if the way is not worth trying, or if it failed.
 pub(super) fn choose(
     kernel: &'static str,
     s: &ConvShape,
@@ -113,7 +111,7 @@ pub(super) fn choose(
     if let Some(way) = known {
         return way;
     }
-    // The state is not held meanwhile: measuring launches kernels, which may choose.
+    // The state is not borrowed meanwhile: measuring launches kernels, which may choose.
     let measured: Vec<Option<f64>> = (0..count).map(&mut seconds).collect();
     let fastest = measured.iter().enumerate().filter_map(|(way, s)| s.map(|s| (way, s)));
     let fastest = fastest.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(way, _)| way);
@@ -131,8 +129,8 @@ pub(super) fn choose(
             && let Some(file) = &mut state.file
             && let Ok(line) = serde_json::to_string(&record)
         {
-            // One write, so that lines of several processes do not mix. A file that can no longer
-            // be written costs the next process a measurement.
+            // One write, so that lines of several processes do not mix. If the file can no longer
+            // be written, the next process has to measure again.
             let _ = file.write_all(format!("{line}\n").as_bytes());
         }
     });

@@ -1,4 +1,4 @@
-//! Whether there is an adapter for the backend `wgpu`: CubeCL panics where there is none.
+//! Checks for an adapter for the backend `wgpu`: without one CubeCL panics.
 
 use cubecl::wgpu::{AutoGraphicsApi, GraphicsApi};
 
@@ -8,11 +8,11 @@ use super::DeviceInfo;
 const CURE: &str = "install your GPU's driver with Vulkan (on Debian and Ubuntu `apt-get install \
                     mesa-vulkan-drivers libvulkan1`, which has a software device too)";
 
-/// The adapter that CubeCL takes by default: the fastest that the system has for the graphics
-/// interface that it uses here. Its memory is not told.
+/// The adapter that CubeCL takes by default: the fastest one for the graphics interface that it
+/// uses on this system. The size of its memory is not known.
 ///
 /// # Errors
-/// What is missing and the cure, in one line.
+/// Says in one line what is missing, and the cure.
 pub fn probe_wgpu() -> Result<DeviceInfo, String> {
     let backend = AutoGraphicsApi::backend();
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {

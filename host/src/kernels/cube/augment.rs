@@ -1,15 +1,16 @@
-//! Augmentation on the device: images travel as bytes, and become views where they are used.
+//! Augmentation on the device: images are transferred as bytes and become views where they are
+//! used.
 //!
-//! What is done to an image is drawn on the host, by the same code and from the same streams as for
-//! the host's own augmentation, and so are the weights that depend on nothing else; the device does
-//! the work of a pixel. Cutting and scaling are integers and give the host's bytes. What follows is
-//! f32 without rounding to bytes in between, as on the host: it differs by the rounding of single
-//! operations, which a device may fuse, and by the order in which the mean for the contrast is
-//! added. A value that such a difference carries over the threshold of solarisation ends ¹⁄₂₅₅
-//! away.
+//! The host draws what is done to each image, by the same code and from the same streams as for its
+//! own augmentation. It also computes the weights that depend on nothing else. The device does the
+//! work on pixels. Cropping and scaling use integers and give the host's bytes. The steps after
+//! that use f32 without rounding to bytes in between, as on the host. They differ from it by the
+//! rounding of single operations, which a device may fuse, and by the order of the sum that is the
+//! mean for the contrast. If such a difference moves a value across the threshold of solarisation,
+//! the result differs by ¹⁄₂₅₅.
 //!
-//! A view is three launches, or six with jitter and blur: rows and columns of the scaling, the mean
-//! luma, colours, rows and columns of the blur.
+//! A view takes three launches, or six with jitter and blur: rows and columns of the scaling, the
+//! mean luma, colours, rows and columns of the blur.
 
 mod blur;
 mod colour;
@@ -35,11 +36,11 @@ const ROW_UNITS: [u32; 2] = [32, 8];
 /// The views of a batch, one tensor each: `[batch, 3, size, size]`, normalised by ImageNet's mean
 /// and deviation, f32, channels last in memory.
 ///
-/// Work is queued, not waited for. The same input gives the same bits every time on the same
+/// Work is queued and not waited for. The same input gives the same bits every time on the same
 /// device.
 ///
 /// # Panics
-/// If a view has 2³² values or more.
+/// A view has 2³² values or more.
 pub(super) fn views<R: CubeRuntime, const VIEWS: usize>(
     packed: Packed<VIEWS>,
     client: &ComputeClient<R>,
@@ -79,7 +80,7 @@ pub(super) fn views<R: CubeRuntime, const VIEWS: usize>(
     })
 }
 
-/// Memory of a device and how many elements of four bytes it holds.
+/// A device buffer and its length in elements of four bytes.
 struct Buffer {
     handle: Handle,
     len: usize,
@@ -99,12 +100,12 @@ impl Buffer {
     }
 
     fn arg<R: CubeRuntime>(&self) -> ArrayArg<R> {
-        // SAFETY: the buffer was made for as many elements.
+        // SAFETY: the buffer was allocated with this many elements.
         unsafe { ArrayArg::from_raw_parts(self.handle.clone(), self.len) }
     }
 }
 
-/// The launches of one view of a chunk; images `first` on of the batch.
+/// The launches for one view of a chunk, which begins at image `first` of the batch.
 struct Launches<'a, R: CubeRuntime> {
     client: &'a ComputeClient<R>,
     first: u32,
@@ -129,7 +130,7 @@ impl<R: CubeRuntime> Launches<'_, R> {
         let [words, rows] = ROW_UNITS;
         let count =
             CubeCount::Static(row_words_max.div_ceil(words), self.size.div_ceil(rows), self.images);
-        // SAFETY: the tables place every read within the pixels and every write within the rows.
+        // SAFETY: by the tables every read is within the pixels and every write within the rows.
         unsafe {
             scale::scale_rows::launch_unchecked::<R>(
                 self.client,
@@ -147,7 +148,7 @@ impl<R: CubeRuntime> Launches<'_, R> {
     fn scale_columns(&self, between: &Buffer) -> Buffer {
         let cut = Buffer::empty(self.client, (self.images * self.pixels()) as usize);
         let (count, dim) = Self::grid(self.pixels(), self.images);
-        // SAFETY: the tables place every read within the rows; a word is written for every pixel.
+        // SAFETY: by the tables every read is within the rows; a word is written for every pixel.
         unsafe {
             scale::scale_columns::launch_unchecked::<R>(
                 self.client,
@@ -162,7 +163,7 @@ impl<R: CubeRuntime> Launches<'_, R> {
         cut
     }
 
-    /// Mean luma before the contrast is changed; without any such change nothing is written.
+    /// The mean luma before the contrast is changed; if no contrast changes, nothing is written.
     fn means(&self, cut: &Buffer, contrast: bool) -> Buffer {
         let means = Buffer::empty(self.client, self.images as usize);
         if contrast {
@@ -186,7 +187,7 @@ impl<R: CubeRuntime> Launches<'_, R> {
     fn colour(&self, cut: &Buffer, means: &Buffer, out: &Buffer) {
         let (count, dim) = Self::grid(self.pixels(), self.images);
         // SAFETY: a word is read and three numbers are written for every pixel of the chunk, which
-        // is a part of the batch.
+        // is part of the batch.
         unsafe {
             colour::colour::launch_unchecked::<R>(
                 self.client,
@@ -203,7 +204,7 @@ impl<R: CubeRuntime> Launches<'_, R> {
         }
     }
 
-    /// Of the `blurred` images that the table lists.
+    /// Blurs the `blurred` images that the table lists.
     fn blur(&self, blurred: u32, out: &Buffer) {
         if blurred == 0 {
             return;

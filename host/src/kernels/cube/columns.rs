@@ -1,8 +1,8 @@
-//! Sums over the rows of matrices, column by column: what batch norm and biases need.
+//! Sums over the rows of matrices, column by column, for batch norm and biases.
 //!
-//! Rows are cut into parts by their number alone. A cube takes 32 columns and one part; its 8 lanes
-//! of units take every eighth row. The second kernel adds the parts. No atomics, one order of
-//! additions.
+//! Rows are split into parts by their number alone. A cube takes 32 columns of one part; its 8
+//! lanes of units each take every eighth row. The second kernel adds the parts. There are no
+//! atomics, and the order of additions is fixed.
 
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
@@ -14,12 +14,12 @@ use super::layout::{array, cubes, empty_vector};
 pub(super) const COLUMNS: u32 = 32;
 /// Rows that a cube reads at once.
 pub(super) const LANES: u32 = 8;
-/// Parts at most: enough for every multiprocessor, few enough to be added by one cube.
+/// Most parts: enough for every multiprocessor, few enough for one cube to add them.
 const PARTS: usize = 128;
-/// Rows of a part at least.
+/// Fewest rows of a part.
 const ROWS: usize = 64;
 
-/// Which sums over the rows of up to four matrices a kernel forms.
+/// The sums over the rows of up to four matrices that a kernel computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Sums {
     /// Σ a.
@@ -31,7 +31,7 @@ pub(super) enum Sums {
 }
 
 impl Sums {
-    /// How many.
+    /// Number of sums.
     pub(super) fn count(self) -> usize {
         match self {
             Self::Plain => 1,
@@ -41,24 +41,24 @@ impl Sums {
     }
 }
 
-/// How rows are cut.
+/// How rows are split into parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts {
-    /// Parts.
+    /// Number of parts.
     pub(super) count: usize,
-    /// Rows of each but the last.
+    /// Rows of each part but the last.
     pub(super) rows: usize,
 }
 
 impl Parts {
-    /// The cut of so many rows.
+    /// The parts of `rows` rows.
     pub(super) fn of(rows: usize) -> Self {
         let each = rows.div_ceil(PARTS).max(ROWS);
         Self { count: rows.div_ceil(each).max(1), rows: each }
     }
 }
 
-/// Cubes over columns and parts, and the columns of cubes.
+/// The grid over columns and parts, and the number of cubes across the columns.
 pub(super) fn grid<R: CubeRuntime>(
     x: &CubeTensor<R>,
     cols: usize,
@@ -101,8 +101,7 @@ fn add_terms(
     }
 }
 
-/// Adds what the lanes of a cube hold, for every column; lane `k` adds the `k`-th sum and returns
-/// it.
+/// Adds the values of a cube's lanes for every column; lane `k` adds the `k`-th sum and returns it.
 #[cube]
 pub(super) fn over_lanes(sums: &Array<f32>, #[comptime] count: usize) -> f32 {
     let column = UNIT_POS_X as usize;
@@ -164,7 +163,7 @@ fn sum_parts(
 
 /// Sums of each part, `[parts, kind.count(), cols]`, over matrices of `rows` × `cols`.
 ///
-/// Matrices that the kind does not name may be any of the others.
+/// Matrices that the kind does not use may be any of the others.
 pub(super) fn part_sums<R: CubeRuntime>(
     matrices: [&CubeTensor<R>; 4],
     [rows, cols]: [usize; 2],
@@ -174,7 +173,7 @@ pub(super) fn part_sums<R: CubeRuntime>(
     let [a, b, c, d] = matrices;
     let out = empty_vector(a, parts.count * kind.count() * cols);
     let (count, dim, across) = grid(a, cols, parts.count);
-    // SAFETY: every index lies within `rows` × `cols`, or within the parts of `out`.
+    // SAFETY: every index is within `rows` × `cols`, or within the parts of `out`.
     unsafe {
         sum_parts::launch_unchecked::<R>(
             &a.client,
@@ -196,7 +195,8 @@ pub(super) fn part_sums<R: CubeRuntime>(
     out
 }
 
-/// What the lane of a unit adds of the parts of its column, `count` sums.
+/// The sum of every [`LANES`]-th part of a unit's column, starting at the unit's lane: `count`
+/// sums.
 #[cube]
 pub(super) fn add_parts(
     parts: &Array<f32>,
@@ -241,7 +241,7 @@ pub(super) fn sum_rows<R: CubeRuntime>(x: &CubeTensor<R>, shape: [usize; 2]) -> 
     let sums = part_sums([x; 4], shape, parts, Sums::Plain);
     let out = empty_vector(x, cols);
     let (count, dim, across) = grid(x, cols, 1);
-    // SAFETY: every index lies within the parts, or is a column.
+    // SAFETY: every index is within the parts, or is a column.
     unsafe {
         finish_plain::launch_unchecked::<R>(
             &x.client,

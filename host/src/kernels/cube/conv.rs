@@ -1,8 +1,8 @@
 //! The three passes of a convolution as products over patches, see [`super::gemm`].
 //!
-//! The gradient of the input at stride s falls into s × s products, one for every phase of the
-//! pixels modulo s: each meets its own taps only, and no product multiplies zeros. A phase without
-//! taps (a 1×1 kernel at stride 2 has three) has depth 0 and writes zeros.
+//! The gradient of the input at stride s splits into s × s products, one for every phase of the
+//! pixels modulo s. Each phase meets its own taps only, and no product multiplies zeros. A phase
+//! without taps (a 1×1 kernel at stride 2 has three) has depth 0 and writes zeros.
 
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
@@ -15,7 +15,7 @@ use super::layout::{
 use super::tuning;
 use crate::kernels::ConvShape;
 
-/// Taps of a kernel that a product uses: every `step`-th from `first`.
+/// The taps of a kernel that a product uses: every `step`-th from `first` on.
 #[derive(Clone, Copy, Debug)]
 struct Taps {
     count: [usize; 2],
@@ -37,7 +37,7 @@ struct Packing {
     outer_stride: u32,
 }
 
-/// `out[tap, depth channel, outer channel]` of a weight as torch keeps it.
+/// `out[tap, depth channel, outer channel]` from a weight in torch's layout.
 #[cube(launch_unchecked)]
 fn pack(w: &Array<f32>, out: &mut Array<f32>, p: Packing, len: u32) {
     if ABSOLUTE_POS >= len as usize {
@@ -94,7 +94,7 @@ fn packed<R: CubeRuntime>(
         depth_stride as u32,
         outer_stride as u32,
     );
-    // SAFETY: units past the output leave; taps and channels lie within the weight.
+    // SAFETY: units past the output return; taps and channels are within the weight.
     unsafe {
         pack::launch_unchecked::<R>(
             &w.client,
@@ -109,7 +109,7 @@ fn packed<R: CubeRuntime>(
     out
 }
 
-/// A packed weight as the second operand: the outer channels lie side by side.
+/// A packed weight as the second operand: the outer channels are contiguous.
 fn weight_operand<R: CubeRuntime>(w: &CubeTensor<R>) -> Operand<'_, R> {
     let shape = w.meta.shape();
     Operand::matrix(w, [1, shape[1]], [shape[1], shape[0]])
@@ -155,7 +155,7 @@ pub(super) fn forward<R: CubeRuntime>(
     y
 }
 
-/// One direction of a phase: taps, positions and where they meet the output's cotangent.
+/// One direction of a phase: its taps, its positions, and where they meet the output's cotangent.
 struct Phase {
     taps: usize,
     first_tap: usize,
@@ -229,7 +229,8 @@ pub(super) fn input_gradient<R: CubeRuntime>(
     x_bar
 }
 
-/// w̄, summed over the terms `(x, ȳ)`: depth is every pixel of the batch, cut into parts.
+/// w̄, summed over the terms `(x, ȳ)`: the depth runs over every pixel of the batch and is split
+/// into parts.
 pub(super) fn weight_gradient<R: CubeRuntime>(
     s: &ConvShape,
     terms: Vec<(CubeTensor<R>, CubeTensor<R>)>,

@@ -1,4 +1,4 @@
-//! Operations that treat every element alike, one launch each.
+//! Elementwise operations, one launch each.
 
 use bissl_core::AdamCoefficients;
 use burn_cubecl::CubeRuntime;
@@ -10,12 +10,12 @@ use super::layout::{
     alias, array, channels_last, dense, elements, empty_images, empty_vector, grid, width,
 };
 
-/// What [`zip`] makes of two elements.
+/// The function of two elements that [`zip`] applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Function {
     /// `x + y`.
     Sum,
-    /// `y` where `x > 0`, else 0.
+    /// `y` if `x > 0`, else 0.
     Mask,
     /// `max(x, 0)`; `y` is `x` again.
     Rectify,
@@ -47,7 +47,7 @@ fn zipped<R: CubeRuntime>(x: CubeTensor<R>, y: CubeTensor<R>, f: Function) -> Cu
     let wide = width(elements(&out));
     let work = elements(&out) / wide;
     let (count, dim) = grid(&x, work);
-    // SAFETY: all three have `work` vectors, and units past them leave.
+    // SAFETY: all three have `work` vectors, and units past them return.
     unsafe {
         zip::launch_unchecked::<R>(
             &x.client,
@@ -64,22 +64,22 @@ fn zipped<R: CubeRuntime>(x: CubeTensor<R>, y: CubeTensor<R>, f: Function) -> Cu
     out
 }
 
-/// `x + y`, images.
+/// `x + y` for images.
 pub(super) fn add<R: CubeRuntime>(x: CubeTensor<R>, y: CubeTensor<R>) -> CubeTensor<R> {
     zipped(x, y, Function::Sum)
 }
 
-/// `max(x, 0)`, images.
+/// `max(x, 0)` for images.
 pub(super) fn rectify<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
     zipped(x.clone(), x, Function::Rectify)
 }
 
-/// `t` where `y > 0`, else 0; images.
+/// `t` if `y > 0`, else 0; for images.
 pub(super) fn rectify_mask<R: CubeRuntime>(y: CubeTensor<R>, t: CubeTensor<R>) -> CubeTensor<R> {
     zipped(y, t, Function::Mask)
 }
 
-/// Which of the two vectors of a combination are read.
+/// The vectors of a combination that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Terms {
     Neither,
@@ -110,8 +110,7 @@ fn combine<N: Size>(
     }
 }
 
-/// `a x + b y`, over `y` where nobody else holds it; a factor of 0 means that its vector is not
-/// read.
+/// `a x + b y`, written over `y` if nobody else holds it; a vector whose factor is 0 is not read.
 pub(super) fn axpby<R: CubeRuntime>(
     a: f64,
     x: CubeTensor<R>,
@@ -131,7 +130,7 @@ pub(super) fn axpby<R: CubeRuntime>(
     let work = elements(&y) / wide;
     let (count, dim) = grid(&y, work);
     let target = if in_place { alias(&out, 1) } else { array(&out) };
-    // SAFETY: all three have `work` vectors, and units past them leave; a unit reads no element
+    // SAFETY: all three have `work` vectors, and units past them return; no unit reads an element
     // that another one writes.
     unsafe {
         combine::launch_unchecked::<R>(
@@ -174,7 +173,7 @@ fn adam_step(
     second[ABSOLUTE_POS] = v;
 }
 
-/// A tensor that may be written: itself, or a copy where somebody else holds it.
+/// A tensor that may be written: the tensor itself, or a copy if somebody else holds it.
 fn owned<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
     if x.can_mut() {
         return dense(x);
@@ -206,7 +205,7 @@ pub(super) fn adam<R: CubeRuntime>(
     let len = elements(&gradient);
     let (count, dim) = grid(&gradient, len);
     let [parameter, first, second] = &updated;
-    // SAFETY: all vectors have `len` elements, and units past them leave.
+    // SAFETY: all vectors have `len` elements, and units past them return.
     unsafe {
         adam_step::launch_unchecked::<R>(
             &gradient.client,

@@ -1,15 +1,15 @@
 //! The product of two operands that are read through an index map: `out[m, n] = Σ_k a(m, k) b(n,
 //! k)`.
 //!
-//! One kernel serves matrix products and all three passes of a convolution: an operand is a matrix
-//! of any strides, or the patches of images, which are never written out. A cube computes a tile of
-//! the output; 16 steps of depth at a time go through shared memory, and a unit keeps its part of
-//! the tile in registers.
+//! One kernel serves matrix products and all three passes of a convolution. An operand is a matrix
+//! with any strides, or the patches of images, which are never materialised. A cube computes a tile
+//! of the output; 16 steps of depth at a time go through shared memory, and a unit keeps its part
+//! of the tile in registers.
 //!
-//! Every output is one chain of fused multiply-adds over ascending `k`, whatever the tile (of
-//! products of fragments, where [`super::tensor_cores`] multiply). So a tile may be chosen by the
-//! clock without moving a bit. Where the depth is cut into parts, the cut follows
-//! from the shape alone, and the parts are added in order.
+//! Every output is one chain of fused multiply-adds over ascending `k` (or of products of
+//! fragments, if [`super::tensor_cores`] multiply), whatever the tile. So a tile may be chosen by
+//! measured time without changing a bit. If the depth is split into parts, the split follows from
+//! the shape alone, and the parts are added in order.
 
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
@@ -23,8 +23,8 @@ use crate::kernels::Precision;
 
 /// Steps of depth that go through shared memory at a time.
 pub(super) const DEPTH: usize = 16;
-/// Floats between the rows of shared memory besides their length, against bank conflicts; a
-/// multiple of 4, so that rows stay aligned for wide reads.
+/// Extra floats per row of shared memory, against bank conflicts. A multiple of 4, so that rows
+/// stay aligned for wide reads.
 const PAD: usize = 4;
 
 /// What a cube and a unit compute.
@@ -43,8 +43,8 @@ impl Tile {
     }
 }
 
-/// All tiles: small ones for small outputs and devices, large ones where registers and outputs
-/// abound.
+/// All tiles: small ones for small outputs and devices, large ones for devices with many registers
+/// and outputs of many elements.
 pub(super) const TILES: [Tile; 4] = [
     Tile { cube: [32, 32], unit: [4, 4] },
     Tile { cube: [64, 64], unit: [4, 4] },
@@ -55,11 +55,11 @@ pub(super) const TILES: [Tile; 4] = [
 /// Where an operand's elements come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
-    /// A matrix of any strides.
+    /// A matrix with any strides.
     Matrix,
     /// Patches of images: the outer index is a pixel, the depth a tap and channel.
     Patches,
-    /// The same with the two indices exchanged.
+    /// Patches with the two indices exchanged.
     PatchesTransposed,
 }
 
@@ -67,7 +67,7 @@ pub(super) enum Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Access {
     pub(super) source: Source,
-    /// Whether elements that lie side by side differ in depth; else they differ in the outer index.
+    /// Whether contiguous elements differ in depth; otherwise they differ in the outer index.
     pub(super) along_depth: bool,
     /// Whether taps go up and to the left, as in a transposed convolution.
     pub(super) reversed: bool,
@@ -90,8 +90,8 @@ pub(super) struct Geometry {
     offset_across: i32,
 }
 
-/// Patches of images with channels last: pixel `(i, j)` of a grid and tap `(s, t)` meet at
-/// `(step · i ± s + offset, …)`, outside of the image at 0.
+/// Patches of images with channels last: pixel `(i, j)` of a grid and tap `(s, t)` meet at `(step ·
+/// i ± s + offset, …)`; outside of the image the value is 0.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patches {
     pub(super) channels: usize,
@@ -109,11 +109,11 @@ pub(super) struct Patches {
 pub(super) struct Operand<'a, R: CubeRuntime> {
     pub(super) memory: &'a CubeTensor<R>,
     pub(super) access: Access,
-    /// Strides of the outer index and of depth, of a matrix.
+    /// Strides of the outer index and of depth, for a matrix.
     pub(super) strides: [usize; 2],
-    /// Of images.
+    /// The patches, for images.
     pub(super) patches: Patches,
-    /// Elements that are read at once, 1 or 4.
+    /// Elements of one read, 1 or 4.
     pub(super) wide: usize,
 }
 
@@ -173,12 +173,12 @@ impl<'a, R: CubeRuntime> Operand<'a, R> {
     }
 }
 
-/// Where the rows of the output go.
+/// Where the rows of the output are written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rows {
     /// Grid positions down and across that the rows run over, image after image.
     pub(super) grid: [usize; 2],
-    /// Height and width of the images that they are pixels of.
+    /// Height and width of the images that the rows are pixels of.
     pub(super) size: [usize; 2],
     /// Pixels between the positions of the grid.
     pub(super) step: [usize; 2],
@@ -206,15 +206,15 @@ impl Rows {
     }
 }
 
-/// What is fixed when the kernel is compiled.
+/// The choices that are fixed when the kernel is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Plan {
     pub(super) tile: Tile,
     pub(super) a: Access,
     pub(super) b: Access,
-    /// Whether rows go to pixels by [`Rows`]; else they follow each other.
+    /// Whether rows are mapped to pixels by [`Rows`]; otherwise they are contiguous.
     pub(super) pixels: bool,
-    /// Whether the product is added to what the output holds.
+    /// Whether the product is added to the output's content.
     pub(super) accumulate: bool,
     pub(super) precision: Precision,
 }
@@ -252,7 +252,7 @@ fn element<N: Size>(
             r = row - down;
             c = column - across;
         }
-        // Below zero wraps around and is too large as well.
+        // An index below zero wraps around and is too large as well.
         let (r, c) = (u32::cast_from(r), u32::cast_from(c));
         let mut value = Vector::new(0.0f32);
         if r < g.height && c < g.width {
@@ -263,7 +263,7 @@ fn element<N: Size>(
     }
 }
 
-/// Outer index and depth, within the tile, of the `index`-th vector that is staged.
+/// Outer index and depth, within the tile, of the `index`-th vector of a stage.
 #[cube]
 pub(super) fn place(
     index: u32,
@@ -341,8 +341,8 @@ fn stage<N: Size>(
     }
 }
 
-/// Offset within a tile of the `i`-th of a unit's rows (or columns): in groups of 4, so that units
-/// side by side read and write side by side.
+/// Offset of the `i`-th of a unit's rows (or columns) within a tile. They come in groups of 4, so
+/// that adjacent units read and write adjacent elements.
 #[cube]
 fn offset(
     unit: u32,
@@ -354,7 +354,7 @@ fn offset(
     comptime!((i / 4) as u32) * stride + unit * 4u32 + comptime!((i % 4) as u32)
 }
 
-/// Which line of the output a row of a part of the product is.
+/// The line of the output to which a row of a part of the product belongs.
 #[cube]
 pub(super) fn line(part: u32, row: u32, rows: u32, map: &RowMap, #[comptime] pixels: bool) -> u32 {
     if comptime!(pixels) {
@@ -424,7 +424,7 @@ fn multiply<NA: Size, NB: Size>(
         stage(&a_next, &mut a_shared, height, units, plan.a, plan.precision);
         stage(&b_next, &mut b_shared, width, units, plan.b, plan.precision);
         sync_cube();
-        // The next stage travels while this one is computed; past the end it reads nothing.
+        // The next stage is loaded while this one is computed; past the end it reads nothing.
         let next = k + comptime!(DEPTH as u32);
         fetch(
             a,
@@ -485,10 +485,10 @@ fn multiply<NA: Size, NB: Size>(
     }
 }
 
-/// How the parts of a cut depth become the output.
+/// How the parts of a split depth become the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Order {
-    /// As they are.
+    /// In the same order.
     Rows,
     /// From `[channels_out, taps, channels_in]` to torch's `[channels_out, channels_in, taps]`.
     Weight,
@@ -527,19 +527,19 @@ fn add_parts(
     }
 }
 
-/// Outputs below which depth is cut, so that a GPU has cubes enough.
+/// The depth is split for fewer outputs than this, so that a GPU has enough cubes.
 const ENOUGH_OUTPUTS: usize = 1 << 22;
-/// Depth of a part at least.
+/// Least depth of a part.
 const PART_DEPTH: usize = 256;
 
-/// Depth of the parts: a function of the shape alone, since it decides the bits.
+/// Depth of the parts. It must be a function of the shape alone, since it determines the bits.
 pub(super) fn part_depth([rows, cols, depth]: [usize; 3]) -> usize {
     let wanted = ENOUGH_OUTPUTS.div_ceil((rows * cols).max(1));
     let parts = wanted.min(depth.div_ceil(PART_DEPTH)).clamp(1, 256);
     depth.div_ceil(parts).next_multiple_of(DEPTH).max(DEPTH)
 }
 
-/// A product to be computed.
+/// A product to compute.
 pub(super) struct Product<'a, R: CubeRuntime> {
     pub(super) a: Operand<'a, R>,
     pub(super) b: Operand<'a, R>,
@@ -609,8 +609,8 @@ impl<R: CubeRuntime> Product<'_, R> {
         }
     }
 
-    /// Writes the product to `out` (or adds it), row after row or to pixels; never cut in depth
-    /// where rows go to pixels.
+    /// Writes the product to `out` (or adds it), to contiguous rows or to pixels; the depth is
+    /// never split if rows go to pixels.
     pub(super) fn write(
         &self,
         out: &CubeTensor<R>,
@@ -622,7 +622,8 @@ impl<R: CubeRuntime> Product<'_, R> {
         self.launch(out, tile, whole, rows, accumulate);
     }
 
-    /// Writes the product to `out` (or adds it) in parts of depth; `taps` of an [`Order::Weight`].
+    /// Writes the product to `out` (or adds it) with the depth split into parts; `taps` is for
+    /// [`Order::Weight`].
     pub(super) fn write_in_parts(
         &self,
         out: &CubeTensor<R>,
@@ -641,7 +642,7 @@ impl<R: CubeRuntime> Product<'_, R> {
         let sums = empty_vector(out, parts * len);
         self.launch(&sums, tile, part_depth, None, false);
         let (count, dim) = grid(out, len);
-        // SAFETY: units past the outputs leave; there are `parts` times as many sums.
+        // SAFETY: units past the outputs return; there are `parts` times as many sums.
         unsafe {
             add_parts::launch_unchecked::<R>(
                 &out.client,

@@ -1,8 +1,8 @@
-//! How tensors lie in a device's memory, and how kernels over them are launched.
+//! The layout of tensors in a device's memory, and how kernels over them are launched.
 //!
-//! Images are kept *channels last*: pixels are rows and channels columns, so that neighbouring
+//! Images are stored *channels last*: pixels are rows and channels columns, so that neighbouring
 //! threads read neighbouring channels, and a 1×1 convolution is a matrix product. To the rest of
-//! the program they stay `[batch, channels, height, width]`; only the strides differ.
+//! the program they are still `[batch, channels, height, width]`; only the strides differ.
 
 use std::cell::Cell;
 
@@ -16,10 +16,10 @@ use cubecl::zspace::metadata::Metadata;
 
 use crate::kernels::device_memory;
 
-/// Threads of a cube in kernels that handle one element (or one vector) a thread.
+/// Threads of a cube in kernels whose threads handle one element (or one vector) each.
 const UNITS: u32 = 256;
 
-/// Elements that a thread reads at once where rows allow.
+/// Elements of one read if rows allow it.
 const WIDE: usize = 4;
 
 thread_local! {
@@ -45,13 +45,14 @@ fn channels_last_strides([_, channels, height, width]: Dims) -> [usize; 4] {
     [height * width * channels, 1, width * channels, channels]
 }
 
-/// Whether elements lie at `expected`, whatever is said of dimensions that have one element.
+/// Whether elements are at the strides `expected`; the strides of dimensions with one element do
+/// not matter.
 fn lies_at<R: CubeRuntime, const D: usize>(x: &CubeTensor<R>, expected: [usize; D]) -> bool {
     let (shape, strides) = (x.meta.shape(), x.meta.strides());
     (0..D).all(|i| shape[i] == 1 || strides[i] == expected[i])
 }
 
-/// An uninitialised tensor like `x` of another shape, its elements at `strides`.
+/// An uninitialised tensor like `x` with another shape and the given `strides`.
 fn empty<R: CubeRuntime>(
     x: &CubeTensor<R>,
     shape: &[usize],
@@ -59,7 +60,7 @@ fn empty<R: CubeRuntime>(
     dtype: DType,
 ) -> CubeTensor<R> {
     let elements: usize = shape.iter().product();
-    // Never less than one wide read: a device refuses to bind a smaller buffer.
+    // At least one wide read: a device refuses to bind a smaller buffer.
     let handle = x.client.empty(elements.max(WIDE) * dtype.size());
     device_memory::allocated();
     let metadata = Metadata::new(Shape::from(shape.to_vec()), Strides::from(strides));
@@ -89,13 +90,13 @@ pub(super) fn empty_indices<R: CubeRuntime>(x: &CubeTensor<R>, dims: Dims) -> Cu
     empty(x, &dims, &channels_last_strides(dims), DType::I32)
 }
 
-/// Uninitialised dense f32, row-major: the weight of a convolution.
+/// An uninitialised dense, row-major f32 tensor for the weight of a convolution.
 pub(super) fn empty_weight<R: CubeRuntime>(x: &CubeTensor<R>, shape: [usize; 4]) -> CubeTensor<R> {
     let [_, b, c, d] = shape;
     empty(x, &shape, &[b * c * d, c * d, d, 1], DType::F32)
 }
 
-/// The same images, dense with channels last; a copy where they lie otherwise.
+/// The same images, dense with channels last; copied if they have another layout.
 pub(super) fn channels_last<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
     let dims = dims(&x);
     if lies_at(&x, channels_last_strides(dims)) {
@@ -107,7 +108,7 @@ pub(super) fn channels_last<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
     let from = [0, 2, 3, 1].map(|i| strides[i] as u32);
     let [_, height, width, channels] = [batch, height, width, channels].map(|n| n as u32);
     let (count, dim) = grid(&x, elements(&out));
-    // SAFETY: units past the output leave; strides and sizes are the tensor's own.
+    // SAFETY: units past the output return; strides and sizes are the tensor's own.
     unsafe {
         copy_channels_last::launch_unchecked::<R>(
             &x.client,
@@ -154,7 +155,7 @@ fn copy_channels_last(
     out[ABSOLUTE_POS] = x[from as usize];
 }
 
-/// The same tensor, dense and row-major; a copy where it lies otherwise.
+/// The same tensor, dense and row-major; copied if it has another layout.
 pub(super) fn dense<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
     burn_cubecl::kernel::into_contiguous(x)
 }
@@ -172,19 +173,19 @@ pub(super) fn array<R: CubeRuntime>(x: &CubeTensor<R>) -> ArrayArg<R> {
     unsafe { ArrayArg::from_raw_parts(x.handle.clone(), len) }
 }
 
-/// All memory behind a tensor of any strides as the argument of a kernel.
+/// The whole buffer of a tensor with any strides, as the argument of a kernel.
 pub(super) fn whole<R: CubeRuntime>(x: &CubeTensor<R>) -> ArrayArg<R> {
     let len = x.handle.size_in_used() as usize / x.dtype.size();
-    // SAFETY: that is the size of the handle.
+    // SAFETY: this is the size of the handle.
     unsafe { ArrayArg::from_raw_parts(x.handle.clone(), len) }
 }
 
-/// The argument at `position` once more, as an output.
+/// The argument at `position` again, as an output.
 pub(super) fn alias<R: CubeRuntime>(x: &CubeTensor<R>, position: usize) -> ArrayArg<R> {
     x.as_tensor_alias(position).into_array_arg()
 }
 
-/// Elements that one thread handles where rows have `cols` of them.
+/// Elements that one thread handles if rows have `cols` of them.
 pub(super) fn width(cols: usize) -> usize {
     if cols.is_multiple_of(WIDE) { WIDE } else { 1 }
 }
@@ -194,8 +195,8 @@ pub(super) fn grid<R: CubeRuntime>(x: &CubeTensor<R>, work: usize) -> (CubeCount
     (cubes(x, work.div_ceil(UNITS as usize)), CubeDim::new_1d(UNITS))
 }
 
-/// At least `count` cubes, spread over the dimensions that the device allows; those past `count`
-/// must leave at once.
+/// At least `count` cubes, spread over the dimensions that the device allows; cubes past `count`
+/// must return at once.
 ///
 /// Called once for every launch, and counts them.
 pub(super) fn cubes<R: CubeRuntime>(x: &CubeTensor<R>, count: usize) -> CubeCount {

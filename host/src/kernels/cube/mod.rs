@@ -1,6 +1,6 @@
 //! [`Kernels`] of devices: NVIDIA GPUs through CUDA, others through Vulkan, Metal or DirectX 12.
 //!
-//! One implementation for every cubecl runtime, in kernels of our own: Burn's are wrong for some
+//! One implementation for every cubecl runtime, with kernels of our own: Burn's are wrong for some
 //! shapes, add by atomics, or round to TF32 unasked (docs/decisions/0012).
 
 mod augment;
@@ -33,7 +33,8 @@ use crate::data::packed::Packed;
 use crate::device_failure::OWN;
 use gemm::{Operand, Order, Product};
 
-/// The sources of all kernels: what a cache of compiled ones depends on besides their names.
+/// The sources of all kernels. Besides the kernels' names, a cache of compiled kernels depends on
+/// them.
 pub const SOURCES: &[&str] = &[
     include_str!("../../data/colour.rs"),
     include_str!("../../data/packed/layout.rs"),
@@ -90,11 +91,11 @@ fn saved<R: CubeRuntime, BT: BoolElement>(
     }
 }
 
-/// Runs `work`; while somebody listens, alone on the device, with its time, launches and least
-/// traffic.
+/// Runs `work`. While somebody listens, it runs alone on the device, and its time, launches and
+/// least traffic are recorded.
 ///
-/// `describe` gives the shape in words, multiply-accumulates, and elements that must be read and
-/// written.
+/// `describe` returns the shape in words, the multiply-accumulates, and the elements that must be
+/// read and written.
 fn timed<R: CubeRuntime, BT: BoolElement, const D: usize, T>(
     operation: &'static str,
     like: &Tensor<Device<R, BT>, D>,
@@ -132,7 +133,7 @@ fn over<B: Backend, const D: usize>(
     move || (format!("{dims:?}"), 0, passes * dims.iter().product::<usize>())
 }
 
-/// A pass of a convolution of so many terms.
+/// A pass of a convolution with `terms` terms.
 fn convolved(s: &ConvShape, terms: usize) -> impl FnOnce() -> (String, u64, usize) {
     let s = *s;
     move || {
@@ -143,7 +144,7 @@ fn convolved(s: &ConvShape, terms: usize) -> impl FnOnce() -> (String, u64, usiz
     }
 }
 
-/// Matrix product of operands of any strides.
+/// Matrix product of operands with any strides.
 fn matmul<R: CubeRuntime>(
     a: &CubeTensor<R>,
     b: &CubeTensor<R>,
@@ -156,7 +157,7 @@ fn matmul<R: CubeRuntime>(
     };
     let flip = |[x, y]: [usize; 2]| [y, x];
     let ((a_shape, a_strides), (b_shape, b_strides)) = (sizes(a), sizes(b));
-    // The product wants both with the outer index first.
+    // The product expects the outer index first in both.
     let (a_shape, a_strides) = match transpose {
         Transpose::Left => (flip(a_shape), flip(a_strides)),
         Transpose::Neither | Transpose::Right => (a_shape, a_strides),
@@ -314,7 +315,7 @@ impl<R: CubeRuntime, BT: BoolElement> Kernels for Device<R, BT> {
     ) -> Tensor<Self, 2> {
         let describe = || {
             let ([m, k], [p, q]) = (a.dims(), b.dims());
-            // The inner size is in both operands, whichever is transposed.
+            // The inner size is in both operands, whichever of them is transposed.
             let products = m * k * if transpose == Transpose::Right { p } else { q };
             let depth = if transpose == Transpose::Left { m } else { k };
             let elements = m * k + p * q + products / depth.max(1);

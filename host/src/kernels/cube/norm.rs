@@ -1,7 +1,7 @@
 //! Batch norm in its four passes, three launches each: sums over parts of the rows, coefficients of
 //! every channel, and one pass over the elements.
 //!
-//! Images are matrices of pixels × channels here. Formulas as in
+//! Images are matrices of pixels × channels here. The formulas are those of
 //! [`slice::norm`](crate::kernels::slice::norm).
 
 use burn_cubecl::CubeRuntime;
@@ -19,7 +19,8 @@ fn matrix<R: CubeRuntime>(x: &CubeTensor<R>) -> [usize; 2] {
     [batch * height * width, channels]
 }
 
-/// Mean and sum of squared deviations of two groups together, by their sizes (Chan et al. 1979).
+/// Mean and sum of squared deviations of the union of two groups, from their sizes (Chan et al.
+/// 1979).
 ///
 /// Unlike Σx² − (Σx)²/n this loses no digits when the mean is large.
 #[cube]
@@ -54,7 +55,7 @@ fn part_moments(
     let mut sum = 0.0f32;
     let mut squares = 0.0f32;
     if column < cols {
-        // Deviations from the channel's first value: a large mean costs no digits.
+        // Deviations are taken from the channel's first value, so a large mean costs no digits.
         let first = x[column];
         for row in range_stepped(start + lane, end, lanes) {
             let deviation = x[row * cols + column] - first;
@@ -145,7 +146,7 @@ fn apply_forward<N: Size>(
     y[ABSOLUTE_POS] = fma(gamma[c], value, beta[c]);
 }
 
-/// What [`forward`] gives: y, x̂, 1/√(σ² + ε), μ, σ².
+/// The result of [`forward`]: y, x̂, 1/√(σ² + ε), μ, σ².
 pub(super) struct Forward<R: CubeRuntime> {
     pub(super) y: CubeTensor<R>,
     pub(super) normalized: CubeTensor<R>,
@@ -166,7 +167,7 @@ pub(super) fn forward<R: CubeRuntime>(
     let parts = Parts::of(rows);
     let moments = empty_vector(&x, 2 * parts.count * cols);
     let (count, dim, across) = columns::grid(&x, cols, parts.count);
-    // SAFETY: every index lies within `rows` × `cols`, or within the parts.
+    // SAFETY: every index is within `rows` × `cols`, or within the parts.
     unsafe {
         part_moments::launch_unchecked::<R>(
             &x.client,
@@ -227,14 +228,14 @@ pub(super) fn forward<R: CubeRuntime>(
     Forward { y, normalized, inv_std, mean, variance }
 }
 
-/// The passes whose result is a combination of images with a coefficient a channel.
+/// The passes whose result is a linear combination of images with coefficients for each channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pass {
-    /// ẏ of ẋ and x̂.
+    /// ẏ from ẋ and x̂.
     Tangent,
-    /// x̄ of ȳ and x̂.
+    /// x̄ from ȳ and x̂.
     Backward,
-    /// x̄̇ of ȳ, ȳ̇, ẋ and x̂.
+    /// x̄̇ from ȳ, ȳ̇, ẋ and x̂.
     BackwardTangent,
 }
 
@@ -246,7 +247,7 @@ impl Pass {
         }
     }
 
-    /// Coefficients of a channel: one an image, and the constant.
+    /// Coefficients of a channel: one for each image, and the constant.
     fn coefficients(self) -> usize {
         match self {
             Self::Tangent | Self::Backward => 3,
@@ -255,7 +256,7 @@ impl Pass {
     }
 }
 
-/// Coefficients and cotangents of one channel from its sums.
+/// Computes the coefficients and cotangents of one channel from its sums.
 #[cube(launch_unchecked)]
 fn finish_pass(
     parts: &Array<f32>,
@@ -362,16 +363,16 @@ fn apply_pass<N: Size>(
     out[ABSOLUTE_POS] = sum;
 }
 
-/// γ and what [`forward`] kept.
+/// γ, and what [`forward`] saved.
 pub(super) struct Saved<R: CubeRuntime> {
     pub(super) gamma: CubeTensor<R>,
     pub(super) normalized: CubeTensor<R>,
     pub(super) inv_std: CubeTensor<R>,
 }
 
-/// The image that a pass gives, and the cotangents of γ and β (which the tangent has not).
+/// The image that a pass computes, and the cotangents of γ and β (which the tangent does not have).
 ///
-/// `summed` are the matrices of the sums, `combined` those of the result.
+/// `summed` are the matrices that are summed, `combined` those of the result.
 fn run<R: CubeRuntime>(
     saved: &Saved<R>,
     dots: [&CubeTensor<R>; 2],
@@ -434,7 +435,7 @@ fn run<R: CubeRuntime>(
 }
 
 impl<R: CubeRuntime> Saved<R> {
-    /// The same, where the kernels expect it.
+    /// The same tensors in the layout that the kernels expect.
     fn arranged(self) -> Self {
         Self {
             gamma: dense(self.gamma),

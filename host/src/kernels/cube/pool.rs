@@ -1,7 +1,8 @@
-//! Pools over images with channels last: a unit an output (or, backwards, an input) and channel.
+//! Pools over images with channels last: one unit per output (per input in backward passes) and
+//! channel.
 //!
-//! The backward pass gathers from the windows that cover a pixel, in row-major order, so that
-//! nothing is added by atomics.
+//! The backward pass gathers from the windows that cover a pixel, in row-major order, so that no
+//! atomics are needed.
 
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
@@ -30,7 +31,7 @@ fn window<R: CubeRuntime>(s: &PoolShape, channels: usize) -> WindowLaunch<R> {
     WindowLaunch::new(c, height, width, h, w, kernel, stride, padding)
 }
 
-/// NaN, also where the compiler takes comparisons of NaN for false.
+/// Whether `x` is NaN, even if the compiler folds comparisons of NaN to false.
 #[cube]
 fn is_nan(x: f32) -> bool {
     (u32::reinterpret(x) & 0x7fff_ffffu32) > 0x7f80_0000u32
@@ -52,7 +53,7 @@ fn forward(x: &Array<f32>, y: &mut Array<f32>, winners: &mut Array<i32>, s: Wind
     let mut found = false;
     for i in 0..s.kernel {
         for j in 0..s.kernel {
-            // Below zero wraps around and is too large as well.
+            // An index below zero wraps around and is too large as well.
             let (r, c) = (row + i - s.padding, column + j - s.padding);
             if r < s.height && c < s.width {
                 let index = r * s.width + c;
@@ -128,7 +129,7 @@ pub(super) fn max_pool<R: CubeRuntime>(
     let out = [batch, channels, s.height_out(), s.width_out()];
     let (y, winners) = (empty_images(&x, out), empty_indices(&x, out));
     let (count, dim) = grid(&x, elements(&y));
-    // SAFETY: a unit past the outputs leaves, and reads are of pixels of the image.
+    // SAFETY: units past the outputs return, and reads are of pixels of the image.
     unsafe {
         forward::launch_unchecked::<R>(
             &x.client,
@@ -153,7 +154,7 @@ pub(super) fn max_pool_tangent<R: CubeRuntime>(
     let x_dot = channels_last(x_dot);
     let y_dot = empty_images(&x_dot, dims(winners));
     let (count, dim) = grid(&x_dot, elements(&y_dot));
-    // SAFETY: a unit past the outputs leaves, and winners are pixels of the image.
+    // SAFETY: units past the outputs return, and winners are pixels of the image.
     unsafe {
         gather::launch_unchecked::<R>(
             &x_dot.client,
@@ -179,7 +180,7 @@ pub(super) fn max_pool_backward<R: CubeRuntime>(
     let [batch, channels, _, _] = dims(winners);
     let x_bar = empty_images(&y_bar, [batch, channels, s.height, s.width]);
     let (count, dim) = grid(&y_bar, elements(&x_bar));
-    // SAFETY: a unit past the pixels leaves, and windows lie within the outputs.
+    // SAFETY: units past the pixels return, and windows are within the outputs.
     unsafe {
         backward::launch_unchecked::<R>(
             &y_bar.client,
@@ -202,7 +203,7 @@ fn mean(x: &Array<f32>, y: &mut Array<f32>, pixels: u32, channels: u32, share: f
     }
     let channels = channels as usize;
     let first = (ABSOLUTE_POS / channels) * pixels as usize * channels + ABSOLUTE_POS % channels;
-    // Four sums: four reads under way at a time, and a smaller error.
+    // Four sums allow four reads in flight at a time, and have a smaller error.
     let mut sums = Array::<f32>::new(4usize);
     #[unroll]
     for k in 0..4usize {
@@ -227,7 +228,7 @@ pub(super) fn average_pool<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
     let [batch, channels, height, width] = dims(&x);
     let y = empty_images(&x, [batch, channels, 1, 1]);
     let (count, dim) = grid(&x, elements(&y));
-    // SAFETY: a unit past the outputs leaves, and reads are of pixels of the image.
+    // SAFETY: units past the outputs return, and reads are of pixels of the image.
     unsafe {
         mean::launch_unchecked::<R>(
             &x.client,
@@ -271,7 +272,7 @@ pub(super) fn average_pool_backward<R: CubeRuntime>(
     let [batch, channels, _, _] = dims(&y_bar);
     let x_bar = empty_images(&y_bar, [batch, channels, height, width]);
     let (count, dim) = grid(&y_bar, elements(&x_bar));
-    // SAFETY: a unit past the pixels leaves; every image has its `channels` means.
+    // SAFETY: units past the pixels return; every image has its `channels` means.
     unsafe {
         spread::launch_unchecked::<R>(
             &y_bar.client,

@@ -4,7 +4,7 @@ use cubecl::prelude::*;
 
 use crate::kernels::Precision;
 
-/// `x` with the digits of the precision, to the nearest, ties to even; sums stay f32.
+/// `x` with the significand of the precision, rounded to nearest, ties to even; sums stay f32.
 ///
 /// A product of two such operands is exact in f32, so multiply-adds of rounded operands have the
 /// errors of tensor cores on any device.
@@ -19,7 +19,7 @@ pub(super) fn rounded(x: f32, #[comptime] precision: Precision) -> f32 {
         let kept = comptime!(!((1u32 << dropped) - 1));
         let odd = (bits >> dropped) & 1u32;
         let nearest = (bits + half + odd) & kept;
-        // Infinities and NaN stay what they are; a carry would make others of them.
+        // Infinities and NaN are kept: a carry would change them into something else.
         let finite = (bits & 0x7f80_0000u32) != 0x7f80_0000u32;
         f32::reinterpret(select(finite, nearest, bits))
     }

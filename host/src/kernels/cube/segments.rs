@@ -1,9 +1,9 @@
-//! Dot products and scalings of vectors by segments: one launch a vector, whatever the segments.
+//! Dot products and scalings of vectors by segments: one launch per vector, whatever the segments.
 //!
-//! A vector is cut into chunks of at most [`CHUNK`] elements, none across a segment's border; a
-//! cube handles a chunk. A dot product sums a chunk on the device in an order that the chunk's
-//! length alone decides, and the chunks on the host in f64: no atomics, and the error of a sum does
-//! not grow with the length of the vector.
+//! A vector is split into chunks of at most [`CHUNK`] elements, none of which crosses a segment's
+//! border; a cube handles a chunk. A dot product sums a chunk on the device, in an order that the
+//! chunk's length alone determines, and the chunks on the host in f64. There are no atomics, and
+//! the error of a sum does not grow with the length of the vector.
 
 use burn_backend::DType;
 use burn_cubecl::CubeRuntime;
@@ -13,7 +13,7 @@ use cubecl::server::Handle;
 
 use super::layout::{array, cubes, dense, elements, empty_vector};
 
-/// Elements of a chunk at most.
+/// Most elements of a chunk.
 const CHUNK: usize = 4096;
 /// Units that handle a chunk.
 const UNITS: u32 = 256;
@@ -89,7 +89,7 @@ pub(super) fn dots<R: CubeRuntime>(
     let table = table(of, &chunks);
     for (index, (x, y)) in pairs.into_iter().enumerate() {
         let (x, y) = (dense(x), dense(y));
-        // SAFETY: chunks lie within the vectors, whose length is the last offset.
+        // SAFETY: chunks are within the vectors, whose length is the last offset.
         unsafe {
             dot::launch_unchecked::<R>(
                 &x.client,
@@ -156,7 +156,7 @@ pub(super) fn scaled<R: CubeRuntime>(
     }
     let factors: Vec<f32> = chunks.iter().map(|chunk| scalars[chunk.segment]).collect();
     let factors = x.client.create_from_slice(bytemuck::cast_slice(&factors));
-    // SAFETY: chunks lie within the vectors, whose length is the last offset.
+    // SAFETY: chunks are within the vectors, whose length is the last offset.
     unsafe {
         scale::launch_unchecked::<R>(
             &x.client,

@@ -1,12 +1,12 @@
-//! The product of [`super::gemm`] on tensor cores, where a device has them for the precision.
+//! The product of [`super::gemm`] on tensor cores, if a device has them for the precision.
 //!
-//! Operands are found, and outputs placed, as they are there. Stages are rounded to the format as
-//! they are written to shared memory, planes multiply them by fragments of 16 × 16 outputs, and
-//! fragments go through shared memory once more to their place.
+//! Operands are read, and outputs written, in the same places as there. Stages are rounded to the
+//! format when they are written to shared memory. Planes multiply them by fragments of 16 × 16
+//! outputs, and fragments go through shared memory once more on the way to the output.
 //!
-//! Every output is one chain of fragments' products over ascending `k`, 8 or 16 steps of it at a
-//! time by the format, whatever the tile. In which order a fragment adds, and how it rounds in
-//! between, is the device's affair; it is the same for every fragment.
+//! Every output is one chain of products of fragments over ascending `k`, whatever the tile; the
+//! format determines whether a product covers 8 or 16 steps. The order in which a fragment adds,
+//! and how it rounds in between, depends on the device, but is the same for every fragment.
 
 use cubecl::cmma::{Matrix, MatrixIdent, MatrixLayout};
 use cubecl::ir::features::{MmaConfig, Plane};
@@ -23,12 +23,12 @@ const DEPTH: usize = 32;
 const SIDE: usize = 16;
 /// Units that compute a fragment together.
 const PLANE: usize = 32;
-/// Elements between the lines of shared memory besides their length: lines of any format stay
-/// aligned as fragments must be, and neighbours lie in different banks.
+/// Extra elements per line of shared memory: lines of any format stay aligned as fragments must be,
+/// and neighbours are in different banks.
 const PAD: usize = 8;
-/// Bytes at a multiple of which a fragment starts in shared memory.
+/// Alignment in bytes of a fragment's start in shared memory.
 const ALIGNMENT: usize = 32;
-/// Length of a line of outputs on their way.
+/// Length of a line of outputs in shared memory.
 const OUTPUT_LINE: usize = SIDE + 4;
 
 /// Steps of depth of a fragment.
@@ -50,7 +50,7 @@ pub(super) fn multiply_in<R: Runtime>(precision: Precision, client: &ComputeClie
             k: steps(precision) as u32,
         })
     };
-    // CubeCL lists bf16 for NVIDIA's earlier generations too, which had neither.
+    // CubeCL also lists bf16 for NVIDIA's generations before these, which had neither.
     let formats = has(FloatKind::TF32, Precision::Tf32) && has(FloatKind::BF16, Precision::Bf16);
     precision != Precision::F32
         && formats
@@ -58,15 +58,16 @@ pub(super) fn multiply_in<R: Runtime>(precision: Precision, client: &ComputeClie
         && planes == [PLANE as u32; 2]
 }
 
-/// Fragments of a plane, down and across: four planes down a tile and two across, or two down a
-/// small one.
+/// Fragments of a plane, down and across. A tile has four planes down and two across; a small one
+/// has two planes down.
 fn fragments(tile: Tile) -> [usize; 2] {
     let planes = tile.units() / PLANE;
     let down = planes.min(4);
     [tile.cube[0] / down / SIDE, tile.cube[1] / (planes / down) / SIDE]
 }
 
-/// Length of a line of a stage: the dimension along which the operand lies in memory, and padding.
+/// Length of a line of a stage: the dimension that is contiguous in the operand's memory, and
+/// padding.
 fn stage_line(length: usize, access: Access) -> usize {
     PAD + if access.along_depth { DEPTH } else { length }
 }
@@ -102,7 +103,7 @@ fn stage<N: Size, T: Float>(
         let mut narrow = Vector::<T, N>::empty();
         #[unroll]
         for e in 0..wide {
-            // The conversion to TF32 would round ties away from 0.
+            // The conversion to TF32 alone would round ties away from 0.
             narrow[e] = T::cast_from(rounded(value[e], precision));
         }
         shared[(at / comptime!(wide as u32)) as usize] = narrow;
@@ -130,7 +131,7 @@ fn fragment<N: Size, T: Float>(
         at = outer * line + depth;
     }
     let at = at / comptime!(wide as u32);
-    // SAFETY: loaded at once.
+    // SAFETY: it is loaded immediately.
     let matrix = unsafe { Matrix::<T>::uninitialized(ident, SIDE, SIDE, steps, layout) };
     let from = shared.slice(at as usize, comptime!(stage_vectors(length, access, wide)));
     cmma::load(&matrix, &from, line);
@@ -203,7 +204,7 @@ pub(super) fn multiply<NA: Size, NB: Size, T: Float>(
         stage(&a_next, &mut a_shared, height, units, plan.a, plan.precision);
         stage(&b_next, &mut b_shared, width, units, plan.b, plan.precision);
         sync_cube();
-        // The next stage travels while this one is computed; past the end it reads nothing.
+        // The next stage is loaded while this one is computed; past the end it reads nothing.
         let next = k + comptime!(DEPTH as u32);
         fetch(
             a,
@@ -244,7 +245,7 @@ pub(super) fn multiply<NA: Size, NB: Size, T: Float>(
         sync_cube();
     }
 
-    // Each plane has a place of its own for one fragment of outputs.
+    // Each plane has its own room for one fragment of outputs.
     let place_elements = comptime!(SIDE * OUTPUT_LINE);
     let mut outputs =
         SharedMemory::<f32>::new_aligned(comptime!(units / PLANE * place_elements), ALIGNMENT);

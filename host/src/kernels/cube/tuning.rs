@@ -1,4 +1,4 @@
-//! The tile of a product: by its shape, or by the clock.
+//! The tile of a product, chosen by its shape or by measured time.
 
 use std::time::Instant;
 
@@ -9,22 +9,23 @@ use super::gemm::{TILES, Tile};
 use super::layout::{elements, empty_vector};
 use crate::kernels::{ConvShape, tuning};
 
-/// Timed launches of a tile, of which the fastest counts.
+/// Timed launches of a tile; the fastest one counts.
 const REPETITIONS: usize = 3;
 
-/// The largest tile of which an output has enough to occupy a device; the smallest if none.
+/// The largest tile that still gives the output enough tiles to occupy a device; the smallest if
+/// there is none.
 fn rule([rows, cols, _]: [usize; 3]) -> usize {
     let enough = |tile: &Tile| rows >= 64 * tile.cube[0] && cols >= tile.cube[1];
     TILES.iter().rposition(enough).unwrap_or(0)
 }
 
-/// The tile of a shape without measuring.
+/// The tile for a shape, without measuring.
 pub(super) fn by_shape(shape: [usize; 3]) -> Tile {
     TILES[rule(shape)]
 }
 
-/// The tile of one pass of a convolution, whose product has `shape`; `run` computes it with a tile
-/// into memory as large as `out`.
+/// The tile for one pass of a convolution, whose product has `shape`; `run` computes it with a
+/// given tile into memory as large as `out`.
 pub(super) fn tile<R: CubeRuntime>(
     pass: &'static str,
     s: &ConvShape,
@@ -44,7 +45,7 @@ pub(super) fn tile<R: CubeRuntime>(
         run(tile, &scratch);
         let mut fastest = f64::INFINITY;
         for _ in 0..REPETITIONS {
-            // A device that is lost computes nothing, and fast.
+            // A lost device computes nothing, and looks fast.
             if !finished() {
                 return None;
             }

@@ -1,11 +1,11 @@
 //! Convolution as unfold + matrix product (Chellapilla, Puri, Simard 2006).
 //!
-//! Columns live in per-thread scratch and are rebuilt in every pass: stored they would be nine
-//! times the activations. The matrix product runs over tiles of `COLUMNS` columns: rows of a large
-//! image, or several small images side by side. So the columns of shallow layers stay in the
-//! second-level cache, and no product is too thin for the kernels of `gemm`.
+//! Columns are in per-thread scratch and are rebuilt in every pass: stored, they would take nine
+//! times the memory of the activations. The matrix product runs over tiles of `COLUMNS` columns:
+//! rows of a large image, or several small images side by side. So the columns of shallow layers
+//! stay in the second-level cache, and no product is too thin for the kernels of `gemm`.
 //!
-//! Every pass takes a sum of terms of one shape, because the tangent of each is such a sum.
+//! Every pass takes a sum of terms of one shape, because the tangent of each pass is such a sum.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,13 +18,14 @@ use super::gemm::{Into, Layout, gemm};
 use super::written::{written, zeroed};
 use crate::kernels::{ConvShape, Real};
 
-/// Columns of a tile, within the limits of whole rows and whole images.
+/// Columns of a tile, as far as whole rows and whole images allow.
 const COLUMNS: usize = 256;
-/// Groups of images that a batch is cut into at least, where it has as many: a small batch of small
-/// images would otherwise be the work of one thread.
+/// A batch is split into at least this many groups of images, if it has enough: otherwise one
+/// thread would do all the work of a small batch of small images.
 const GROUPS_MIN: usize = 4;
-/// Tasks that the weight gradient is cut into, whatever the number of threads: blocks of input
-/// channels, and only then parts of the batch, each of which needs a sum of its own.
+/// Tasks that the weight gradient is split into, whatever the number of threads. It is split into
+/// blocks of input channels first, and only then into parts of the batch, each of which needs its
+/// own sum.
 const WEIGHT_TASKS: usize = 8;
 /// Input channels of a block of the weight gradient.
 const WEIGHT_CHANNELS: usize = 64;
@@ -34,7 +35,8 @@ thread_local! {
     static SCRATCH: RefCell<HashMap<&'static str, Vec<u64>>> = RefCell::new(HashMap::new());
 }
 
-/// Lends `len` elements of uninitialised-in-effect scratch: old content, never read before written.
+/// Lends `len` elements of scratch with arbitrary old content, which must be written before it is
+/// read.
 fn with_scratch<T: Real, R>(name: &'static str, len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
     let words = (len * size_of::<T>()).div_ceil(8);
     let mut buffer = SCRATCH.with(|scratch| scratch.borrow_mut().remove(name)).unwrap_or_default();
@@ -74,7 +76,7 @@ impl ConvShape {
         COLUMNS.div_ceil(self.pixels_out()).min(shared).max(1)
     }
 
-    /// Output rows of the tiles that an image is cut into.
+    /// Output rows of the tiles that an image is split into.
     fn tiles(&self) -> impl Iterator<Item = Rows> + use<> {
         let (height, width) = (self.height_out(), self.width_out());
         let rows = (COLUMNS / width).clamp(1, height);
@@ -90,7 +92,7 @@ impl ConvShape {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == 0
     }
 
-    /// A convolution that keeps the image's size: its column rows are shifted planes.
+    /// Whether the convolution keeps the image's size: its column rows are then shifted planes.
     fn is_shift(&self) -> bool {
         self.stride == [1, 1] && self.height_out() == self.height && self.width_out() == self.width
     }
@@ -114,7 +116,7 @@ impl Rows {
     }
 }
 
-/// Places `[start, end)` along one side of the output, of `size_out`, at which place `k` of the
+/// Indices `[start, end)` along one side of the output, of `size_out`, at which element `k` of the
 /// kernel reads inside the image.
 fn valid_range(
     (padding, stride): (usize, usize),
@@ -141,8 +143,8 @@ fn valid_columns(s: &ConvShape, kx: usize) -> (usize, usize) {
     valid_range((s.padding, s.stride[1]), kx, s.width, s.width_out())
 }
 
-/// Of a plane shifted by kernel position (ky, kx), the part that lies in `rows`: `out[to..to +
-/// len]` is `plane[from..from + len]`, but for the columns that wrapped around a border.
+/// The part of a plane shifted by kernel position (ky, kx) that is in `rows`: `out[to..to + len]`
+/// is `plane[from..from + len]`, except for the columns that wrapped around a border.
 fn shift(s: &ConvShape, rows: Rows, ky: usize, kx: usize) -> (usize, usize, usize) {
     let (ahead, behind) = (rows.offset() + ky * s.width + kx, s.padding * s.width + s.padding);
     let (from, to) = (ahead.saturating_sub(behind), behind.saturating_sub(ahead));
@@ -220,8 +222,8 @@ fn unfold_plane<T: Real>(
     }
 }
 
-/// Adds columns back to the image they came from: the adjoint of [`unfold`]. The columns are
-/// scratch afterwards.
+/// Adds columns back to the image that they came from: the adjoint of [`unfold`]. Destroys the
+/// content of the columns.
 fn fold<T: Real>(
     s: &ConvShape,
     rows: Rows,
@@ -296,8 +298,8 @@ fn scatter_rows<T: Real>(s: &ConvShape, rows: Rows, matrix: &[T], images: &mut [
     }
 }
 
-/// Calls `f` with the column matrix of `rows` of `images`, side by side; of each image the slice
-/// holds `channels` planes.
+/// Calls `f` with the column matrix of `rows` of `images`, side by side; the slice holds `channels`
+/// planes of each image.
 fn with_columns<'a, T: Real, R>(
     s: &ConvShape,
     rows: Rows,
@@ -334,7 +336,7 @@ fn with_rows<T: Real, R>(
     })
 }
 
-/// Layout of `rows` of an image with `channels` planes, from its first pixel of them on.
+/// Layout of `rows` of an image with `channels` planes; the slice begins at their first pixel.
 fn tile_of_image(channels: usize, plane: usize, rows: Rows) -> Layout {
     Layout { cols: rows.pixels(), ..Layout::dense(channels, plane) }
 }
@@ -348,7 +350,7 @@ fn images<T>(
     batch[range.start * len..range.end * len].chunks_exact(len)
 }
 
-/// The first of several terms overwrites, the others are added.
+/// The first of several terms overwrites; the others are added.
 fn into(term: usize) -> Into {
     if term == 0 { Into::Overwrite } else { Into::Accumulate }
 }
@@ -357,7 +359,7 @@ fn into(term: usize) -> Into {
 /// `w`: `[channels_out, channels_in, kernel height, kernel width]`.
 ///
 /// # Panics
-/// Without a term.
+/// There is no term.
 pub fn forward<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
     assert!(!terms.is_empty(), "a sum has a term");
     let weights = Layout::dense(s.channels_out, s.depth());
@@ -387,10 +389,11 @@ pub fn forward<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
     }
 }
 
-/// Gradient with respect to the input, summed over the terms `(w, dy)`, `dy` of the output's shape.
+/// Gradient with respect to the input, summed over the terms `(w, dy)`; `dy` has the output's
+/// shape.
 ///
 /// # Panics
-/// Without a term.
+/// There is no term.
 pub fn input_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
     assert!(!terms.is_empty(), "a sum has a term");
     let weights = Layout::dense(s.channels_out, s.depth()).transposed();
@@ -424,11 +427,11 @@ pub fn input_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> 
 
 /// Gradient with respect to the weight, summed over the terms `(x, dy)`.
 ///
-/// Blocks of input channels and parts of the batch are computed apart, each in the order of its
-/// images, and the parts are added in order.
+/// Blocks of input channels and parts of the batch are computed separately, each in the order of
+/// its images, and the parts are added in order.
 ///
 /// # Panics
-/// Without a term.
+/// There is no term.
 pub fn weight_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
     assert!(!terms.is_empty(), "a sum has a term");
     let group = s.group();
@@ -463,10 +466,10 @@ pub fn weight_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T>
     total
 }
 
-/// The weight's gradient from some images and for some input channels:
-/// `[channels_out, kernel height, kernel width, channels]`.
+/// The weight's gradient for some images and some input channels: `[channels_out, kernel height,
+/// kernel width, channels]`.
 ///
-/// The images are turned to channels last: then a row of the transposed column matrix is a few
+/// The images are transposed to channels last. A row of the transposed column matrix is then a few
 /// copies of contiguous memory, and `gemm` need not transpose that matrix itself.
 fn weight_block<T: Real>(
     s: &ConvShape,
@@ -504,7 +507,7 @@ fn weight_block<T: Real>(
     sum
 }
 
-/// Calls `f` with images of `len` elements turned from `[channels, pixels]` to `[pixels,
+/// Calls `f` with images of `len` elements, transposed from `[channels, pixels]` to `[pixels,
 /// channels]`.
 fn with_channels_last<'a, T: Real, R>(
     s: &ConvShape,
@@ -522,7 +525,7 @@ fn with_channels_last<'a, T: Real, R>(
 
 /// `to[j, i] = from[i, j]` for rows of `cols` elements.
 fn transpose<T: Real>(from: &[T], to: &mut [T], cols: usize) {
-    /// Rows at a time, so that a line of the cache is filled before it is evicted.
+    /// Rows at a time, so that a cache line is filled before it is evicted.
     const BLOCK: usize = 16;
     let rows = from.len() / cols;
     for first in (0..rows).step_by(BLOCK) {
@@ -535,8 +538,8 @@ fn transpose<T: Real>(from: &[T], to: &mut [T], cols: usize) {
     }
 }
 
-/// Rows `rows` of an image with its channels last as the transposed column matrix
-/// `[pixels, kernel height, kernel width, channels]`.
+/// Writes rows `rows` of an image with channels last as the transposed column matrix `[pixels,
+/// kernel height, kernel width, channels]`.
 fn unfold_transposed<T: Real>(
     s: &ConvShape,
     rows: Rows,

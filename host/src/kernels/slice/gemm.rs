@@ -1,4 +1,4 @@
-//! Matrix products through the `gemm` crate, single-threaded: callers cut the work.
+//! Matrix products through the `gemm` crate, single-threaded: callers split the work.
 
 use crate::kernels::Real;
 
@@ -9,9 +9,9 @@ pub struct Layout {
     pub rows: usize,
     /// Number of columns.
     pub cols: usize,
-    /// Distance of neighbours in a column.
+    /// Distance between neighbours in a column.
     pub row_stride: usize,
-    /// Distance of neighbours in a row.
+    /// Distance between neighbours in a row.
     pub col_stride: usize,
 }
 
@@ -43,16 +43,16 @@ impl Layout {
 /// What happens to the destination's old content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Into {
-    /// Not read.
+    /// It is not read.
     Overwrite,
-    /// Added to.
+    /// The product is added to it.
     Accumulate,
 }
 
 /// `dst ← a b` or `dst ← dst + a b`.
 ///
 /// # Panics
-/// If shapes do not fit or a slice is shorter than its layout says.
+/// Shapes do not fit, or a slice is shorter than its layout says.
 pub fn gemm<T: Real>(
     (dst, dst_layout): (&mut [T], Layout),
     (a, a_layout): (&[T], Layout),
@@ -66,7 +66,7 @@ pub fn gemm<T: Real>(
     assert!(b_layout.extent() <= b.len(), "right operand is as long as its layout");
     let beta = T::one();
     let alpha = if into == Into::Accumulate { T::one() } else { T::zero() };
-    // SAFETY: the three layouts were checked to lie inside their slices, `dst` is borrowed mutably
+    // SAFETY: the three layouts were checked to be inside their slices, `dst` is borrowed mutably
     // and so overlaps neither operand, and all strides are non-negative.
     unsafe {
         gemm::gemm(

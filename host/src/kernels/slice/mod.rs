@@ -1,8 +1,8 @@
 //! The arithmetic of the CPU backends, on plain slices.
 //!
-//! *Invariant:* the result does not depend on the number of threads or on who finishes first. Work
-//! is cut into chunks whose sizes depend on shapes alone, and partial sums are added in chunk
-//! order.
+//! *Invariant:* the result does not depend on the number of threads or on which finishes first.
+//! Work is split into chunks whose sizes depend on shapes alone, and partial sums are added in
+//! chunk order.
 
 pub mod conv;
 pub mod gemm;

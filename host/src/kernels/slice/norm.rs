@@ -40,7 +40,7 @@ impl NormShape {
         (0..self.channels).into_par_iter().map(f).collect()
     }
 
-    /// Σ over a channel of `N` functions of the elements at the same place of `M` arrays.
+    /// Sums over a channel of `N` functions of the corresponding elements of `M` arrays.
     fn sums<T: Real, const M: usize, const N: usize>(
         &self,
         channel: usize,
@@ -58,7 +58,7 @@ impl NormShape {
         total
     }
 
-    /// Fills an output of this shape: `f(channel, elements at the same place of M arrays)`.
+    /// Fills an output of this shape with `f(channel, corresponding elements of M arrays)`.
     fn fill<T: Real, C: Copy + Send + Sync, const M: usize>(
         &self,
         coefficients: &[C],
@@ -74,7 +74,7 @@ impl NormShape {
                 fill_plane(plane, inputs, &|inputs| f(*coefficient, inputs));
             }
         };
-        // SAFETY: the images cover the output, the planes of all channels an image, and
+        // SAFETY: the images cover the output, the planes of all channels cover an image, and
         // `fill_plane` writes a whole plane.
         unsafe {
             written(self.batch * self.image(), |out| {
@@ -87,7 +87,7 @@ impl NormShape {
 /// Elements that are handled together, for the processor's vector registers.
 const LANES: usize = 8;
 
-/// `f` of the elements at every place of a plane.
+/// Applies `f` to the elements at every position of a plane.
 fn fill_plane<T: Real, const M: usize>(
     plane: &mut [MaybeUninit<T>],
     inputs: [&[T]; M],
@@ -96,7 +96,8 @@ fn fill_plane<T: Real, const M: usize>(
     let (blocks, rest) = plane.as_chunks_mut::<LANES>();
     let sources = inputs.map(|input| input.as_chunks::<LANES>());
     for (index, block) in blocks.iter_mut().enumerate() {
-        // One bounds check a block and not one an element: the loop below becomes vector code.
+        // One bounds check for each block instead of each element: the loop below becomes vector
+        // code.
         let values = sources.map(|(blocks, _)| blocks[index]);
         for (lane, to) in block.iter_mut().enumerate() {
             to.write(f(values.map(|values| values[lane])));
@@ -107,7 +108,7 @@ fn fill_plane<T: Real, const M: usize>(
     }
 }
 
-/// Sums over one plane: in blocks of lanes in `T`, the lanes then in f64.
+/// Sums over one plane: blocks of lanes are summed in `T`, then the lanes in f64.
 fn plane_sums<T: Real, const M: usize, const N: usize>(
     planes: [&[T]; M],
     f: &impl Fn([T; M]) -> [T; N],
@@ -173,7 +174,7 @@ pub fn forward<T: Real>(s: &NormShape, x: &[T], gamma: &[T], beta: &[T], eps: f6
     }
 }
 
-/// γ, and what [`forward`] kept.
+/// γ, and what [`forward`] saved.
 #[derive(Clone, Copy, Debug)]
 pub struct Saved<'a, T> {
     /// γ.

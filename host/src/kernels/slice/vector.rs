@@ -33,7 +33,7 @@ fn dot_chunk<T: Real>(a: &[T], b: &[T]) -> f64 {
     lanes.iter().sum::<f64>() + rest
 }
 
-/// `y ← a x + b y`; a factor of exactly 0 means that its vector is not read.
+/// `y ← a x + b y`; a vector whose factor is exactly 0 is not read.
 pub fn axpby<T: Real>(a: T, x: &[T], b: T, y: &mut [T]) {
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
         match (a == T::zero(), b == T::zero()) {
@@ -45,9 +45,9 @@ pub fn axpby<T: Real>(a: T, x: &[T], b: T, y: &mut [T]) {
     });
 }
 
-/// `f` of every element.
+/// Applies `f` to every element.
 pub fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
-    // SAFETY: the chunks cover the output, and those of `x` are as long.
+    // SAFETY: the chunks cover the output, and those of `x` have the same length.
     unsafe {
         written(x.len(), |y| {
             y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
@@ -59,13 +59,13 @@ pub fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
     }
 }
 
-/// `f` of every pair of elements.
+/// Applies `f` to every pair of elements.
 ///
 /// # Panics
-/// If the slices differ in length.
+/// The slices differ in length.
 pub fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
     assert_eq!(a.len(), b.len(), "elements of the operands");
-    // SAFETY: the chunks cover the output, and those of `a` and `b` are as long.
+    // SAFETY: the chunks cover the output, and those of `a` and `b` have the same length.
     unsafe {
         written(a.len(), |y| {
             y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(

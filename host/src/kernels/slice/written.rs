@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 
 use crate::kernels::Real;
 
-/// A vector of `len` elements, all of them written by `work`.
+/// A vector of `len` elements, all of which `work` writes.
 ///
 /// # Safety
-/// `work` writes every element of the slice that it is given, or does not return.
+/// `work` writes every element of the slice that it gets, or does not return.
 pub unsafe fn written<T: Copy>(len: usize, work: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
     let mut vector = Vec::with_capacity(len);
     work(&mut vector.spare_capacity_mut()[..len]);

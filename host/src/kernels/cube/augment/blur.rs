@@ -1,5 +1,5 @@
-//! Gaussian blur: along rows, then along columns. A value a thread, so that neighbours read
-//! neighbours.
+//! Gaussian blur: along rows, then along columns. Each thread computes one value, so that
+//! neighbours read neighbours.
 
 use cubecl::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::data::packed::layout::{BLUR_KERNELS, BLUR_LENGTH, BLUR_LIST, FIELDS, 
 
 /// Blurs the rows of the listed images of `out` into `rows`: `[listed][row][column][channel]`.
 ///
-/// One of the listed images each position in y.
+/// Each position in y is one of the listed images.
 #[cube(launch_unchecked)]
 pub(super) fn blur_rows(
     out: &Array<f32>,
@@ -36,10 +36,10 @@ pub(super) fn blur_rows(
     rows[(CUBE_POS_Y * values + at) as usize] = sum;
 }
 
-/// Blurs the columns of `rows` into the listed images of `out`, solarised where drawn, and
-/// normalised.
+/// Blurs the columns of `rows` into the listed images of `out`, solarises them if that was drawn,
+/// and normalises them.
 ///
-/// One of the listed images each position in y.
+/// Each position in y is one of the listed images.
 #[cube(launch_unchecked)]
 pub(super) fn blur_columns(
     rows: &Array<f32>,
@@ -68,7 +68,7 @@ pub(super) fn blur_columns(
     out[((first + image) * values + at) as usize] = finish(sum, at % 3, flags);
 }
 
-/// A place `half` before `place`, mirrored at both ends without repeating the outermost.
+/// The index `half` before `place`, mirrored at both ends without repeating the outermost.
 #[cube]
 fn mirrored(place: u32, half: u32, size: u32) -> u32 {
     let inside = select(place < half, half - place, place - half);

@@ -1,5 +1,5 @@
-//! Colours in f32, a pixel a thread: the definitions of the host's `colour`, in the same order of
-//! operations.
+//! Colours in f32, one pixel per thread: the definitions of the host's `colour`, in the same order
+//! of operations.
 
 use cubecl::prelude::*;
 
@@ -12,7 +12,7 @@ use crate::data::{DEVIATION, MEAN};
 /// Threads that share the pixels of an image in [`mean_luma`].
 pub(super) const MEAN_UNITS: u32 = 256;
 
-/// Values of one pixel in `[0, 1]`.
+/// Values of one pixel, in `[0, 1]`.
 #[derive(CubeType, Clone, Copy)]
 struct Pixel {
     red: f32,
@@ -20,9 +20,9 @@ struct Pixel {
     blue: f32,
 }
 
-/// The mean luma that each image has when its contrast is changed: `[image]`.
+/// The mean luma of each image at the point where its contrast is changed: `[image]`.
 ///
-/// One cube an image. The order of the additions does not depend on the device.
+/// Each cube takes one image. The order of the additions does not depend on the device.
 #[cube(launch_unchecked)]
 pub(super) fn mean_luma(
     cut: &Array<u32>,
@@ -37,7 +37,7 @@ pub(super) fn mean_luma(
     let mut sums = SharedMemory::<f32>::new(MEAN_UNITS as usize);
     let unit = UNIT_POS_X as usize;
     let mut sum = 0.0f32;
-    // Without jitter nobody asks for the mean.
+    // Without jitter the mean is not needed.
     let end = select(changes == 0, 0u32, pixels);
     for at in range_stepped(UNIT_POS_X, end, MEAN_UNITS) {
         let mut pixel = read(cut[(image * pixels + at) as usize], numbers);
@@ -62,10 +62,10 @@ pub(super) fn mean_luma(
     }
 }
 
-/// Jitter and grey; of an image that is not to be blurred also solarisation and normalisation.
+/// Applies jitter and grey, and for an image without blur also solarisation and normalisation.
 ///
-/// Into `out` from image number `first` on: `[image][row][column][channel]`. One image each
-/// position in y.
+/// Writes to `out` from image number `first` on: `[image][row][column][channel]`. Each position in
+/// y is one image.
 #[cube(launch_unchecked)]
 pub(super) fn colour(
     cut: &Array<u32>,
@@ -119,8 +119,8 @@ pub(super) fn finish(value: f32, channel: u32, flags: u32) -> f32 {
     (value - mean) / deviation
 }
 
-/// Bytes to values through a table: a division need not be exact on every device, and the threshold
-/// of solarisation is one of its results.
+/// Converts bytes to values through a table. A division need not be exact on every device, and the
+/// threshold of solarisation is compared with its result.
 #[cube]
 fn read(word: u32, numbers: &Array<f32>) -> Pixel {
     Pixel {
@@ -130,19 +130,19 @@ fn read(word: u32, numbers: &Array<f32>) -> Pixel {
     }
 }
 
-/// The part of the jitter that comes at a step.
+/// The jitter operation at a step.
 #[cube]
 fn code(changes: u32, step: u32) -> u32 {
     (changes >> (step * CHANGE_BITS)) & ((1 << CHANGE_BITS) - 1)
 }
 
-/// Where the factor of a step lies.
+/// Index of the factor of a step.
 #[cube]
 fn factor(image: u32, step: u32) -> usize {
     FACTORS + (image * 4 + step) as usize
 }
 
-/// One part of the jitter; `mean` is the image's luma before its contrast is changed.
+/// One jitter operation; `mean` is the image's luma before its contrast is changed.
 #[cube]
 fn change(pixel: &mut Pixel, code: u32, factor: f32, mean: f32) {
     if code == BRIGHTNESS {
@@ -170,7 +170,7 @@ fn luma(pixel: Pixel) -> f32 {
     0.299f32 * pixel.red + 0.587f32 * pixel.green + 0.114f32 * pixel.blue
 }
 
-/// Turns the colour circle, by way of hue, saturation and value (Smith 1978).
+/// Rotates the hue, by way of hue, saturation and value (Smith 1978).
 #[cube]
 fn turn_hue(pixel: &mut Pixel, shift: f32) {
     let (red, green, blue) = (pixel.red, pixel.green, pixel.blue);
@@ -178,7 +178,7 @@ fn turn_hue(pixel: &mut Pixel, shift: f32) {
     let least = min(min(red, green), blue);
     let range = most - least;
     let is_grey = range == 0.0;
-    // Grey has no hue: it is divided by 1, and nobody takes the quotients.
+    // Grey has no hue: it is divided by 1, and the quotients are not used.
     let range_or_one = select(is_grey, 1.0f32, range);
     let most_or_one = select(is_grey, 1.0f32, most);
     let (is_red, is_green) = (most == red, most == green);
@@ -203,7 +203,7 @@ fn turn_hue(pixel: &mut Pixel, shift: f32) {
     pixel.blue = select(two, rising, select(three || four, most, wanes));
 }
 
-/// The same place of the colour circle in `[0, 1]`, of a `hue` in `[−1, 2)` turns.
+/// Wraps a hue in `[−1, 2)` turns to `[0, 1]`.
 #[cube]
 fn turn(hue: f32) -> f32 {
     hue + select(hue < 0.0, 1.0f32, select(hue >= 1.0, -1.0f32, 0.0f32))

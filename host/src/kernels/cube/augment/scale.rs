@@ -1,5 +1,4 @@
-//! Cutting and scaling of bytes: rows first, then columns, each rounded to bytes as the host does
-//! it.
+//! Crops and scales bytes: rows first, then columns, each rounded to bytes as on the host.
 //!
 //! Everything is an integer, so the result is the host's, bit for bit.
 
@@ -10,11 +9,11 @@ use crate::data::packed::layout::{
     TAP_FIELDS, WORDS,
 };
 
-/// Makes the rows of a view: `[image][row][word]`, four bytes a word, of the words that the part
-/// touches.
+/// Makes the rows of a view: `[image][row][word]`, with four bytes per word, for the words that the
+/// crop touches.
 ///
-/// The bytes of a row do not mix, so a word is a thread's: neighbours read neighbours. One image
-/// each position in z, `size` rows in y.
+/// The bytes of a row do not mix, so each thread takes a word: neighbours read neighbours. Each
+/// position in z is one image; `size` rows are in y.
 #[cube(launch_unchecked)]
 pub(super) fn scale_rows(
     pixels: &Array<u32>,
@@ -55,9 +54,9 @@ pub(super) fn scale_rows(
         | (byte(fourth, precision) << 24);
 }
 
-/// Makes the pixels of a view: `[image][row][column]`, a word each, red in the lowest byte.
+/// Makes the pixels of a view: `[image][row][column]`, one word each, red in the lowest byte.
 ///
-/// One image each position in y.
+/// Each position in y is one image.
 #[cube(launch_unchecked)]
 pub(super) fn scale_columns(
     between: &Array<u32>,
@@ -74,7 +73,7 @@ pub(super) fn scale_columns(
     let taps = table[image + COLUMN_TAPS] as usize + column as usize * TAP_FIELDS;
     let precision = table[image + COLUMN_PRECISION];
     let begin = table[image + BETWEEN] + row * table[image + WORDS];
-    // Bytes from the beginning of the row.
+    // In bytes from the beginning of the row.
     let mut at = table[taps];
     let count = table[taps + 1];
     let weights = table[taps + 2];
@@ -99,7 +98,7 @@ pub(super) fn scale_columns(
         byte(red, precision) | (byte(green, precision) << 8) | (byte(blue, precision) << 16);
 }
 
-/// A sum in fixed point, half already added, as a byte.
+/// A fixed-point sum, to which a half was already added, as a byte.
 #[cube]
 fn byte(sum: i32, precision: u32) -> u32 {
     min(max(sum, 0i32) as u32 >> precision, 255u32)

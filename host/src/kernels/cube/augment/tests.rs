@@ -1,4 +1,4 @@
-//! The device's views beside the host's.
+//! The device's views compared with the host's.
 
 use bissl_core::{Draws, Stream};
 use burn_wgpu::{WgpuDevice, WgpuRuntime};
@@ -9,10 +9,10 @@ use super::views;
 use crate::data::packed::Packed;
 use crate::data::{AugmentSettings, Augmentation, DEVIATION, Drawn, View};
 
-/// Differences of a handful of f32 operations on values up to 1, in ¹⁄₂₅₅.
+/// Differences of a few f32 operations on values up to 1, in units of ¹⁄₂₅₅.
 const ROUNDING: f32 = 2e-3;
 
-/// Smooth colours with some noise, and saturated corners: what pictures are like.
+/// Smooth colours with some noise and saturated corners, like a photograph.
 fn picture(draws: &mut Draws, width: u32, height: u32) -> RgbImage {
     let mut slope = || draws.uniform_in(-2.0, 2.0);
     let slopes: [[f32; 2]; 3] = std::array::from_fn(|_| [slope(), slope()]);
@@ -26,7 +26,7 @@ fn picture(draws: &mut Draws, width: u32, height: u32) -> RgbImage {
     })
 }
 
-/// Images of many sizes, some smaller than what is made of them, some long, some square.
+/// Images of many sizes: some smaller than the views, some long, some square.
 fn pictures(count: usize) -> Vec<RgbImage> {
     const SIZES: [(u32, u32); 10] = [
         (32, 32),
@@ -47,7 +47,7 @@ fn pictures(count: usize) -> Vec<RgbImage> {
     SIZES.iter().cycle().take(count).enumerate().map(one).collect()
 }
 
-/// Nothing random is left: the whole image, neither mirrored nor changed.
+/// Settings without anything random: the whole image, neither mirrored nor changed.
 fn still() -> AugmentSettings {
     AugmentSettings {
         crop_area: [1.0, 1.0],
@@ -62,7 +62,7 @@ fn still() -> AugmentSettings {
     }
 }
 
-/// Only one part of the jitter, at a strength.
+/// Settings with one part of the jitter only, at a given strength.
 fn only(brightness: f32, contrast: f32, saturation: f32, hue: f32) -> AugmentSettings {
     AugmentSettings { jitter: 1.0, brightness, contrast, saturation, hue, ..still() }
 }
@@ -95,7 +95,7 @@ fn made<const VIEWS: usize>(packed: Packed<VIEWS>) -> [Vec<f32>; VIEWS] {
     })
 }
 
-/// The same on the host, in the device's order.
+/// The same views on the host, in the device's order.
 fn on_host(augmentation: &Augmentation, images: &[RgbImage], drawn: &[Drawn]) -> Vec<f32> {
     let mut values = Vec::new();
     let mut planes = vec![f32::NAN; augmentation.image_len()];
@@ -107,11 +107,11 @@ fn on_host(augmentation: &Augmentation, images: &[RgbImage], drawn: &[Drawn]) ->
     values
 }
 
-/// Differences of normalised values, in ¹⁄₂₅₅ of the range before normalisation.
+/// Differences of normalised values, in units of ¹⁄₂₅₅ of the range before normalisation.
 struct Errors {
     largest: f32,
     mean: f64,
-    /// Values beyond [`ROUNDING`].
+    /// Number of values that differ by more than [`ROUNDING`].
     beyond: usize,
 }
 
@@ -156,7 +156,7 @@ fn cutting_scaling_and_mirroring_give_the_hosts_bytes() {
     ] {
         for (size, count) in [(32, 40), (96, 20), (75, 10)] {
             let errors = compare(name, settings, View::A, size, count);
-            // Far below 1: not a byte differs.
+            // Far below 1: no byte differs.
             assert!(errors.largest < 1e-4, "{name} at {size}: {}", errors.largest);
         }
     }
@@ -192,7 +192,7 @@ fn whole_views_agree_with_the_hosts() {
     ] {
         for (size, count) in [(32, 60), (96, 30)] {
             let errors = compare(name, settings, view, size, count);
-            // A value may be carried over the threshold of solarisation, and ends ¹⁄₂₅₅ away.
+            // A value may cross the threshold of solarisation and then differ by ¹⁄₂₅₅.
             assert!(errors.largest < 1.01, "{name} at {size}: {}", errors.largest);
             let allowed = count * (3 * size * size) as usize / 10_000;
             assert!(errors.beyond <= allowed, "{name} at {size}: {} values", errors.beyond);
@@ -234,7 +234,7 @@ fn the_same_input_gives_the_same_bits() {
         for _ in 0..3 {
             assert!(on_device(size, &images, [&a, &b]) == first, "{size}");
         }
-        // Nor does it matter what else is in the batch.
+        // The rest of the batch does not matter either.
         let half = images.len() / 2;
         let [alone] = on_device(size, &images[half..], [&a[half..]]);
         assert!(alone == first[0][first[0].len() / 2..], "{size}");
