@@ -1,4 +1,4 @@
-//! The comparison: figures first, then what they allow to say, then every value.
+//! The comparison: figures first, then the conclusion that they allow, then every value.
 
 use super::Method;
 use super::html::{Attributes, Html};
@@ -6,20 +6,20 @@ use super::number;
 use super::pairs;
 use super::statistics::{self, Interval, Sample};
 
-/// One of the accuracies that are measured of every method.
+/// One of the accuracies that are measured for every method.
 #[derive(Clone, Copy)]
 pub(super) struct Measure {
-    /// Name as a heading.
+    /// Name, as a heading.
     pub(super) name: &'static str,
-    /// What it is.
+    /// What it measures.
     about: &'static str,
-    /// Its values of a method, one per seed, or none.
+    /// The values of a method, one per seed, or none.
     pub(super) values: fn(&Method) -> &[f64],
 }
 
 impl Measure {
-    /// The paired differences of the last method against the first, one per seed; empty where there
-    /// are not two methods with values.
+    /// The paired differences between the last method and the first, one per seed; empty unless two
+    /// methods have values.
     pub(super) fn differences(&self, methods: &[Method]) -> Vec<f64> {
         match methods {
             [first, .., last] => {
@@ -34,7 +34,7 @@ impl Measure {
     }
 }
 
-/// All of them, the one that counts first.
+/// All accuracies, the most important first.
 pub(super) const MEASURES: [Measure; 3] = [
     Measure {
         name: "Held-out accuracy",
@@ -53,10 +53,10 @@ pub(super) const MEASURES: [Measure; 3] = [
     },
 ];
 
-/// More methods are left to the table.
+/// With more methods, only the table shows them.
 const TILES_MAX: usize = 4;
 
-/// The section; nothing where no method has a value.
+/// The section; writes nothing if no method has a value.
 pub(super) fn render(html: &mut Html, methods: &[Method]) {
     let measured: Vec<Measure> =
         MEASURES.into_iter().filter(|measure| measure.is_measured(methods)).collect();
@@ -122,7 +122,7 @@ fn spread(sample: Option<&Sample>) -> String {
     }
 }
 
-/// What the paired difference allows to say, and no more.
+/// What the paired difference allows one to say, and no more.
 pub(super) fn verdict(
     measure: &str,
     (first, last): (&str, &str),
@@ -142,7 +142,7 @@ pub(super) fn verdict(
         );
     };
     let seeds = number::counted(*count, "paired seed");
-    // Equal differences leave only the rounding of their mean.
+    // If all differences are equal, the deviation is only the rounding of their mean.
     if *deviation < 1e-12 {
         return format!(
             "{opening} on each of {seeds}. Without spread the interval has no width and says nothing \

@@ -1,4 +1,4 @@
-//! Axes: where values go and which of them are labelled.
+//! Axes: the position of values, and which values are labelled.
 
 use super::number;
 
@@ -9,10 +9,10 @@ pub(super) enum Scale {
     Logarithmic,
 }
 
-/// Which values deserve a tick.
+/// The values that may get a tick.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Grain {
-    /// Any.
+    /// Any value.
     Real,
     /// Whole numbers only: steps, counts.
     Whole,
@@ -25,21 +25,22 @@ pub(super) struct Tick {
     pub(super) label: String,
 }
 
-/// An axis over the values low to high.
+/// An axis over the values from low to high.
 #[derive(Debug)]
 pub(super) struct Axis {
     scale: Scale,
-    /// In the scale's own unit: the decimal logarithm on a logarithmic axis.
+    /// In the scale's own unit: a decimal logarithm on a logarithmic axis.
     low: f64,
     high: f64,
     pub(super) ticks: Vec<Tick>,
 }
 
 impl Axis {
-    /// An axis that shows all of `low` to `high` and, on both sides, `padding` of that span more.
+    /// An axis that shows all of `low` to `high`, with `padding` times that span added on both
+    /// sides.
     ///
-    /// Both must be finite, and positive on a logarithmic axis. About `tick_count` ticks, at most
-    /// half as many again.
+    /// Both must be finite, and positive on a logarithmic axis. There are about `tick_count` ticks,
+    /// at most half as many again.
     pub(super) fn new(
         (low, high): (f64, f64),
         scale: Scale,
@@ -59,7 +60,7 @@ impl Axis {
         Self { scale, low, high, ticks }
     }
 
-    /// Where a value lies: 0 at the low end, 1 at the high end.
+    /// The position of a value: 0 at the low end, 1 at the high end.
     pub(super) fn place(&self, value: f64) -> f64 {
         let value = if self.scale == Scale::Logarithmic { value.log10() } else { value };
         (value - self.low) / (self.high - self.low)
@@ -71,7 +72,7 @@ impl Axis {
     }
 }
 
-/// Room around the values, more where they are all the same.
+/// Adds room around the values, more if they are all the same.
 fn widen(low: f64, high: f64, scale: Scale, grain: Grain, padding: f64) -> (f64, f64) {
     let size = low.abs().max(high.abs());
     // Spans below this are the rounding of f32 telemetry, not information.
@@ -105,8 +106,8 @@ fn linear_ticks(low: f64, high: f64, grain: Grain, tick_count: usize) -> Vec<Tic
         .collect()
 }
 
-/// The one of 1, 2, 5, 10 times a power of ten whose ratio to `span`, which must be positive, is
-/// nearest to 1.
+/// The one of 1, 2, 5, 10 times a power of ten whose ratio to `span` is nearest to 1; `span` must
+/// be positive.
 fn round_step(span: f64) -> f64 {
     let unit = 10f64.powi(span.log10().floor() as i32);
     // The borders are the geometric means of neighbours: √2, √10, √50.
@@ -119,7 +120,7 @@ fn round_step(span: f64) -> f64 {
     factor * unit
 }
 
-/// A label with as many decimals as tell neighbouring ticks apart.
+/// A label with enough decimals to tell neighbouring ticks apart.
 fn linear_label(value: f64, step: f64, largest: f64) -> String {
     let step_exponent = (step.log10() + 1e-9).floor() as i32;
     if value == 0.0 {
@@ -134,7 +135,7 @@ fn linear_label(value: f64, step: f64, largest: f64) -> String {
     format!("{}×{}", number::fixed(mantissa, decimals), number::power_of_ten(exponent))
 }
 
-/// Powers of ten; on a short axis also their multiples by 2 and 5; on a very short one linear
+/// Powers of ten; on a short axis also their multiples by 2 and 5; on a very short axis linear
 /// ticks. `low` and `high` are decimal logarithms.
 fn logarithmic_ticks(low: f64, high: f64, tick_count: usize) -> Vec<Tick> {
     let (first, last) = (low.ceil() as i32, high.floor() as i32);
@@ -185,7 +186,7 @@ fn logarithmic_ticks(low: f64, high: f64, tick_count: usize) -> Vec<Tick> {
 mod tests {
     use super::*;
 
-    /// Ranges of all sizes, some without width.
+    /// Ranges of all sizes, some of width 0.
     fn ranges() -> impl Iterator<Item = (f64, f64)> {
         (-30..30).flat_map(|exponent| {
             let unit = 10f64.powi(exponent);

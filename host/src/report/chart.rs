@@ -10,17 +10,17 @@ use super::{Chart, Series};
 /// How a chart is drawn.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Form {
-    /// Lines, two charts in a row of a wide page.
+    /// Lines; two charts side by side on a wide page.
     Lines,
-    /// Dots, three in a row: for values that jump from one to the next.
+    /// Dots; three charts side by side. For values that jump from one to the next.
     Dots,
 }
 
-/// A line of up to this many points has dots too, so that single values are seen.
+/// A line with at most this many points also has dots, so that single values can be seen.
 const DOTTED_MAX: usize = 40;
 
-/// A figure with heading, legend, drawing and, where something was left out, a note about it.
-/// `absent` says what skipped points have in common, such as `not finite`.
+/// A figure with heading, legend and drawing, and a note if something was left out. `absent` says
+/// what skipped points have in common, such as `not finite`.
 pub(super) fn render(html: &mut Html, chart: &Chart, form: Form, absent: &str) {
     let scale = if chart.log_y { Scale::Logarithmic } else { Scale::Linear };
     let lines: Vec<Line> =
@@ -53,14 +53,14 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// `lines` are what is drawn of `series`; `None` where nothing is.
+    /// The bounds of `lines`, which are what is drawn of `series`; `None` if nothing is drawn.
     pub(super) fn of(series: &[Series], lines: &[Line]) -> Option<Self> {
         let drawn = || lines.iter().flat_map(|line| line.points.iter().copied());
         let (x, y) = drawn().next()?;
         let extent = |start, value: fn((f64, f64)) -> f64| {
             drawn().map(value).fold((start, start), |(low, high), v| (v.min(low), v.max(high)))
         };
-        // Asked of the points as given: means of steps have fractions although steps have none.
+        // The given points decide this: means of steps have fractions although steps have none.
         let given = series.iter().flat_map(|series| &series.points).map(|point| point.0);
         Some(Self {
             x: extent(x, |point| point.0),
@@ -100,7 +100,7 @@ impl Axes {
     }
 }
 
-/// What stands inside a drawing: axes, then the lines.
+/// The content of a drawing: axes, then the lines.
 pub(super) fn contents(
     html: &mut Html,
     plot: &Plot,
@@ -143,7 +143,7 @@ fn draw_line(html: &mut Html, places: &[(f64, f64)], class: &str) {
     html.empty_element("path", &[("class", &format!("line {class}")), ("d", &path)]);
 }
 
-/// Says what the drawing leaves out; empty where it leaves out nothing.
+/// Says what the drawing leaves out; empty if it leaves out nothing.
 fn note(lines: &[Line], absent: &str) -> String {
     let skipped: usize = lines.iter().map(|line| line.skipped).sum();
     let bucket = lines.iter().map(|line| line.bucket).max().unwrap_or(1);

@@ -46,21 +46,22 @@ impl Html {
                 '"' => self.out.push_str("&quot;"),
                 '\'' => self.out.push_str("&#39;"),
                 '\n' | '\t' => self.out.push(character),
-                // HTML forbids the others, and a terminal's escape codes have no meaning here.
+                // HTML forbids other control characters, and a terminal's escape codes have no
+                // meaning here.
                 _ if character.is_control() => self.out.push('\u{fffd}'),
                 _ => self.out.push(character),
             }
         }
     }
 
-    /// The page's own style sheet, which needs no escape.
+    /// The page's own style sheet, which needs no escaping.
     pub(super) fn style(&mut self, sheet: &'static str) {
         self.out.push_str("<style>");
         self.out.push_str(sheet);
         self.out.push_str("</style>");
     }
 
-    /// A line break of the source, for whoever reads it.
+    /// A line break in the source, for human readers.
     pub(super) fn line(&mut self) {
         self.out.push('\n');
     }
@@ -70,7 +71,7 @@ impl Html {
         format!("<!DOCTYPE html>\n{}\n", self.out)
     }
 
-    /// What was written, as it is: for a file that is not HTML.
+    /// The text as written, for a file that is not HTML.
     pub(super) fn into_text(self) -> String {
         self.out + "\n"
     }

@@ -32,11 +32,12 @@ pub struct Report {
     pub title: String,
     /// Command line that made the report.
     pub command: String,
-    /// Label and value of each fact: data set, network, durations, memory, in the order shown.
+    /// Label and value of each fact, in the order shown: data set, network, durations, memory.
     pub summary: Vec<(String, String)>,
-    /// Methods compared; the last is set against the first, so the baseline comes first.
+    /// The methods that are compared. The last is compared with the first, so the baseline comes
+    /// first.
     pub accuracy: Vec<Method>,
-    /// Loss curves of both levels and the like.
+    /// Loss curves of both levels, and similar charts.
     pub curves: Vec<Chart>,
     /// One linear solve per upper step, in order, of the first seed.
     pub solves: Vec<Solve>,
@@ -48,8 +49,8 @@ pub struct Report {
 
 /// One row of the comparison. All vectors are paired by index with `seeds`.
 ///
-/// `accuracy`, `knn` and `probe` may each be empty (not measured); a value that is not finite
-/// stands for a seed without a result, is shown as a dash and left out of the statistics.
+/// `accuracy`, `knn` and `probe` may each be empty (not measured). A value that is not finite marks
+/// a seed without a result; it is shown as a dash and left out of the statistics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Method {
     /// Name shown.
@@ -84,8 +85,8 @@ pub struct Chart {
 pub struct Series {
     /// Name in the legend.
     pub name: String,
-    /// Points in drawing order. Those that are not finite are skipped and counted; more than 600
-    /// are drawn as the means of 600 buckets of neighbours.
+    /// Points in drawing order. Points that are not finite are skipped and counted. If there are
+    /// more than 600, the means of 600 buckets of neighbours are drawn.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -98,9 +99,9 @@ pub struct Solve {
     pub alternation: u32,
     /// How it ended, as shown (such as `converged`).
     pub termination: String,
-    /// Products with the operator that were used.
+    /// Products with the operator.
     pub products: u16,
-    /// ‖r‖/‖b‖; `None` where unverified.
+    /// ‖r‖/‖b‖; `None` if it was not verified.
     pub residual: Option<f32>,
     /// ‖x − b‖/‖b‖.
     pub correction: Option<f32>,
@@ -134,10 +135,10 @@ pub struct Neighbour {
     pub same_class: bool,
 }
 
-/// A picture, 8 bits a channel.
+/// A picture with 8 bits per channel.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Picture {
-    /// Pixels a row, at least 1.
+    /// Pixels per row, at least 1.
     pub width: u32,
     /// Rows, at least 1.
     pub height: u32,
@@ -153,7 +154,7 @@ pub enum ReportError {
         "{place}: a picture of {width} × {height} pixels has {found} bytes; expected width × height × 3, and at least one pixel"
     )]
     PictureSize {
-        /// Where it stands in the report.
+        /// The picture's place in the report.
         place: String,
         /// Its width.
         width: u32,
@@ -165,12 +166,12 @@ pub enum ReportError {
     /// A picture could not be written as PNG.
     #[error("{place}: cannot encode the picture as PNG: {source}")]
     Encode {
-        /// Where it stands in the report.
+        /// The picture's place in the report.
         place: String,
         /// The encoder's reason.
         source: image::ImageError,
     },
-    /// A method's values are not one per seed.
+    /// A method does not have one value for each seed.
     #[error(
         "method {method}: {measure} has {found} values; expected one for each of {expected} seeds, or none"
     )]
@@ -211,11 +212,12 @@ pub enum ReportError {
 }
 
 impl Report {
-    /// The page, UTF-8, a few hundred kilobytes for a few dozen small pictures.
+    /// The page in UTF-8: a few hundred kilobytes for a few dozen small pictures.
     ///
     /// # Errors
-    /// The first part that contradicts itself: a picture whose bytes do not fit its size, a method
-    /// without one value a seed or with other seeds than the first, an accuracy outside 0 to 1.
+    /// The first part that is inconsistent: a picture whose bytes do not fit its size, a method
+    /// that has not one value per seed or has other seeds than the first, an accuracy outside 0 to
+    /// 1.
     pub fn to_html(&self) -> Result<String, ReportError> {
         for method in &self.accuracy {
             method.check(&self.accuracy[0])?;

@@ -1,4 +1,4 @@
-//! Queries and their nearest neighbours, before and after.
+//! Queries and their nearest neighbours, before and after the bilevel stage.
 
 use super::html::Html;
 use super::number;
@@ -56,12 +56,13 @@ fn encode_all(neighbours: &[Neighbour], place: &str) -> Result<Vec<EncodedNeighb
 }
 
 fn image(picture: &Picture, place: &str) -> Result<Image, ReportError> {
-    // Scaled up, pixels stay squares; scaled down, that would drop some of them.
+    // Small pictures are scaled up, and their pixels stay squares; scaling a large one down that
+    // way would drop pixels.
     let class = if picture.width.max(picture.height) <= EDGE { "crisp" } else { "smooth" };
     Ok(Image { uri: picture.data_uri(place)?, class })
 }
 
-/// The section; nothing without rows.
+/// The section; writes nothing without rows.
 pub(super) fn render(html: &mut Html, rows: &[EncodedRow<'_>]) {
     if rows.is_empty() {
         return;
@@ -127,7 +128,7 @@ fn picture(html: &mut Html, image: &Image, name: &str) {
     html.empty_element("img", &[("class", image.class), ("src", &image.uri), ("alt", name)]);
 }
 
-/// How many are of the query's class, of how many.
+/// How many neighbours have the query's class, and how many there are.
 fn total<'a, T: AsRef<[EncodedNeighbour]> + 'a + ?Sized>(
     sides: impl Iterator<Item = &'a T> + Clone,
 ) -> String {

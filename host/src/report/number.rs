@@ -1,9 +1,9 @@
-//! Numbers as readers of the page see them.
+//! Numbers in the form that readers of the page see.
 
 /// Keeps a number and its unit, or the digit groups of a number, on one line.
 const NARROW_SPACE: char = '\u{202f}';
 
-/// A share as a percentage, `0.6132` as `61.3 %`; a dash where it is not finite.
+/// A fraction as a percentage, `0.6132` as `61.3 %`; a dash if it is not finite.
 pub(super) fn percent(share: f64) -> String {
     if share.is_finite() {
         format!("{:.1}{NARROW_SPACE}%", share * 100.0)
@@ -12,8 +12,8 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
-/// A difference of shares in percentage points with its sign, `0.0132` as `+1.3` for one decimal; a
-/// dash where it is not finite.
+/// A difference of fractions in percentage points with its sign, `0.0132` as `+1.3` with one
+/// decimal; a dash if it is not finite.
 pub(super) fn points(difference: f64, decimals: usize) -> String {
     if !difference.is_finite() {
         return "–".to_owned();
@@ -32,7 +32,7 @@ pub(super) fn count(value: usize) -> String {
     group(&value.to_string())
 }
 
-/// A noun in the number that fits `value`, behind it: `1 seed`, `3 seeds`.
+/// `value` and the noun in singular or plural: `1 seed`, `3 seeds`.
 pub(super) fn counted(value: usize, noun: &str) -> String {
     format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
 }
@@ -72,7 +72,7 @@ pub(super) fn coordinate(value: f64) -> String {
 }
 
 fn group(digits: &str) -> String {
-    // Four digits read well without a gap.
+    // Four digits are readable without a gap.
     if digits.len() <= 4 {
         return digits.to_owned();
     }

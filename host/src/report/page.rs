@@ -7,8 +7,7 @@ use super::neighbours::{self, EncodedRow};
 use super::telemetry;
 use super::{Chart, Report};
 
-/// Refuses scripts and everything from outside, whatever a later version of the page might refer
-/// to.
+/// Forbids scripts and everything from outside, whatever a later version of the page refers to.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// The document. `rows` are the encoded rows of `report.neighbours`.

@@ -1,4 +1,4 @@
-//! The two figures of the comparison: every seed's values, joined over methods, and the
+//! The two figures of the comparison: the values of every seed, joined over methods, and the
 //! differences.
 
 use super::Method;
@@ -13,11 +13,11 @@ use super::statistics::Sample;
 const DIFFERENCE_COLOUR: usize = 3;
 /// Height of a row of dots with its label above.
 const ROW: f64 = 56.0;
-/// From the top of a row to the line its dots lie on.
+/// Distance from the top of a row to the line of its dots.
 const BASELINE: f64 = 38.0;
 const WIDTH: f64 = 440.0;
 
-/// A row of a figure: a label and values in percent, one per seed, NaN where there is none.
+/// A row of a figure: a label and values in percent, one per seed, NaN if there is none.
 struct Row<'a> {
     label: &'a str,
     values: Vec<f64>,
@@ -28,7 +28,7 @@ impl Row<'_> {
         Sample::of(&self.values)
     }
 
-    /// All that the axis must show: values and the ends of the interval.
+    /// Everything that the axis must show: values and the ends of the interval.
     fn extent(&self) -> impl Iterator<Item = f64> {
         let interval = self.sample().and_then(|sample| sample.interval);
         let ends = interval.into_iter().flat_map(|interval| [interval.low, interval.high]);
@@ -36,7 +36,7 @@ impl Row<'_> {
     }
 }
 
-/// Every seed's value of a measure, a row a method, the pairs joined by lines.
+/// The values of a measure for every seed: one row per method, with lines that join the pairs.
 pub(super) fn values(html: &mut Html, methods: &[Method], measure: &Measure) {
     let rows: Vec<Row<'_>> = methods
         .iter()
@@ -60,7 +60,7 @@ pub(super) fn values(html: &mut Html, methods: &[Method], measure: &Measure) {
     });
 }
 
-/// The paired differences of the last method against the first, a row a measure.
+/// The paired differences between the last method and the first, one row per measure.
 pub(super) fn differences(html: &mut Html, methods: &[Method], measures: &[Measure]) {
     let [first, .., last] = methods else { return };
     let rows: Vec<Row<'_>> = measures
@@ -84,8 +84,8 @@ pub(super) fn differences(html: &mut Html, methods: &[Method], measures: &[Measu
     });
 }
 
-/// Room for the rows and an axis that shows all of them, and `also`; `None` where there is no
-/// value.
+/// A plot with room for the rows, and an axis that shows all of them and `also`; `None` if there is
+/// no value.
 fn frame(rows: &[Row<'_>], also: Option<f64>) -> Option<(Plot, Axis)> {
     let mut values = rows.iter().flat_map(Row::extent).peekable();
     values.peek()?;
@@ -122,7 +122,7 @@ fn baseline(plot: &Plot, place: usize) -> f64 {
     plot.top + ROW * place as f64 + BASELINE
 }
 
-/// The line of one seed through all rows that have a value of it.
+/// The line of one seed through all rows in which it has a value.
 fn join(html: &mut Html, plot: &Plot, axis: &Axis, rows: &[Row<'_>], seed: usize) {
     let mut before: Option<(f64, f64)> = None;
     for (place, row) in rows.iter().enumerate() {

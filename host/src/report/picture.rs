@@ -36,7 +36,7 @@ pub(super) fn base64(bytes: &[u8]) -> String {
         let word = u32::from_be_bytes([0, word[0], word[1], word[2]]);
         for place in 0..4 {
             let digit = (word >> (18 - 6 * place)) & 63;
-            // One byte fills two digits, two bytes three.
+            // One byte fills two digits, two bytes fill three.
             out.push(if place <= group.len() { ALPHABET[digit as usize].into() } else { '=' });
         }
     }

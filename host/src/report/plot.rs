@@ -4,13 +4,13 @@ use super::axis::Axis;
 use super::html::Html;
 use super::number::coordinate;
 
-/// Distinct colours of the style sheet; a further series repeats them with dashes.
+/// Distinct colours in the style sheet; further series repeat them with dashes.
 pub(super) const COLOURS: usize = 6;
 
 /// Width of a character of an axis label, in units of the drawing, rounded up.
 const CHARACTER: f64 = 6.4;
 
-/// A rectangle in units of the drawing, within which values are placed.
+/// A rectangle in drawing units, in which values are placed.
 pub(super) struct Plot {
     pub(super) width: f64,
     pub(super) height: f64,
@@ -27,17 +27,17 @@ impl Plot {
         Self { width, height, left, right: width - 12.0, top: 24.0, bottom: height - 38.0 }
     }
 
-    /// Horizontal place of a value.
+    /// Horizontal position of a value.
     pub(super) fn x(&self, axis: &Axis, value: f64) -> f64 {
         self.left + axis.place(value) * (self.right - self.left)
     }
 
-    /// Vertical place of a value.
+    /// Vertical position of a value.
     pub(super) fn y(&self, axis: &Axis, value: f64) -> f64 {
         self.bottom - axis.place(value) * (self.bottom - self.top)
     }
 
-    /// The drawing, named for those who cannot see it.
+    /// The drawing, with a name for those who cannot see it.
     pub(super) fn draw(&self, html: &mut Html, name: &str, body: impl FnOnce(&mut Html)) {
         let view = format!("0 0 {} {}", coordinate(self.width), coordinate(self.height));
         let attributes = [("viewBox", view.as_str()), ("role", "img"), ("aria-label", name)];
@@ -45,7 +45,7 @@ impl Plot {
         html.line();
     }
 
-    /// The horizontal axis with its name in the middle below.
+    /// The horizontal axis, with its name centred below.
     pub(super) fn x_axis(&self, html: &mut Html, axis: &Axis, name: &str) {
         line(html, "axis", (self.left, self.bottom), (self.right, self.bottom));
         for tick in &axis.ticks {
@@ -57,7 +57,7 @@ impl Plot {
         text(html, "name middle", (middle, self.height - 4.0), name);
     }
 
-    /// The vertical axis as grid lines, its name above.
+    /// The vertical axis as grid lines, with its name above.
     pub(super) fn y_axis(&self, html: &mut Html, axis: &Axis, name: &str) {
         for tick in &axis.ticks {
             let y = self.y(axis, tick.value);
@@ -96,13 +96,13 @@ pub(super) fn line(html: &mut Html, class: &str, from: (f64, f64), to: (f64, f64
     );
 }
 
-/// A text that stands on the baseline through `at`.
+/// A text whose baseline goes through `at`.
 pub(super) fn text(html: &mut Html, class: &str, at: (f64, f64), content: &str) {
     let (x, y) = (coordinate(at.0), coordinate(at.1));
     html.text_element("text", &[("class", class), ("x", &x), ("y", &y)], content);
 }
 
-/// A dot; `hint`, unless empty, is shown under the pointer.
+/// A dot; `hint` is shown under the pointer unless it is empty.
 pub(super) fn dot(html: &mut Html, class: &str, at: (f64, f64), radius: f64, hint: &str) {
     let (x, y) = (coordinate(at.0), coordinate(at.1));
     let radius = coordinate(radius);
@@ -128,7 +128,7 @@ pub(super) fn bar(html: &mut Html, class: &str, at: (f64, f64), size: (f64, f64)
     );
 }
 
-/// A key to colours: names, each behind a sample of its colour.
+/// A legend: each name follows a sample of its colour.
 pub(super) fn legend<'a>(html: &mut Html, names: impl Iterator<Item = &'a str>) {
     html.element("ul", &[("class", "legend")], |html| {
         for (index, name) in names.enumerate() {

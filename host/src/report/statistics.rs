@@ -16,7 +16,7 @@ impl Interval {
     }
 }
 
-/// What is known of a sample of finite values.
+/// Statistics of a sample of finite values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     /// Number of values, at least 1.
@@ -30,7 +30,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The sample of the finite values among `values`; `None` where there is none.
+    /// The sample of the finite values among `values`; `None` if there is none.
     pub fn of(values: &[f64]) -> Option<Self> {
         let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
         let mean = mean(&finite)?;
@@ -43,7 +43,7 @@ impl Sample {
     }
 }
 
-/// The middle one, or the mean of the middle two; NaN of nothing.
+/// The middle value, or the mean of the middle two; NaN for an empty slice.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -55,7 +55,7 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Arithmetic mean; `None` of nothing.
+/// Arithmetic mean; `None` for an empty slice.
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
@@ -69,7 +69,7 @@ pub fn standard_deviation(values: &[f64]) -> Option<f64> {
 
 /// `later` − `first`, pair by pair; a pair with a value that is not finite gives NaN.
 ///
-/// Pairs are by index; what is left over of the longer slice has no partner and is dropped.
+/// Pairs are formed by index; values of the longer slice without a partner are dropped.
 pub fn paired_differences(first: &[f64], later: &[f64]) -> Vec<f64> {
     first
         .iter()
@@ -84,11 +84,11 @@ pub fn paired_difference(first: &[f64], later: &[f64]) -> Option<Sample> {
     Sample::of(&paired_differences(first, later))
 }
 
-/// The 0.975 quantile of Student's t, by which a two-sided 95 % interval is as many standard errors
-/// wide to each side.
+/// The 0.975 quantile of Student's t. A two-sided 95 % interval extends this many standard errors
+/// to each side.
 ///
 /// `freedom`: degrees of freedom, at least 1. Above 30 the next smaller row of the usual table is
-/// taken, which errs on the wide side by less than 1.1 %.
+/// used, which makes the interval too wide by less than 1.1 %.
 fn student_t(freedom: usize) -> f64 {
     const TO_30: [f64; 30] = [
         12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010,
@@ -151,8 +151,8 @@ mod tests {
 
     #[test]
     fn quantiles_fall_towards_the_normal_one_and_err_on_the_wide_side() {
-        // Quantiles computed to four decimals with another program, the last of each row of the
-        // table.
+        // Quantiles to four decimals, computed with another program for the last degree of freedom
+        // of each row.
         for (freedom, exact) in [
             (1, 12.7062),
             (4, 2.7764),

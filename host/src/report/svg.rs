@@ -1,4 +1,4 @@
-//! A chart as a drawing of its own, for papers and notebooks.
+//! A chart as a file of its own, for papers and notebooks.
 
 use super::axis::Scale;
 use super::chart::{Axes, Bounds, Form, contents};
@@ -8,8 +8,8 @@ use super::plot::{self, Plot};
 use super::thin::Line;
 use super::{Chart, Series};
 
-/// Plain rules without variables: many programs besides browsers show the file. Light ground,
-/// always.
+/// Plain rules without variables, since programs other than browsers show the file too. The
+/// background is always light.
 const STYLE: &str = "
 text { fill: #5c5f66; font: 11px system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif; }
 .title { fill: #1c1d20; font-size: 14px; font-weight: 600; }
@@ -30,12 +30,12 @@ text { fill: #5c5f66; font: 11px system-ui, 'Segoe UI', Roboto, Helvetica, Arial
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 360.0;
-/// Of the title and of each row of the legend.
+/// Height of the title and of each row of the legend.
 const ROW: f64 = 20.0;
 /// Upper bound of the width of a character of the legend.
 const CHARACTER: f64 = 6.6;
 
-/// Places of the legend's entries, row by row, and the number of rows.
+/// Positions of the legend's entries, row by row, and the number of rows.
 fn legend_places(series: &[Series]) -> (Vec<(f64, f64)>, usize) {
     let (mut x, mut row) = (12.0, 0);
     let places = series.iter().map(|series| {

@@ -1,4 +1,4 @@
-//! What a command prints: aligned columns of text, or one JSON object.
+//! The output of a command: aligned columns of text, or one JSON object.
 
 use std::fmt;
 
@@ -14,10 +14,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// The text to be printed.
+    /// The text to print.
     ///
     /// # Errors
-    /// The result has no form in JSON.
+    /// The result cannot be represented in JSON.
     pub fn render<R: Serialize + fmt::Display>(self, result: &R) -> serde_json::Result<String> {
         match self {
             Self::Text => Ok(result.to_string()),
@@ -26,7 +26,7 @@ impl Format {
     }
 }
 
-/// A table for the terminal: first column to the left, the others to the right.
+/// A table for the terminal: the first column is left-aligned, the others right-aligned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     rows: Vec<Vec<String>>,

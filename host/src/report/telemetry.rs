@@ -1,4 +1,4 @@
-//! The linear solves of the bilevel stage: how they ended, and what they measured of themselves.
+//! The linear solves of the bilevel stage: how they ended, and what they measured about themselves.
 
 use super::chart::{self, Form};
 use super::html::Html;
@@ -53,7 +53,7 @@ const QUANTITIES: [Quantity; 6] = [
     },
 ];
 
-/// The section; nothing without solves.
+/// The section; writes nothing without solves.
 pub(super) fn render(html: &mut Html, solves: &[Solve]) {
     if solves.is_empty() {
         return;
@@ -113,8 +113,8 @@ fn overview(solves: &[Solve]) -> String {
     )
 }
 
-/// A bar cut by the ways in which solves ended, in the order in which they first occur, and its
-/// key.
+/// A bar divided by the ways in which solves ended, in the order of their first occurrence, and its
+/// legend.
 fn terminations(html: &mut Html, solves: &[Solve]) {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for solve in solves {

@@ -1,4 +1,4 @@
-//! What the page promises, whatever it is given.
+//! What the page promises, whatever the input.
 
 mod markup;
 
@@ -8,7 +8,7 @@ use super::statistics::Sample;
 use super::*;
 use markup::{check, decode_base64, text_of};
 
-/// Every part filled, with `text` wherever a text can stand.
+/// A report with every part filled, and `text` wherever a text is possible.
 fn sample(text: &str) -> Report {
     let method = |shift: f64| Method {
         name: text.to_owned(),

@@ -1,26 +1,26 @@
-//! What of a series is drawn.
+//! Which points of a series are drawn.
 
 use super::axis::Scale;
 
-/// Points a line may have: more than the pixels of a chart are not seen, but are carried.
+/// Most points of a line: more than the pixels of a chart cannot be seen, but make the page larger.
 pub(super) const POINTS_MAX: usize = 600;
 
-/// Beyond this magnitude the arithmetic of the axes could overflow.
+/// Above this magnitude the arithmetic of the axes could overflow.
 const MAGNITUDE_MAX: f64 = 1e100;
 
-/// The points of a series that are drawn, and what became of the others.
+/// The points of a series that are drawn, and what happened to the others.
 #[derive(Debug, PartialEq)]
 pub(super) struct Line {
     pub(super) points: Vec<(f64, f64)>,
-    /// Points that have no place on the axes.
+    /// Points that cannot be placed on the axes.
     pub(super) skipped: usize,
-    /// Most points that one drawn point stands for; 1 where nothing was thinned.
+    /// Most points that one drawn point represents; 1 if nothing was thinned.
     pub(super) bucket: usize,
 }
 
 impl Line {
-    /// Skips what has no place, then takes the means of at most [`POINTS_MAX`] buckets of
-    /// neighbours, equal in size up to one point.
+    /// Skips points that cannot be placed, then takes the means of at most [`POINTS_MAX`] buckets
+    /// of neighbours, whose sizes differ by at most one point.
     pub(super) fn of(points: &[(f64, f64)], y_scale: Scale) -> Self {
         let drawable: Vec<(f64, f64)> = points
             .iter()
@@ -78,7 +78,7 @@ mod tests {
             assert_eq!(line.points.len(), POINTS_MAX, "{count}");
             assert_eq!(line.bucket, count.div_ceil(POINTS_MAX), "{count}");
             assert!(line.points.windows(2).all(|pair| pair[0].0 < pair[1].0), "{count}");
-            // A mean of points of a straight line lies on it.
+            // The mean of points of a straight line is on the line.
             assert!(line.points.iter().all(|(x, y)| (y - 3.0 * x).abs() < 1e-6), "{count}");
         }
         assert_eq!(Line::of(&ramp(1200), Scale::Linear).points[..2], [(0.5, 1.5), (2.5, 7.5)]);

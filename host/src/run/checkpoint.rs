@@ -1,4 +1,4 @@
-//! One checkpoint: a folder with weights, a state and a manifest that seals both.
+//! One checkpoint: a folder with weights, a state, and a manifest that seals both.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ const WEIGHTS: &str = "weights.safetensors";
 const STATE: &str = "state.json";
 const MANIFEST: &str = "manifest.json";
 
-/// How long a checkpoint stays.
+/// How long a checkpoint is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Retention {
     /// Until enough newer ones exist.
     Rolling,
-    /// For good: the end of a stage.
+    /// Forever: it is the end of a stage.
     Permanent,
 }
 
@@ -32,24 +32,24 @@ pub enum Retention {
 pub struct Score {
     /// What was measured.
     pub metric: String,
-    /// Finite; more is better.
+    /// The value: finite, and more is better.
     pub value: f64,
 }
 
-/// What a checkpoint is made of.
+/// The content of a checkpoint.
 #[derive(Clone, Debug)]
 pub struct NewCheckpoint<'a, S> {
     /// Stage within the run: lower-case letters, digits, `-`.
     pub stage: &'a str,
-    /// Steps of the stage that are done.
+    /// Completed steps of the stage.
     pub step: u64,
-    /// How long it stays.
+    /// How long it is kept.
     pub retention: Retention,
-    /// The network, in words that are equal only for networks whose weights are interchangeable.
+    /// The network in words; equal words mean that weights are interchangeable.
     pub architecture: &'a str,
-    /// What its weights were measured to be worth, where they were: the best of a stage stays.
+    /// The score of its weights, if they were measured: the best of a stage is kept.
     pub score: Option<Score>,
-    /// Length of `metrics.jsonl` at this step, bytes.
+    /// Length of `metrics.jsonl` at this step in bytes.
     pub metrics_bytes: u64,
     /// Everything that is large.
     pub tensors: &'a [TensorView<'a>],
@@ -57,19 +57,19 @@ pub struct NewCheckpoint<'a, S> {
     pub state: &'a S,
 }
 
-/// A checkpoint that was read, every byte of it verified.
+/// A checkpoint that was read and verified completely.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint<S> {
-    /// What it says about itself.
+    /// Its manifest.
     pub manifest: Manifest,
-    /// In the order of their names.
+    /// The tensors, in the order of their names.
     pub tensors: Vec<NamedTensor>,
     /// The state.
     pub state: S,
 }
 
 impl<S> Checkpoint<S> {
-    /// The tensor called `name`.
+    /// The tensor named `name`.
     pub fn tensor(&self, name: &str) -> Option<&NamedTensor> {
         let index = self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()?;
         self.tensors.get(index)
@@ -85,20 +85,20 @@ pub struct Manifest {
     pub sequence: u64,
     /// Stage within the run.
     pub stage: String,
-    /// Steps of the stage that are done.
+    /// Completed steps of the stage.
     pub step: u64,
-    /// How long it stays.
+    /// How long it is kept.
     pub retention: Retention,
     /// The network.
     pub architecture: String,
-    /// What its weights were measured to be worth, where they were.
+    /// The score of its weights, if they were measured.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub score: Option<Score>,
-    /// Length of `metrics.jsonl` at this step, bytes.
+    /// Length of `metrics.jsonl` at this step in bytes.
     pub metrics_bytes: u64,
     weights: Seal,
     state: Seal,
-    /// Of the manifest itself, this field being empty.
+    /// Hash of the manifest itself, with this field empty.
     seal: String,
 }
 
@@ -115,7 +115,7 @@ impl Seal {
         Self { bytes: bytes.len() as u64, fnv1a: format!("{:016x}", hash(bytes)) }
     }
 
-    /// The file's bytes, if they are those that were sealed.
+    /// The file's bytes, if their length and hash are those of the seal.
     fn open(&self, disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, RunError> {
         let bytes = read_part(disk, path)?;
         if bytes.len() as u64 != self.bytes {
@@ -148,7 +148,7 @@ impl Manifest {
     }
 }
 
-/// A file of a checkpoint; that it is missing is damage, that it cannot be read is not.
+/// Reads a file of a checkpoint. A missing file is damage, one that cannot be read is not.
 fn read_part(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, RunError> {
     disk.read(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => RunError::damaged(path, "it is missing"),
@@ -158,8 +158,8 @@ fn read_part(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, RunError> {
 
 /// Writes checkpoint number `sequence` as `folder`/`STAGE-STEP`.
 ///
-/// Every file is synchronised and read back before the checkpoint takes its name; when this
-/// returns, the name is durable and the manifest was read back by it.
+/// Every file is synchronised and read back before the checkpoint gets its name. When this function
+/// returns, the name is durable and the manifest was read back under it.
 pub(super) fn write<S: Serialize + DeserializeOwned>(
     disk: &dyn Disk,
     folder: &Path,
@@ -205,7 +205,7 @@ pub(super) fn write<S: Serialize + DeserializeOwned>(
     Ok(path)
 }
 
-/// The state as JSON that is known to read back: JSON has no NaN and no infinity.
+/// The state as JSON. It is checked that it reads back, because JSON has no NaN and no infinity.
 fn encode_state<S: Serialize + DeserializeOwned>(
     folder: &Path,
     state: &S,
@@ -231,7 +231,7 @@ fn write_folder(disk: &dyn Disk, path: &Path, parts: &[(&str, Vec<u8>)]) -> io::
     disk.sync_folder(path)
 }
 
-/// Renames `new` to `path`; what was there is set aside first, under the name that is returned.
+/// Renames `new` to `path`. What was there is first set aside under the name that is returned.
 fn replace(disk: &dyn Disk, new: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     let aside = files::beside(path, ".old-");
     let was_there = disk.exists(path);
@@ -240,7 +240,7 @@ fn replace(disk: &dyn Disk, new: &Path, path: &Path) -> io::Result<Option<PathBu
     }
     disk.rename(new, path).inspect_err(|_| {
         if was_there {
-            // Opening the run would do it, too, if this fails.
+            // Opening the run would also do this, if it fails here.
             let _ = disk.rename(&aside, path);
         }
     })?;
@@ -248,7 +248,7 @@ fn replace(disk: &dyn Disk, new: &Path, path: &Path) -> io::Result<Option<PathBu
     Ok(was_there.then_some(aside))
 }
 
-/// The manifest of the checkpoint in folder `path`, verified against its own seal.
+/// The manifest of the checkpoint in folder `path`, checked against its own seal.
 ///
 /// # Errors
 /// It is missing, damaged, or of another version of the format.
@@ -256,7 +256,7 @@ pub fn read_manifest(path: &Path) -> Result<Manifest, RunError> {
     read_manifest_on(&SystemDisk, path)
 }
 
-/// The same on a given file system.
+/// [`read_manifest`] on a given file system.
 pub(super) fn read_manifest_on(disk: &dyn Disk, path: &Path) -> Result<Manifest, RunError> {
     let file = path.join(MANIFEST);
     let bytes = read_part(disk, &file)?;
@@ -266,23 +266,23 @@ pub(super) fn read_manifest_on(disk: &dyn Disk, path: &Path) -> Result<Manifest,
         let reason = format!("it has format {}, expected {FORMAT}", manifest.format);
         return Err(RunError::damaged(&file, reason));
     }
-    // Comparing the bytes too finds changes that parse to the same values.
+    // Comparing the bytes as well finds changes that parse to the same values.
     if manifest.clone().sealed() != manifest || manifest.encode() != bytes {
         return Err(RunError::damaged(&file, "its hash is not the one that it states"));
     }
     Ok(manifest)
 }
 
-/// The state of a checkpoint, without its weights; `None` where it is not what was written.
+/// The state of a checkpoint, without its weights; `None` if it is not what was written.
 pub(super) fn read_state<S: DeserializeOwned>(disk: &dyn Disk, entry: &Entry) -> Option<S> {
     let bytes = entry.manifest.state.open(disk, &entry.path.join(STATE)).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
-/// The checkpoint in folder `path`, of the network `architecture` where one is given.
+/// The checkpoint in folder `path`. If `architecture` is given, it must be of that network.
 ///
 /// # Errors
-/// Anything in it is missing or damaged, or the network is another one.
+/// Part of it is missing or damaged, or it is of another network.
 pub fn read_checkpoint<S: DeserializeOwned>(
     path: &Path,
     architecture: Option<&str>,
@@ -290,7 +290,7 @@ pub fn read_checkpoint<S: DeserializeOwned>(
     read_checkpoint_on(&SystemDisk, path, architecture)
 }
 
-/// The same on a given file system.
+/// [`read_checkpoint`] on a given file system.
 pub(super) fn read_checkpoint_on<S: DeserializeOwned>(
     disk: &dyn Disk,
     path: &Path,

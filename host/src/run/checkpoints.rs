@@ -1,4 +1,5 @@
-//! The checkpoints of a run: numbered, few, and the newest valid one wins.
+//! The checkpoints of a run: they are numbered, only a few are kept, and the newest valid one
+//! counts.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -25,33 +26,34 @@ pub struct Checkpoints {
     set_aside: Vec<RunError>,
 }
 
-/// A checkpoint whose manifest is valid; the rest has not been looked at.
+/// A checkpoint whose manifest is valid; its other files have not been read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Its folder.
     pub path: PathBuf,
-    /// What it says about itself.
+    /// Its manifest.
     pub manifest: Manifest,
 }
 
-/// The newest valid checkpoint, and why newer ones were passed over.
+/// The newest valid checkpoint, and why newer ones were skipped.
 #[derive(Debug)]
 pub struct Newest<S> {
-    /// `None` where there is no valid one.
+    /// `None` if there is no valid one.
     pub checkpoint: Option<Checkpoint<S>>,
-    /// For a warning each.
+    /// One error for each skipped checkpoint, to warn about.
     pub passed_over: Vec<RunError>,
 }
 
 impl Checkpoints {
-    /// For writing, `keep` ≥ 1 rolling ones; tidies up what a killed process left.
+    /// Opens the folder for writing, with `keep` ≥ 1 rolling checkpoints, and cleans up after a
+    /// killed process.
     ///
-    /// Every checkpoint is read. One that is damaged gets the name `.damaged-STAGE-STEP` and is
-    /// never looked at again: should it read well another time, it would belong to another past of
-    /// the run.
+    /// Every checkpoint is read. A damaged one is renamed to `.damaged-STAGE-STEP` and never read
+    /// again: if it could be read later, it would belong to another past of the run.
     ///
     /// # Errors
-    /// The folder cannot be read or tidied, or a checkpoint cannot be read, which proves no damage.
+    /// The folder cannot be read or cleaned up, or a checkpoint cannot be read, which does not
+    /// prove that it is damaged.
     pub fn open(folder: &Path, keep: usize) -> Result<Self, RunError> {
         Self::open_on(disk::system(), folder, keep)
     }
@@ -83,7 +85,7 @@ impl Checkpoints {
         Ok(checkpoints)
     }
 
-    /// For reading alone: touches nothing.
+    /// Opens the folder for reading only; nothing is changed.
     pub fn read_only(folder: &Path) -> Self {
         Self::read_only_on(disk::system(), folder)
     }
@@ -93,33 +95,33 @@ impl Checkpoints {
         Self { disk, folder, keep: usize::MAX, next: 0, set_aside }
     }
 
-    /// Writes one, then removes the rolling ones that are too old. Returns its folder.
+    /// Writes a checkpoint, then removes the rolling ones that are too old. Returns its folder.
     ///
-    /// Those stay that are among the newest, or that have the best score of their stage; of equal
-    /// scores the first.
+    /// A checkpoint is kept if it is among the newest, or if it has the best score of its stage; of
+    /// equal scores the first counts.
     ///
     /// # Errors
-    /// It cannot be written or does not read back, and then what was valid before still is; or an
-    /// old one cannot be removed.
+    /// The checkpoint cannot be written or does not read back, and then what was valid before still
+    /// is; or an old one cannot be removed.
     pub fn save<S: Serialize + DeserializeOwned>(
         &mut self,
         new: &NewCheckpoint<'_, S>,
     ) -> Result<PathBuf, RunError> {
         self.tidy()?;
         let sequence = self.next;
-        // Even where writing fails: the failed one may have reached the disk under its number.
+        // Also if writing fails: the failed checkpoint may have reached the disk under its number.
         self.next += 1;
         let path = checkpoint::write(&*self.disk, &self.folder, sequence, new)?;
         self.prune()?;
         Ok(path)
     }
 
-    /// What was damaged when this was opened, for a warning each.
+    /// The checkpoints that were damaged when this was opened, to warn about.
     pub fn damaged(&self) -> &[RunError] {
         &self.set_aside
     }
 
-    /// Those with a valid manifest, newest first, and what is wrong with the others.
+    /// The checkpoints with a valid manifest, newest first, and what is wrong with the others.
     ///
     /// # Errors
     /// The folder or a manifest cannot be read; a folder that does not exist holds no checkpoint.
@@ -137,11 +139,13 @@ impl Checkpoints {
         Ok((entries, damaged))
     }
 
-    /// The newest valid checkpoint: of stage `stage`, of network `architecture`, where given.
+    /// The newest valid checkpoint, of stage `stage` and of network `architecture` where these are
+    /// given.
     ///
     /// # Errors
-    /// The folder or a checkpoint cannot be read. A damaged one is no error: it is passed over. To
-    /// pass over one that reads well another time would give the run two futures.
+    /// The folder or a checkpoint cannot be read. A damaged checkpoint is no error and is skipped.
+    /// A checkpoint that could be read another time must not be skipped: the run would have two
+    /// futures.
     pub fn newest<S: DeserializeOwned>(
         &self,
         stage: Option<&str>,
@@ -163,7 +167,7 @@ impl Checkpoints {
         Ok(Newest { checkpoint: None, passed_over })
     }
 
-    /// Those with the best score of their stage, of equal scores the first.
+    /// The checkpoints with the best score of their stage; of equal scores the first.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -178,7 +182,7 @@ impl Checkpoints {
         let best = best_sequences(&entries);
         let rolling = entries.iter().filter(|e| e.manifest.retention == Retention::Rolling);
         for entry in rolling.skip(self.keep).filter(|e| !best.contains(&e.manifest.sequence)) {
-            // Renamed first, and durably, so that one that is half removed is not taken for a
+            // It is first renamed durably, so that a half-removed checkpoint is not taken for a
             // damaged one.
             let gone = beside(&entry.path, ".gone-");
             self.disk
@@ -201,21 +205,21 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Finishes what a killed process was doing, or one whose disk failed.
+    /// Finishes what another process was doing when it was killed or its disk failed.
     fn tidy(&self) -> Result<(), RunError> {
         let hidden: Vec<_> =
             self.names()?.into_iter().filter(|name| name.starts_with('.')).collect();
         if hidden.is_empty() {
             return Ok(());
         }
-        // The other process may have ended before its renames were durable: what they replaced must
+        // The other process may have ended before its renames were durable. What they replaced must
         // not be removed before they are.
         self.disk.sync_folder(&self.folder).map_err(RunError::io("tidy up", &self.folder))?;
         for name in hidden {
             let path = self.folder.join(&name);
             let is_rubbish = name.starts_with(".tmp-") || name.starts_with(".gone-");
             let result = match name.strip_prefix(".old-").map(|name| self.folder.join(name)) {
-                // Ended between setting the old one aside and renaming the new one.
+                // The process ended between setting the old one aside and renaming the new one.
                 Some(target) if !self.disk.exists(&target) => self.disk.rename(&path, &target),
                 Some(_) => self.disk.remove_tree(&path),
                 None if is_rubbish => self.disk.remove_tree(&path),
@@ -231,8 +235,8 @@ impl Checkpoints {
         Ok(self.names()?.into_iter().filter(|name| !name.starts_with('.')).collect())
     }
 
-    /// The names in the folder, sorted; none if it does not exist. Names that are not UTF-8 are not
-    /// ours.
+    /// The names in the folder, sorted; empty if it does not exist. Names that are not UTF-8 are
+    /// not ours.
     fn names(&self) -> Result<Vec<String>, RunError> {
         let names = match self.disk.names(&self.folder) {
             Ok(names) => names,

@@ -1,7 +1,6 @@
-//! What a run asks of a file system, and the real one.
+//! The operations of a file system that a run needs, and the real file system.
 //!
-//! Nothing else in this module touches files, so that tests can put a file system under it that
-//! fails.
+//! Nothing else in this module touches files, so tests can substitute a file system that fails.
 
 use std::any::Any;
 use std::ffi::OsString;
@@ -15,38 +14,38 @@ use std::time::SystemTime;
 /// A lock that lasts until it is dropped.
 pub(super) type Lock = Box<dyn Any + Send>;
 
-/// A file system. What was written is durable once the file is synchronised, and a name once its
-/// folder is.
+/// A file system. The content of a file is durable once the file is synchronised, and a name once
+/// its folder is.
 pub(super) trait Disk: Debug + Send + Sync {
     /// The whole content of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
-    /// Fills `buffer` with what lies behind the first `offset` bytes of a file; how many bytes that
-    /// were.
+    /// Fills `buffer` with the content after the first `offset` bytes of a file; returns how many
+    /// bytes there were.
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// The names in a folder, in no order.
+    /// The names in a folder, in arbitrary order.
     fn names(&self, folder: &Path) -> io::Result<Vec<OsString>>;
 
-    /// Whether there is something of that name.
+    /// Whether something of that name exists.
     fn exists(&self, path: &Path) -> bool;
 
-    /// Length of a file, bytes.
+    /// Length of a file in bytes.
     fn length(&self, path: &Path) -> io::Result<u64>;
 
     /// When a file was last changed.
     fn modified(&self, path: &Path) -> io::Result<SystemTime>;
 
-    /// Makes one folder; its parent is there.
+    /// Creates one folder, whose parent exists.
     fn create_folder(&self, path: &Path) -> io::Result<()>;
 
     /// Makes `bytes` the content of a file, which is created if it is absent.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
-    /// Writes `bytes` behind the first `offset` of a file, which is created if it is absent.
+    /// Writes `bytes` after the first `offset` bytes of a file, which is created if it is absent.
     fn write_at(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Cuts a file to `length` bytes.
+    /// Truncates a file to `length` bytes.
     fn cut(&self, path: &Path, length: u64) -> io::Result<()>;
 
     /// Makes a file's content durable.
@@ -55,7 +54,7 @@ pub(super) trait Disk: Debug + Send + Sync {
     /// Makes the names in a folder durable.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives something in a folder another name in the same folder.
+    /// Renames something within its folder.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
@@ -64,21 +63,21 @@ pub(super) trait Disk: Debug + Send + Sync {
     /// Removes an empty folder.
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
 
-    /// Removes a folder and what is in it.
+    /// Removes a folder and its content.
     fn remove_tree(&self, path: &Path) -> io::Result<()>;
 
-    /// Locks a file against every other process, and every other lock in this one.
+    /// Locks a file against every other process, and against every other lock in this one.
     fn lock(&self, path: &Path) -> Result<Lock, TryLockError>;
 
     /// Whether a lock on a file is held.
     fn is_locked(&self, path: &Path) -> bool;
 }
 
-/// The operating system's.
+/// The operating system's file system.
 #[derive(Debug)]
 pub(super) struct SystemDisk;
 
-/// The operating system's, to be kept.
+/// The operating system's file system, shared.
 pub(super) fn system() -> Arc<dyn Disk> {
     Arc::new(SystemDisk)
 }
@@ -156,7 +155,7 @@ impl Disk for SystemDisk {
         let file = File::open(path).map_err(TryLockError::Error)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(TryLockError::WouldBlock),
-            // A file system without locks is no reason not to run.
+            // A file system without locks is no reason to refuse to run.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Box::new(file)),
         }
     }

@@ -9,17 +9,17 @@ use crate::config::ConfigError;
 /// A file or folder of a run that cannot be used. Nothing half-written is left behind.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// The operating system refused.
+    /// The operating system refused an operation.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A new run would mix with what is there.
+    /// A new run would mix with the folder's content.
     #[error(
         "{} is not empty: name another folder with --out, or continue that run with --resume",
         path.display()
@@ -34,10 +34,10 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
-    /// Not a run folder, or not a checkpoint.
+    /// The path is no run folder, or no checkpoint.
     #[error("{} is not {expected}: {reason}", path.display())]
     NotFound {
-        /// What was given.
+        /// The path that was given.
         path: PathBuf,
         /// What it should be.
         expected: &'static str,
@@ -68,7 +68,7 @@ pub enum RunError {
     Damaged {
         /// The file or folder.
         path: PathBuf,
-        /// How it is known.
+        /// How the damage shows.
         reason: String,
     },
     /// A file of tensors that is in order but not what was asked for.
@@ -89,20 +89,20 @@ pub enum RunError {
         /// The network of this run.
         expected: String,
     },
-    /// Something that has no stored form, such as a NaN in a state.
+    /// Something cannot be stored, such as a NaN in a state.
     #[error("cannot store {what} in {}: {reason}", path.display())]
     Unstorable {
-        /// What.
+        /// What cannot be stored.
         what: String,
-        /// Where.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
 
 impl RunError {
-    /// For `map_err` on an operation of the file system.
+    /// For `map_err` after an operation of the file system.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }

@@ -1,8 +1,8 @@
 //! `events.out.tfevents.bissl`: the numbers of `metrics.jsonl` for TensorBoard.
 //!
-//! A file of TFRecords (length, its checksum, bytes, their checksum), each a protocol buffer
-//! `Event`; the first one states the version. Behind it stands one event for each line of the
-//! metrics, so that the file can be cut, or filled in, to fit a number of lines.
+//! The file is a sequence of TFRecords (length, its checksum, bytes, their checksum), each a
+//! protocol buffer `Event`; the first one states the version. After it there is one event for each
+//! line of the metrics, so the file can be truncated or extended to match a number of lines.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use serde_json::Value;
 use super::RunError;
 use super::disk::Disk;
 
-/// The name; TensorBoard looks for `tfevents`.
+/// Name of the file; TensorBoard looks for `tfevents`.
 const NAME: &str = "events.out.tfevents.bissl";
 const VERSION: &[u8] = b"brain.Event:2";
 
-/// Appends events behind the metrics of a run.
+/// Appends the events of a run's metrics.
 #[derive(Debug)]
 pub(super) struct EventsWriter {
     disk: Arc<dyn Disk>,
@@ -26,8 +26,8 @@ pub(super) struct EventsWriter {
 }
 
 impl EventsWriter {
-    /// The events of the run in folder `run` whose metrics are `metrics`: those that belong to its
-    /// lines stay, those behind them go, and missing ones are written anew, with the time of now.
+    /// The events of the run in folder `run` whose metrics are `metrics`. Events of its lines are
+    /// kept, those after them are removed, and missing ones are written with the current time.
     ///
     /// # Errors
     /// The file cannot be read or written.
@@ -45,7 +45,7 @@ impl EventsWriter {
             missing.extend(record(&event(now(), 0, 3, VERSION)));
         }
         for line in &lines[ends.len().saturating_sub(1)..] {
-            // Damaged lines are told of by whoever reads the metrics.
+            // Whoever reads the metrics reports damaged lines.
             let metric = serde_json::from_slice(line).unwrap_or_default();
             missing.extend(record(&scalars(now(), &metric)));
         }
@@ -57,10 +57,11 @@ impl EventsWriter {
         Ok(Self { disk, path, bytes })
     }
 
-    /// Appends the event of a line of the metrics.
+    /// Appends the event of one line of the metrics.
     ///
     /// # Errors
-    /// It cannot be written; what part of it was is cut off when the run is resumed.
+    /// The event cannot be written. If part of it was written, that part is removed when the run is
+    /// resumed.
     pub(super) fn append(&mut self, line: &[u8]) -> Result<(), RunError> {
         let metric = serde_json::from_slice(line).unwrap_or_default();
         let bytes = record(&scalars(now(), &metric));
@@ -77,7 +78,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-/// Where the whole records at the beginning of a file end, one after another.
+/// The ends of the whole records at the beginning of a file.
 fn record_ends(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -100,12 +101,13 @@ fn record(data: &[u8]) -> Vec<u8> {
     [&length[..], &length_sum.to_le_bytes(), data, &data_sum.to_le_bytes()].concat()
 }
 
-/// CRC-32C, rotated and shifted: the checksum of a file of checksums would else be weak.
+/// CRC-32C, rotated and shifted: otherwise the checksum of a file that contains checksums would be
+/// weak.
 fn masked_sum(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// An `Event`: wall time (field 1), step (2), and one field of bytes.
+/// An `Event` with wall time (field 1), step (2), and one field of bytes.
 fn event(wall_time: f64, step: u64, field: u8, bytes: &[u8]) -> Vec<u8> {
     let mut message = vec![1 << 3 | 1];
     message.extend(wall_time.to_le_bytes());
@@ -115,10 +117,10 @@ fn event(wall_time: f64, step: u64, field: u8, bytes: &[u8]) -> Vec<u8> {
     message
 }
 
-/// The `Event` of a metric: a `Summary` (field 5) of all its numbers.
+/// The `Event` of a metric, with a `Summary` (field 5) of all its numbers.
 ///
-/// A number's tag is `STAGE/KIND/NAME`, a result's `STAGE/result/NAME`; the step is the metric's
-/// index or epoch.
+/// The tag of a number is `STAGE/KIND/NAME`, that of a result `STAGE/result/NAME`. The step is the
+/// metric's index or epoch.
 fn scalars(wall_time: f64, metric: &Value) -> Vec<u8> {
     let text = |key: &str| metric[key].as_str().unwrap_or_default();
     let step = metric["index"].as_u64().or(metric["epoch"].as_u64()).unwrap_or(0);
@@ -141,7 +143,7 @@ fn scalars(wall_time: f64, metric: &Value) -> Vec<u8> {
     event(wall_time, step, 5, &summary)
 }
 
-/// Every number below `value` but those that count steps, with its path.
+/// Every number in `value`, except for those that count steps, with its path.
 fn numbers(path: &str, value: &Value, found: &mut Vec<(String, f64)>) {
     match value {
         Value::Number(number) => found.extend(number.as_f64().map(|x| (path.to_owned(), x))),
@@ -163,7 +165,7 @@ fn delimited(field: u8, bytes: &[u8], message: &mut Vec<u8>) {
     message.extend_from_slice(bytes);
 }
 
-/// Seven bits a byte, the lowest first.
+/// Seven bits per byte, the lowest first.
 fn varint(mut value: u64, message: &mut Vec<u8>) {
     while value >= 0x80 {
         message.push(value as u8 | 0x80);
@@ -177,7 +179,7 @@ mod tests {
     use super::super::disk::system;
     use super::*;
 
-    /// Step, and the numbers by their tags.
+    /// The step, and the numbers with their tags.
     type Scalars = (u64, Vec<(String, f32)>);
 
     /// CRC-32C bit by bit, as RFC 3720 defines it.
@@ -187,7 +189,7 @@ mod tests {
         !sum
     }
 
-    /// The fields of a message: number, and the bytes or the fixed or variable number.
+    /// The fields of a message: each has its number, and its bytes or its fixed or variable number.
     fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>, u64)> {
         let take = |count: usize, bytes: &mut &[u8]| {
             let (taken, rest) = bytes.split_at(count);
@@ -218,7 +220,7 @@ mod tests {
         found
     }
 
-    /// Decodes a file without a word of the writer's.
+    /// Decodes a file without using the writer's code.
     fn decode(mut bytes: &[u8]) -> Vec<Scalars> {
         let mut events = Vec::new();
         let mut first = true;
@@ -296,7 +298,7 @@ mod tests {
             events.append(line.as_bytes()).unwrap();
         }
         let whole = std::fs::read(&path).unwrap();
-        // Cut anywhere by a power cut, then resumed behind its second line.
+        // Truncated at any byte by a power cut, then resumed after its second line.
         for length in (0..=whole.len()).chain([whole.len()]) {
             std::fs::write(&path, &whole[..length]).unwrap();
             let kept = metrics(&LINES[..2]);

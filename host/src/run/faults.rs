@@ -1,8 +1,9 @@
-//! A run on a disk that fails: whatever happens, what was reported as written is there afterwards.
+//! A run on a disk that fails: whatever happens, what was reported as written is still there
+//! afterwards.
 //!
 //! Each seed is a run with its own faults: power cuts at any operation, torn and lost writes,
-//! renames that never became durable, errors for no reason, a full disk, flipped bits. It is
-//! resumed until it is done, and looked at after every fall.
+//! renames that never became durable, errors without a reason, a full disk, flipped bits. The run
+//! is resumed until it is finished, and checked after every crash.
 //!
 //! ```sh
 //! cargo test --release -p bissl --lib run::faults                               # a few seconds
@@ -24,20 +25,20 @@ use super::simulated::{Faults, SimulatedDisk};
 use super::*;
 use crate::config::{Preset, RunConfig};
 
-/// Seeds of an ordinary test run, and the time after which no further one is begun.
+/// Seeds of an ordinary test run, and the time after which no further seed is started.
 const SEEDS: u64 = 2000;
 const TIME: Duration = Duration::from_secs(10);
 
 const RUN: &str = "home/runs/run";
 const STEPS: u64 = 12;
-/// Falls of one seed; after so many it may go on without faults.
+/// Crashes of one seed; after this many it may continue without faults.
 const FALLS: u32 = 8;
 
-/// What a checkpoint holds.
+/// The state in a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct State {
     step: u64,
-    /// Number of the attempt to write it: no two are the same.
+    /// Number of the attempt to write it, which is unique.
     attempt: u64,
 }
 
@@ -69,13 +70,13 @@ struct Story {
     attempts: u64,
     /// The newest attempt that was reported as written and has not been damaged since.
     reported: Option<u64>,
-    /// Attempts that a bit was changed of.
+    /// Attempts in whose files a bit was changed.
     rotten: BTreeSet<u64>,
     finished: bool,
     falls: u32,
 }
 
-/// Why a process ended before its run.
+/// A process ended before its run was finished.
 struct Fallen;
 
 impl From<RunError> for Fallen {
@@ -113,7 +114,7 @@ impl Story {
         }
     }
 
-    /// Runs, falls and is resumed until it is done.
+    /// Runs, crashes and is resumed until the run is finished.
     fn tell(&mut self) {
         while !self.finished {
             if self.falls < FALLS {
@@ -121,7 +122,7 @@ impl Story {
                 self.disk.fail(faults);
             }
             let ended = self.process();
-            // A process that was killed leaves its files as they are; a power cut does not.
+            // If a process is killed, its files stay as they are; after a power cut they may not.
             if !self.disk.is_off() && ended.is_err() && self.draws.chance(0.5) {
                 self.disk.cut_power();
             }
@@ -133,7 +134,7 @@ impl Story {
         }
     }
 
-    /// One process, to its end or its fall.
+    /// One process, until it finishes or crashes.
     fn process(&mut self) -> Result<(), Fallen> {
         let path = Path::new(RUN);
         let disk = self.disk.shared();
@@ -189,8 +190,7 @@ impl Story {
         Ok(())
     }
 
-    /// Every checkpoint that is whole, by its attempt, with its place. Refuses any that was never
-    /// written.
+    /// Every intact checkpoint by its attempt. Panics at one that was never written.
     fn whole(&self, entries: &[Entry]) -> BTreeMap<u64, Entry> {
         let disk = self.disk.shared();
         let mut whole = BTreeMap::new();
@@ -209,7 +209,7 @@ impl Story {
         whole
     }
 
-    /// What a process that starts now finds.
+    /// Checks what a process that starts now would find.
     fn look(&mut self) {
         let disk = self.disk.shared();
         if !self.created {
@@ -243,7 +243,7 @@ impl Story {
         }
     }
 
-    /// Changes a bit of a checkpoint where another one is left, and looks again.
+    /// Changes a bit of a checkpoint if another one is left, and checks again.
     fn rot(&mut self) {
         let checkpoints = Path::new(RUN).join("checkpoints");
         let (entries, _) =
@@ -301,7 +301,8 @@ fn what_was_reported_as_written_survives_any_fault() {
 
 #[test]
 fn an_unsynchronised_write_and_rename_do_not_survive_every_power_cut() {
-    // The simulation itself: without it the test above could pass on a disk that loses nothing.
+    // Tests the simulation itself: without this the test above could pass on a disk that loses
+    // nothing.
     let (mut lost_content, mut lost_name, mut kept) = (0, 0, 0);
     for seed in 0..100 {
         let disk = SimulatedDisk::new(seed);

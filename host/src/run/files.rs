@@ -1,4 +1,4 @@
-//! Writing that is all or nothing.
+//! Atomic writing of files.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
@@ -10,12 +10,12 @@ use super::disk::{Disk, SystemDisk};
 /// Makes `bytes` the content of `path`: afterwards the file is either as before or complete.
 ///
 /// # Errors
-/// The path and the reason; the temporary file is removed.
+/// Path and reason; the temporary file is removed.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     write_atomic_on(&SystemDisk, path, bytes)
 }
 
-/// The same on a given file system. What was written is read back before it takes its name.
+/// [`write_atomic`] on a given file system. What was written is read back before it gets its name.
 pub(super) fn write_atomic_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let temporary = beside(path, ".tmp-");
     let result = write_synced(disk, &temporary, bytes)
@@ -28,7 +28,7 @@ pub(super) fn write_atomic_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Res
     })
 }
 
-/// `prefix` + the name, in the same folder.
+/// `prefix` followed by the name, in the same folder.
 pub(super) fn beside(path: &Path, prefix: &str) -> PathBuf {
     let mut name = OsString::from(prefix);
     name.push(path.file_name().unwrap_or_default());
@@ -43,7 +43,7 @@ pub(super) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// A file with `bytes`, on disk and read back when this returns.
+/// Writes a file with `bytes`; when this returns, it is on disk and was read back.
 pub(super) fn write_synced(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     disk.write(path, bytes)?;
     disk.sync_file(path)?;
@@ -53,22 +53,22 @@ pub(super) fn write_synced(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Re
     Err(io::Error::new(ErrorKind::InvalidData, "what was written does not read back"))
 }
 
-/// A folder and those above it, their names durable when this returns.
+/// Creates a folder and those above it; when this returns, their names are durable.
 ///
-/// A folder whose name is lost takes everything in it along, however well that was synchronised.
+/// If the name of a folder is lost, everything in it is lost too, even if it was synchronised.
 pub(super) fn create_folder(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     let above = parent(path);
     if disk.exists(path) {
-        // An earlier attempt may have made it and failed to synchronise its name.
+        // An earlier attempt may have created it and then failed to synchronise its name.
         return match disk.sync_folder(above) {
-            // Where nothing may be read, no attempt of this user's made it.
+            // If the parent may not be read, no attempt of this user created the folder.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
             result => result,
         };
     }
     create_folder(disk, above)?;
     match disk.create_folder(path) {
-        // Made by another process meanwhile.
+        // Another process created it meanwhile.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         result => result?,
     }

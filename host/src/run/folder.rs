@@ -10,19 +10,19 @@ use super::history::{self, history_path};
 use super::{Checkpoints, Ending, MetricsWriter, RunError};
 use crate::config::{Layers, RunConfig, first_difference};
 
-/// The folder of a run that this process writes; no other process can open it meanwhile.
+/// The folder of a run that this process writes; no other process can open it at the same time.
 #[derive(Debug)]
 pub struct RunFolder {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     keep: usize,
     tensorboard: bool,
-    /// On `config.toml`, for as long as the folder is open.
+    /// A lock on `config.toml`, for as long as the folder is open.
     _lock: Lock,
 }
 
 impl RunFolder {
-    /// A new run in `path`, which must be absent or empty.
+    /// Creates a run in `path`, which must be absent or empty.
     ///
     /// # Errors
     /// The folder is not empty or cannot be written; nothing is left behind.
@@ -49,10 +49,10 @@ impl RunFolder {
         Self::locked(disk, path, config)
     }
 
-    /// The run in `path`, continued with the same settings.
+    /// Opens the run in `path` to continue it with the same settings.
     ///
     /// # Errors
-    /// There is no run, it is in use, or a setting differs on which results depend.
+    /// There is no run, it is in use, or a setting differs that results depend on.
     pub fn resume(path: &Path, config: &RunConfig) -> Result<Self, RunError> {
         Self::resume_on(disk::system(), path, config)
     }
@@ -69,11 +69,11 @@ impl RunFolder {
         Self::locked(disk, path, config)
     }
 
-    /// Removes the run in `path` if nothing but its configuration and its history was ever written;
-    /// the folder itself stays where it `was_there` before the run.
+    /// Removes the run in `path` if nothing but its configuration and its history was ever written.
+    /// The folder itself is kept if it `was_there` before the run.
     ///
-    /// For a run that failed before its first step: what was wrong can be set right and the same
-    /// command be given again.
+    /// This is for a run that failed before its first step: the user can fix the cause and give the
+    /// same command again.
     ///
     /// # Errors
     /// It cannot be read or removed.
@@ -102,8 +102,7 @@ impl RunFolder {
         }
     }
 
-    /// Writes down that this process begins, with the command line and the threads that it was
-    /// given.
+    /// Records that this process begins, with its command line and its number of threads.
     ///
     /// # Errors
     /// It cannot be written.
@@ -112,7 +111,7 @@ impl RunFolder {
         history::append(&*self.disk, &self.path, &started)
     }
 
-    /// Writes down how this process ended its work on the run in `path`.
+    /// Records how this process ended its work on the run in `path`.
     ///
     /// # Errors
     /// It cannot be written.
@@ -120,17 +119,17 @@ impl RunFolder {
         history::append(&SystemDisk, path, &history::ended(ending))
     }
 
-    /// Where it is.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where its metrics are.
+    /// Path of its metrics.
     pub fn metrics_path(&self) -> PathBuf {
         metrics_path(&self.path)
     }
 
-    /// Where the report goes.
+    /// Path of its report.
     pub fn report_path(&self) -> PathBuf {
         self.path.join("report.html")
     }
@@ -138,14 +137,14 @@ impl RunFolder {
     /// Its checkpoints.
     ///
     /// # Errors
-    /// The folder cannot be read or tidied.
+    /// The folder cannot be read or cleaned up.
     pub fn checkpoints(&self) -> Result<Checkpoints, RunError> {
         let folder = checkpoints_path(&self.path);
         Checkpoints::open_on(Arc::clone(&self.disk), &folder, self.keep)
     }
 
-    /// Its metrics, continued behind the first `bytes`: 0 at the start of a run, the checkpoint's
-    /// [`metrics_bytes`](super::Manifest::metrics_bytes) where it is resumed.
+    /// Its metrics, to be continued after the first `bytes` bytes: 0 at the start of a run, the
+    /// checkpoint's [`metrics_bytes`](super::Manifest::metrics_bytes) when it is resumed.
     ///
     /// # Errors
     /// The file cannot be written, or is shorter than that.
@@ -156,21 +155,21 @@ impl RunFolder {
     }
 }
 
-/// What `--from` and `inspect` are given: a run or one of its checkpoints. Opened for reading
-/// alone.
+/// The argument of `--from` and `inspect`: a run or one of its checkpoints, opened for reading
+/// only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A run: its newest valid checkpoint is meant.
+    /// A run, for its newest valid checkpoint.
     Run(PathBuf),
     /// One checkpoint.
     Checkpoint(PathBuf),
 }
 
 impl Origin {
-    /// Finds out what `path` is.
+    /// Determines what `path` is.
     ///
     /// # Errors
-    /// Neither a run nor a checkpoint.
+    /// It is neither a run nor a checkpoint.
     pub fn of(path: &Path) -> Result<Self, RunError> {
         if path.join("manifest.json").exists() {
             return Ok(Self::Checkpoint(path.to_owned()));
@@ -194,12 +193,12 @@ impl Origin {
         stored_config(&SystemDisk, &self.run_path())
     }
 
-    /// Where the configuration of the run is stored.
+    /// Path of the run's configuration.
     pub fn config_path(&self) -> PathBuf {
         config_path(&self.run_path())
     }
 
-    /// Where the metrics of the run are.
+    /// Path of the run's metrics.
     pub fn metrics_path(&self) -> PathBuf {
         metrics_path(&self.run_path())
     }
@@ -209,10 +208,10 @@ impl Origin {
         Checkpoints::read_only(&checkpoints_path(&self.run_path()))
     }
 
-    /// The newest valid checkpoint of the run, or the one that was given.
+    /// The newest valid checkpoint of the run, or the given checkpoint.
     ///
     /// # Errors
-    /// There is none; the reason names every one that is damaged.
+    /// There is none; the reason names every damaged one.
     pub fn checkpoint_path(&self) -> Result<PathBuf, RunError> {
         match self {
             Self::Checkpoint(path) => {
@@ -242,13 +241,13 @@ impl Origin {
     fn run_path(&self) -> PathBuf {
         match self {
             Self::Run(path) => path.clone(),
-            // RUN/checkpoints/STAGE-STEP; `..` also holds for a relative path of one part.
+            // RUN/checkpoints/STAGE-STEP. `..` also works for a relative path with one component.
             Self::Checkpoint(path) => path.join("..").join(".."),
         }
     }
 }
 
-/// Whether nothing is in there but what a process killed at its start left.
+/// Whether the folder holds nothing except what a process killed at its start left behind.
 fn is_empty(disk: &dyn Disk, path: &Path) -> Result<bool, RunError> {
     let names = disk.names(path).map_err(RunError::io("read folder", path))?;
     Ok(names.iter().all(|name| name.as_encoded_bytes().starts_with(b".tmp-")))

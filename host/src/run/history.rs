@@ -1,6 +1,6 @@
-//! `history.jsonl`: which processes worked on a run, on which machine, from when to when.
+//! `history.jsonl`: which processes worked on a run, on which machine, and when.
 //!
-//! Times stand here and nowhere else, so that every other file of a run is the same when it is
+//! Only this file contains times, so that every other file of a run is the same when the run is
 //! repeated.
 
 use std::path::{Path, PathBuf};
@@ -13,34 +13,34 @@ use super::files::parent;
 use super::{Outcome, RunError};
 use crate::machine;
 
-/// A line.
+/// A line of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Happened {
     /// A process began or resumed the run.
     Started {
-        /// In UTC, for people.
+        /// Time in UTC, for people.
         time: String,
         /// Seconds since 1970.
         unix_seconds: u64,
-        /// The command line, the program's name first.
+        /// The command line, starting with the program's name.
         arguments: Vec<String>,
         /// Version of the program.
         version: String,
         /// Operating system and kind of processor.
         platform: String,
-        /// The processor's name, where the system tells it.
+        /// The processor's name, if the system reports it.
         processor: Option<String>,
-        /// Threads that compute.
+        /// Number of computing threads.
         threads: usize,
     },
-    /// The process came to an end that it could write down.
+    /// The process ended and could record it.
     Ended {
-        /// In UTC, for people.
+        /// Time in UTC, for people.
         time: String,
         /// Seconds since 1970.
         unix_seconds: u64,
-        /// How.
+        /// How it ended.
         outcome: Ending,
     },
 }
@@ -51,9 +51,9 @@ pub(super) enum Happened {
 pub enum Ending {
     /// Everything was done.
     Finished,
-    /// By a signal; a checkpoint is written.
+    /// It was stopped by a signal; a checkpoint is written.
     Interrupted,
-    /// With an error.
+    /// It failed with an error.
     Failed,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn history_path(run: &Path) -> PathBuf {
     run.join("history.jsonl")
 }
 
-/// Now: in UTC, and in seconds since 1970.
+/// The current time: in UTC, and in seconds since 1970.
 fn now() -> (String, u64) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let seconds = since.as_secs();
@@ -78,7 +78,8 @@ fn now() -> (String, u64) {
     (time.to_string(), seconds)
 }
 
-/// The start of this process, which was given `arguments` and computes with `threads`, 0 = all.
+/// The start of this process, which got `arguments` and computes with `threads` threads; 0 means
+/// all.
 pub(super) fn started(arguments: Vec<String>, threads: usize) -> Happened {
     let (time, unix_seconds) = now();
     Happened::Started {
@@ -107,7 +108,7 @@ pub(super) fn append(disk: &dyn Disk, run: &Path, happened: &Happened) -> Result
     let old =
         if was_there { disk.read(&path).map_err(RunError::io("read", &path))? } else { Vec::new() };
     if old.last().is_some_and(|byte| *byte != b'\n') {
-        // What an earlier process did not finish stays a line of its own.
+        // An unfinished line of an earlier process stays a line of its own.
         line.insert(0, b'\n');
     }
     disk.write_at(&path, old.len() as u64, &line)
@@ -116,8 +117,8 @@ pub(super) fn append(disk: &dyn Disk, run: &Path, happened: &Happened) -> Result
         .map_err(RunError::io("write", &path))
 }
 
-/// The history of the run in folder `run`, oldest first; empty where there is none. Lines that were
-/// torn by a power cut are left out.
+/// The history of the run in folder `run`, oldest first; empty if there is none. Lines that a power
+/// cut tore are left out.
 pub(super) fn read(disk: &dyn Disk, run: &Path) -> Result<Vec<Happened>, RunError> {
     let path = history_path(run);
     if !disk.exists(&path) {

@@ -1,5 +1,5 @@
-//! `metrics.jsonl`: one JSON object a line, the same for an interrupted run as for one that was
-//! not.
+//! `metrics.jsonl`: one JSON object per line, the same for an interrupted run as for an
+//! uninterrupted one.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -22,18 +22,19 @@ pub struct MetricsWriter {
 }
 
 impl MetricsWriter {
-    /// The file `path`, created if absent, cut behind its first `bytes`.
+    /// Opens the file `path`, which is created if absent, and truncates it to its first `bytes`
+    /// bytes.
     ///
     /// # Errors
-    /// It cannot be written, or is shorter than that.
+    /// The file cannot be written, or is shorter than that.
     pub fn open(path: &Path, bytes: u64) -> Result<Self, RunError> {
         Self::open_on(disk::system(), path, bytes)
     }
 
     pub(super) fn open_on(disk: Arc<dyn Disk>, path: &Path, bytes: u64) -> Result<Self, RunError> {
         let created = if disk.exists(path) { Ok(()) } else { disk.write(path, &[]) };
-        // A file whose name is lost is lost, however well it was synchronised; and the process that
-        // made it may have failed to synchronise its name.
+        // If the name of a file is lost, the file is lost, even if its content was synchronised;
+        // and the process that created it may have failed to synchronise its name.
         created
             .and_then(|()| disk.sync_folder(parent(path)))
             .map_err(RunError::io("create", path))?;
@@ -46,7 +47,7 @@ impl MetricsWriter {
         Ok(Self { disk, path: path.to_owned(), bytes, events: None })
     }
 
-    /// The same with TensorBoard's events beside it.
+    /// This writer with TensorBoard's events written as well.
     ///
     /// # Errors
     /// One of the files cannot be read or written.
@@ -60,7 +61,7 @@ impl MetricsWriter {
     /// Appends one record as a line. A float that is not finite becomes `null`.
     ///
     /// # Errors
-    /// It cannot be written; the file ends with the last whole line.
+    /// The record cannot be written; the file then ends with the last whole line.
     pub fn append<T: Serialize>(&mut self, record: &T) -> Result<(), RunError> {
         let mut line = serde_json::to_vec(record).map_err(|error| RunError::Unstorable {
             what: "a metric".to_owned(),
@@ -77,10 +78,10 @@ impl MetricsWriter {
         self.events.as_mut().map_or(Ok(()), |events| events.append(&line))
     }
 
-    /// Puts everything on disk; the length in bytes, for a checkpoint.
+    /// Synchronises everything to disk; returns the length in bytes, for a checkpoint.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be synchronised.
     pub fn sync(&mut self) -> Result<u64, RunError> {
         self.disk.sync_file(&self.path).map_err(RunError::io("write", &self.path))?;
         Ok(self.bytes)
@@ -90,7 +91,7 @@ impl MetricsWriter {
 /// The last `count` whole lines of a metrics file, oldest first; none if it does not exist.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read.
 pub fn last_metrics(path: &Path, count: usize) -> Result<Vec<String>, RunError> {
     let bytes = match SystemDisk.read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! A run is a folder, and what is in it survives a kill at any moment.
+//! A run is a folder whose content survives a kill at any moment.
 //!
 //! ```text
 //! RUN/
@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Files and checkpoint folders are written under another name, synchronised to disk, then renamed:
-//! a name is either absent or complete. Reading trusts nothing: length and hash of every file are
-//! checked.
+//! a name is either absent or complete. Readers trust nothing: the length and hash of every file
+//! are checked.
 
 mod checkpoint;
 mod checkpoints;
@@ -55,6 +55,6 @@ pub use tensors::{NamedTensor, TensorView, describe_tensors, read_tensors, write
 pub enum Outcome {
     /// Everything was done.
     Finished,
-    /// The user interrupted; the checkpoint is written and `--resume` continues.
+    /// The user interrupted it; the checkpoint is written and `--resume` continues.
     Interrupted,
 }

@@ -1,4 +1,4 @@
-//! What a run's folder tells about it, without reading a weight.
+//! What a run's folder tells about the run, without reading any weights.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::results::{StageState, results};
 use super::{Checkpoints, RunError};
 use crate::config::RunConfig;
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
@@ -21,16 +21,16 @@ pub enum RunState {
     Running,
     /// Everything was done.
     Finished,
-    /// By a signal, a kill or a power cut: `--resume` continues it.
+    /// It was stopped by a signal, a kill or a power cut: `--resume` continues it.
     Interrupted,
-    /// With an error.
+    /// It failed with an error.
     Failed,
-    /// No history tells.
+    /// There is no history.
     Unknown,
 }
 
 impl RunState {
-    /// As it is printed.
+    /// The name that is printed.
     pub fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -42,32 +42,32 @@ impl RunState {
     }
 }
 
-/// The newest checkpoint's stage.
+/// Progress of the newest checkpoint's stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StageProgress {
     /// Stage within the run.
     pub stage: String,
-    /// Steps that are done.
+    /// Completed steps.
     pub step: u64,
-    /// Of so many.
+    /// Total steps of the stage.
     pub steps: Option<u64>,
 }
 
-/// A run, summed up.
+/// A summary of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Overview {
     /// Its folder.
     pub path: PathBuf,
-    /// The command that began it.
+    /// The command that started it.
     pub command: Option<String>,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
-    /// How far it came.
+    /// Its progress.
     pub progress: Option<StageProgress>,
-    /// Results by `STAGE/NAME`, the mean over seeds: `validation`, `online_probe` and `online_knn`
-    /// are the best of a stage, `loss` is its last one.
+    /// Results by `STAGE/NAME`, as means over seeds. `validation`, `online_probe` and `online_knn`
+    /// are the best values of a stage, `loss` is its last one.
     pub metrics: BTreeMap<String, f64>,
-    /// Time that processes worked on it.
+    /// Time in seconds during which processes worked on it.
     pub seconds: Option<u64>,
     /// The backbone, in words.
     pub network: String,
@@ -81,10 +81,10 @@ pub struct Overview {
 }
 
 impl Overview {
-    /// Of the run in folder `path`.
+    /// The summary of the run in folder `path`.
     ///
     /// # Errors
-    /// It is no run, or a file of it cannot be read.
+    /// The folder holds no run, or one of its files cannot be read.
     pub fn read(path: &Path) -> Result<Self, RunError> {
         let disk = &SystemDisk;
         let config = super::folder::stored_config(disk, path)?;
@@ -112,7 +112,8 @@ impl Overview {
         })
     }
 
-    /// The folders of runs in `folder`, itself included, down to three folders deep; sorted.
+    /// The folders of runs in `folder` and in up to three levels of folders below it, sorted;
+    /// `folder` itself may be one.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -131,7 +132,7 @@ fn find(folder: &Path, depth: u32, found: &mut Vec<PathBuf>) -> std::io::Result<
         return Ok(());
     }
     for name in names.iter().filter(|_| depth > 0) {
-        // A file, or a folder that may not be read: no run that could be shown.
+        // A file, or a folder that may not be read, holds no run to show.
         let _ = find(&folder.join(name), depth - 1, found);
     }
     Ok(())
@@ -149,7 +150,7 @@ fn state(history: &[Happened], running: bool) -> RunState {
     match history.last() {
         _ if running => RunState::Running,
         None => RunState::Unknown,
-        // It was killed.
+        // The process was killed.
         Some(Happened::Started { .. }) => RunState::Interrupted,
         Some(Happened::Ended { outcome, .. }) => match outcome {
             Ending::Finished => RunState::Finished,
@@ -159,14 +160,14 @@ fn state(history: &[Happened], running: bool) -> RunState {
     }
 }
 
-/// Seconds since 1970 at which the metrics last grew.
+/// Time at which the metrics last grew, in seconds since 1970.
 fn last_change(run: &Path) -> Option<u64> {
     let time = SystemDisk.modified(&super::folder::metrics_path(run)).ok()?;
     Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
-/// Time between starts and ends. The last process, if it was killed, worked until the metrics last
-/// grew; of one that was killed before it nobody knows, and it counts nothing.
+/// Time between starts and ends. If the last process was killed, it worked until the metrics last
+/// grew. For an earlier process that was killed the time is unknown and counts as 0.
 fn seconds(history: &[Happened], running: bool, last_change: Option<u64>) -> Option<u64> {
     let mut total = None;
     let mut begun = None;

@@ -10,7 +10,7 @@ use super::disk::{Disk, SystemDisk};
 use super::tensors::open;
 use super::{RunError, write_atomic};
 
-/// A type of numbers.
+/// A floating-point type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// 32 bits.
@@ -20,7 +20,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Every spelling.
+    /// All spellings.
     pub const NAMES: &[&str] = &["f32", "f64"];
 
     /// The spelling in flags and reports.
@@ -39,23 +39,23 @@ impl Precision {
     }
 }
 
-/// A tensor in double precision, whatever its file has.
+/// A tensor in double precision, whatever the type in its file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RealTensor {
     /// Sizes, outermost first; their product is the number of values.
     pub shape: Vec<usize>,
-    /// In row-major order.
+    /// The values in row-major order.
     pub values: Vec<f64>,
 }
 
 /// Tensors by name.
 pub type RealTensors = BTreeMap<String, RealTensor>;
 
-/// Reads the tensors of a safetensors file whose names are `wanted`; each is f32 or f64.
+/// Reads the tensors of a safetensors file whose names are `wanted`; each must be f32 or f64.
 ///
 /// # Errors
-/// The file cannot be read or is no safetensors file; a wanted tensor has another type, or a value
-/// that is not finite.
+/// The file cannot be read or is no safetensors file, or a wanted tensor has another type or a
+/// value that is not finite.
 pub fn read_real_tensors(
     path: &Path,
     wanted: impl Fn(&str) -> bool,
@@ -88,7 +88,7 @@ pub fn read_real_tensors(
     Ok(tensors)
 }
 
-/// A tensor as it lies in a file.
+/// A tensor in its stored form.
 struct Stored<'a> {
     dtype: Dtype,
     shape: &'a [usize],
@@ -116,7 +116,7 @@ impl View for Stored<'_> {
 /// Writes a safetensors file atomically, every value rounded to `precision`.
 ///
 /// # Errors
-/// The path and the reason; the old file, if there was one, is still there.
+/// Path and reason; an old file is still there.
 ///
 /// # Panics
 /// A shape does not fit its values.

@@ -11,10 +11,10 @@ use super::RunError;
 use super::disk::{Disk, SystemDisk};
 use crate::config::Metric;
 
-/// Bytes that are read at a time.
+/// Bytes of one read.
 const PART: usize = 1 << 16;
 
-/// One line. A float that is not finite is `null` in the file, and NaN when it is read.
+/// One line. A float that is not finite is `null` in the file, and is read as NaN.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Record {
@@ -30,7 +30,7 @@ pub enum Record {
         /// Norm of the whole gradient before clipping.
         #[serde(default = "nan", deserialize_with = "or_nan")]
         gradient_norm: f32,
-        /// Its rate.
+        /// Learning rate of the step.
         #[serde(default = "nan", deserialize_with = "or_nan")]
         learning_rate: f32,
         /// ‖θ_P − θ_D‖ before a lower step.
@@ -53,7 +53,7 @@ pub enum Record {
         /// Norm of (G_θ, G_φ) before clipping.
         #[serde(default = "nan", deserialize_with = "or_nan")]
         gradient_norm: f32,
-        /// Its rate.
+        /// Learning rate of the step.
         #[serde(default = "nan", deserialize_with = "or_nan")]
         learning_rate: f32,
         /// The linear solve.
@@ -65,10 +65,10 @@ pub enum Record {
         stage: String,
         /// Epochs done.
         epoch: u32,
-        /// By the metric, in `[0, 1]`.
+        /// Value of the metric, in `[0, 1]`.
         #[serde(default = "nan", deserialize_with = "or_nan")]
         accuracy: f64,
-        /// What chooses the epoch.
+        /// The metric that chooses the epoch.
         #[serde(default = "top_1")]
         metric: Metric,
     },
@@ -84,10 +84,10 @@ pub enum Record {
         /// Top-1 of the nearest neighbours' vote, in `[0, 1]`.
         #[serde(default = "nan", deserialize_with = "or_nan")]
         knn: f64,
-        /// Fingerprint of all that is trained, before the measures.
+        /// Fingerprint of all trained state before the measures.
         #[serde(default)]
         state_before: String,
-        /// The same after them; a run in which they differ has ended.
+        /// Fingerprint after them; if the two differ, the run ends.
         #[serde(default)]
         state_after: String,
     },
@@ -120,16 +120,16 @@ where
     Ok(Option::deserialize(value)?.unwrap_or_else(nan))
 }
 
-/// What is known about one linear solve.
+/// Record of one linear solve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Solve {
     /// How it ended.
     pub termination: Termination,
     /// Products used.
     pub products: u16,
-    /// ‖r‖/‖b‖; absent where no product verified it.
+    /// ‖r‖/‖b‖; absent if no product verified it.
     pub residual: Option<f32>,
-    /// ‖x − b‖/‖b‖, what second order changed.
+    /// ‖x − b‖/‖b‖, the change by second order.
     #[serde(default)]
     pub correction: Option<f32>,
     /// cos(x, b).
@@ -168,7 +168,7 @@ impl From<&Report> for Solve {
 }
 
 impl Record {
-    /// The line of an event, if it has one.
+    /// The record of an event, if it has one.
     pub(crate) fn of_event(stage: &str, event: &Event) -> Option<Self> {
         let stage = stage.to_owned();
         match event {
@@ -202,7 +202,7 @@ impl Record {
         }
     }
 
-    /// Its stage.
+    /// The stage of the record.
     pub(super) fn stage(&self) -> &str {
         match self {
             Self::Step { stage, .. }
@@ -213,11 +213,11 @@ impl Record {
         }
     }
 
-    /// The record that a line holds; `None` where another version wrote a kind that is not known
-    /// here, or left out what its kind has here.
+    /// The record of a line; `None` if another version wrote a kind that is unknown here, or
+    /// omitted a field that is required here.
     ///
     /// # Errors
-    /// It is no JSON.
+    /// The line is no JSON.
     fn parse(path: &Path, line: &[u8]) -> Result<Option<Self>, RunError> {
         if let Ok(record) = serde_json::from_slice(line) {
             return Ok(Some(record));
@@ -230,8 +230,8 @@ impl Record {
     }
 }
 
-/// The records of a metrics file, oldest first; none if it does not exist. A last line without an
-/// end is not there yet, and lines of other versions that are no record here are left out.
+/// The records of a metrics file, oldest first; none if it does not exist. An unterminated last
+/// line does not count yet. Lines of other versions that are no record here are left out.
 ///
 /// # Errors
 /// The file cannot be read, or a line is no JSON.
@@ -239,7 +239,7 @@ pub fn read_records(path: &Path) -> impl Iterator<Item = Result<Record, RunError
     records_in(&SystemDisk, path, 0, u64::MAX)
 }
 
-/// The records between two bytes of the file at which lines begin.
+/// The records between two offsets of the file, at each of which a line begins.
 pub(super) fn records_in<'a>(
     disk: &'a dyn Disk,
     path: &'a Path,
@@ -263,8 +263,8 @@ pub(super) fn records_in<'a>(
     std::iter::from_fn(move || next().transpose())
 }
 
-/// The last record between two bytes of the file at which lines begin that `wanted` knows, as it
-/// says it; found from the end.
+/// The last record between two offsets of the file, at each of which a line begins, for which
+/// `wanted` returns a value; returns that value. The search starts at the end.
 pub(super) fn last_in<T>(
     disk: &dyn Disk,
     path: &Path,
@@ -292,7 +292,7 @@ pub(super) fn last_in<T>(
     }
 }
 
-/// A file from a place on.
+/// A file from an offset on.
 struct Tail<'a> {
     disk: &'a dyn Disk,
     path: &'a Path,

@@ -1,12 +1,12 @@
-//! What a run came to: by `STAGE/NAME`, the mean over seeds where a stage's name begins with one
+//! The results of a run by `STAGE/NAME`, as means over seeds if a stage's name begins with one
 //! (`s3-`).
 //!
-//! `validation`, `online_probe` and `online_knn` are the best of a stage, `loss` is its last one,
-//! and a result is itself.
+//! `validation`, `online_probe` and `online_knn` are the best values of a stage, `loss` is its last
+//! one, and a result is its own value.
 //!
-//! The metrics have a line for each step. Most of them need not be read: the state of a stage's
-//! newest checkpoint has its best measure, and the manifest the place in the file where it was
-//! written.
+//! The metrics have a line for each step, and most of them need not be read: the state of a stage's
+//! newest checkpoint has its best measure, and the manifest has the length of the file at that
+//! checkpoint.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,13 +18,14 @@ use super::disk::Disk;
 use super::records::{Record, last_in, records_in};
 use super::{Entry, RunError, Score};
 
-/// Of a stage's state in a checkpoint, what tells how far it came and how good it was.
+/// The part of a stage's state in a checkpoint that tells how far the stage came and how good it
+/// was.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct StageState {
-    /// Steps of the whole stage.
+    /// Total steps of the stage.
     pub(super) steps: Option<u64>,
-    /// The last measure, and the steps that were done then.
+    /// The last measure, and the number of steps completed then.
     score: Option<(u64, Score)>,
     best: Option<Best>,
 }
@@ -34,10 +35,10 @@ struct Best {
     accuracy: f64,
 }
 
-/// The results of a run, from its metrics and its checkpoints, newest first.
+/// The results of a run, from its metrics and its checkpoints, which are given newest first.
 ///
 /// # Errors
-/// The metrics cannot be read or are no metrics; a file that does not exist holds none.
+/// The metrics cannot be read or are no metrics. A file that does not exist counts as empty.
 pub(super) fn results(
     disk: &dyn Disk,
     metrics: &Path,
@@ -66,8 +67,8 @@ struct Section<'a> {
     state: StageState,
 }
 
-/// The stages of the checkpoints, in their order; `None` where not all lines up to the last of them
-/// are of these stages, as the checkpoints of another one are gone.
+/// The stages of the checkpoints, in order. `None` if some lines up to the last of them are of
+/// another stage, whose checkpoints are gone.
 fn sections<'a>(
     disk: &dyn Disk,
     metrics: &Path,
@@ -86,7 +87,7 @@ fn sections<'a>(
         if !(start..=length).contains(&end) {
             return Ok(None);
         }
-        // Where the one before ends too early, the next line is not of this stage.
+        // If the section before ends too early, the next line is not of this stage.
         let first = records_in(disk, metrics, start, end).next().transpose()?;
         let (None | Some(true), Some(state)) =
             (first.map(|record| record.stage() == stage), read_state(disk, entry))
@@ -99,7 +100,7 @@ fn sections<'a>(
     Ok(Some(sections))
 }
 
-/// By stage and name.
+/// Results by stage and name.
 #[derive(Default)]
 struct Totals(BTreeMap<(String, String), f64>);
 
@@ -116,7 +117,7 @@ impl Totals {
             (Some(best), Some((_, score))) if score.metric == "validation" => {
                 self.best(stage, "validation", best.accuracy);
             }
-            // The state knows one of an online probe's two measures.
+            // The state knows only one of an online probe's two measures.
             _ => {
                 for record in records_in(disk, metrics, *start, *end) {
                     self.add(record?);
@@ -168,12 +169,12 @@ impl Totals {
     }
 }
 
-/// The number that the file spells: the shortest that is this one as f32.
+/// The number as the file spells it: the shortest decimal that is the same f32.
 fn as_written(value: f32) -> f64 {
     value.to_string().parse().expect("a number's own spelling")
 }
 
-/// `s3-align` as `align`.
+/// The stage without its seed: `s3-align` becomes `align`.
 fn without_seed(stage: &str) -> &str {
     let rest = stage.strip_prefix('s').and_then(|rest| rest.split_once('-'));
     match rest {
@@ -193,7 +194,7 @@ mod tests {
     use super::super::{Checkpoints, NewCheckpoint, Retention};
     use super::*;
 
-    /// A run on a disk of its own.
+    /// A run on its own disk.
     struct Run {
         disk: SimulatedDisk,
         text: String,
@@ -217,7 +218,7 @@ mod tests {
             self.line(json!({"kind": kind, "stage": stage, "epoch": epoch, "accuracy": accuracy}));
         }
 
-        /// A checkpoint behind the lines so far, whose state says so much of a measure.
+        /// Saves a checkpoint after the lines so far, whose state holds this best measure.
         fn checkpoint(&self, stage: &str, step: u64, best: Option<(&str, f64)>) {
             let mut checkpoints =
                 Checkpoints::open_on(self.disk.shared(), Path::new("checkpoints"), 100).unwrap();
@@ -280,7 +281,7 @@ mod tests {
         assert!(error.contains("nonsense"), "{error}");
     }
 
-    /// Pretraining with a probe, alignment, fine-tuning that was killed after its checkpoint.
+    /// Pretraining with a probe, alignment, and fine-tuning that was killed after its checkpoint.
     fn three_stages() -> Run {
         let mut run = Run::new();
         for index in 0..20 {
@@ -307,7 +308,7 @@ mod tests {
         let (whole, entries) = (run.results(&[]), run.entries());
         assert_eq!(whole["finetune/validation"], 0.65);
         assert_eq!(run.results(&entries), whole);
-        // Whichever checkpoints are gone, and whatever is cut off behind them.
+        // Whichever checkpoints are gone, and wherever the lines after them are truncated.
         for gone in 0..1 << entries.len() {
             let left = |(place, _): &(usize, &Entry)| gone >> place & 1 == 0;
             let left: Vec<Entry> =

@@ -1,9 +1,9 @@
-//! A file system that fails: for tests.
+//! A file system that fails, for tests.
 //!
-//! Files and folders are kept twice, as the processes see them and as they would be found after a
-//! power cut. Synchronising a file brings its content over, synchronising a folder its names. What
-//! was not synchronised survives a power cut in part: of a file any part, of a folder's changes any
-//! of them.
+//! Files and folders are kept in two versions: as processes see them, and as they would be found
+//! after a power cut. Synchronising a file copies its content to the second version, synchronising
+//! a folder copies its names. What was not synchronised survives a power cut partially: any part of
+//! a file, and any of the changes of a folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -17,20 +17,20 @@ use bissl_core::{Draws, Stream};
 
 use super::disk::{Disk, Lock};
 
-/// What goes wrong, and how often.
+/// The faults and their frequencies.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Faults {
     /// Operations until the power is cut.
     pub(super) power_cut: Option<u32>,
-    /// Probability that an operation fails, for no reason that it knows.
+    /// Probability that an operation fails without a reason.
     pub(super) error: f32,
-    /// Probability that a file is written with one bit changed, and nobody says so.
+    /// Probability that a file is silently written with one bit changed.
     pub(super) flip: f32,
-    /// Bytes that still fit.
+    /// Bytes of free space.
     pub(super) space: Option<usize>,
 }
 
-/// The file system; clones are the same one.
+/// The file system; clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct SimulatedDisk {
     state: Arc<Mutex<State>>,
@@ -62,8 +62,8 @@ enum Node {
 struct File {
     live: Vec<u8>,
     durable: Vec<u8>,
-    /// Where synchronising failed: the system takes that part for written, and never writes it
-    /// again.
+    /// Where synchronising failed: the system regards everything from there on as written, and
+    /// never writes it again.
     given_up: Option<usize>,
 }
 
@@ -101,7 +101,7 @@ fn error(kind: ErrorKind) -> Error {
 }
 
 impl SimulatedDisk {
-    /// An empty one, whose luck depends on the seed alone.
+    /// An empty file system, whose faults depend on the seed alone.
     pub(super) fn new(seed: u64) -> Self {
         let state = State {
             nodes: vec![Node::Folder(Folder::default())],
@@ -119,7 +119,7 @@ impl SimulatedDisk {
         Arc::new(self.clone())
     }
 
-    /// From now on, what `faults` says.
+    /// Injects `faults` from now on.
     pub(super) fn fail(&self, faults: Faults) {
         self.state().faults = faults;
     }
@@ -129,7 +129,7 @@ impl SimulatedDisk {
         self.state().off
     }
 
-    /// Cuts the power now: what was not synchronised survives in part.
+    /// Cuts the power now: what was not synchronised survives partially.
     pub(super) fn cut_power(&self) {
         self.state().cut_power();
     }
@@ -147,7 +147,7 @@ impl SimulatedDisk {
         self.state().bytes_read
     }
 
-    /// Changes one bit of a file where it lies.
+    /// Changes one bit of a stored file.
     pub(super) fn rot(&self, path: &Path) {
         let mut state = self.state();
         let id = state.find(path).expect("only what is there can rot");
@@ -166,8 +166,8 @@ impl SimulatedDisk {
 }
 
 impl State {
-    /// Counts an operation. An error where it is to do nothing; `true` where it is to fail
-    /// half-way.
+    /// Counts an operation. Returns an error if the operation is to do nothing, and `true` if it is
+    /// to fail half-way.
     fn begin(&mut self) -> Result<bool> {
         if self.off {
             return Err(error(ErrorKind::Other));
@@ -185,7 +185,7 @@ impl State {
         Ok(false)
     }
 
-    /// As [`State::begin`], for an operation that happens whole or not at all.
+    /// Like [`State::begin`], for an operation that happens completely or not at all.
     fn atomic(&mut self) -> Result<()> {
         if self.begin()? {
             self.cut_power();
@@ -261,7 +261,7 @@ impl State {
         }
     }
 
-    /// Puts bytes into a file, or the part of them that fits or that there was time for.
+    /// Writes bytes to a file, or only the part that fits or that was written before the power cut.
     fn put(&mut self, id: Id, offset: usize, bytes: &[u8], torn: bool) -> Result<()> {
         let mut part = bytes.len();
         if torn {
@@ -271,7 +271,7 @@ impl State {
         let full = part > fits;
         part = part.min(fits);
         let file = self.file(id)?;
-        // What is written again is synchronised again.
+        // What is written again is also synchronised again.
         file.given_up = file.given_up.filter(|from| *from < offset);
         // A gap reads as zeros.
         file.live.resize(file.live.len().max(offset + part), 0);
@@ -298,8 +298,7 @@ impl State {
 impl File {
     fn cut_power(&mut self, draws: &mut Draws) {
         if self.live != self.durable {
-            // The file system writes when it likes. What is the same in both was there all the
-            // time.
+            // The file system may write at any time. The common beginning was durable all the time.
             let same = self.same();
             let until = self.given_up.unwrap_or(self.live.len()).max(same);
             let part = same + draws.below((until - same) as u32 + 1) as usize;
@@ -318,7 +317,7 @@ impl File {
         self.given_up = None;
     }
 
-    /// Length of the beginning that both contents share.
+    /// Length of the common beginning of both versions.
     fn same(&self) -> usize {
         self.live.iter().zip(&self.durable).take_while(|(a, b)| a == b).count()
     }
@@ -331,7 +330,7 @@ impl Folder {
         match draws.below(3) {
             // In the order in which they were made, as a journal keeps them.
             0 => changes[..first].iter().for_each(|change| change.apply(&mut self.durable)),
-            // Without any order.
+            // In any order.
             1 => {
                 for change in changes.iter().filter(|_| draws.chance(0.5)) {
                     change.apply(&mut self.durable);
@@ -435,7 +434,7 @@ impl Disk for SimulatedDisk {
         let id = state.find(path)?;
         let file = state.file(id)?;
         if begun.is_err() {
-            // Behind a power cut both are the same, and there is nothing to give up.
+            // After a power cut both versions are equal, and nothing is given up.
             file.given_up = Some(file.same()).filter(|same| *same < file.live.len());
         } else if file.given_up.is_none() {
             file.durable = file.live.clone();

@@ -9,36 +9,36 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 use super::disk::{Disk, SystemDisk};
 use super::{RunError, write_atomic};
 
-/// A tensor to be written.
+/// A tensor to write.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TensorView<'a> {
-    /// Unique in its file.
+    /// The name, unique in its file.
     pub name: &'a str,
     /// Sizes, outermost first; their product is the number of values.
     pub shape: &'a [usize],
-    /// In row-major order.
+    /// The values in row-major order.
     pub values: &'a [f32],
 }
 
 /// A tensor that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTensor {
-    /// Unique in its file.
+    /// The name, unique in its file.
     pub name: String,
     /// Sizes, outermost first; their product is the number of values.
     pub shape: Vec<usize>,
-    /// In row-major order.
+    /// The values in row-major order.
     pub values: Vec<f32>,
 }
 
 impl NamedTensor {
-    /// The same, borrowed.
+    /// This tensor, borrowed.
     pub fn view(&self) -> TensorView<'_> {
         TensorView { name: &self.name, shape: &self.shape, values: &self.values }
     }
 }
 
-// Values are written as they lie in memory, and the format is little-endian.
+// Values are written as they are in memory, and the format is little-endian.
 const _: () = assert!(cfg!(target_endian = "little"));
 
 impl View for TensorView<'_> {
@@ -62,7 +62,7 @@ impl View for TensorView<'_> {
 /// Writes a safetensors file, atomically.
 ///
 /// # Errors
-/// The path and the reason; the old file, if there was one, is still there.
+/// Path and reason; an old file is still there.
 ///
 /// # Panics
 /// A name occurs twice, or a shape does not fit its values.
@@ -73,7 +73,7 @@ pub fn write_tensors(path: &Path, tensors: &[TensorView<'_>]) -> Result<(), RunE
 /// Reads a safetensors file of f32 tensors, in the order of their names.
 ///
 /// # Errors
-/// The file cannot be read, is no safetensors file, or holds another type than f32.
+/// The file cannot be read, is no safetensors file, or holds a type other than f32.
 pub fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, RunError> {
     decode(path, &SystemDisk.read(path).map_err(RunError::io("read", path))?)
 }
@@ -93,13 +93,13 @@ pub fn describe_tensors(path: &Path) -> Result<Vec<(String, Vec<usize>, String)>
     Ok(tensors)
 }
 
-/// The tensors of a safetensors file, as they lie in its bytes.
+/// The tensors of a safetensors file, borrowed from its bytes.
 pub(super) fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, RunError> {
     SafeTensors::deserialize(bytes)
         .map_err(|error| RunError::damaged(path, format!("not a safetensors file: {error}")))
 }
 
-/// The bytes of a safetensors file; the same for the same tensors in whatever order.
+/// The bytes of a safetensors file; they do not depend on the order of the tensors.
 pub(super) fn encode(path: &Path, tensors: &[TensorView<'_>]) -> Result<Vec<u8>, RunError> {
     let mut names = BTreeSet::new();
     for tensor in tensors {

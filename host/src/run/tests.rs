@@ -1,4 +1,4 @@
-//! Claims about the files of a run.
+//! Laws of the files of a run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -55,7 +55,7 @@ fn newest_step(folder: &Path) -> (Option<u64>, Vec<String>) {
     (newest.checkpoint.map(|c| c.manifest.step), reasons)
 }
 
-/// Every file below `folder` with its content.
+/// The content of every file below `folder`.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -201,7 +201,8 @@ fn what_a_kill_leaves_is_tidied_up_and_nothing_valid_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     two(folder.path());
     let path = |name: &str| folder.path().join(name);
-    // Killed while writing step 3, while removing step 0, and between the renames of step 2.
+    // The process was killed while writing step 3, while removing step 0, and between the renames
+    // of step 2.
     fs::create_dir(path(".tmp-pretrain-00000003")).unwrap();
     fs::write(path(".tmp-pretrain-00000003/state.json"), "{").unwrap();
     fs::create_dir(path(".gone-pretrain-00000000")).unwrap();
@@ -357,7 +358,7 @@ fn a_run_and_its_checkpoints_are_found_by_path() {
 
 #[test]
 fn where_nothing_can_be_written_the_error_names_the_path() {
-    // The kernel refuses this one to every user, root included.
+    // The kernel refuses this path to every user, root included.
     let path = Path::new("/proc/bissl-run");
     let error = RunFolder::create(path, &config()).expect_err("read-only").to_string();
     assert!(error.contains("/proc/bissl-run"), "{error}");
@@ -368,10 +369,11 @@ fn where_nothing_can_be_written_the_error_names_the_path() {
     assert!(error.contains("/proc/bissl-run/pretrain-00000001"), "{error}");
 }
 
-/// Names the folder in which [`full_disk`] works; set only where this file starts itself.
+/// Names the folder in which [`full_disk`] works; only this file sets it, when it starts itself.
 const FULL_DISK: &str = "BISSL_TEST_FULL_DISK";
 
-/// What [`a_full_disk_leaves_nothing_half_written`] runs in a process whose files may not grow.
+/// The part of [`a_full_disk_leaves_nothing_half_written`] that runs in a process whose files may
+/// not grow.
 #[test]
 fn full_disk() {
     let Some(folder) = std::env::var_os(FULL_DISK) else { return };
@@ -408,8 +410,8 @@ fn a_full_disk_leaves_nothing_half_written() {
     two(&folder.path().join("checkpoints"));
     write_tensors(&folder.path().join("old.safetensors"), &[]).unwrap();
     fs::write(folder.path().join("metrics.jsonl"), "{\"step\":0}\n").unwrap();
-    // A limit on the size of files fails writes just as a full disk does, after some bytes; the
-    // signal that comes with it is ignored. The limit is in blocks of 512 or 1024 bytes.
+    // A limit on the size of files makes writes fail just as a full disk does, after some bytes;
+    // the signal that comes with it is ignored. The limit is in blocks of 512 or 1024 bytes.
     let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ && ulimit -f 20 && exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())

@@ -1,6 +1,7 @@
 //! A strict reader of the markup that the page uses: the subset that is HTML and XML at once.
 
-/// Elements that HTML lets stand without an end and shapes of SVG; all must be closed in their tag.
+/// Elements that HTML allows without an end tag, and shapes of SVG; all must be closed in their own
+/// tag.
 const EMPTY: [&str; 6] = ["meta", "img", "line", "rect", "path", "circle"];
 
 /// Whether every tag is closed in order, every attribute quoted and unique, every text escaped.
@@ -35,7 +36,7 @@ pub(super) fn check(html: &str) -> Result<(), String> {
     if open.is_empty() { Ok(()) } else { Err(format!("never closed: {open:?}")) }
 }
 
-/// All text of the page between tags, unescaped; each element's starts a new line.
+/// All text of the page between tags, unescaped; the text of each element starts a new line.
 pub(super) fn text_of(html: &str) -> String {
     let mut text = String::new();
     let mut rest = html;
@@ -50,7 +51,7 @@ pub(super) fn text_of(html: &str) -> String {
         .fold(text, |text, (escaped, plain)| text.replace(escaped, plain))
 }
 
-/// The bytes behind base 64, bit by bit.
+/// The bytes that a base 64 text encodes, decoded bit by bit.
 pub(super) fn decode_base64(text: &str) -> Vec<u8> {
     let (mut bytes, mut bits, mut held) = (Vec::new(), 0u32, 0);
     for digit in text.bytes().filter(|&digit| digit != b'=') {
@@ -73,7 +74,7 @@ pub(super) fn decode_base64(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Where the `>` is that ends a tag, which may hold others within quotes.
+/// Position of the `>` that ends a tag; the tag may contain others within quotes.
 fn end_of_tag(tag: &str) -> Option<usize> {
     let mut quoted = false;
     tag.bytes().position(|byte| {
