@@ -1,9 +1,9 @@
-//! The core and the device program compile where there is neither std nor an allocator.
+//! The core and the device program compile without std and without an allocator.
 //!
-//! The compiler is the one at hand, with `rustup target add`; where that cannot fetch, one made of
-//! Debian packages (`bare_metal.sh`). Either way the crates see a sysroot that holds `core` and
-//! `compiler_builtins` and nothing else, so an `extern crate alloc` anywhere below them is an
-//! error.
+//! The compiler is the installed one, with `rustup target add`; if rustup cannot fetch the targets,
+//! a compiler is assembled from Debian packages (`bare_metal.sh`). Either way the crates see a
+//! sysroot that holds `core` and `compiler_builtins` and nothing else, so an `extern crate alloc`
+//! in any dependency is an error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,19 +38,19 @@ pub(crate) struct Toolchain {
 }
 
 impl Toolchain {
-    /// Makes a call of cargo use it for the target, not for build scripts.
+    /// Makes a call of cargo use this toolchain for the target, but not for build scripts.
     pub(crate) fn apply<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("RUSTC", &self.rustc);
-        // Encoded, because a path may contain blanks.
+        // Encoded, because a path may contain spaces.
         let flags = format!("--sysroot\u{1f}{}", self.sysroot.display());
         command.env("CARGO_ENCODED_RUSTFLAGS", flags)
     }
 }
 
-/// The compiler at hand, or one of Debian's packages.
+/// The installed compiler, or one of Debian's packages.
 ///
 /// # Errors
-/// Neither can be had.
+/// Neither is available.
 pub(crate) fn toolchain(shell: &mut Shell) -> Result<Toolchain, String> {
     fs::create_dir_all(shell.target())
         .map_err(|error| format!("cannot make {}: {error}", shell.target().display()))?;
@@ -60,10 +60,10 @@ pub(crate) fn toolchain(shell: &mut Shell) -> Result<Toolchain, String> {
     }
 }
 
-/// Gets a toolchain, shows that it has no alloc, builds.
+/// Gets a toolchain, shows that it has no alloc, and builds.
 ///
 /// # Errors
-/// The target that cannot be had, the probe that should have failed, or the build that did.
+/// The target that is not available, the probe that should have failed, or the build that failed.
 pub(crate) fn check(shell: &mut Shell) -> Result<(), String> {
     let toolchain = toolchain(shell)?;
     for target in TARGETS {
@@ -77,7 +77,7 @@ pub(crate) fn check(shell: &mut Shell) -> Result<(), String> {
     Ok(())
 }
 
-/// The compiler at hand with rustup's targets, which are added; `None` where rustup cannot.
+/// The installed compiler with rustup's targets, which are added; `None` if rustup cannot add them.
 fn from_rustup(shell: &mut Shell) -> Result<Option<Toolchain>, String> {
     let output = shell.capture(Command::new("rustc").args(["--print", "sysroot"]))?;
     let full = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
@@ -106,7 +106,7 @@ fn from_rustup(shell: &mut Shell) -> Result<Option<Toolchain>, String> {
     Ok(Some(Toolchain { rustc: PathBuf::from("rustc"), sysroot }))
 }
 
-/// Copies core and compiler_builtins of one target, afresh: the compiler may have changed.
+/// Copies core and compiler_builtins of one target again, since the compiler may have changed.
 fn copy_crates(from: &Path, into: &Path) -> std::io::Result<()> {
     if into.exists() {
         fs::remove_dir_all(into)?;
@@ -123,10 +123,10 @@ fn copy_crates(from: &Path, into: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The folder outside the clone for compiler and emulators.
+/// The folder for compiler and emulators, outside the clone.
 ///
 /// # Errors
-/// No variable says where.
+/// No environment variable names it.
 pub(crate) fn prefix() -> Result<PathBuf, String> {
     if let Some(given) = std::env::var_os("BISSL_BARE_METAL") {
         return Ok(workspace().join(given));
@@ -136,7 +136,7 @@ pub(crate) fn prefix() -> Result<PathBuf, String> {
     Ok(Path::new(&home).join(".cache/bissl/bare-metal"))
 }
 
-/// A compiler made of Debian's packages, kept outside the clone.
+/// A compiler assembled from Debian's packages, kept outside the clone.
 fn from_debian(shell: &mut Shell) -> Result<Toolchain, String> {
     let prefix = prefix()?;
     let script = workspace().join("tests/src/bare_metal.sh");
@@ -152,7 +152,7 @@ fn from_debian(shell: &mut Shell) -> Result<Toolchain, String> {
     Ok(Toolchain { rustc: prefix.join("rustc"), sysroot: prefix.join("sysroot") })
 }
 
-/// Compiles an empty crate, then one that asks for alloc: the first must work and the second must
+/// Compiles an empty crate, then one that uses alloc: the first must compile and the second must
 /// not.
 fn expect_no_alloc(shell: &mut Shell, toolchain: &Toolchain, target: &str) -> Result<(), String> {
     let probe = shell.target().join("probe.rs");

@@ -1,9 +1,9 @@
 //! The device program on emulated boards ends in the same bits as on this machine.
 //!
-//! `firmware-sim/boards` is built for each board and run in QEMU; the hash of all training state
-//! that it prints has to be that of the simulated device after the same training here. [`logs`]
-//! looks at the records of images that log, [`overflow`] at images with too small a stack,
-//! [`conformance`] at the laws of the core's kit.
+//! `firmware-sim/boards` is built for each board and run in QEMU. It prints the hash of all
+//! training state, which has to be that of the simulated device after the same training here.
+//! [`logs`] checks the records of images that log, [`overflow`] images with too small a stack,
+//! [`conformance`] the laws of the core's kit.
 
 mod conformance;
 mod figures;
@@ -20,7 +20,7 @@ use std::process::{Command, Output};
 use crate::bare_metal::{self, Toolchain};
 use crate::shell::{Shell, workspace};
 
-/// A machine of QEMU, with what is known about it.
+/// A machine of QEMU and its properties.
 struct Board {
     machine: &'static str,
     processor: &'static str,
@@ -28,8 +28,8 @@ struct Board {
     device: &'static str,
 }
 
-/// Networks and batches, by the name that the simulated device's `--device` takes; the image
-/// chooses by the board's RAM.
+/// Networks and batches, by the name that the simulated device's `--device` takes. The image
+/// chooses them by the board's RAM.
 const DIGITS: &str = "digits";
 const SMALL_DIGITS: &str = "small-digits";
 
@@ -66,37 +66,37 @@ const BOARDS: [Board; 5] = [
     },
 ];
 
-/// The training that the images do, as the simulated device's arguments.
+/// The training of the images, as arguments of the simulated device.
 const TRAINING: &str =
     "--seed 6 --pretrain-steps 10 --warm-up-steps 10 --alternations 2 --finetune-steps 10";
 
-/// Boards, one of each instruction set, whose log is read, whose stack is made to overflow, and on
-/// which the conformance kit runs.
+/// One board of each instruction set. Its log is read, its stack is made to overflow, and the
+/// conformance kit runs on it.
 const FURTHER: [&str; 2] = ["netduinoplus2", "virt"];
 
-/// Seconds that a board may take; the slowest needs a few.
+/// Time limit of a board in seconds; the slowest needs a few.
 const LIMIT: &str = "120";
-/// How `timeout` ends after them.
+/// Exit status of `timeout` after the limit.
 const TIMED_OUT: i32 = 124;
 
-/// What is needed to build and run an image.
+/// The tools that build and run an image.
 struct Tools {
     toolchain: Toolchain,
     emulators: PathBuf,
     linker: PathBuf,
 }
 
-/// Which image of a board.
+/// The variants of a board's image.
 struct Variant {
     /// Part of the file's name; may be empty.
     name: &'static str,
     /// The program of `firmware-sim/boards`.
     program: &'static str,
-    /// Beside those of the board.
+    /// Features in addition to those of the board.
     features: &'static str,
-    /// Bytes of the stack, where they are not to be the board's.
+    /// Bytes of the stack; `None` for those of the board.
     stack: Option<&'static str>,
-    /// Of `firmware-sim/boards/Cargo.toml`: how the compiler weighs space and time.
+    /// Profile of `firmware-sim/boards/Cargo.toml`: how the compiler weighs space against time.
     profile: &'static str,
 }
 
@@ -105,11 +105,10 @@ const PLAIN: Variant =
 const FAST: Variant = Variant { name: "-fast", profile: "speed", ..PLAIN };
 const NO_PANIC: Variant = Variant { name: "-no-panic", program: "no_panic", ..PLAIN };
 
-/// Builds and runs every board; the table of what they printed.
+/// Builds and runs every board; returns the table of what they printed.
 ///
 /// # Errors
-/// A compiler or an emulator that cannot be had, an image that does not build or run, a hash that
-/// differs.
+/// A compiler or an emulator is not available, an image does not build or run, or a hash differs.
 pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     let tools = Tools {
         toolchain: bare_metal::toolchain(shell)?,
@@ -164,7 +163,7 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     if failures.is_empty() { Ok(table) } else { Err(failures.join("; ")) }
 }
 
-/// The first lines of the table.
+/// The heading of the table.
 fn heading() -> String {
     let first = "flash, static, stack in bytes; lower step, product, alternation in instructions, counted by the \
                  ticks of the last column";
@@ -184,7 +183,7 @@ fn heading() -> String {
     )
 }
 
-/// Builds and runs the image that trains; its line of the table.
+/// Builds and runs the image that trains; returns its line of the table.
 fn train(
     shell: &mut Shell,
     tools: &Tools,
@@ -200,7 +199,7 @@ fn train(
     let value = |key: &str| printed.get(key).map_or("?", String::as_str);
     let hash = value("hash");
     if value("product") == "0" {
-        // A network whose units are all off trains in no sense of the word.
+        // If all units of the network were off, this would be no training.
         failures.push(format!("{machine}: found no curvature product, expected some"));
     }
     if hash != wanted {
@@ -237,7 +236,7 @@ fn host_hash(shell: &mut Shell, device: &str) -> Result<String, String> {
     }
 }
 
-/// The folder of the emulators: nothing where they are on the path.
+/// The folder of the emulators; empty if they are on the path.
 fn emulators(shell: &mut Shell) -> Result<PathBuf, String> {
     let there = |name: &str| Command::new(name).arg("--version").output().is_ok();
     if there("qemu-system-arm") && there("qemu-system-riscv32") {
@@ -254,7 +253,7 @@ fn emulators(shell: &mut Shell) -> Result<PathBuf, String> {
     Ok(prefix)
 }
 
-/// The linker that comes with the compiler at hand.
+/// The linker of the installed compiler.
 fn linker(shell: &mut Shell) -> Result<PathBuf, String> {
     let output = shell.capture(Command::new("rustc").args(["--print", "target-libdir"]))?;
     let libraries = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
@@ -289,7 +288,7 @@ fn build(
     command.envs(stack.map(|bytes| ("BISSL_STACK", bytes)));
     shell.run(tools.toolchain.apply(&mut command))?;
     let built = shell.target().join(target).join(profile).join(program);
-    // The next board of this target takes the same place.
+    // The next board of this target is built to the same path.
     let image = shell.target().join(format!("{machine}{name}.elf"));
     fs::copy(&built, &image).map_err(|error| {
         format!("cannot copy {} to {}: {error}", built.display(), image.display())
@@ -314,7 +313,7 @@ fn emulate(tools: &Tools, board: &Board, image: &Path) -> Command {
     command
 }
 
-/// Whether an image ended well.
+/// Whether an image ended successfully.
 fn succeeded(board: &Board, output: &Output) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
@@ -324,7 +323,7 @@ fn succeeded(board: &Board, output: &Output) -> Result<(), String> {
     Err(if output.status.code() == Some(TIMED_OUT) {
         format!("{}: the image did not end within {LIMIT} s", board.machine)
     } else if printed.contains("Lockup") {
-        // What an overflow of the stack may end in, see `trap` of the boards.
+        // A possible result of a stack overflow; see `trap` of the boards.
         format!("{}: a fault, or an overflow of the stack, locked the processor up", board.machine)
     } else {
         let out = String::from_utf8_lossy(&output.stdout);
@@ -337,14 +336,14 @@ fn succeeded(board: &Board, output: &Output) -> Result<(), String> {
     })
 }
 
-/// What an image prints, by key.
+/// The pairs that an image prints, by key.
 fn pairs(text: &[u8]) -> BTreeMap<String, String> {
     let text = String::from_utf8_lossy(text);
     let pairs = text.split_whitespace().filter_map(|word| word.split_once('='));
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// Bytes that an image takes in flash: what its loadable segments hold in the file.
+/// Bytes that an image takes in flash: the content of its loadable segments in the file.
 fn flash_bytes(image: &Path) -> Result<u64, String> {
     let bytes = fs::read(image).map_err(|error| format!("{}: {error}", image.display()))?;
     let number = |at: usize, len: usize| -> Option<usize> {
@@ -352,7 +351,8 @@ fn flash_bytes(image: &Path) -> Result<u64, String> {
         Some(field.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
     };
     let sum = || {
-        // Of an ELF file of 32 bits: program headers at 28, their size at 42, their number at 44.
+        // In a 32-bit ELF file the offset of the program headers is at 28, their size at 42, their
+        // number at 44.
         let (start, size, count) = (number(28, 4)?, number(42, 2)?, number(44, 2)?);
         let mut sum = 0;
         for header in (0..count).map(|i| start + i * size) {

@@ -8,13 +8,13 @@ use crate::shell::Shell;
 const COMMAND: &str = "run --release -p bissl -- demo --seeds 1 --epochs 2 --alternations 1 \
                        --set warm_up.epochs=1 --set finetune.epochs=1 --out";
 
-/// What the command leaves in its output folder.
+/// The file that the command leaves in its output folder.
 const REPORT: &str = "report.html";
 
-/// Runs the demo into an empty folder and looks for its report.
+/// Runs the demo into an empty folder and checks its report.
 ///
 /// # Errors
-/// The command's, or the report that is missing or empty.
+/// The command fails, or the report is missing or empty.
 pub(crate) fn check(shell: &mut Shell) -> Result<(), String> {
     let folder = shell.target().join("demo-step");
     match fs::remove_dir_all(&folder) {

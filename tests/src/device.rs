@@ -1,4 +1,4 @@
-//! The device path on a software device: Mesa's llvmpipe, which is Vulkan on any processor.
+//! The device path on a software device: Mesa's llvmpipe, which provides Vulkan on any processor.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,24 +10,24 @@ use crate::shell::{Shell, workspace};
 /// Where Debian's package puts the driver.
 const DRIVERS: &str = "/usr/share/vulkan/icd.d";
 
-/// One binary of the tests and one of the program, from one library.
+/// One binary of the tests and one of the program, built from one library.
 const TESTS: &str = "test --no-fail-fast --release -p bissl-tests --no-default-features \
                      --features wgpu,ndarray --test network --test device";
-/// Those of the library that touch a device; the rest is left to the CPU backends' steps.
+/// The library's tests that use a device; the steps of the CPU backends run the others.
 const LIBRARY: &str = "test --no-fail-fast --release -p bissl --lib --no-default-features \
                        --features wgpu,ndarray -- kernels:: cli::device device_failure";
-/// What the tests run.
+/// The program that the tests run.
 const PROGRAM: &str = "build --release -p bissl --no-default-features --features wgpu,ndarray";
 
 /// The sources of the kernels for CUDA, on the CPU: each operation against f64.
 const EMULATED: &str = "test --no-fail-fast --release -p bissl-tests --no-default-features \
                         --features cuda-emulation,ndarray --test network -- device::";
 
-/// Runs the tests of the device, then the kernels' CUDA sources on the CPU and the GPU campaign at
-/// toy size; says what was left out.
+/// Runs the tests of the device, then the kernels' CUDA sources on the CPU, then the GPU campaign
+/// at toy size; says what was left out.
 ///
 /// # Errors
-/// No driver could be had; a test failed.
+/// No driver is available, or a test failed.
 pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     let variables = driver(shell)?;
     let with = |mut command: Command| {
@@ -56,7 +56,7 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     let mut campaign = with(Command::new("bash"));
     campaign
         .arg(workspace().join("tests/gpu/run"))
-        // Its own limit is for a machine with nothing else to do.
+        // The campaign's own limit is for a machine with nothing else to do.
         .args(["--dry-run", "--backend", "wgpu", "--minutes", "6"])
         .arg(&out)
         .env("BISSL_BIN", shell.target().join("release/bissl"));
@@ -64,7 +64,7 @@ pub(crate) fn check(shell: &mut Shell) -> Result<String, String> {
     Ok(left_out)
 }
 
-/// Whether a program is there and content with its arguments.
+/// Whether a program exists and accepts its arguments.
 fn starts(shell: &mut Shell, program: &str, arguments: &[&str]) -> Result<bool, String> {
     match Command::new(program).args(arguments).output() {
         Ok(output) => Ok(output.status.success()),
@@ -76,7 +76,7 @@ fn run(shell: &mut Shell, mut command: Command) -> Result<(), String> {
     shell.run(&mut command)
 }
 
-/// The variables with which a program finds the software device and no other.
+/// The environment variables with which a program finds the software device and no other.
 fn driver(shell: &mut Shell) -> Result<Vec<(String, String)>, String> {
     let mut variables = match installed() {
         Some(driver) => {
@@ -87,7 +87,7 @@ fn driver(shell: &mut Shell) -> Result<Vec<(String, String)>, String> {
         }
         None => fetched(shell)?,
     };
-    // Mesa asks for a folder of the user's session, which a service has not.
+    // Mesa asks for a folder of the user's session, which a service does not have.
     let runtime = shell.target().join("device-runtime");
     fs::create_dir_all(&runtime)
         .map_err(|error| format!("cannot make {}: {error}", runtime.display()))?;
@@ -95,7 +95,7 @@ fn driver(shell: &mut Shell) -> Result<Vec<(String, String)>, String> {
     Ok(variables)
 }
 
-/// The software driver that this machine has, if its loader is there too.
+/// The software driver of this machine, if its loader is installed too.
 fn installed() -> Option<PathBuf> {
     let loader = Command::new("ldconfig").arg("-p").output().ok()?;
     if !String::from_utf8_lossy(&loader.stdout).contains("libvulkan.so.1") {

@@ -1,8 +1,8 @@
 //! The project's one test command: every check in named steps, cheapest first, with the time of
 //! each.
 //!
-//! `cargo run --release -p bissl-tests` runs all of them; `-- --list` names them. The package has
-//! no default features, so that starting it compiles nothing of the host.
+//! `cargo run --release -p bissl-tests` runs all steps; `-- --list` names them. The package has no
+//! default features, so starting it compiles nothing of the host.
 
 mod bare_metal;
 mod boards;
@@ -22,7 +22,7 @@ use shell::Shell;
 use steps::{STEPS, Step, Work};
 use summary::{Outcome, Row};
 
-/// Lines of a failed step's output that are shown; the whole of it is in its log.
+/// Lines of a failed step's output that are shown; all of it is in its log.
 const TAIL_LINES: usize = 60;
 
 fn main() -> ExitCode {
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Runs one step unless it is left out; says what became of it.
+/// Runs one step unless it is left out; returns the result.
 fn run(step: &Step, options: &Options) -> Row {
     if !options.takes(step.name) {
         return Row { name: step.name, outcome: Outcome::LeftOut, seconds: 0.0, tests: None };
@@ -69,7 +69,7 @@ fn run(step: &Step, options: &Options) -> Row {
     row
 }
 
-/// Why a step failed, and what it had printed last.
+/// Why a step failed, and the last lines that it printed.
 #[derive(Debug)]
 struct Failure {
     reason: String,
@@ -77,12 +77,12 @@ struct Failure {
     log: Option<PathBuf>,
 }
 
-/// What a step that passed has to tell.
+/// The figures of a step that passed.
 #[derive(Debug, Default)]
 struct Done {
-    /// Tests that passed, where it consists of tests.
+    /// Tests that passed, if the step consists of tests.
     tests: Option<u32>,
-    /// What it measured, printed below its line.
+    /// What the step measured; printed below its line.
     table: String,
 }
 

@@ -16,7 +16,7 @@ usage: cargo run --release -p bissl-tests -- [OPTIONS]
   --help            this text
 ";
 
-/// What was asked for.
+/// What the user asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Run steps.
@@ -30,7 +30,7 @@ pub(crate) enum Command {
 /// Which steps to run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// If any: these and no others.
+    /// If not empty, only these steps.
     only: Vec<String>,
     skip: Vec<String>,
 }
@@ -46,7 +46,7 @@ impl Options {
 /// Reads the arguments that follow the program's name.
 ///
 /// # Errors
-/// The argument that is not understood, and what is.
+/// The argument that is not understood, and the ones that are.
 pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String> {
     let mut options = Options::default();
     let mut arguments = arguments.peekable();

@@ -1,4 +1,4 @@
-//! Runs the commands of a step, all output into its log.
+//! Runs the commands of a step and writes all output to its log.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::steps::Target;
 
-/// The commands of one step. They run in the workspace's root, one after the other.
+/// The commands of one step. They run one after the other in the workspace's root.
 #[derive(Debug)]
 pub(crate) struct Shell {
     log: PathBuf,
@@ -17,10 +17,10 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// Begins the log of the step `name`.
+    /// Starts the log of the step `name`.
     ///
     /// # Errors
-    /// The log that cannot be written.
+    /// The log cannot be written.
     pub(crate) fn open(name: &str, target: Target) -> Result<Self, String> {
         let logs = target_directory().join("steps");
         let log = logs.join(format!("{name}.log"));
@@ -45,7 +45,7 @@ impl Shell {
         &self.target
     }
 
-    /// A call of cargo with the arguments of `line`, which are split at blanks.
+    /// A call of cargo with the arguments of `line`, which is split at spaces.
     pub(crate) fn cargo_command(&self, line: &str) -> Command {
         let mut command = Command::new(cargo());
         command
@@ -59,7 +59,7 @@ impl Shell {
     /// Runs cargo with the arguments of `line`.
     ///
     /// # Errors
-    /// The command, if it does not start or does not succeed.
+    /// The command does not start or does not succeed; the error names it.
     pub(crate) fn cargo(&mut self, line: &str) -> Result<(), String> {
         let mut command = self.cargo_command(line);
         self.run(&mut command)
@@ -68,7 +68,7 @@ impl Shell {
     /// Runs a command to its end.
     ///
     /// # Errors
-    /// The command, if it does not start or does not succeed.
+    /// The command does not start or does not succeed; the error names it.
     pub(crate) fn run(&mut self, command: &mut Command) -> Result<(), String> {
         let line = described(command);
         self.note(&format!("$ {line}"))?;
@@ -83,10 +83,10 @@ impl Shell {
         if status.success() { Ok(()) } else { Err(format!("`{line}` ended with {status}")) }
     }
 
-    /// Runs a command whose output is wanted; its standard error goes to the log.
+    /// Runs a command and returns its output; its standard error goes to the log.
     ///
     /// # Errors
-    /// The command, if it does not start.
+    /// The command does not start; the error names it.
     pub(crate) fn capture(&mut self, command: &mut Command) -> Result<Output, String> {
         let output = self.start(command)?;
         self.note(&String::from_utf8_lossy(&output.stdout))?;
@@ -94,10 +94,10 @@ impl Shell {
         Ok(output)
     }
 
-    /// The same for an output that is no text: the log has only its length.
+    /// Like [`capture`](Self::capture), for binary output, of which the log only states the length.
     ///
     /// # Errors
-    /// The command, if it does not start.
+    /// The command does not start; the error names it.
     pub(crate) fn capture_bytes(&mut self, command: &mut Command) -> Result<Output, String> {
         let output = self.start(command)?;
         self.note(&format!("{} bytes", output.stdout.len()))?;
@@ -116,10 +116,10 @@ impl Shell {
             .map_err(|error| format!("`{line}` did not start: {error}"))
     }
 
-    /// Writes a line of the runner's own to the log.
+    /// Writes a line of the runner itself to the log.
     ///
     /// # Errors
-    /// The log that cannot be written.
+    /// The log cannot be written.
     pub(crate) fn note(&mut self, text: &str) -> Result<(), String> {
         writeln!(self.file, "{}", text.trim_end())
             .map_err(|error| format!("cannot write {}: {error}", self.log.display()))
@@ -128,7 +128,7 @@ impl Shell {
     /// All output so far.
     ///
     /// # Errors
-    /// The log that cannot be read.
+    /// The log cannot be read.
     pub(crate) fn output(&self) -> Result<String, String> {
         fs::read(&self.log)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -147,7 +147,7 @@ impl Shell {
     }
 }
 
-/// The folder that holds the workspace's manifest.
+/// The folder with the workspace's manifest.
 pub(crate) fn workspace() -> PathBuf {
     let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     path.pop();
@@ -159,7 +159,7 @@ pub(crate) fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"))
 }
 
-/// Cargo's target directory, as the caller has it.
+/// Cargo's target directory, as the caller set it.
 fn target_directory() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(given) => workspace().join(given),

@@ -1,36 +1,36 @@
-//! What is checked, in which order.
+//! What is checked, and in which order.
 
 /// One named check.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// As typed after `--only`.
+    /// The name, as typed after `--only`.
     pub(crate) name: &'static str,
-    /// What it claims, in one line.
+    /// The claim of the step, in one line.
     pub(crate) about: &'static str,
     pub(crate) target: Target,
     pub(crate) work: Work,
 }
 
-/// Which of cargo's target directories a step builds in.
+/// The target directory of cargo in which a step builds.
 ///
-/// One directory holds one set of features of the shared crates well; the debug builds of the small
-/// packages would otherwise take turns with Burn's.
+/// A directory works well for one set of features of the shared crates. In a single directory the
+/// debug builds of the small packages and Burn's would take turns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target {
-    /// `target`: whatever needs Burn.
+    /// `target`: everything that needs Burn.
     Main,
     /// `target/light`: the packages without Burn, in debug.
     Light,
-    /// `target/bare-metal`: another compiler or sysroot.
+    /// `target/bare-metal`: builds with another compiler or sysroot.
     BareMetal,
 }
 
-/// What a step does. Lines are the arguments of one call of cargo, split at blanks.
+/// The work of a step. Each line is the arguments of one call of cargo, split at spaces.
 #[derive(Debug)]
 pub(crate) enum Work {
     /// Calls that must succeed.
     Cargo(&'static [&'static str]),
-    /// The same, and at least one test must have passed.
+    /// Calls that must succeed, and in which at least one test must have passed.
     Tests(&'static [&'static str]),
     /// The core and the firmware library for bare metal, see `bare_metal`.
     BareMetal,

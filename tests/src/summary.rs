@@ -5,12 +5,12 @@ use std::io::Write as _;
 use crate::Failure;
 use crate::steps::Step;
 
-/// What became of a step.
+/// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Passed,
     Failed,
-    /// Left out on demand.
+    /// Left out on request.
     LeftOut,
 }
 
@@ -30,30 +30,30 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) outcome: Outcome,
     pub(crate) seconds: f64,
-    /// Tests that passed in it, where it consists of tests.
+    /// Tests that passed in it, if it consists of tests.
     pub(crate) tests: Option<u32>,
 }
 
-/// Names the steps.
+/// Prints the names of the steps.
 pub(crate) fn print_steps(steps: &[Step]) {
     for step in steps {
         println!("{:<12} {}", step.name, step.about);
     }
 }
 
-/// Says that a step begins; the line is finished by [`print_end`].
+/// Prints that a step begins; [`print_end`] completes the line.
 pub(crate) fn print_start(name: &str) {
     print!("{name:<12} ");
-    // A lost flush only delays the name until the step ends.
+    // If flushing fails, the name only appears when the step ends.
     let _ = std::io::stdout().flush();
 }
 
-/// Says how a step ended.
+/// Prints how a step ended.
 pub(crate) fn print_end(row: &Row) {
     println!("{:<8} {:>8.1} s", row.outcome.word(), row.seconds);
 }
 
-/// Shows why a step failed.
+/// Prints why a step failed.
 pub(crate) fn print_failure(name: &str, failure: &Failure) {
     println!("--- {name}: {}", failure.reason);
     if !failure.tail.is_empty() {
@@ -65,7 +65,7 @@ pub(crate) fn print_failure(name: &str, failure: &Failure) {
     }
 }
 
-/// The table of all steps, and the sums as the last line.
+/// Prints the table of all steps, and the sums as the last line.
 pub(crate) fn print_table(rows: &[Row]) {
     println!("\n{:<12} {:<8} {:>10} {:>8}", "step", "outcome", "seconds", "tests");
     for row in rows {
@@ -79,10 +79,10 @@ pub(crate) fn print_table(rows: &[Row]) {
     println!("\n{} passed, {} failed", count(Outcome::Passed), count(Outcome::Failed));
 }
 
-/// The sum of the tests that passed according to the output of `cargo test`.
+/// The sum of passed tests in the output of `cargo test`.
 ///
 /// # Errors
-/// There were none: a filter or a feature has left the step empty.
+/// There were none: a filter or a feature left the step without tests.
 pub(crate) fn count_tests(output: &str) -> Result<u32, String> {
     let count = output
         .lines()

@@ -1,4 +1,4 @@
-//! The device never asks for memory: a counting allocator watches a whole training.
+//! The device never allocates: a counting allocator watches a whole training.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,7 +8,7 @@ use bissl_firmware_sim::{Digits, shortest, start};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 
 thread_local! {
-    /// Allocations by this thread; the test runner's other threads have their own.
+    /// Allocations of this thread; the test runner's other threads have their own count.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -18,23 +18,24 @@ fn count() {
     ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting touches only a
-// thread-local cell that is initialised by a constant and so allocates nothing.
+// SAFETY: every call goes unchanged to the system's allocator. Counting touches only a thread-local
+// cell, which is initialised by a constant and so allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's contract, handed on.
+        // SAFETY: the caller upholds the contract, which is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract, handed on; `alloc` and `realloc` are the system's.
+        // SAFETY: the caller upholds the contract, which is passed on; `alloc` and `realloc` are
+        // the system's.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: the caller's contract, handed on; `pointer` is the system's.
+        // SAFETY: the caller upholds the contract, which is passed on; `pointer` is the system's.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -62,7 +63,7 @@ fn training_allocates_nothing_after_its_start() {
     assert_eq!(allocations() - before, 0, "hash {hash:016x}, class {class}");
 }
 
-/// A flash that is laid out once; the simulated one keeps a journal and so allocates.
+/// A flash with preallocated memory; the simulated flash keeps a journal and so allocates.
 struct Plain(Vec<u8>);
 
 impl ErrorType for Plain {

@@ -1,5 +1,5 @@
-//! The conformance kit on the board: every law of the board's arithmetic holds, with the figures of
-//! this machine.
+//! The conformance kit on the board: every law holds for the board's arithmetic, with the same
+//! figures as on this machine.
 
 use std::process::Output;
 
@@ -8,16 +8,16 @@ use crate::shell::Shell;
 
 const LAWS: Variant = Variant { name: "-conformance", program: "conformance", ..PLAIN };
 
-/// Builds and runs the image; a line that counts the laws.
+/// Builds and runs the image; returns a line with the number of laws.
 ///
 /// # Errors
-/// A law that does not hold, a fault in the arithmetic that the kit does not find, a figure other
-/// than on this machine.
+/// A law does not hold, the kit does not find a fault in the arithmetic, or a figure differs from
+/// that of this machine.
 pub(super) fn check(shell: &mut Shell, tools: &Tools, board: &Board) -> Result<String, String> {
     let machine = board.machine;
     let image = build(shell, tools, board, &LAWS)?;
     let output = shell.capture(&mut emulate(tools, board, &image))?;
-    // The image fails where a law does, or where it does not notice kernels with a fault.
+    // The image fails if a law does, or if the kit does not notice the kernels with a fault.
     succeeded(board, &output).map_err(|reason| format!("conformance: {reason}"))?;
     let line = "run --release --quiet -p bissl-firmware-sim -- conformance";
     let here = shell.capture(&mut shell.cargo_command(line))?;
@@ -47,7 +47,7 @@ pub(super) fn check(shell: &mut Shell, tools: &Tools, board: &Board) -> Result<S
     ))
 }
 
-/// The verdicts about the board's own arithmetic, line by line.
+/// The verdicts about the board's own arithmetic, one per line.
 fn verdicts(output: &Output) -> Vec<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let lines = text.lines().map(str::trim_end);

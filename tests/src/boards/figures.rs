@@ -1,10 +1,10 @@
-//! What the device program promises of one board: multiply-accumulates an instruction, bytes of
-//! flash.
+//! The guarantees of the device program on one board: multiply-accumulates per instruction, bytes
+//! of flash.
 
 use super::{Board, PLAIN, Tools, Variant, build, emulate, flash_bytes, pairs, succeeded};
 use crate::shell::Shell;
 
-/// Cortex-M4F with the map of an STM32F405.
+/// A Cortex-M4F with the memory map of an STM32F405.
 pub(super) const BOARD: &str = "netduinoplus2";
 
 const SPEED: Variant = Variant { name: "-speed", program: "speed", profile: "speed", ..PLAIN };
@@ -16,17 +16,17 @@ const SIZE: Variant = Variant {
     ..PLAIN
 };
 
-/// The least multiply-accumulates for 1 000 instructions.
+/// Fewest multiply-accumulates per 1 000 instructions.
 const RATE: u32 = 300;
-/// The most bytes of a program that trains, without frames and weights.
+/// Most bytes of a program that trains, without frames and weights.
 const PROGRAM: u64 = 32 * 1024;
-/// Bytes of the frames in flash: pictures of a byte a pixel, and labels.
+/// Bytes of the frames in flash: pictures with one byte per pixel, and labels.
 const FRAMES: u64 = (1200 + 50) * 64 + 50;
 
-/// The three matrix products by plain and by tiled loops; a line about them.
+/// Measures the three matrix products with plain and with tiled loops; returns a line about them.
 ///
 /// # Errors
-/// A product by tiled loops below the rate.
+/// A product with tiled loops is below the rate.
 pub(super) fn speed(shell: &mut Shell, tools: &Tools, board: &Board) -> Result<String, String> {
     let image = build(shell, tools, board, &SPEED)?;
     let output = shell.capture(&mut emulate(tools, board, &image))?;
@@ -61,10 +61,10 @@ pub(super) fn speed(shell: &mut Shell, tools: &Tools, board: &Board) -> Result<S
     ))
 }
 
-/// The smallest program that trains; a line about it.
+/// Measures the smallest program that trains; returns a line about it.
 ///
 /// # Errors
-/// More bytes than promised, or an image that does not come to its end.
+/// It has more bytes than guaranteed, or does not run to its end.
 pub(super) fn size(shell: &mut Shell, tools: &Tools, board: &Board) -> Result<String, String> {
     let image = build(shell, tools, board, &SIZE)?;
     let output = shell.capture(&mut emulate(tools, board, &image))?;

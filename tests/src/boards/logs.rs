@@ -1,4 +1,5 @@
-//! An image that logs trains the same, and its records are those of the simulated device.
+//! An image that logs trains the same as one that does not, and its records are those of the
+//! simulated device.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,15 +10,15 @@ use crate::shell::Shell;
 
 const LOGGING: Variant = Variant { name: "-log", features: " --features log", ..PLAIN };
 
-/// Of [`TRAINING`]: beginning and end of four stages; steps of the stages, lower steps, upper steps
-/// and ends of alternations; the result.
+/// Records of [`TRAINING`]: beginning and end of four stages; steps of the stages, lower steps,
+/// upper steps and ends of alternations; the result.
 const RECORDS: usize = 2 * 4 + (10 + 10 + 2 * (10 + 4 + 1) + 10) + 1;
 
-/// Builds, runs and decodes; a line about the records.
+/// Builds, runs and decodes; returns a line about the records.
 ///
 /// # Errors
-/// A log that changes the hash or names another, records that differ from the simulated device's, a
-/// decoder that takes what is no log.
+/// The log changes the hash or names another one, its records differ from those of the simulated
+/// device, or the decoder accepts something that is no log.
 pub(super) fn check(
     shell: &mut Shell,
     tools: &Tools,
@@ -44,7 +45,7 @@ pub(super) fn check(
         return Err(format!("{machine}: the last record does not say `{end}`"));
     }
     expect_refusals(shell, &decoder, board, &image, &output.stdout)?;
-    // The program's linker script is for the ELF files of this system.
+    // The program's linker script works only for ELF files of this system.
     if !cfg!(target_os = "linux") {
         return Ok(format!("log of {records} records, not compared with the simulated device's"));
     }
@@ -52,7 +53,7 @@ pub(super) fn check(
     Ok(format!("log of {records} records, equal to those of the simulated device"))
 }
 
-/// Builds the program that makes text of frames.
+/// Builds the program that turns frames into text.
 fn decoder(shell: &mut Shell) -> Result<PathBuf, String> {
     shell.cargo(
         "build --release -p bissl-firmware-sim --features decode --bin bissl-firmware-sim",
@@ -60,7 +61,7 @@ fn decoder(shell: &mut Shell) -> Result<PathBuf, String> {
     Ok(shell.target().join("release/bissl-firmware-sim"))
 }
 
-/// The text of frames.
+/// Turns frames into text.
 fn decode(
     shell: &mut Shell,
     decoder: &Path,
@@ -110,7 +111,7 @@ fn same_as_simulated(
     Err(format!("{machine}: found the record `{board}`, the simulated device has `{here}`"))
 }
 
-/// What is no log of an image is refused, with the reason.
+/// Checks that what is no log of an image is refused, with the reason.
 fn expect_refusals(
     shell: &mut Shell,
     decoder: &Path,

@@ -1,18 +1,18 @@
-//! An image whose stack is too small says so, and soon.
+//! An image whose stack is too small reports it, and soon.
 
 use super::{Board, PLAIN, Tools, Variant, build, emulate};
 use crate::shell::Shell;
 
-/// Enough to begin with, and a third of what training needs.
+/// A stack that is enough to begin with, and a third of what training needs.
 const TINY: Variant = Variant { name: "-tiny-stack", stack: Some("1024"), ..PLAIN };
 
 /// Exit status of an image after a fault of its processor.
 const FAULT: i32 = 102;
 
-/// Builds and runs an image with a tiny stack; the line that names the overflow.
+/// Builds and runs an image with a tiny stack; returns the line that names the overflow.
 ///
 /// # Errors
-/// An image that trains, hangs or ends without naming it.
+/// The image trains, hangs, or ends without naming the overflow.
 pub(super) fn check(shell: &mut Shell, tools: &Tools, board: &Board) -> Result<String, String> {
     let image = build(shell, tools, board, &TINY)?;
     let output = shell.capture(&mut emulate(tools, board, &image))?;

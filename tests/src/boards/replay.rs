@@ -1,14 +1,14 @@
-//! What the host's tensors answered leads the core to the same requests on the board.
+//! With the replies of the host's tensors the core makes the same requests on the board.
 
 use super::{Board, PLAIN, Tools, Variant, build, emulate, pairs, succeeded};
 use crate::shell::{Shell, workspace};
 
 const REPLAY: Variant = Variant { name: "-replay", program: "replay", ..PLAIN };
 
-/// Builds and runs the image; a line that counts the requests.
+/// Builds and runs the image; returns a line with the number of requests.
 ///
 /// # Errors
-/// A request that differs, or fewer than the trace has.
+/// A request differs, or there are fewer than in the trace.
 pub(super) fn check(shell: &mut Shell, tools: &Tools, board: &Board) -> Result<String, String> {
     let image = build(shell, tools, board, &REPLAY)?;
     let output = shell.capture(&mut emulate(tools, board, &image))?;

@@ -1,14 +1,14 @@
-//! The smartwatch that is aligned to its wearer ends on the board as it does here.
+//! The smartwatch that is aligned to its wearer ends in the same state on the board as here.
 
 use super::{Board, PLAIN, Tools, Variant, build, emulate, pairs, succeeded};
 use crate::shell::Shell;
 
 const WATCH: Variant = Variant { name: "-watch", program: "watch", ..PLAIN };
 
-/// Builds and runs the image; a line about it.
+/// Builds and runs the image; returns a line about it.
 ///
 /// # Errors
-/// A state or an accuracy other than on this machine.
+/// The state or an accuracy differs from that of this machine.
 pub(super) fn check(shell: &mut Shell, tools: &Tools, board: &Board) -> Result<String, String> {
     let image = build(shell, tools, board, &WATCH)?;
     let output = shell.capture(&mut emulate(tools, board, &image))?;

@@ -7,14 +7,14 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-/// The binary, built in the release profile: with its default features, or those of the device
+/// The binary, built in the release profile with its default features, or with those of the device
 /// tests.
 pub(crate) fn bissl() -> Command {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     Command::new(PATH.get_or_init(build))
 }
 
-/// Of the device tests: those that their own library is built with.
+/// The features of the device tests: those that their own library is built with.
 const FEATURES: &[&str] = if cfg!(feature = "wgpu") {
     &["--no-default-features", "--features", "wgpu,ndarray"]
 } else {
@@ -60,7 +60,7 @@ impl From<Output> for Ended {
     }
 }
 
-/// Runs `bissl` with these arguments to its end.
+/// Runs `bissl` with these arguments until it ends.
 pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Ended {
     bissl().args(arguments).output().expect("the binary runs").into()
 }
@@ -84,7 +84,7 @@ impl Running {
         let (sender, stderr) = mpsc::channel();
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
-            // What can be read is read; the process's end is what is waited for.
+            // Reads as much as possible; the end of the process is waited for elsewhere.
             let _ = pipe.read_to_end(&mut bytes);
             let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
         });
@@ -103,13 +103,13 @@ impl Running {
         }
     }
 
-    /// SIGKILL: the process gets no chance to tidy up.
+    /// Sends SIGKILL: the process gets no chance to clean up.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("the process can be waited for");
     }
 
-    /// A signal by its name; Ctrl-C sends `INT`.
+    /// Sends a signal by its name; Ctrl-C sends `INT`.
     #[allow(dead_code, reason = "the device tests send none")]
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();

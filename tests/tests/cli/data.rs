@@ -1,5 +1,5 @@
-//! `bissl data check`, `bissl bench data` and `--on-bad-image`: what they print, write and end
-//! with.
+//! `bissl data check`, `bissl bench data` and `--on-bad-image`: their output, their files and their
+//! exit codes.
 
 use std::fs;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn a_clean_set_is_described_and_ends_with_0() {
     ] {
         assert!(ended.stdout.contains(expected), "no `{expected}` in {}", ended.stdout);
     }
-    // The same bytes whatever the number of threads.
+    // The bytes are the same for any number of threads.
     let one = check(root.path(), &["--json", "--threads", "1"]).stdout;
     assert_eq!(one, check(root.path(), &["--json", "--threads", "3"]).stdout);
     let report: serde_json::Value = serde_json::from_str(&one).unwrap();
@@ -97,7 +97,7 @@ fn throughput_is_the_sum_of_its_parts() {
     let number = |key: &str| report[key].as_f64().unwrap();
     let parts = ["decode_s", "crop_s", "colour_s", "blur_s", "normalise_s"].map(number);
     assert!(parts.iter().all(|&seconds| seconds > 0.0), "{report}");
-    // One thread does nothing else, but hands the images out.
+    // With one thread the sum of the parts is the whole time, except for handing the images out.
     let (sum, whole) = (parts.iter().sum::<f64>(), 1.0 / number("images_per_s"));
     assert!(sum <= whole, "{report}");
     assert!(number("packed_images_per_s") > 0.0, "{report}");
@@ -132,6 +132,6 @@ fn broken_images_stop_a_run_or_are_left_out_or_are_listed() {
     assert_eq!(line["set"], "data.pretext");
     assert!(line["path"].as_str().unwrap().ends_with("cut.jpg"), "{line}");
     assert!(line["reason"].as_str().unwrap().contains("found neither"), "{line}");
-    // The image is where it was.
+    // The image is still in its place.
     assert!(images.join("train/even/cut.jpg").exists());
 }

@@ -11,7 +11,7 @@ use bissl_core::Stream;
 
 use crate::binary::{Ended, run};
 
-/// A tiny state with views and a vector, in a folder of its own.
+/// A tiny state with views and a vector, in its own folder.
 struct State {
     folder: tempfile::TempDir,
     table: ParameterTable,
@@ -22,7 +22,7 @@ fn noise(seed: u64, len: usize) -> Vec<f64> {
     (0..len).map(|i| f64::from(stream.at(i as u64).normal())).collect()
 }
 
-/// `flat` as the tensors of a table.
+/// `flat` as the named tensors of a table.
 fn named(table: &ParameterTable, prefix: &str, flat: &[f64]) -> RealTensors {
     let tensors = table.segments().iter().map(|segment| {
         let values = flat[segment.offset..segment.offset + segment.len()].to_vec();
@@ -32,7 +32,7 @@ fn named(table: &ParameterTable, prefix: &str, flat: &[f64]) -> RealTensors {
     tensors.collect()
 }
 
-/// The initial parameters moved by noise, so that no γ stays at 0.
+/// The initial parameters plus noise, so that no γ stays at 0.
 fn moved(table: &ParameterTable, seed: u64) -> Vec<f64> {
     let initial = table.initial(Stream::new(seed, 1));
     initial.iter().zip(noise(seed, table.len())).map(|(p, n)| f64::from(*p) + 0.2 * n).collect()
@@ -78,8 +78,8 @@ impl State {
         self.write(name, &tensors);
     }
 
-    /// Runs the command on files `w`, `x` and `vector`, with more arguments behind; a flag given
-    /// there again would be refused.
+    /// Runs the command on files `w`, `x` and `vector`, with more arguments appended; a repeated
+    /// flag would be refused.
     fn run(&self, vector: &str, out: &Path, more: &[&str]) -> Ended {
         let files = [self.path("w"), self.path("x"), self.path(vector), out.to_owned()];
         let mut words = vec!["hvp".to_owned()];
@@ -125,7 +125,7 @@ fn products_are_symmetric_and_gauss_newtons_are_not_negative() {
     let (_, _, of_v) = state.results("v", &[]);
     let (left, right) = (dot(&v, &of_u), dot(&u, &of_v));
     let size = (dot(&v, &v) * dot(&of_u, &of_u)).sqrt();
-    // 2e-5 is what hundreds of roundings leave in f32.
+    // Hundreds of roundings leave 2e-5 in f32.
     assert!((left - right).abs() <= 2e-5 * size, "vᵀHu = {left}, uᵀHv = {right}, of {size}");
     for (name, vector) in [("u", &u), ("v", &v)] {
         let (_, _, product) = state.results(name, &["--curvature", "gauss-newton"]);
@@ -140,7 +140,7 @@ fn the_gradient_is_the_difference_of_losses() {
     let weights = state.read("w");
     let flat: Vec<f64> =
         state.table.segments().iter().flat_map(|s| weights[&s.name].values.clone()).collect();
-    // Along the gradient the loss changes most; a longer step would cross kinks of the ReLUs.
+    // The loss changes most along the gradient; a longer step would cross kinks of the ReLUs.
     let norm = dot(&gradient, &gradient).sqrt();
     let step = 1e-4 * dot(&flat, &flat).sqrt() / norm;
     let loss = |sign: f64| {
@@ -174,7 +174,7 @@ fn the_result_is_written_whole_and_the_same_each_time() {
     assert_eq!(printed["network"], "resnet-small width 2 stem small projector [4, 3]");
 }
 
-/// Spoils a file of a fresh state, and claims that the command says `expected` and writes nothing.
+/// Damages a file of a fresh state, and claims that the command says `expected` and writes nothing.
 fn refuses(file: &str, expected: &str, spoil: impl FnOnce(&mut RealTensors)) {
     let state = State::new();
     state.change(file, spoil);

@@ -1,7 +1,7 @@
-//! Weights that PyTorch wrote: imported, used, and exported again.
+//! Weights that PyTorch wrote are imported, used, and exported again.
 //!
-//! The files are written by `tests/peers/run interchange files`, with the features that PyTorch
-//! computes from them in f64.
+//! `tests/peers/run interchange files` writes the files, with the features that PyTorch computes
+//! from them in f64.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,14 +30,14 @@ fn tensor(path: &Path, name: &str) -> NamedTensor {
     found.unwrap_or_else(|| panic!("{} has no tensor {name}", path.display()))
 }
 
-/// Imports `weights` as a run in `folder`; its path.
+/// Imports `weights` as a run in `folder`; returns its path.
 fn imported(folder: &Path, weights: &str) -> PathBuf {
     let out = folder.join("run");
     succeed(&["import", &file(weights), "--out", text(&out)]);
     out
 }
 
-/// Largest difference of a run's features from PyTorch's, over the largest feature.
+/// Largest difference between a run's features and PyTorch's, relative to the largest feature.
 fn feature_error(run: &Path, expected: &str, folder: &Path) -> f32 {
     let (given, out) = (file(expected), folder.join("features.safetensors"));
     succeed(&["features", "--from", text(run), "--input", &given, "--out", text(&out)]);
@@ -81,7 +81,7 @@ fn backbone(folder: &Path) -> BTreeMap<String, NamedTensor> {
     let run = imported(folder, "resnet-small.pth");
     let out = folder.join("exported.safetensors");
     succeed(&["export", "--from", text(&run), "--out", text(&out)]);
-    // Counters are whole numbers, which are not read here.
+    // Counters are integers, which are not read here.
     let found = succeed(&["inspect", text(&out)]).stdout;
     assert!(found.contains("bn1.num_batches_tracked"), "{found}");
     let checkpoint = run.join("checkpoints/import-00000000/weights.safetensors");

@@ -8,7 +8,7 @@ use crate::binary::{Ended, Running, run};
 
 /// Longer than any of these runs takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(300);
-/// How often a condition is looked at.
+/// Time between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The smallest pretraining that has checkpoints between its steps.
@@ -55,22 +55,22 @@ fn demo(out: &Path) -> Vec<String> {
     words
 }
 
-/// The same with BYOL, whose target network has to survive as well.
+/// The smallest demo with BYOL, whose target network has to survive as well.
 fn demo_of_byol(out: &Path) -> Vec<String> {
     let mut words = demo(out);
     words.extend(["--method", "byol", "--set", "byol.predictor=[16]"].map(str::to_owned));
-    // So that a target network that lags by one step is another one.
+    // With this decay a target network that lags by one step has different weights.
     words.extend(["--set", "byol.decay=0.9"].map(str::to_owned));
     words
 }
 
-/// The same command, to be continued.
+/// The command that continues `command`.
 pub(crate) fn resumed(command: &[String], out: &Path) -> Vec<String> {
     let words = [&command[0], "--resume", "--out", out.to_str().unwrap()];
     words.map(str::to_owned).to_vec()
 }
 
-/// The manifest in a checkpoint's folder; none where the run has just removed it.
+/// The manifest in a checkpoint's folder; none if the run has just removed it.
 fn manifest(checkpoint: &Path) -> Option<serde_json::Value> {
     let bytes = fs::read(checkpoint.join("manifest.json")).ok()?;
     Some(serde_json::from_slice(&bytes).expect("a manifest in place is complete"))
@@ -103,7 +103,7 @@ fn events(out: &Path) -> Vec<Vec<u8>> {
     events
 }
 
-/// Weights and metrics of a finished run; its events are claimed to be those of the metrics.
+/// Weights and metrics of a finished run. Also claims that its events are those of the metrics.
 pub(crate) fn result(out: &Path) -> (Vec<u8>, Vec<u8>) {
     let last = checkpoints(out).pop().expect("a finished run has a checkpoint");
     let retention = &manifest(&last).unwrap()["retention"];
@@ -120,14 +120,14 @@ pub(crate) fn succeed(ended: &Ended) {
 }
 
 /// Kills a command twice at each of several moments, resumes it, and compares the last weights and
-/// all metrics with an uninterrupted run's.
+/// all metrics with those of an uninterrupted run.
 fn survives_kills(command: fn(&Path) -> Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let straight = folder.path().join("straight");
     let started = Instant::now();
     succeed(&run(&command(&straight)));
     let whole = started.elapsed();
-    // A fixed low-discrepancy sequence: which step each falls on is up to the machine.
+    // A fixed low-discrepancy sequence; which step each kill hits depends on the machine.
     for (index, fraction) in [0.62, 0.24, 0.85, 0.47, 0.09].into_iter().enumerate() {
         let out = folder.path().join(format!("killed-{index}"));
         let mut arguments = command(&out);
@@ -214,7 +214,7 @@ fn a_checkpoint_is_evaluated_on_images_that_its_stage_has_not_seen() {
     let mut words = demo(&out);
     words.extend(["--set", "demo.seeds=2"].map(str::to_owned));
     succeed(&run(&words));
-    // The newest checkpoint is of the second seed; the run's configuration states the first.
+    // The newest checkpoint belongs to the second seed; the run's configuration states the first.
     let metrics = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
     let line = metrics.lines().rfind(|line| line.contains("test_accuracy")).unwrap();
     let record: serde_json::Value = serde_json::from_str(line).unwrap();

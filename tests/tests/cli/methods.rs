@@ -1,4 +1,4 @@
-//! Every pretext method goes through all stages, as lower level of either curvature operator.
+//! Every pretext method goes through all stages, as the lower level with either curvature operator.
 
 use crate::binary::run;
 

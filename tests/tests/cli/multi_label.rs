@@ -1,4 +1,4 @@
-//! A data set with several labels an image, from its files to its metric.
+//! A data set with several labels per image, from its files to its metric.
 
 use std::fs;
 use std::path::Path;
@@ -72,7 +72,7 @@ fn voc_2007_is_aligned_fine_tuned_and_judged_by_eleven_point_precision() {
         let mut words = vec!["finetune", "--from", &aligned, "--downstream", &voc, "--out", &tuned];
         words.extend(["--labels-per-class", "none", "--set", &loss_setting]);
         words.extend(["--set", "finetune.epochs=6", "--set", "finetune.learning_rate=0.1"]);
-        // Only a choice among the epochs looks at validation images.
+        // Validation images are used only to choose among the epochs.
         words.extend(["--set", "finetune.choice=best"]);
         let ended = succeed(&words);
         let measure = |name: &str| -> f64 {
@@ -80,7 +80,7 @@ fn voc_2007_is_aligned_fine_tuned_and_judged_by_eleven_point_precision() {
             row.split_whitespace().last().unwrap().parse().unwrap()
         };
         let test = measure("test 11-point mAP");
-        // Chance is near a half, as two thirds of the images show each class.
+        // Chance is about a half, since two thirds of the images show each class.
         assert!(test > 0.8 && measure("validation 11-point mAP") > 0.8, "{}", ended.stdout);
         let metrics = fs::read_to_string(Path::new(&tuned).join("metrics.jsonl")).unwrap();
         let records: Vec<serde_json::Value> =

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::binary::{Ended, run};
 
-/// So small that every recipe takes seconds, and nothing else of it is changed.
+/// So small that every recipe takes seconds; nothing else of it is changed.
 const REDUCED: &[&str] = &[
     "data.downstream.labels_per_class=20",
     "data.downstream.validation_share=none",
@@ -33,7 +33,7 @@ fn succeed(words: &[&str]) -> Ended {
     ended
 }
 
-/// A stage's command; settings of the first one are stored with its run and taken over.
+/// The command of a stage. Settings of the first stage are stored with its run and taken over.
 fn stage(name: &str, base: [&str; 2], out: &Path) {
     let out = out.to_str().unwrap();
     let mut words = vec![name, base[0], base[1], "--out", out, "--seed", "3", "--quiet"];

@@ -107,7 +107,7 @@ fn a_shown_preset_is_a_valid_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("demo.toml");
     let shown = run(&["config", "show", "demo"]).stdout;
-    // Its last key made wrong: everything before it has been accepted.
+    // A wrong key at the end: everything before it has been accepted.
     fs::write(&file, shown + "no_such_key = 1\n").unwrap();
     let ended = run(&["pretrain", "--config", file.to_str().unwrap()]);
     assert!(ended.stderr.contains("unknown") && ended.stderr.contains("no_such_key"), "{ended:?}");
@@ -126,7 +126,7 @@ fn an_output_folder_in_use_or_unwritable_is_refused() {
     let ended = run(&["pretrain", "--out", below.to_str().unwrap()]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains(below.to_str().unwrap()), "{ended:?}");
-    // The kernel refuses this one to every user, root included.
+    // The kernel refuses this path to every user, root included.
     let ended = run(&["pretrain", "--out", "/proc/bissl-run"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("/proc/bissl-run"), "{ended:?}");

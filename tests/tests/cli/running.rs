@@ -12,7 +12,7 @@ use crate::interruption::{checkpoints, pretrain, result, resumed, succeed};
 /// Longer than any of these runs takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The same command with another setting behind it.
+/// The same command with another setting appended.
 fn with(command: &[String], setting: &str) -> Vec<String> {
     [command, &["--set".to_owned(), setting.to_owned()]].concat()
 }
@@ -44,7 +44,7 @@ fn the_online_probe_measures_and_changes_no_bit_of_the_training() {
         }
     }
     assert_ne!(probes[0]["state_before"], probes[1]["state_before"], "nothing was trained");
-    // The best checkpoint stays, whatever else is removed.
+    // The best checkpoint is kept, whatever else is removed.
     let best = probes.iter().map(|probe| probe["probe"].as_f64().unwrap()).fold(0.0, f64::max);
     let scores: Vec<f64> = checkpoints(&on)
         .iter()
@@ -79,7 +79,7 @@ fn the_number_of_threads_changes_no_bit() {
     assert!(results[0] == results[1], "with 1 thread and with 3, runs differ");
 }
 
-/// Waits until `done`.
+/// Waits until `done` returns true.
 fn wait(running: &mut Running, what: &str, done: impl Fn() -> bool) {
     let started = Instant::now();
     while !done() {

@@ -41,14 +41,14 @@ fn finished() -> &'static Path {
     path
 }
 
-/// Runs the command on the run; `more` arguments behind.
+/// Runs the command on the run, with `more` arguments appended.
 fn of_run(more: &[&str]) -> Ended {
     let mut words = vec!["spectrum", "--quiet", "--run", finished().to_str().unwrap()];
     words.extend(more);
     run(&words)
 }
 
-/// The JSON of a run of the command that succeeds.
+/// The JSON output of a command that succeeds.
 fn report(more: &[&str]) -> Value {
     let ended = of_run(&[more, &["--json"]].concat());
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");

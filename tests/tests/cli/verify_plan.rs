@@ -130,7 +130,7 @@ fn the_largest_batch_that_fits_is_the_same_from_one_batch_or_from_twice_as_many(
         let memory = &object("plan", &more)["memory"];
         let (largest, available) = (number(&memory["largest_batch"]), number(&memory["available"]));
         assert!(largest > 64.0, "{memory:#}");
-        // Other processes take and give memory meanwhile.
+        // Other processes allocate and free memory meanwhile.
         largest / available
     };
     let ratio = largest(64) / largest(32);
@@ -161,7 +161,7 @@ fn a_budget_that_is_too_short_shortens_the_stage_and_prints_flags_to_paste() {
     };
     let alternations: u32 = value("--alternations").parse().unwrap();
     assert!((1..1_000_000).contains(&alternations), "{flags}");
-    // The flags are ones that `align` takes: what is wrong then is another thing.
+    // `align` accepts these flags: the error is about something else.
     let ended = run(&[&["align", "--from", "no/such/run"], &words[..]].concat());
     assert!(ended.stderr.contains("no/such/run"), "{ended:?}");
 }
@@ -185,8 +185,7 @@ fn a_budget_that_is_no_time_is_refused_by_name() {
     }
 }
 
-/// A pretrained run and an aligned one, which has seen the labels of seed 1, both shared by the
-/// tests.
+/// A pretrained run, and an aligned one that has seen the labels of seed 1. The tests share both.
 fn runs() -> &'static (tempfile::TempDir, String, String) {
     static RUNS: LazyLock<(tempfile::TempDir, String, String)> = LazyLock::new(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -220,7 +219,7 @@ const SHORT: &[&str] = &[
     "align.lower.warm_up_steps=0",
 ];
 
-/// Measured on labels that the backbone has seen, a held-out figure would be about something else.
+/// On labels that the backbone has seen, a held-out figure would measure something else.
 #[test]
 fn what_has_seen_other_labels_is_measured_by_no_command() {
     let (_, _, aligned) = runs();
@@ -252,13 +251,13 @@ fn more_alternations_than_the_stage_has_are_all_run() {
     let products = report["reference"]["products"].as_array().unwrap();
     assert_eq!(products.len(), 3, "{report:#}");
     assert!(products.iter().all(|count| number(count) == 10.0), "{report:#}");
-    // 10¹⁰ steps do not fit the number that counts them.
+    // 10¹⁰ steps do not fit in the integer that counts them.
     let ended = stage("10000", "1000000");
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("steps"), "{ended:?}");
 }
 
-/// Under `every-pass` products move running statistics, and `verify` drives them as training does.
+/// Under `every-pass` products move running statistics, and `verify` runs them as training does.
 #[test]
 fn verify_knows_what_moves_running_statistics() {
     for (setting, name) in [

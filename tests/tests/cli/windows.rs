@@ -1,5 +1,5 @@
-//! Motion windows from the recordings to a device: pretrained, judged, exported, and read back by
-//! plain loops.
+//! Motion windows from the recordings to a device: pretrained, evaluated, exported, and read back
+//! by plain loops.
 
 use std::f64::consts::TAU;
 use std::fs;
@@ -14,7 +14,7 @@ const CHANNELS: usize = 6;
 const LENGTH: usize = 40;
 /// Samples of a recording.
 const SAMPLES: usize = 400;
-/// The largest magnitude: 30 000/4096, so that a device's integer is the sample times 4096 exactly.
+/// The largest magnitude: 30 000/4096, so that a device's integer is exactly 4096 times the sample.
 const LARGEST: f64 = 7.324_218_75;
 
 fn succeed(words: &[&str]) -> Ended {
@@ -53,7 +53,7 @@ fn recordings(folder: &Path) -> PathBuf {
     path
 }
 
-/// Flags of a small run on them.
+/// Flags of a small run on these recordings.
 fn settings(data: &Path) -> Vec<String> {
     let path = text(data);
     [
@@ -85,10 +85,10 @@ fn pretrained(folder: &Path, data: &Path, name: &str, more: &[&str]) -> PathBuf 
     out
 }
 
-/// A flash image, read by what its document says and nothing else.
+/// A flash image, read by its document alone.
 struct Image {
     input: [usize; 3],
-    /// Scale, offset, per unit.
+    /// Scale, offset, and stored numbers per unit.
     channels: Vec<[f32; 3]>,
     encoder: Vec<[usize; 10]>,
     projector: Vec<[usize; 10]>,
@@ -172,7 +172,7 @@ impl Image {
     }
 }
 
-/// Bit by bit, by the polynomial's definition.
+/// Computed bit by bit, by the polynomial's definition.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
@@ -219,8 +219,7 @@ fn host_features(run: &Path, inputs: &[f32], count: usize, folder: &Path) -> Nam
 fn a_flash_image_gives_the_hosts_features_by_plain_loops() {
     let folder = tempfile::tempdir().unwrap();
     let data = recordings(folder.path());
-    // Without a pool the dense layer reads positions and channels, whose order is another on a
-    // device.
+    // Without a pool the dense layer reads positions and channels, whose order differs on a device.
     let flat = "network.layers=[\"convolution 6 kernel 1x8 stride 1x4\", \"convolution 5 kernel 1x3\", \
                 \"dense 7\"]";
     for (name, features, more) in [("flat", 7, &["--set", flat][..]), ("pooled", 16, &[][..])] {
@@ -261,7 +260,7 @@ fn a_flash_image_gives_the_hosts_features_by_plain_loops() {
         let error = pairs.fold(0.0f64, |error, (a, b)| error.max((f64::from(*a) - b).abs()));
         assert!(error <= 1e-5 * largest, "{name}: {error:e} of {largest}");
 
-        // The projector stands behind the encoder, without any change of order.
+        // The projector follows the encoder, without any change of order.
         assert_eq!(image.projector[0][..5], [1, features, 6, 1, 1]);
         assert_eq!(image.projector[1][..5], [1, 6, 4, 0, 0]);
         let head = ["0.weight", "0.bias", "2.weight"];
@@ -283,7 +282,7 @@ fn a_new_persons_exercises_are_told_and_the_normalisation_stays_with_the_run() {
     let accuracy: f64 = probe.split_whitespace().last().unwrap().parse().unwrap();
     assert!(accuracy >= 0.9, "{judged}");
 
-    // Another corpus has other means; the run goes on with those that it was trained with.
+    // Another corpus has other means; the run continues with those that it was trained with.
     let (aligned, tuned) = (folder.path().join("aligned"), folder.path().join("tuned"));
     let other = "data.pretext.leave_out_subjects=[\"0\", \"2\"]";
     let mut words = vec!["align", "--from", text(&run), "--out", text(&aligned), "--quiet"];

@@ -1,4 +1,4 @@
-//! A right backend: f32 registers, derivatives by dual numbers over `T`.
+//! A correct backend: f32 registers, derivatives by dual numbers over `T`.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -17,7 +17,7 @@ pub(crate) enum Missing {
     Register(Register),
     Lengths(Register, Register),
     Operation(&'static str),
-    /// The sensor gave nothing.
+    /// The sensor delivered nothing.
     Sensor,
 }
 
@@ -30,14 +30,14 @@ impl std::fmt::Display for Missing {
 /// Registers, and the losses `L` in the arithmetic of `T`.
 pub(crate) struct Arrays<L, T> {
     pub(crate) registers: HashMap<Register, Vec<f32>>,
-    /// Registers that the problem keeps to itself or lacks.
+    /// Registers that the problem does not expose or does not have.
     pub(crate) refuses: fn(&Register) -> bool,
     pub(crate) sketches: bool,
     pub(crate) segments: bool,
     pub(crate) frozen: bool,
-    /// Added to the index of products, for problems that draw their batches elsewhere.
+    /// Added to the index of products, for problems that draw their batches from elsewhere.
     pub(crate) product_offset: u32,
-    /// Gradients and linearisations until the sensor fails.
+    /// Number of gradients and linearisations until the sensor fails.
     pub(crate) frames: u32,
     /// θ_P, φ_P, the upper variable and the batch of the products.
     pub(crate) linearized: Option<([Vec<f32>; 3], u32)>,
@@ -88,7 +88,7 @@ impl<L: Losses, T: Number> Arrays<L, T> {
         }
     }
 
-    /// Every register, every operation but Adam.
+    /// A problem with every register and every operation but Adam.
     pub(crate) fn whole() -> Self {
         use Register::{
             Banked, DirectGradient, Direction, DownstreamHeadDirect, DownstreamHeadGradient,
@@ -124,7 +124,7 @@ impl<L: Losses, T: Number> Arrays<L, T> {
         Self { refuses, sketches: false, ..Self::whole() }
     }
 
-    /// The four work registers alone: parameters and heads are nobody's business.
+    /// Only the four work registers are accessible; parameters and heads are private.
     pub(crate) fn bare() -> Self {
         use Register::{Direction, Product, Residual, Solution};
         let refuses =
@@ -162,7 +162,7 @@ impl<L: Losses, T: Number> Arrays<L, T> {
         Ok(values.iter().map(|x| T::new((*x).into())).collect())
     }
 
-    /// The sensor is read.
+    /// Reads the sensor.
     fn frame(&mut self) -> Result<(), Missing> {
         self.frames = self.frames.checked_sub(1).ok_or(Missing::Sensor)?;
         Ok(())
@@ -196,7 +196,7 @@ fn gradient<T: Number>(point: &[T], loss: impl Fn(&[Dual<T>]) -> Dual<T>) -> (f3
     (value, (0..point.len()).map(slope).collect())
 }
 
-/// `a x + b y`; a factor of 0 does not read its operand.
+/// `a x + b y`; an operand whose factor is 0 is not read.
 pub(crate) fn combined(a: f32, x: f32, b: f32, y: f32) -> f32 {
     let kept = if b == 0.0 { 0.0 } else { b * y };
     if a == 0.0 { kept } else { a * x + kept }
@@ -334,7 +334,7 @@ impl<L: Losses, T: Number> LowerObjective for Arrays<L, T> {
     }
 }
 
-/// By which variable the slope along v is differentiated.
+/// The variable by which the slope along v is differentiated.
 #[derive(Clone, Copy, PartialEq)]
 enum Side {
     Lower,

@@ -1,4 +1,4 @@
-//! Backends that are right but for one thing.
+//! Backends that are correct except for one fault.
 
 use bissl_core::{
     AdamCoefficients, Bank, Evaluation, Group, LowerObjective, Register, RegisterFile,
@@ -8,7 +8,7 @@ use bissl_core::{
 use crate::arrays::{Arrays, Missing};
 use crate::losses::Losses;
 
-/// What is wrong.
+/// The fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     ZeroMultiplies,
@@ -58,11 +58,11 @@ pub(crate) enum Fault {
     UpperLossDrifts,
 }
 
-/// A right backend behind one fault.
+/// A correct backend with one fault.
 pub(crate) struct Broken<L> {
     pub(crate) inner: Arrays<L, f64>,
     pub(crate) fault: Fault,
-    /// Calls that the fault counts.
+    /// Number of calls that the fault counts.
     count: u32,
 }
 
@@ -75,7 +75,7 @@ impl<L: Losses> Broken<L> {
         self.fault == fault
     }
 
-    /// How often this was called before, if it is the fault that counts.
+    /// Number of earlier calls, if this is the fault that counts.
     fn counted(&mut self, fault: Fault) -> u32 {
         let before = self.count;
         self.count += u32::from(self.is(fault));
@@ -160,7 +160,7 @@ impl<L: Losses> RegisterFile for Broken<L> {
                     *scalar += 0.01 * x[0] * y[1];
                 }
             }
-            // The order of the sum depends on where the vector lies.
+            // The order of the sum depends on the vector's place in memory.
             Fault::DotsOfRegister => {
                 for ((x, y), scalar) in pairs.iter().zip(scalars) {
                     if *x == Register::Direction {

@@ -46,7 +46,7 @@ fn logistic<T: Number>(domain: u16, index: u32, theta: &[T], phi: &[T]) -> T {
     sum / T::new(ROWS as f64)
 }
 
-/// Logistic regression in both levels.
+/// Logistic regression on both levels.
 pub(crate) struct Logistic;
 
 impl Losses for Logistic {
@@ -64,7 +64,7 @@ impl Losses for Logistic {
     }
 }
 
-/// The same with a ridge whose weights exp(α) are the upper variable.
+/// Logistic regression with a ridge whose weights exp(α) are the upper variable.
 pub(crate) struct Ridge;
 
 impl Losses for Ridge {
@@ -154,7 +154,7 @@ impl Losses for Rectified {
     }
 }
 
-/// Losses that are constant: every gradient is 0, and there is nothing to measure.
+/// Constant losses: every gradient is 0, and there is nothing to measure.
 pub(crate) struct Constant;
 
 impl Losses for Constant {

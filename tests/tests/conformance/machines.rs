@@ -35,14 +35,14 @@ where
     }
 }
 
-/// Takes replies with one of these faults.
+/// Accepts replies with one of these faults.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ear {
-    /// Whatever the ticket says.
+    /// Accepts any ticket.
     AnyTicket,
     /// A refused reply moves it on.
     Moves,
-    /// A refused reply leaves its mark in the workspace.
+    /// A refused reply changes the workspace.
     Scribbles,
 }
 
@@ -97,7 +97,7 @@ fn a_machine_that_takes_or_notices_wrong_replies_is_found() {
     }
 }
 
-/// Asks for another batch each time that anybody asks: state that is not the machine's own.
+/// Asks for another batch every time it is queried: it has state outside of the machine.
 #[derive(Clone)]
 struct Haunted {
     inner: Hypergradient,
@@ -135,7 +135,7 @@ impl Machine for Haunted {
     }
 }
 
-/// Writes a coefficient that depends on how many copies there have been.
+/// Writes a coefficient that depends on the number of copies made so far.
 #[derive(Clone)]
 struct Forgetful(Haunted);
 

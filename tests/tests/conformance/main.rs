@@ -1,4 +1,4 @@
-//! The conformance kit, on right backends and on backends with one fault each.
+//! The conformance kit, on correct backends and on backends with one fault each.
 
 mod arrays;
 mod broken;

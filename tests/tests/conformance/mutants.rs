@@ -1,11 +1,11 @@
-//! Each law finds the fault that it is there for.
+//! Each law finds the fault that it exists for.
 
 use bissl_core::conformance::{self, Law, Outcome, Settings, Verdict};
 
 use crate::broken::{Broken, Fault};
 use crate::losses::{Logistic, Losses, Ridge};
 
-/// Every fault, and the law that is meant to find it.
+/// Every fault, and the law that should find it.
 const FAULTS: [(Fault, Law); 45] = [
     (Fault::ZeroMultiplies, Law::Zero),
     (Fault::CopyForgetsLast, Law::Copy),
@@ -54,7 +54,7 @@ const FAULTS: [(Fault, Law); 45] = [
     (Fault::UpperLossDrifts, Law::HypergradientRepeats),
 ];
 
-/// What `law` says of a backend with `fault`.
+/// The verdict of `law` on a backend with `fault`.
 fn verdict<L: Losses>(fault: Fault, law: Law, sketches: bool) -> Verdict {
     let settings = Settings { cross_product: L::GENERAL, ..Settings::DEFAULT };
     let mut problem = Broken::<L>::new(fault);
@@ -81,7 +81,7 @@ fn every_fault_is_found_by_the_law_meant_for_it() {
     every_fault_is_found(true, &[]);
 }
 
-/// With directions made of gradients and parameters.
+/// Directions are then made of gradients and parameters.
 #[test]
 fn every_fault_is_found_without_sketches() {
     every_fault_is_found(false, &[Law::SketchRepeats, Law::SketchVaries]);
@@ -89,7 +89,7 @@ fn every_fault_is_found_without_sketches() {
 
 #[test]
 fn every_law_has_a_fault() {
-    // These two are about machines; `machines.rs` has theirs.
+    // These two laws are about machines; `machines.rs` tests them.
     let machines = [Law::RefusedReply, Law::SameReplies];
     for law in Law::ALL.into_iter().filter(|law| !machines.contains(law)) {
         assert!(FAULTS.iter().any(|(_, meant)| *meant == law), "{law:?}");

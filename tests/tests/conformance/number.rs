@@ -2,7 +2,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// What a loss is computed in.
+/// The number type that a loss is computed in.
 pub(crate) trait Number:
     Copy
     + Add<Output = Self>

@@ -1,4 +1,4 @@
-//! What the kit says of right backends, and what it leaves behind.
+//! The verdicts of the kit on correct backends, and the state that it leaves behind.
 
 use std::collections::HashSet;
 
@@ -32,7 +32,7 @@ fn all() -> u32 {
     Law::ALL.len() as u32
 }
 
-/// `unsupported` and no more is missing; everything else holds.
+/// Claims that exactly the laws in `unsupported` are not supported, and that all others hold.
 fn passes<L: Losses, T: Number>(mut problem: Arrays<L, T>, unsupported: &[Law]) {
     let settings = Settings { cross_product: L::GENERAL, ..Settings::DEFAULT };
     let (outcomes, summary) = outcomes(&mut problem, settings);
@@ -73,7 +73,7 @@ fn a_small_port_passes_without_what_it_lacks() {
     passes(Arrays::<Rectified, f32>::device(), &lacks);
 }
 
-/// Nothing but the four work registers, and no frozen backbone.
+/// Only the four work registers are accessible, and there is no frozen backbone.
 #[test]
 fn what_a_bare_problem_lacks_is_reported_and_is_no_pass() {
     let unmeasured = [
@@ -98,7 +98,7 @@ fn what_a_bare_problem_lacks_is_reported_and_is_no_pass() {
     passes(Arrays::<Logistic, f32>::bare(), &unmeasured);
 }
 
-/// Where all gradients are 0 there is nothing to compare, and nothing passes for that.
+/// If all gradients are 0 there is nothing to compare, and no law may pass because of that.
 #[test]
 fn an_identity_between_zeros_is_no_pass() {
     let mut problem = Arrays::<Constant, f32>::whole();
@@ -138,7 +138,7 @@ fn parameters_and_momenta_are_as_they_were() {
     assert_eq!(state(&problem), before);
 }
 
-/// Wherever the sensor fails inside a law, the error comes out and the parameters are put back.
+/// Wherever the sensor fails inside a law, the error is returned and the parameters are restored.
 #[test]
 fn a_failing_problem_is_an_error_and_keeps_its_parameters() {
     let settings = Settings { cross_product: true, ..Settings::DEFAULT };

@@ -1,4 +1,4 @@
-//! One kernel: its CUDA source by cubecl, compiled by g++ against our header, and run.
+//! One kernel: its CUDA source from cubecl is compiled by g++ against our header, and run.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_void};
@@ -20,7 +20,7 @@ use super::runtime::{CudaCompiler, options};
 type Entry =
     unsafe extern "C" fn(*const *const c_void, *const u32, *const u32, usize) -> *const c_char;
 
-/// Bytes on both sides of a buffer that no kernel may write, and that read as NaN.
+/// Bytes on both sides of a buffer; no kernel may write them, and they read as NaN.
 const GUARD: usize = 4096;
 const GUARDED: u8 = 0xff;
 
@@ -29,7 +29,7 @@ const HEADERS: [&str; 3] = [
     include_str!("include/cuda_bf16.h"),
     include_str!("include/mma.h"),
 ];
-/// As NVRTC does, the compiler joins products and sums.
+/// Like NVRTC, the compiler fuses products and sums.
 const FLAGS: [&str; 7] =
     ["-std=c++20", "-O1", "-march=x86-64-v3", "-ffp-contract=fast", "-w", "-fPIC", "-shared"];
 
@@ -60,7 +60,7 @@ impl Kernel {
         Self { object: build(&name, &source), name, cube: [cube.x, cube.y, cube.z], shared }
     }
 
-    /// Runs `grid` cubes over copies of the buffers that are guarded, and copies them back.
+    /// Runs `grid` cubes over guarded copies of the buffers, and copies them back.
     pub(crate) fn run(&self, buffers: &[&mut [u8]], info: &MetadataBindingInfo, grid: [u32; 3]) {
         let mut copies: HashMap<*const u8, Guarded> = HashMap::new();
         for buffer in buffers {
@@ -76,8 +76,8 @@ impl Kernel {
         let mut arguments: Vec<*const c_void> =
             places.iter().map(|place| std::ptr::from_ref(place).cast()).collect();
         arguments.push(info.data.as_ptr().cast());
-        // SAFETY: the header declares the function so, and it takes a pointer to every parameter of
-        // the kernel, in the order in which cubecl-cuda passes them.
+        // SAFETY: the header declares this signature for the function, which takes a pointer to
+        // every parameter of the kernel, in the order in which cubecl-cuda passes them.
         let failure = unsafe {
             let entry = self.object.get::<Entry>(b"emulated_launch").expect("the entry");
             entry(arguments.as_ptr(), grid.as_ptr(), self.cube.as_ptr(), self.shared)
@@ -96,7 +96,7 @@ impl Kernel {
     }
 }
 
-/// A copy of a buffer between guards, aligned as CUDA's memory is.
+/// A copy of a buffer between guards, with the alignment of CUDA's memory.
 struct Guarded {
     bytes: Vec<u8>,
     before: usize,
@@ -121,7 +121,7 @@ impl Guarded {
     }
 }
 
-/// The library of a source, from the folder where it has been built before.
+/// The library of a source, taken from the cache folder if it was built before.
 fn build(name: &str, source: &str) -> Library {
     // cubecl declares structures in an order that differs from run to run.
     let mut lines: Vec<&str> = source.lines().collect();
@@ -150,6 +150,6 @@ fn build(name: &str, source: &str) -> Library {
         );
         fs::rename(&unfinished, &library).expect("a library is kept");
     }
-    // SAFETY: the library has no initialisers but of empty vectors.
+    // SAFETY: the only initialisers of the library are those of empty vectors.
     unsafe { Library::new(&library) }.expect("a library that was just built")
 }

@@ -1,4 +1,4 @@
-//! A cubecl runtime: CUDA as cubecl sees an H100, its kernels run on the CPU.
+//! A cubecl runtime: CUDA as cubecl sees an H100, with kernels that run on the CPU.
 
 use std::sync::Arc;
 
@@ -31,12 +31,12 @@ use super::server::Server;
 /// The backend of the tests.
 pub(crate) type Emulated = CubeBackend<EmulatedCuda, f32, i32, u8>;
 
-/// What cubecl-cuda compiles by.
+/// The compiler of cubecl-cuda.
 pub(crate) type CudaCompiler = CppCompiler<CudaDialect<CudaWmmaCompiler>>;
 
 /// The compute capability whose sources are run.
 const ARCHITECTURE: CudaArchitecture = CudaArchitecture { version: 90 };
-/// Bytes that CUDA aligns memory and, where it pads, rows to.
+/// Alignment in bytes of CUDA's memory and, where CUDA pads them, of rows.
 const ALIGNMENT: usize = 512;
 
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl Device for EmulatedDevice {
 
 impl DeviceOps for EmulatedDevice {}
 
-/// What cubecl-cuda's runtime passes to the compiler on sm_90.
+/// The options that cubecl-cuda's runtime passes to the compiler on sm_90.
 pub(crate) fn options() -> CompilationOptions {
     CompilationOptions {
         warp_size: 32,
@@ -71,7 +71,7 @@ pub(crate) fn options() -> CompilationOptions {
     }
 }
 
-/// What cubecl-cuda's runtime says of an H100, as far as kernels ask for it.
+/// The properties that cubecl-cuda's runtime reports for an H100, as far as kernels need them.
 fn properties() -> DeviceProperties {
     let hardware = HardwareProperties {
         load_width: 128,

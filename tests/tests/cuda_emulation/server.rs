@@ -1,5 +1,5 @@
-//! The server of the runtime: memory of this process, and launches that have ended when they
-//! return.
+//! The server of the runtime: its memory is that of this process, and its launches have ended when
+//! they return.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,12 +39,13 @@ pub(crate) struct Block {
     len: usize,
 }
 
-// SAFETY: only the server's thread uses what it points to.
+// SAFETY: only the server's thread uses the memory that it points to.
 unsafe impl Send for Block {}
 
 impl Block {
     fn bytes(&mut self) -> &'static mut [u8] {
-        // SAFETY: the pool gives no part to two handles, and keeps a block while a handle is left.
+        // SAFETY: the pool gives no part to two handles, and keeps a block as long as a handle
+        // exists.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
     }
 }
@@ -60,7 +61,7 @@ impl ComputeStorage for Blocks {
         let block = self.0.get_mut(&handle.id).expect("a block that exists");
         let (offset, len) = (handle.offset() as usize, handle.size() as usize);
         assert!(offset + len <= size_of_val(block.as_slice()), "a part of a block");
-        // SAFETY: within the block, by the line above.
+        // SAFETY: it is within the block, by the line above.
         Block { start: unsafe { block.as_mut_ptr().cast::<u8>().add(offset) }, len }
     }
 
@@ -119,7 +120,7 @@ impl Server {
     }
 }
 
-/// Offsets in device memory and lengths of the rows of a tensor, in bytes.
+/// Length of a tensor's rows and their offsets in device memory, in bytes.
 fn rows(d: &CopyDescriptor) -> (usize, impl Iterator<Item = usize> + use<>) {
     let rank = d.shape.len();
     let width = d.shape.last().copied().unwrap_or(1) * d.elem_size;
@@ -145,7 +146,7 @@ impl ComputeServer for Server {
     fn initialize_memory(&mut self, memory: ManagedMemoryHandle, size: u64, _: StreamId) {
         let reserved = self.memory.reserve(size).expect("memory enough");
         self.memory.bind(reserved, memory.clone(), 0).expect("memory that was just reserved");
-        // NaN, which shows in a result where memory is read before it is written.
+        // Filled with NaN, which appears in the result if memory is read before it is written.
         let binding = cubecl_runtime::memory_management::MemoryHandle::binding(memory);
         self.memory.get_resource(binding, None, None).expect("memory").bytes().fill(0xff);
     }

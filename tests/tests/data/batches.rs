@@ -1,4 +1,5 @@
-//! Laws of batches: pure functions of the step, the same bytes for any number of threads.
+//! Laws of batches: they are pure functions of the step, with the same bytes for any number of
+//! threads.
 
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ fn values<const VIEWS: usize>(inputs: Inputs<VIEWS>) -> [Vec<f32>; VIEWS] {
     values
 }
 
-/// Labels of a set that has one an image.
+/// Labels of a set with one label per image.
 fn classes(targets: Targets) -> Vec<u32> {
     let Targets::Classes(classes) = targets else { panic!("sets of labels") };
     classes
@@ -57,7 +58,8 @@ fn the_same_bytes_for_any_number_of_threads() {
     }
 }
 
-/// Changes when a recipe, a draw's order or the embedded set changes; then runs are not comparable.
+/// Changes if a recipe, the order of draws or the embedded set changes; runs are then not
+/// comparable.
 #[test]
 fn golden_batches() {
     let set = twemoji();
@@ -88,7 +90,7 @@ fn views_differ_from_each_other_and_from_step_to_step() {
     assert_eq!(a.len(), 8 * 3 * 32 * 32);
     assert_ne!(a, b);
     assert_ne!(a, later);
-    // An image that returns in a later epoch is augmented anew.
+    // An image that returns in a later epoch is augmented differently.
     let one = pretext(&set, 1906, augmentation());
     assert_eq!(one.batches_per_epoch(), 1);
     let single: Vec<u32> = vec![100];
@@ -96,7 +98,7 @@ fn views_differ_from_each_other_and_from_step_to_step() {
     assert_ne!(again.make(0).unwrap().images, again.make(1).unwrap().images);
 }
 
-/// Recipes that change nothing, and images of one colour each, show which item is where.
+/// Recipes that change nothing, and images of one colour each, show where each item is.
 #[test]
 fn an_epoch_shows_every_item_once_and_rows_of_both_views_agree() {
     let root = tempfile::tempdir().unwrap();

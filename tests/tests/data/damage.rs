@@ -1,4 +1,4 @@
-//! Broken images: left out with a count, or refused beyond the limit; never a crash.
+//! Broken images are skipped and counted, or refused above the limit; they never cause a crash.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageFormat, RgbaImage};
 
 use crate::support::{encode, names, picture, png, put, put_classes};
 
-/// A PNG of which the header says `width` × `height` and the rest is next to nothing.
+/// A PNG whose header says `width` × `height`, with almost no content.
 fn png_header(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
     let header: Vec<u8> = [

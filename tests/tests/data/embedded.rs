@@ -1,4 +1,4 @@
-//! The image sets that come with the program.
+//! The image sets that are embedded in the program.
 
 use bissl::data::{Dataset, Embedded, ImageSettings, SizeRange};
 

@@ -1,4 +1,4 @@
-//! What a folder is taken to contain, and how it is refused.
+//! How the content of a folder is interpreted, and how a folder is refused.
 
 use std::path::Path;
 
@@ -142,7 +142,7 @@ fn pixels_are_the_same_from_memory_and_from_disk() {
     put_classes(root.path(), &[("a", 5)]);
     put(root.path(), "a/odd.jpg", &encode(picture(3, 37, 21), ImageFormat::Jpeg));
     let kept = checked(root.path(), Labels::Ignore);
-    // 5 images of 12 × 12 and one of 37 × 21, three bytes a pixel, and one byte less.
+    // 5 images of 12 × 12 and one of 37 × 21, with three bytes per pixel, minus one byte.
     let settings =
         ImageSettings { cache_bytes_max: 3 * (5 * 144 + 37 * 21) - 1, ..ImageSettings::default() };
     let listed = Dataset::folder(root.path(), Labels::Ignore).unwrap();

@@ -1,4 +1,4 @@
-//! Preparation ahead of use: the same values in any order, bounded, and never a hang.
+//! Batches are prepared ahead of use: the same values in any order, bounded, and without a hang.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -44,12 +44,12 @@ fn it_runs_ahead_by_the_depth_and_no_further() {
     let seen = Arc::clone(&asked);
     let make = move |step: u32| {
         assert!(step < seen.load(Ordering::SeqCst) + 3, "step {step} is too far ahead");
-        // The receiver outlives no last value; who listens then does not matter.
+        // The receiver may already be gone at the last value, which does not matter.
         let _ = begun.send(step);
         step
     };
     let prefetch = Prefetch::new(make, 0..50, 3);
-    // Three are made before anything is asked for.
+    // Three are made before anything is requested.
     for step in 0..3 {
         assert_eq!(steps.recv().unwrap(), step);
     }
@@ -58,7 +58,7 @@ fn it_runs_ahead_by_the_depth_and_no_further() {
         assert_eq!(prefetch.get(step), step);
     }
     drop(prefetch);
-    // Each once, in order: nothing is made twice.
+    // Each step once, in order: nothing is made twice.
     assert_eq!(steps.iter().collect::<Vec<_>>(), (3..50).collect::<Vec<_>>());
 }
 

@@ -1,4 +1,5 @@
-//! Laws of splits: disjoint, stratified, repeatable, and refused where a class is too small.
+//! Laws of splits: they are disjoint, stratified and repeatable, and refused if a class is too
+//! small.
 
 use std::path::Path;
 
@@ -57,7 +58,7 @@ fn given_parts_are_kept() {
     let set = listed(root.path());
     let all = Split::draw(&set, &SplitSettings::default(), 1).unwrap();
     assert_eq!([all.train.len(), all.validation.len(), all.test.len()], [16, 5, 5]);
-    // Asked for besides a validation folder, the number has no use: its images are all used.
+    // With a validation folder the number has no use: all images are used.
     let some = Split::draw(&set, &few(3, 100), 1).unwrap();
     assert_eq!([some.train.len(), some.validation.len(), some.test.len()], [6, 5, 5]);
     assert_eq!((&some.validation, &some.test), (&all.validation, &all.test));
@@ -148,7 +149,7 @@ fn a_share_is_rounded_down_in_every_class() {
         [0, 1, 2].map(|class| count(&set, &split.validation, class))
     };
     assert_eq!(counts(0.2), [20, 5, 0]);
-    // 0.29 of 100 is a little less than 29 in binary.
+    // 0.29 of 100 is slightly less than 29 in binary.
     assert_eq!(counts(0.29), [29, 8, 1]);
     assert_eq!(counts(0.0), [0, 0, 0]);
 }
@@ -163,7 +164,7 @@ fn a_set_with_several_labels_an_image_is_divided_as_a_whole() {
     }
     put(root.path(), "split.tsv", table.as_bytes());
     let set = Dataset::open(root.path(), Format::Auto, Corpus::Downstream).unwrap();
-    // Two classes: twice the numbers.
+    // With two classes, twice the numbers.
     let split = Split::draw(&set, &few(5, 3), 1).unwrap();
     assert_eq!([split.train.len(), split.validation.len(), split.test.len()], [10, 6, 14]);
     let mut all = [split.train.as_slice(), &split.validation, &split.test].concat();

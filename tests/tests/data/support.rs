@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bissl::data::{Dataset, Embedded, ImageSettings, Labels};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
-/// A picture that differs by `seed` in every pixel.
+/// A picture in which every pixel depends on `seed`.
 pub(crate) fn picture(seed: u8, width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         Rgb([seed, (x * 5) as u8 ^ seed, (y * 3) as u8 ^ seed.wrapping_mul(31)])
@@ -25,7 +25,7 @@ pub(crate) fn png(seed: u8) -> Vec<u8> {
     encode(picture(seed, 12, 12), ImageFormat::Png)
 }
 
-/// Writes a file, with the folders above it.
+/// Writes a file and creates the folders above it.
 pub(crate) fn put(root: &Path, name: &str, bytes: &[u8]) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -41,7 +41,7 @@ pub(crate) fn put_classes(root: &Path, counts: &[(&str, u8)]) {
     }
 }
 
-/// The set as it is listed, and checked with default settings.
+/// The set as listed, checked with default settings.
 pub(crate) fn checked(root: &Path, labels: Labels) -> Dataset {
     Dataset::folder(root, labels).unwrap().checked(&ImageSettings::default()).unwrap().0
 }

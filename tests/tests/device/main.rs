@@ -1,4 +1,4 @@
-//! The binary on a device: every stage, interruption, precisions, and what is said when the device
+//! The binary on a device: every stage, interruption, precisions, and the messages when the device
 //! fails.
 //!
 //! The networks are the smallest that a configuration allows: a software device is slow.
@@ -61,7 +61,7 @@ fn succeed(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-/// The checkpoints of a run that are complete.
+/// The complete checkpoints of a run.
 fn checkpoints(out: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(out.join("checkpoints")) else { return Vec::new() };
     let mut paths: Vec<_> = entries
@@ -76,7 +76,7 @@ fn weights(checkpoint: &Path) -> Vec<u8> {
     fs::read(checkpoint.join("weights.safetensors")).unwrap()
 }
 
-/// The weights of every stage that a run ended.
+/// The weights of every stage that a run completed.
 fn result(out: &Path) -> Vec<(String, Vec<u8>)> {
     let permanent = |path: &PathBuf| {
         let manifest = fs::read_to_string(path.join("manifest.json")).unwrap();
@@ -183,7 +183,7 @@ fn without_a_driver_one_line_says_what_to_install() {
 fn what_does_not_fit_is_one_line_that_says_how_to_make_it_fit() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    // An activation of 4 GiB, more than a device of the tests binds.
+    // An activation of 4 GiB is more than any device of the tests can bind.
     let mut command = pretrain(&out);
     command.extend(words(
         "--set pretrain.batch=1024 --set network.width=512 --set image.size=64 --set network.stem=small",

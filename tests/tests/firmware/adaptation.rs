@@ -1,4 +1,4 @@
-//! Networks that come in a flash image, and devices that align them with what they find.
+//! Networks from a flash image, and devices that align them with the frames that they find.
 
 use std::fmt::Write as _;
 
@@ -83,10 +83,10 @@ fn other_images_are_refused_and_named() {
         let error = read(bytes).unwrap_err();
         assert!(error.starts_with("the file: ") && error.contains(words), "{error}");
     }
-    // The same number of layers and weights, in other places.
+    // The same number of layers and weights, arranged differently.
     let mut model = bytes.clone();
-    // Behind nine words of the header, three of the channel, and the kind: inputs of the first
-    // layer.
+    // After nine words of the header, three of the channel, and the kind come the inputs of the
+    // first layer.
     let place = 4 * (9 + 3 + 1);
     model[place..place + 4].copy_from_slice(&32u32.to_le_bytes());
     let words: Vec<u32> =
@@ -97,7 +97,7 @@ fn other_images_are_refused_and_named() {
     let error = error.read(&SmallDigitsDevice::MODEL).unwrap_err().to_string();
     let expected = ImageError::Differs { part, found: 32, expected: 64 }.to_string();
     assert!(error.ends_with(&expected), "{error}");
-    // Bytes that begin nowhere near a word.
+    // Bytes that are not aligned to a word.
     let unaligned = [&[0][..], &bytes].concat();
     let found = [&unaligned[1..], &bytes[..]].map(|bytes| {
         Image::read(&SmallDigitsDevice::MODEL, bytes).err() == Some(ImageError::NotAligned)
@@ -112,7 +112,7 @@ fn what_a_device_finds_is_cut_up_without_a_remainder() {
     assert_eq!(found.labels.len(), 10 * shift.labelled_per_class);
     assert_eq!(found.labelled.len(), 64 * found.labels.len());
     assert_eq!(found.unlabelled.len(), 64 * shift.unlabelled);
-    // All pictures that the pretraining does not see.
+    // These are all pictures that the pretraining does not see.
     let pictures = found.labels.len() + shift.unlabelled + found.held_out_labels.len();
     assert_eq!(pictures, 1797 - 1200);
     assert!(found.held_out.iter().chain(&found.unlabelled).all(|pixel| *pixel <= 16));
@@ -138,8 +138,8 @@ fn a_device_goes_four_ways_from_one_image() {
     assert!(error.to_string().contains("1269 weights in flash, the network has 1270"), "{error}");
 }
 
-/// Recordings of two people, seven exercises each, 900 samples long: each exercise has a frequency
-/// of its own.
+/// Recordings of two people, seven exercises each, 900 samples long; each exercise has its own
+/// frequency.
 fn recordings(folder: &std::path::Path, draws: &mut Draws) {
     let mut table = String::from("recording,subject,side_right,exercise,first_sample,samples\n");
     let mut bytes = vec![];
@@ -173,11 +173,11 @@ fn a_watch_is_aligned_to_its_wearer() {
     let file = AlignedImage::new(&write_image(&model, &channels, &weights), "image").unwrap();
     let image = file.read(&model).unwrap();
     let found = watch.surroundings(9, &image).unwrap();
-    // Of each recording: two labelled windows, windows at steps of 50 in its first 450 samples,
-    // four held out.
+    // Each recording has two labelled windows, windows at steps of 50 in its first 450 samples, and
+    // four held-out windows.
     assert_eq!((found.labels.len(), found.held_out_labels.len()), (14, 28));
     assert_eq!((found.labelled.len(), found.unlabelled.len()), (14 * 600, 7 * 7 * 600));
-    // −1 on the first channel, give or take the noise, at 100 numbers a unit.
+    // −1 on the first channel, up to noise, at 100 numbers per unit.
     assert!((-115..=-85).contains(&found.labelled[0]), "{}", found.labelled[0]);
 
     let scales = image.scales();

@@ -1,5 +1,5 @@
-//! An accelerator that completes requests by itself, rightly or not, trains in the bits of the
-//! synchronous device.
+//! A device with an accelerator that completes requests asynchronously, correctly or not, trains to
+//! the same bits as the synchronous device.
 
 use bissl_core::conformance::{Law, Outcome, check_machine};
 use bissl_core::{Reply, Training};
@@ -35,7 +35,7 @@ fn lend(
     AsynchronousDevice::new(program, (digits.flash(), Compact), (latency, manners), seed)
 }
 
-/// Trains to the end; the hash, what came and went, and how many frames the processor has read
+/// Trains to the end; returns the hash, the statistics, and how many frames the processor read
 /// meanwhile, with their checksum.
 fn finish(digits: &Digits, mut device: Asynchronous<'_>) -> (u64, CompletionTraffic, u64, u64) {
     let sensor = digits.flash();
@@ -68,13 +68,14 @@ fn the_hash_is_that_of_the_synchronous_device_whatever_the_latency() {
             let (hash, traffic, read, checksum) = finish(&digits, device);
             assert_eq!(hash, expected, "seed {seed}, {latency:?}");
             assert_eq!(traffic.waits, read);
-            // A request is begun in one poll and completed in another, at the earliest the next.
+            // A request is started in one poll and completed in another, the next one at the
+            // earliest.
             assert!(read >= traffic.completed && traffic.completed > 100, "{traffic:?}");
             assert_ne!(checksum, 0);
             waits.push(read);
         }
         println!("seed={seed} hash={expected:016x} waits={waits:?}");
-        // Delays are drawn: other seeds, other delays.
+        // Delays are random: other seeds give other delays.
         assert!(waits[1] > 5 * waits[0] && waits[1] != waits[2], "{waits:?}");
     }
 }
@@ -151,14 +152,15 @@ fn a_power_cut_in_flight_costs_that_request_and_nothing_else() {
         }
         match device.turn().unwrap() {
             Turn::Ticked(Tick::Idle) => break,
-            // In flight and not begun: memory is that before the request.
+            // The request is in flight but not started: memory is in the state before the request.
             Turn::Submitted => {
                 let program = device.program().unwrap();
                 assert_eq!(program.hash().unwrap(), before);
                 save(&mut flash, program).unwrap();
                 saved = true;
             }
-            // Begun and not completed: the memory cannot be had, and the power goes.
+            // The request is started but not completed: the memory is not accessible, and the power
+            // goes.
             Turn::Waiting if saved && device.program().is_none() => {
                 saved = false;
                 let program = restored(&digits, &mut flash);

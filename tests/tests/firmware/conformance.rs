@@ -1,4 +1,4 @@
-//! The device's problem obeys the laws of the core's conformance kit, whatever it is made of.
+//! The device's problem obeys the laws of the core's conformance kit, in every configuration.
 
 use bissl_core::DriveError;
 use bissl_core::conformance::{self, Kit, Law, Outcome};
@@ -8,7 +8,7 @@ use bissl_firmware::{
 };
 use bissl_firmware_sim::Digits;
 
-/// The laws that do not hold, and how many there were to judge.
+/// The laws that do not hold, and the number of laws that were judged.
 fn broken<C, K>(kernels: &mut K) -> (Vec<String>, u32)
 where
     C: Configuration<Solver = bissl_core::ConjugateGradient>,
@@ -45,7 +45,7 @@ fn the_device_obeys_every_law_with_either_kind_of_loops() {
     }
 }
 
-/// The shipped network with memory of its own for every register.
+/// The shipped network with separate memory for every register.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Apart;
 
@@ -55,7 +55,7 @@ impl Configuration for Apart {
     type Solver = bissl_core::ConjugateGradient;
 }
 
-/// The same with products of another kind.
+/// The same network with Gauss-Newton products.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct GaussNewton;
 

@@ -1,4 +1,4 @@
-//! What the superloop promises: determinism, restarts anywhere, one request a tick.
+//! The guarantees of the superloop: determinism, restarts anywhere, one request per tick.
 
 use std::collections::BTreeSet;
 
@@ -110,8 +110,8 @@ fn resting_device_stays_at_rest() {
     assert_eq!((device.ticks(), device.hash().unwrap()), (0, hash));
 }
 
-/// The state after `short(1)`. Another number means that every device trains, or stores its
-/// machine, in another way than before: that must be meant.
+/// The state after `short(1)`. If this number changes, every device trains, or stores its machine,
+/// differently than before; make sure that this is intended.
 const GOLDEN: u64 = 0xc348_eb7b_7071_eb93;
 
 #[test]

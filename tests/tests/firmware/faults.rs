@@ -11,7 +11,7 @@ use crate::support::{Device, Simulated, Spoilt, short};
 
 const PRETEXT_BATCH: usize = DigitsDevice::MODEL.pretext_batch as usize;
 
-/// Ticks to the first fault, which must stay.
+/// Ticks until the first fault, which must stay.
 fn fault(frames: impl FrameSource) -> Fault {
     let (mut device, kernels) = (Device::new(), &mut Compact);
     device.begin(short(1));
@@ -33,8 +33,8 @@ fn fault(frames: impl FrameSource) -> Fault {
 #[test]
 fn pixels_out_of_range_stop_the_device() {
     let digits = Digits::embedded();
-    // A labelled corpus of one batch: every frame of it is read. Of the unlabelled, one batch as
-    // well.
+    // A labelled corpus of one batch, so that every frame of it is read. The unlabelled corpus is
+    // also one batch.
     let mut frames = digits.flash();
     frames.unlabelled = &frames.unlabelled[..PRETEXT_BATCH * PIXELS];
     frames.labelled = &frames.labelled[..10 * PIXELS];

@@ -1,4 +1,4 @@
-//! The kernels are where a port puts its accelerator.
+//! A port plugs its accelerator in as kernels.
 
 use bissl_firmware::{
     Blocked, Compact, Configuration, DigitsDevice, Kernels, Matrix, MatrixMut, Tick,
@@ -7,7 +7,7 @@ use bissl_firmware_sim::{Digits, SimulatedDevice};
 
 use crate::support::{draws, random, short, train};
 
-/// A port that sums like the plain kernels and counts what it is asked for.
+/// A port that sums like the plain kernels and counts its operations.
 #[derive(Default)]
 struct Counting {
     multiplications: u64,
@@ -67,7 +67,8 @@ fn counting(
     SimulatedDevice::new(digits.flash(), Counting::default(), short(1))
 }
 
-/// The same training on a port's kernels: the exchange that `wanted` asks for, in multiplications.
+/// Multiplications of the first exchange whose request is `wanted`, in the same training on a
+/// port's kernels.
 fn multiplications_of(wanted: fn(&bissl_core::Request) -> bool) -> u64 {
     let digits = Digits::embedded();
     let mut device = counting(&digits);
@@ -101,21 +102,21 @@ fn product_costs_the_tangent_work_alone() {
     let [stem, backbone] = [model.encoder[0].weights(), model.encoder[1].weights()];
     let head: usize = model.projector.iter().map(bissl_firmware::Layer::weights).sum();
     let units = |forward: usize| 2 * u64::from(model.pretext_batch) * forward as u64;
-    // Forward, θ̄ and x̄ everywhere, but no gradient of the frames.
+    // Forward, θ̄ and x̄ for every layer, but no gradient of the frames.
     let gradient = multiplications_of(|request| {
         matches!(request, Request::Gradient { evaluation: Evaluation::Lower, .. })
     });
     assert_eq!(gradient, units(2 * stem + 3 * backbone + 3 * head));
-    // A linearisation wants no parameter's gradient.
+    // A linearisation needs no gradient of parameters.
     let linearisation = multiplications_of(|r| matches!(r, Request::Linearize { .. }));
     assert_eq!(linearisation, units(stem + 2 * backbone + 2 * head));
-    // θ̇ in, θ̄̇ out: six units in the backbone's second layer, two in its first (the frames stand
-    // still), two in the head (its parameters stand still).
+    // θ̇ in, θ̄̇ out: six units in the backbone's second layer, two in its first (the frames do not
+    // move), two in the head (its parameters do not move).
     let product = multiplications_of(|request| matches!(request, Request::Product { .. }));
     assert_eq!(product, units(2 * stem + 6 * backbone + 2 * head));
 }
 
-/// What one of the three products writes, from random operands; rows of `x` begin every `stride`
+/// The result of one of the three products on random operands; rows of `x` begin every `stride`
 /// floats.
 fn result<K: Kernels<f32>>(
     kernels: &mut K,
@@ -156,7 +157,7 @@ fn blocked_kernels_give_the_bits_of_the_plain_loops() {
         for (rows, inputs, outputs) in sizes.into_iter().flat_map(|rows| {
             sizes.into_iter().flat_map(move |i| sizes.into_iter().map(move |o| (rows, i, o)))
         }) {
-            // Rows one behind the other, with room between them, and overlapping as windows do.
+            // Rows without gaps, with gaps between them, and overlapping as windows do.
             for stride in [inputs, inputs + 3, inputs.div_ceil(2), 1] {
                 let sizes = (rows, inputs, outputs);
                 let (plain, blocked) = (

@@ -9,7 +9,7 @@ use crate::support::{distance, dot, draws, moved, random};
 
 const ROWS: usize = 3;
 const STEP: f64 = 1e-7;
-/// Central differences of smooth f64 functions of size 1 at this step carry about 1e-9.
+/// Central differences of smooth f64 functions of size 1 have errors of about 1e-9 at this step.
 const TOLERANCE: f64 = 1e-7;
 
 const fn dense(inputs: u16, outputs: u16, bias: bool, relu: bool) -> Layer {
@@ -21,10 +21,11 @@ fn difference(ahead: &[f64], behind: &[f64]) -> Vec<f64> {
     ahead.iter().zip(behind).map(|(a, b)| (a - b) / (2.0 * STEP)).collect()
 }
 
-/// y, x̄ and θ̄; or their tangents.
+/// y, x̄ and θ̄, or their tangents.
 type Passes = [Vec<f64>; 3];
 
-/// A sequence at a random point, moving in a random direction, with a random cotangent that moves.
+/// A sequence at a random point that moves in a random direction, with a random cotangent that
+/// moves too.
 struct Case<'a> {
     sequence: Sequence<'a>,
     input: [Vec<f64>; 2],
@@ -72,7 +73,7 @@ impl<'a> Case<'a> {
         [values[values.len() - bar.len()..].to_vec(), x_bar, gradient]
     }
 
-    /// ẏ, and the tangents of x̄ and θ̄, by the tangent passes.
+    /// ẏ, and the tangents of x̄ and θ̄, from the tangent passes.
     fn tangents(&self) -> Passes {
         let ([input, input_dot], [parameters, parameters_dot]) = (&self.input, &self.parameters);
         let [bar, bar_dot] = &self.cotangent;

@@ -1,4 +1,4 @@
-//! The memory table is the whole device, and docs/memory.md's formula is the table.
+//! The memory table covers the whole device, and the formula of docs/memory.md gives the table.
 
 use bissl_core::Register;
 use bissl_firmware::{
@@ -50,7 +50,7 @@ fn documented_formula_is_the_size_of_the_memory() {
         4 * documented::<SmallDigitsDevice>(),
         size_of::<<SmallDigitsDevice as Configuration>::Memory>()
     );
-    // Machine, settings and positions are the same whatever the network is.
+    // Machine, settings and positions do not depend on the network.
     let rest = |bytes: usize, floats: usize| bytes - 4 * (floats + SCALARS);
     assert_eq!(
         rest(Program::<DigitsDevice>::BYTES, documented::<DigitsDevice>()),
@@ -71,7 +71,7 @@ fn registers_share_memory_only_where_their_lives_do_not_meet() {
         vec![Residual, Direction, PretextHeadGradient],
         // A solve.
         vec![Solution, Residual, Direction, Product, DownstreamHeadGradient],
-        // After it.
+        // After the solve.
         vec![Solution, Product, DownstreamHeadGradient, DownstreamHeadDirect],
     ];
     for list in lists {

@@ -1,4 +1,4 @@
-//! What trades on a device: other solvers, other products, layers in flash.
+//! Alternatives on a device: other solvers, other products, layers in flash.
 
 use bissl_core::{
     CgSettings, LinearSolver, Mfac, MfacSettings, RecycledCg, RecycledCgSettings, Request,
@@ -36,7 +36,7 @@ variant!(Gradients, Mfac, basis: 4);
 variant!(GaussNewton, bissl_core::ConjugateGradient, curvature: Curvature::GaussNewton);
 variant!(FewFrames, bissl_core::ConjugateGradient, product_batch: 4);
 
-/// Products and the hash at the end.
+/// Number of products, and the final hash.
 fn train<C: Configuration>(solver: <C::Solver as LinearSolver>::Settings) -> (u32, u64) {
     let digits = Digits::embedded();
     let of = Hyperparameters { damping: 1.0, ..Hyperparameters::DEFAULT };
@@ -95,7 +95,7 @@ fn layers_in_flash_need_their_weights_and_stay_as_they_are() {
     let hash = run(&Digits::embedded().with_weights(&weights)).unwrap();
     let needed = weights.len() as u32;
     assert_eq!(run(&Digits::embedded()), Err(Fault::WeightsMissing { found: 0, needed }));
-    // Of the layer in flash: the first weight, and the last one before the trained layers.
+    // Two weights of the layer in flash: the first, and the last one before the trained layers.
     for place in [0, 64 * 16 + 15] {
         let mut other = weights.clone();
         other[place] += 0.5;

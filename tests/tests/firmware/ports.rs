@@ -1,5 +1,5 @@
-//! A port to short integers: its arithmetic, its determinism, and which laws of the conformance kit
-//! it obeys.
+//! A port to short integers: its arithmetic, its determinism, and the laws of the conformance kit
+//! that it obeys.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,12 @@ use bissl_firmware_sim::{
 
 use crate::support::{draws, random};
 
-/// What fits rounding to 16 bits; a product that is twice what it should be still is off by 0.67.
+/// Tolerances for rounding to 16 bits. A product that is twice its right value would still be off
+/// by 0.67.
 const SIXTEEN: Settings =
     Settings { rounding: 1e-3, product_differences: 0.2, ..Settings::DEFAULT };
 
-/// What each law says, by its name: the figure, and `true`, `false` or why it was not measured.
+/// The result of each law by its name: the figure, and `true`, `false` or why it was not measured.
 type Verdicts = BTreeMap<String, (f32, String)>;
 
 fn verdicts<K: Kernels<f32>>(kernels: &mut K, tolerances: Settings) -> Verdicts {
@@ -47,7 +48,7 @@ fn sixteen_bits_obey_every_law_at_tolerances_of_their_own() {
     assert!(broken(&found).is_empty(), "{found:#?}");
     let held = found.values().filter(|(_, holds)| holds == "true").count();
     assert!(held >= 30, "{found:#?}");
-    // At those of f32 they do not, or the wider ones would be for nothing.
+    // They do not hold at the tolerances of f32; otherwise wider ones would not be needed.
     let found = verdicts(&mut port(16), Settings::DEFAULT);
     assert_eq!(broken(&found), ["linearity", "product-differences"]);
 }
@@ -74,7 +75,7 @@ fn fewer_bits_break_laws_of_precision_and_none_of_equality() {
         ] {
             assert_eq!(found[law], (0.0, "true".to_owned()), "{law} at {bits} bits");
         }
-        // The unit is that of the largest element, so quantisation is no linear map.
+        // The unit depends on the largest element, so quantisation is not linear.
         let (linearity, _) = found["linearity"];
         assert!(linearity > 4.0 * last, "{linearity} at {bits} bits, {last} before");
         last = linearity;
@@ -88,14 +89,14 @@ fn fewer_bits_break_laws_of_precision_and_none_of_equality() {
 enum Fault {
     /// Sums are shifted by one bit too many.
     ForwardHalved,
-    /// The accelerator accumulates into what the last product left.
+    /// The accelerator accumulates onto the result of the last product.
     BackwardTwice,
     WeightsTwice,
-    /// The sum replaces y instead of being added.
+    /// The sum replaces y instead of being added to it.
     Replaces,
-    /// Every product has another rounding: dither from a counter.
+    /// Every product is rounded differently: with dither from a counter.
     Dithers,
-    /// The mask looks at the wrong sign.
+    /// The mask tests the wrong sign.
     MaskInverted,
 }
 
@@ -174,8 +175,8 @@ fn the_wider_tolerances_still_find_faults_of_a_port() {
 /// Rows, columns (inner dimension of the first product) and outputs.
 const SIZES: [(usize, usize, usize); 4] = [(3, 5, 4), (1, 64, 20), (20, 16, 10), (2, 1, 1)];
 
-/// The three products of random matrices into random ones: by `kernels` in f32, and exactly in f64,
-/// with the size of the terms of each sum.
+/// The three products of random matrices, added to random ones: by `kernels` in f32, and exactly in
+/// f64, with the size of the terms of each sum.
 fn products(
     kernels: &mut impl Kernels<f32>,
     (rows, columns, outputs): (usize, usize, usize),
@@ -225,8 +226,8 @@ fn products(
     found
 }
 
-/// An operand is off by at most a unit, which is at most 2^(2 − bits) of its largest magnitude;
-/// half a unit except at the largest.
+/// The error of an operand is at most a unit, which is at most 2^(2 − bits) of its largest
+/// magnitude. It is at most half a unit except for the largest.
 #[test]
 fn products_are_off_by_no_more_than_their_operands_are() {
     for bits in 8..=16 {
@@ -241,7 +242,7 @@ fn products_are_off_by_no_more_than_their_operands_are() {
             }
         }
     }
-    // And not by nothing, at the fewest bits.
+    // At the fewest bits the error is not zero.
     let [found, ..] = products(&mut port(8), SIZES[1], 1.0);
     assert!(found.iter().any(|(found, exact, _)| (f64::from(*found) - exact).abs() > 1e-3));
 }
@@ -264,7 +265,8 @@ fn a_power_of_two_more_changes_only_exponents() {
     }
 }
 
-/// Sums have no order: columns of both operands exchanged, the same bits.
+/// Sums do not depend on the order: with the columns of both operands exchanged, the bits are the
+/// same.
 #[test]
 fn the_order_of_the_terms_changes_no_bit() {
     let mut draws = draws(3);
@@ -289,8 +291,8 @@ fn row(data: &[f32]) -> Matrix<'_, f32> {
 
 #[test]
 fn rows_that_overlap_are_added_one_by_one() {
-    // Windows of three floats, each one float after the other, of small integers: exact in eight
-    // bits.
+    // Overlapping windows of three small integers, each starting one float after the previous one:
+    // exact in eight bits.
     let (y, w) = ([1.0f32, 2.0, 3.0], [4.0f32, 5.0, 6.0]);
     let mut x = [100.0f32, 0.0, 0.0, 0.0, 0.0];
     let windows = MatrixMut::new(&mut x, 3, 3, 1);
@@ -308,7 +310,7 @@ fn what_is_not_finite_stays_visible() {
             assert!(y[0].is_nan());
         }
     }
-    // Zeros, and numbers below the smallest normal one, are numbers.
+    // Zeros and subnormal numbers are handled as numbers.
     for small in [0.0, f32::from_bits(1), f32::from_bits(0x007f_ffff)] {
         let mut y = [0.5];
         port(16).multiply_transposed(row(&[small]), row(&[2.0]), MatrixMut::new(&mut y, 1, 1, 1));
@@ -329,7 +331,8 @@ fn operands_have_eight_to_sixteen_bits() {
     assert_eq!((8..=16).map(|bits| port(bits).bits()).sum::<u8>(), 108);
 }
 
-/// Errors of hypergradients grow as the bits become fewer; the same arguments give the same report.
+/// Errors of hypergradients grow as the number of bits falls; the same arguments give the same
+/// report.
 #[test]
 fn the_report_measures_what_bits_cost() {
     let digits = Digits::embedded();

@@ -1,4 +1,4 @@
-//! Whenever power is cut, a whole checkpoint is left, and the training goes on from it as if
+//! Whenever power is cut, a whole checkpoint is left, and the training continues from it as if
 //! nothing had happened.
 
 use bissl_core::Request;
@@ -24,7 +24,7 @@ fn rest() -> u64 {
     Device::new().hash().unwrap()
 }
 
-/// A device in the midst of a solve: a product of the second solve on one linearisation was
+/// A device in the middle of a solve: a product of the second solve on one linearisation was
 /// computed.
 fn in_a_solve(digits: &Digits) -> Simulated<'_> {
     let mut device = start(digits, shortest(1));
@@ -47,7 +47,7 @@ fn a_cut_at_every_byte_of_every_checkpoint_leaves_the_old_state_or_the_new_one()
     let explored =
         explore::<_, _, _, 4096, 4>(start(&digits, shortest(1)), 1, Coverage::Thinned(1)).unwrap();
     assert!(explored.checkpoints > 150, "{explored:?}");
-    // Pages of two slots, blocks of a state of some 58 KB: each byte of each.
+    // Every byte of the pages of two slots and of the blocks of a state of some 58 KB.
     assert!(explored.cuts > 115_000 * explored.checkpoints, "{explored:?}");
     assert!(explored.recoveries > 3 * explored.checkpoints, "{explored:?}");
     assert!(explored.left_old < explored.cuts, "{explored:?}");
@@ -65,7 +65,7 @@ fn a_second_cut_leaves_one_of_the_two_states_as_well() {
 #[test]
 fn flipped_bits_are_found() {
     let digits = Digits::embedded();
-    // Commit word, header and seal at each byte, the rest of the 60 KB at every 17th.
+    // Every byte of commit word, header and seal; every 17th byte of the rest of the 60 KB.
     let bytes = |count| (0..4 * BLOCK as u32).chain((4 * BLOCK as u32..count).step_by(17));
     let flips =
         explore_flips::<_, _, _, _, 4096, 4>(start(&digits, shortest(3)), 3, bytes).unwrap();
@@ -94,13 +94,15 @@ fn a_cut_at_any_tick_costs_the_ticks_since_the_checkpoint_and_nothing_else() {
     }
 }
 
-/// Equal hashes have equal futures only if what the hash leaves out, the activations of a
-/// linearisation, is computed again rightly: so at each tick, up to the next product and beyond it.
+/// Equal hashes imply equal futures only if the activations of a linearisation, which the hash
+/// leaves out, are recomputed correctly. So this is checked at each tick, up to the next product
+/// and beyond it.
 #[test]
 fn a_device_recovered_at_any_tick_goes_on_as_the_one_that_was_never_cut() {
     let digits = Digits::embedded();
     let mut device = start(&digits, shortest(6));
-    // Its activations are of another training: those of a recovery before could be the right ones.
+    // Its activations are of another training: those left from an earlier recovery could be the
+    // right ones.
     let (mut flash, stranger) = (flash(), in_a_solve(&digits));
     let (mut products, mut in_solves) = (0, 0);
     loop {
@@ -189,7 +191,7 @@ fn slots_take_turns_and_numbers_grow() {
     assert!(wear.iter().all(|erasures| *erasures == 2), "{wear:?}");
 }
 
-/// Writes a slot's header anew, with this layout and this number, and a right checksum of its own.
+/// Rewrites a slot's header with this layout and this number, and with a valid checksum.
 fn write_header(flash: &mut Flash, slot: usize, layout: u32, sequence: u32) {
     let at = slot * flash.bytes().len() / 2 + BLOCK;
     let mut header = flash.bytes()[at..at + 24].to_vec();
@@ -255,7 +257,7 @@ fn no_checkpoint_is_written_between_performance_and_completion() {
     save(&mut flash, device).unwrap();
     let reply = device.perform(frames, kernels, &request).unwrap();
     assert_eq!(save(&mut flash, device), Err(CheckpointError::InFlight));
-    // A reply that is refused leaves it so.
+    // A refused reply does not change that.
     assert!(device.complete(ticket.next(), reply).is_err());
     assert_eq!(save(&mut flash, device), Err(CheckpointError::InFlight));
     device.complete(ticket, reply).unwrap();
@@ -294,7 +296,7 @@ fn words_of_one_byte_to_a_block_and_pages_of_any_size_will_do() {
     round_trip::<16_384, 64>();
 }
 
-/// A flash that does not keep one write, as a worn page does.
+/// A flash that loses one write, as a worn page does.
 struct Worn {
     flash: Flash,
     writes: u32,
@@ -338,7 +340,7 @@ fn a_write_that_was_lost_is_noticed_and_the_older_checkpoint_counts() {
     let mut whole = Worn { flash: flash(), writes: 0, lost: 0 };
     Checkpoints::<DigitsDevice, _>::open(&mut whole, 0).unwrap().save(&device).unwrap();
     let writes = whole.writes;
-    // Header, content, seal, commit word.
+    // The lost write is the header, in the content, the seal, or the commit word.
     for lost in [1, 2, writes / 2, writes - 1, writes] {
         let worn = Worn { flash: whole.flash.clone(), writes: 0, lost };
         let mut checkpoints = Checkpoints::<DigitsDevice, _>::open(worn, 0).unwrap();
@@ -356,8 +358,8 @@ fn the_checksum_is_the_usual_one() {
     assert_eq!(Crc::new().with(b"12345").with(b"6789").value(), 0xcbf4_3926);
 }
 
-/// The checkpoint of a device in a solve. Another number means that stored states are read in
-/// another way than they were written: raise `LAYOUT` in `checkpoint/layout.rs`, then change it.
+/// The checkpoint of a device in a solve. If this number changes, stored states are read
+/// differently than they were written: raise `LAYOUT` in `checkpoint/layout.rs`, then change it.
 const GOLDEN: u32 = 0x8f7a_474e;
 
 #[test]
@@ -382,7 +384,7 @@ fn a_checkpoint_writes_little_more_than_the_state() {
     assert_eq!(u64::from(often.checkpoints), often.ticks / 10);
 }
 
-// The simulated flash itself.
+// Tests of the simulated flash itself.
 
 #[test]
 fn words_are_written_once_between_erasures() {

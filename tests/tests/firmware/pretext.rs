@@ -1,5 +1,5 @@
-//! Gradient and curvature of the pretext loss against f64 central differences and the laws of a
-//! Hessian.
+//! Gradient and curvature of the pretext loss, compared with f64 central differences and with the
+//! laws of a Hessian.
 
 use bissl_core::Draws;
 use bissl_firmware::{
@@ -13,10 +13,10 @@ const SEEDS: u64 = 8;
 const TAU: f32 = 0.5;
 
 const MODEL: &Model = DigitsDevice::MODEL_REF;
-/// The same with Gauss-Newton products.
+/// The model of the digits device with Gauss-Newton products.
 const GAUSS_NEWTON: &Model = &Model { curvature: Curvature::GaussNewton, ..DigitsDevice::MODEL };
 
-/// A batch and parameters at random; ReLU units of both signs, embeddings of different lengths.
+/// A random batch and random parameters: ReLU units of both signs, embeddings of different lengths.
 struct Case<T> {
     model: &'static Model,
     batch: u16,
@@ -66,7 +66,7 @@ impl<T: Real> Case<T> {
         (encoder, projector)
     }
 
-    /// On the linearisation of the latest gradient or loss.
+    /// The product on the linearisation of the latest gradient or loss.
     fn product(&mut self, direction: &[T]) -> Vec<T> {
         let mut out = vec![T::from_f32(9.0); direction.len()];
         self.with(|pretext, at, scratch| {
@@ -115,7 +115,7 @@ fn gradient_is_that_of_central_differences() {
 
 /// `(∇L(θ + h v) − ∇L(θ − h v)) / 2h`.
 fn difference_of_gradients(case: &mut Case<f64>, direction: &[f64]) -> Vec<f64> {
-    // So small a step that no ReLU changes sides: the network is smooth between its kinks.
+    // The step is so small that no ReLU changes sides: the network is smooth between its kinks.
     let step = 1e-7;
     let gradient = |case: &mut Case<f64>| case.gradient().0;
     let ahead = case.at_encoder(step, direction, gradient);
@@ -128,7 +128,7 @@ fn product_is_the_central_difference_of_the_gradient() {
     for seed in 0..SEEDS {
         let mut draws = draws(100 + seed);
         let mut case = Case::<f64>::new(MODEL, &mut draws);
-        // On the whole batch, and on a part of it, which is another function.
+        // The whole batch, and a part of it, which gives another function.
         for batch in [MODEL.pretext_batch, 4] {
             case.batch = batch;
             let direction = case.direction(&mut draws);
@@ -154,8 +154,8 @@ fn gauss_newton_product_is_semi_definite_and_not_the_hessian_s() {
     }
 }
 
-/// The matrix by its definition, `Jᵀ C J` with J the masked logits' Jacobian by central differences
-/// and C the cross entropy's Hessian in them.
+/// The matrix by its definition `Jᵀ C J`, with J the masked logits' Jacobian by central differences
+/// and C the Hessian of the cross entropy in them.
 #[test]
 fn gauss_newton_product_is_the_definition_s() {
     for seed in 0..3 {
@@ -269,7 +269,7 @@ fn blank_frames_have_no_direction_and_no_gradient() {
     biases(MODEL.projector, &mut case.projector);
     case.views.fill(0.0);
     let (encoder, projector) = case.gradient();
-    // All logits are 0, so each row chooses among the others at random.
+    // All logits are 0, so each row chooses uniformly among the others.
     let expected = (2.0 * f32::from(MODEL.pretext_batch) - 1.0).ln();
     assert!((case.loss() - expected).abs() < 1e-5);
     assert!(encoder.iter().chain(&projector).all(|x| *x == 0.0));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Builds the harness with `profile` in a target folder of this test's own; the binary's path.
+/// Builds the harness with `profile` in a target folder of its own; returns the binary's path.
 fn build(profile: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware-profiles");
     let status = Command::new(env!("CARGO"))
@@ -52,7 +52,7 @@ fn debug_and_release_end_in_the_same_state_with_and_without_log() {
     refuses_bad_arguments(&binaries[0]);
 }
 
-/// Exit code 2 for usage, 1 for failure, and the flag or file named.
+/// Exit code 2 for wrong usage, 1 for a failure, and a message that names the flag or file.
 fn refuses_bad_arguments(binary: &Path) {
     for (arguments, code, named) in [
         (&["--seed", "x"][..], 2, "--seed"),

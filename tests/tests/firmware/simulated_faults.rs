@@ -1,5 +1,5 @@
-//! Faults drawn by a seed. `bissl-firmware-sim faults --seed N --count M` runs as many as one
-//! likes.
+//! Random faults from seeds. `bissl-firmware-sim faults --seed N --count M` runs as many as you
+//! like.
 
 use bissl_firmware_sim::{Digits, simulate_faults};
 

@@ -9,10 +9,10 @@ use bissl_firmware_sim::{Digits, SimulatedDevice};
 /// The device that the tests of the superloop train.
 pub(crate) type Device = Program<DigitsDevice>;
 
-/// The same, simulated.
+/// That device, simulated.
 pub(crate) type Simulated<'a> = SimulatedDevice<DigitsDevice, FlashFrames<'a, u8>, Compact>;
 
-/// One that has begun.
+/// A simulated device whose training has begun.
 pub(crate) fn start(digits: &Digits, settings: Settings) -> Simulated<'_> {
     bissl_firmware_sim::start(digits, settings)
 }
@@ -30,7 +30,7 @@ pub(crate) fn short(seed: u64) -> Settings {
     Settings::new(seed, lengths).unwrap()
 }
 
-/// Runs to the end; the hash of the final state.
+/// Runs to the end; returns the hash of the final state.
 pub(crate) fn finish(mut device: Simulated<'_>) -> u64 {
     while device.tick().unwrap() != bissl_firmware::Tick::Idle {}
     device.device.hash().unwrap()
@@ -69,7 +69,7 @@ pub(crate) fn distance(x: &[f64], y: &[f64]) -> f64 {
     (dot(&difference, &difference) / dot(y, y)).sqrt()
 }
 
-/// Another source with one frame spoilt.
+/// A source of frames in which one frame is bad.
 #[derive(Clone)]
 pub(crate) struct Spoilt<S> {
     pub(crate) source: S,

@@ -1,4 +1,4 @@
-//! Traces: what was recorded is replayed, and every departure is found at its line.
+//! What was recorded can be replayed, and every difference is found at its line.
 
 use bissl_core::Completion;
 use bissl_firmware_sim::{Digits, RecordError, ReplayError, record, replay};
@@ -43,7 +43,7 @@ fn every_prefix_is_a_trace() {
 fn one_flipped_bit_of_a_scalar_is_noticed() {
     let trace = recorded();
     let mut lines: Vec<String> = trace.lines().map(str::to_owned).collect();
-    // A curvature of the first solve: it decides α, and α is in the next request.
+    // The curvature of the first solve: it determines α, and α is in the next request.
     let at = lines.iter().position(|l| l.contains("Product\"") && l.contains("Dots")).unwrap();
     let mut line: serde_json::Value = serde_json::from_str(&lines[at]).unwrap();
     let bits = line["scalars"][0].as_u64().unwrap();

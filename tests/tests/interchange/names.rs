@@ -1,4 +1,4 @@
-//! Names and shapes of the backbones against torchvision's own list.
+//! Names and shapes of the backbones, compared with torchvision's own list.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use bissl::network::{Architecture, BackboneSettings, Stem, backbone};
 /// Printed by `tests/peers/run interchange names`.
 const TORCHVISION: &str = include_str!("torchvision.txt");
 
-/// Shapes by name; of a counter, which has no shape, nothing.
+/// The number of parameters, and the shapes by name; a counter has no shape and is left out.
 fn torchvisions(architecture: &str) -> (usize, BTreeMap<&str, Vec<usize>>) {
     let mut lines = TORCHVISION.lines().skip_while(|line| !line.starts_with(architecture));
     let head = lines.next().expect("the list has the architecture");

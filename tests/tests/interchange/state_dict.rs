@@ -82,7 +82,7 @@ fn a_flipped_bit_of_a_zip_archive_is_found() {
         let mut damaged = bytes.to_vec();
         let at = draws.below(damaged.len() as u32) as usize;
         damaged[at] ^= 1 << draws.below(8);
-        // Either it is noticed, or the bit was padding and nothing changed.
+        // The flipped bit is either noticed, or it was padding and nothing changed.
         match decode(&damaged, None) {
             Err(_) => found += 1,
             Ok(read) => assert_eq!(read.tensors, sound.tensors, "byte {at}"),
@@ -91,8 +91,8 @@ fn a_flipped_bit_of_a_zip_archive_is_found() {
     assert!(found > 200, "{found}");
 }
 
-/// Lengths, opcodes and numbers at random: an error or tensors, never a panic, and never more
-/// values than the file has bytes.
+/// With random lengths, opcodes and numbers the result is an error or tensors, never a panic, and
+/// never more values than the file has bytes.
 #[test]
 fn damaged_files_are_refused_or_read_but_never_panic() {
     let mut draws = Stream::new(2, 0).at(0);

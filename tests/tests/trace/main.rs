@@ -28,7 +28,7 @@ const BATCH: u32 = 6;
 const SIZE: u32 = 8;
 const CLASSES: usize = 3;
 
-/// Images of uniform noise: what a trace needs is numbers, not pictures.
+/// Images of uniform noise: a trace needs numbers, not pictures.
 fn noise(seed: u64, step: u32) -> Vec<f32> {
     let len = BATCH * 3 * SIZE * SIZE;
     let stream = Stream::new(seed, 900);
@@ -82,7 +82,8 @@ fn machine() -> Alternation {
     Alternation::new(AlternationSettings::new(alternations, lower, upper, hypergradient).unwrap())
 }
 
-/// Drives the stage on tensors and writes its trace; the number of requests and how it ended.
+/// Drives the stage on tensors and writes its trace; returns the number of requests and how it
+/// ended.
 fn record(out: &mut impl Write) -> (u64, Completion) {
     let settings =
         BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
@@ -153,7 +154,7 @@ fn a_trace_of_the_host_replays_through_the_core_of_the_firmware() {
     let (requests, completion) = record(&mut trace);
     assert_eq!(completion, Completion::Finished);
     if let Some(path) = std::env::var_os("BISSL_TRACE") {
-        // The trace that the board images replay, to be kept where the next test looks.
+        // The trace that the board images replay is stored where the next test reads it.
         std::fs::write(path, &trace).unwrap();
     }
     let report = bissl_firmware_sim::replay(trace.as_slice()).unwrap();
@@ -163,7 +164,8 @@ fn a_trace_of_the_host_replays_through_the_core_of_the_firmware() {
     assert_eq!(report.events, 12);
 }
 
-/// Recorded by the test above with `BISSL_TRACE`; `firmware-sim/boards` replays it on bare metal.
+/// The test above records the trace with `BISSL_TRACE`; `firmware-sim/boards` replays it on bare
+/// metal.
 #[test]
 fn the_stored_trace_still_replays() {
     let path =
@@ -180,12 +182,13 @@ fn a_scalar_that_differs_in_one_bit_is_noticed() {
     record(&mut trace);
     let text = String::from_utf8(trace).unwrap();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    // A squared norm in the reply to the first clipping decides the factor of the next request.
+    // A squared norm in the reply to the first clipping determines the factor of the next request.
     let norms = |line: &String| line.contains("\"Dots\"") && line.contains("PretextHeadGradient");
     let place = lines.iter().position(norms).unwrap();
     let mut line: serde_json::Value = serde_json::from_str(&lines[place]).unwrap();
     let bits = line["scalars"][0].as_u64().unwrap();
-    // The highest bit of the mantissa: the norm, and so the factor, change by tens of per cent.
+    // This is the highest bit of the mantissa: the norm, and so the factor, change by tens of per
+    // cent.
     line["scalars"][0] = (bits ^ (1 << 22)).into();
     lines[place] = line.to_string();
     let error = bissl_firmware_sim::replay(lines.join("\n").as_bytes()).unwrap_err();
