@@ -157,45 +157,44 @@ fn on<B: Kernels>(layer: Arc<impl Passes<B>>) -> Box<dyn Any + Send + Sync> {
     Box::new(layer)
 }
 
-macro_rules! backends {
-    ($($on:ident: $backend:ident if $feature:literal),*) => {
+macro_rules! passes {
+    ($($(#[$meta:meta])* $name:ident, $feature:literal, $type:ident, $bytes:literal, $place:ident;)+) => {
         $(
-            #[cfg(feature = $feature)]
-            pub trait $on: Passes<kernels::$backend> {}
-            #[cfg(feature = $feature)]
-            impl<L: Passes<kernels::$backend>> $on for L {}
-            #[cfg(not(feature = $feature))]
-            pub trait $on {}
-            #[cfg(not(feature = $feature))]
-            impl<L> $on for L {}
-        )*
+            /// What a layer has to have where this backend is built: its passes on it.
+            #[allow(non_snake_case, reason = "a module for each row, named as its backend")]
+            pub(super) mod $name {
+                /// The passes, or nothing where the backend is not built.
+                #[cfg(feature = $feature)]
+                pub trait On: super::Passes<crate::kernels::$type> {}
+                #[cfg(feature = $feature)]
+                impl<L: super::Passes<crate::kernels::$type>> On for L {}
+                /// The passes, or nothing where the backend is not built.
+                #[cfg(not(feature = $feature))]
+                pub trait On {}
+                #[cfg(not(feature = $feature))]
+                impl<L> On for L {}
+            }
+        )+
 
         /// A layer with passes on every backend of this build: each whose [`Passes`] are written for every
         /// `B: Kernels`.
-        pub trait OnEveryBackend: Layer $(+ $on)* {}
+        pub trait OnEveryBackend: Layer $(+ $name::On)+ {}
 
-        impl<L: Layer $(+ $on)*> OnEveryBackend for L {}
+        impl<L: Layer $(+ $name::On)+> OnEveryBackend for L {}
 
         impl AnyLayer {
             pub(super) fn new<L: OnEveryBackend>(layer: L) -> Self {
                 let layer = Arc::new(layer);
                 let backends = vec![$(
                     #[cfg(feature = $feature)]
-                    on::<kernels::$backend>(layer.clone()),
-                )*];
+                    on::<kernels::$type>(layer.clone()),
+                )+];
                 Self { layer, backends }
             }
         }
     };
 }
-
-backends! {
-    OnFlex: Flex if "flex",
-    OnCandle: Candle if "candle",
-    OnNdArray: NdArray if "ndarray",
-    OnCuda: Cuda if "cuda",
-    OnWgpu: Wgpu if "wgpu"
-}
+kernels::backends!(passes);
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
