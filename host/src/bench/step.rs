@@ -11,7 +11,7 @@ use crate::backend::{BackendError, Work, dispatch};
 use crate::config::RunConfig;
 use crate::driver::{download, upload};
 use crate::kernels::{Kernels, Tensor, allocator, profile};
-use crate::model::{architecture, networks, pretext, recompute};
+use crate::model::{architecture, method, networks, recompute};
 use crate::network::{
     Curvature, Gradients, Linearization, LinearizationSettings, Network, TowerParameters,
 };
@@ -239,7 +239,7 @@ impl Work for StepJob {
 
 fn measure<B: Kernels>(config: &RunConfig, repeats: u32, device: &B::Device) -> StepReport {
     let networks = networks(config, 10);
-    let (tower, pretext) = (networks.pretext_tower(), pretext(config));
+    let (tower, method) = (networks.pretext_tower(), method::<B>(config));
     let parameters = TowerParameters {
         backbone: initial::<B>(&networks.backbone, 1, device),
         head: initial::<B>(&networks.pretext_head, 2, device),
@@ -253,7 +253,7 @@ fn measure<B: Kernels>(config: &RunConfig, repeats: u32, device: &B::Device) -> 
     let direction = noise::<B, 1>(5, [networks.backbone.parameters().len()], device);
 
     let gradient = || {
-        let loss = pretext.loss_beside(beside(), &views);
+        let loss = method.loss_beside(beside(), &views);
         tower.gradients(&parameters, views.clone(), loss.as_ref(), true)
     };
     // The first step pays for threads and, on a device, for compiling kernels.
@@ -274,7 +274,7 @@ fn measure<B: Kernels>(config: &RunConfig, repeats: u32, device: &B::Device) -> 
         let (parameters, views) = (parameters.clone(), views.clone());
         let recompute = recompute(config);
         let settings = LinearizationSettings { curvature, recompute, with_gradient: false };
-        let loss = pretext.loss_beside(beside(), &views);
+        let loss = method.loss_beside(beside(), &views);
         Linearization::new(tower, parameters, views, loss, settings)
     };
     let products = |curvature| {

@@ -33,7 +33,7 @@ struct Arguments {
 enum Commands {
     /// The whole pipeline on embedded images, with and without the bilevel stage, in minutes.
     Demo(RunArguments),
-    /// Trains a backbone on unlabelled images: SimCLR, BYOL or VICReg.
+    /// Trains a backbone on unlabelled images, by the pretext loss that --method names.
     Pretrain(RunArguments),
     /// Warms up a head, then aligns a pretrained backbone with the task: the bilevel stage.
     Align(RunArguments),

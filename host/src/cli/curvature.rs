@@ -55,7 +55,7 @@ pub(super) struct HvpArguments {
     /// File to write: `loss`, `gradient.NAME`, `product.NAME`; replaced if it exists.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The pretext loss; VICReg with its paper's coefficients.
+    /// The pretext loss, with the default preset's settings.
     #[arg(long, value_name = "NAME", default_value = "simclr", value_parser = named::<MethodName>(MethodName::NAMES))]
     objective: MethodName,
     /// The target network of BYOL: parameters of its backbone and projector, named as in --backbone; or

@@ -33,13 +33,15 @@ pub use error::ConfigError;
 pub use flags::{Flag, STAGES};
 pub use kind::{Interval, Kind};
 pub use layers::Layers;
-pub use names::{AugmentOn, EpochChoice, Family, MethodName, Metric, MultiLabelLoss, SolverName};
+pub use names::{
+    AugmentOn, ClassWeights, EpochChoice, Family, MethodName, Metric, MultiLabelLoss, SolverName,
+};
 pub use preset::{Preset, Recipe, TASKS, Task};
 pub use render::{differences, first_difference};
 pub use schema::{KEYS, Key, flags_of};
 pub use settings::{
-    AlignSettings, ByolSettings, CheckpointSettings, DataSettings, DemoSettings,
-    DownstreamSettings, EvaluateSettings, FinetuneSettings, ImageSettings, LevelSettings,
-    MethodSettings, NetworkSettings, PretextSettings, PretrainSettings, RunConfig, SimclrSettings,
-    TaskSettings, VicregSettings, WarmUpSettings,
+    AlignSettings, BarlowTwinsSettings, ByolSettings, CheckpointSettings, DataSettings,
+    DemoSettings, DownstreamSettings, EvaluateSettings, FinetuneSettings, ImageSettings,
+    LevelSettings, MethodSettings, NetworkSettings, PretextSettings, PretrainSettings, RunConfig,
+    SimclrSettings, TaskSettings, VicregSettings, WarmUpSettings,
 };

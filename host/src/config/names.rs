@@ -54,6 +54,8 @@ names! {
         Byol = "byol",
         /// Variance, invariance, covariance (Bardes et al. 2022).
         Vicreg = "vicreg",
+        /// Correlation between the views alone (Zbontar et al. 2021).
+        BarlowTwins = "barlow-twins",
     }
 }
 
@@ -86,6 +88,16 @@ names! {
         Binary = "binary",
         /// Softmax cross entropy against all classes that an image shows, as in the reference.
         Softmax = "softmax",
+    }
+}
+
+names! {
+    /// How much training images of each class count in the loss of one label an image.
+    ClassWeights {
+        /// All alike.
+        None = "none",
+        /// As much as makes the classes count alike.
+        Balanced = "balanced",
     }
 }
 

@@ -16,7 +16,7 @@ use super::kind::{
     SHARE, STEPS, WEIGHT, WIDTHS, above_0, from_0, integer, integer_or_none,
 };
 use super::names::{
-    AugmentOn, EpochChoice, Family, MethodName, Metric, MultiLabelLoss, SolverName,
+    AugmentOn, ClassWeights, EpochChoice, Family, MethodName, Metric, MultiLabelLoss, SolverName,
 };
 use super::optional;
 use crate::data::{AugmentSettings, CHANNELS, Format, OnBadImage, WindowSettings};
@@ -48,6 +48,7 @@ settings! {
         [simclr]: SimclrSettings, "what SimCLR needs";
         [byol]: ByolSettings, "what BYOL needs";
         [vicreg]: VicregSettings, "what VICReg needs";
+        [barlow_twins]: BarlowTwinsSettings, "what Barlow Twins needs";
         [pretrain]: PretrainSettings, "self-supervised pretraining";
         [warm_up]: WarmUpSettings,
             "training of the downstream head on the frozen backbone, before the bilevel stage";
@@ -212,6 +213,13 @@ settings! {
     }
 }
 
+settings! {
+    /// `[barlow_twins]`.
+    BarlowTwinsSettings, "Zbontar et al. (2021)." {
+        off_diagonal: f32 = 5e-3, "weight of the squared correlations between features", WEIGHT;
+    }
+}
+
 const LARS: Optimizer = Optimizer::Lars { momentum: 0.9, weight_decay: 1e-6, trust: 0.001 };
 
 settings! {
@@ -342,6 +350,9 @@ settings! {
         multi_label_loss: MultiLabelLoss = MultiLabelLoss::Binary,
             "loss of images with several labels; softmax is the reference's",
             Kind::Name(MultiLabelLoss::NAMES);
+        class_weights: ClassWeights = ClassWeights::None,
+            "how training images count in the loss: all alike, or all classes alike",
+            Kind::Name(ClassWeights::NAMES);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Place, Result, fail};
 use serde::Serialize;
@@ -15,7 +16,8 @@ use crate::config::{ConfigError, MethodName};
 use crate::driver::upload_wide;
 use crate::interchange::NetworkHints;
 use crate::kernels::{BackendName, Kernels, read};
-use crate::network::pretext::Pretext;
+use crate::model::{default_pretext, method};
+use crate::network::pretext::{Method, NtXent};
 use crate::network::{
     Curvature, Linearization, LinearizationSettings, ParameterTable, TowerParameters,
 };
@@ -177,31 +179,20 @@ fn check_out(job: &HvpJob) -> Result<(), ConfigError> {
 
 /// Refuses what the objective has no use for, and the absence of what it needs.
 fn check_objective(job: &HvpJob) -> Result<(), ConfigError> {
-    let message = match (job.objective, &job.target) {
-        (MethodName::Byol, None) => {
+    let predicts = default_pretext(job.objective).target_decay().is_some();
+    let message = match &job.target {
+        None if predicts => {
             "expected --target FILE with the target network's backbone and projector".to_owned()
         }
-        (MethodName::Simclr | MethodName::Vicreg, Some(file)) => {
+        Some(file) if !predicts => {
             format!("found --target {}, expected none: it has no target network", file.display())
         }
-        (MethodName::Byol | MethodName::Vicreg, _) if job.temperature.is_some() => {
+        _ if job.temperature.is_some() && job.objective != MethodName::Simclr => {
             "found --temperature, expected none: it is of simclr alone".to_owned()
         }
         _ => return Ok(()),
     };
     Err(ConfigError::Section { place: format!("--objective {}", job.objective), message })
-}
-
-/// The loss with its settings, in words.
-fn objective(pretext: &Pretext, method: MethodName) -> String {
-    match pretext {
-        Pretext::Simclr(loss) => format!("{method}, temperature {}", loss.temperature),
-        Pretext::Byol(_) => method.to_string(),
-        Pretext::Vicreg(loss) => format!(
-            "{method}, invariance {} variance {} covariance {}",
-            loss.invariance, loss.variance, loss.covariance
-        ),
-    }
 }
 
 /// Computes, and writes the file.
@@ -228,10 +219,12 @@ impl Work for Compute {
 
     fn run<B: Kernels>(self, device: B::Device) -> Result<HvpReport> {
         let Self { job, backend } = self;
-        let mut state = State::read(&job.backbone, job.hints, job.objective)?;
-        if let (Pretext::Simclr(loss), Some(temperature)) = (&mut state.pretext, job.temperature) {
-            loss.temperature = temperature;
-        }
+        let state = State::read(&job.backbone, job.hints, job.objective)?;
+        let method: Arc<dyn Method<B>> = match job.temperature {
+            // As typed, in f64: a configuration's is in f32.
+            Some(temperature) => Arc::new(NtXent { temperature }),
+            None => method(&state.config),
+        };
         let target = job.target.as_ref().map(|path| state.read_target(path)).transpose()?;
         let views = Views::read(&job.views)?;
         let vector = state.read_direction(&job.vector)?;
@@ -241,7 +234,7 @@ impl Work for Compute {
         }
         let shape = views.shape;
         let Products { loss, gradient, product } =
-            Products::compute::<B>(&state, target, views, &vector, job.curvature, &device);
+            Products::compute(&state, &*method, target, views, &vector, job.curvature, &device);
         for (what, values) in
             [("loss", &[loss][..]), ("gradient", &gradient), ("product", &product)]
         {
@@ -258,7 +251,10 @@ impl Work for Compute {
         let [batch, _, height, width] = shape;
         Ok(HvpReport {
             network: state.name,
-            objective: objective(&state.pretext, job.objective),
+            objective: match method.settings_in_words() {
+                Some(settings) => format!("{}, {settings}", job.objective),
+                None => job.objective.to_string(),
+            },
             curvature: job.curvature.name().to_owned(),
             precision: job.precision.name().to_owned(),
             backend: backend.name().to_owned(),
@@ -283,6 +279,7 @@ struct Products {
 impl Products {
     fn compute<B: Kernels>(
         state: &State,
+        method: &dyn Method<B>,
         target: Option<(Vec<f64>, Vec<f64>)>,
         Views { shape, values }: Views,
         vector: &[f64],
@@ -297,7 +294,7 @@ impl Products {
         let views = values.map(|values| upload_wide::<B, 4>(values, shape, device)).to_vec();
         let target = target.map(|(backbone, head)| both(&backbone, &head));
         let beside = state.networks.target_tower().zip(target.as_ref());
-        let loss = state.pretext.loss_beside(beside, &views);
+        let loss = method.loss_beside(beside, &views);
         let settings = LinearizationSettings { with_gradient: true, ..curvature.into() };
         let (tower, parameters) =
             (state.networks.pretext_tower(), both(&state.backbone, &state.head));

@@ -19,7 +19,7 @@ use crate::config::RunConfig;
 use crate::data::{TwoViews, streams};
 use crate::driver::{Networks, upload, upload_inputs};
 use crate::kernels::{Kernels, Real, Tensor};
-use crate::model::{architecture, networks, pretext};
+use crate::model::{architecture, method, networks};
 use crate::network::{Curvature, Linearization, TowerParameters};
 use crate::progress::{Interrupt, Progress, Verbosity, warn};
 use crate::report::{Chart, Series, Table};
@@ -257,8 +257,8 @@ impl SpectrumJob {
         let tower = networks.pretext_tower();
         let parameters = both(&at.online.backbone, &at.online.head);
         let target = at.target.as_ref().map(|(backbone, head)| both(backbone, head));
-        let loss =
-            pretext(&self.config).loss_beside(networks.target_tower().zip(target.as_ref()), &views);
+        let loss = method::<B>(&self.config)
+            .loss_beside(networks.target_tower().zip(target.as_ref()), &views);
         let linearization = Linearization::new(tower, parameters, views, loss, self.curvature);
         let loss = linearization.value();
         let operator = Block { at: linearization };

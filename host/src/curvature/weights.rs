@@ -10,9 +10,8 @@ use std::path::Path;
 use crate::config::{Family, MethodName, NetworkSettings, Preset, RunConfig};
 use crate::driver::Networks;
 use crate::interchange::{NetworkHints, Recognized, is_no_parameter, recognize};
-use crate::model::{architecture, networks, pretext};
+use crate::model::{architecture, networks};
 use crate::network::ParameterTable;
-use crate::network::pretext::Pretext;
 use crate::run::{RealTensors, RunError, read_real_tensors};
 
 /// Networks with the parameters of a file.
@@ -25,8 +24,8 @@ pub(super) struct State {
     pub(super) backbone: Vec<f64>,
     /// The pretext head's parameters, flat.
     pub(super) head: Vec<f64>,
-    /// The pretext method with its settings.
-    pub(super) pretext: Pretext,
+    /// The settings that the networks and the pretext method are of.
+    pub(super) config: RunConfig,
 }
 
 const BACKBONE: [&str; 2] = ["backbone.", "lower_backbone."];
@@ -208,7 +207,7 @@ impl State {
         let backbone = flat(path, table, str::to_owned, &name, &backbone)?;
         let table = networks.pretext_head.parameters();
         let head = flat(path, table, head_name, &name, &head)?;
-        Ok(Self { networks, name, backbone, head, pretext: pretext(&config) })
+        Ok(Self { networks, name, backbone, head, config })
     }
 
     /// Reads the target network in `path`, of this state's shapes: flat parameters of backbone and

@@ -1,24 +1,80 @@
-//! The downstream loss of a batch: by what its images are labelled with.
+//! Downstream tasks: the head over the backbone's features, and the loss of its outputs.
+
+use std::fmt;
+use std::sync::Arc;
 
 use crate::data::{Presence, Targets};
 use crate::kernels::Kernels;
-use crate::network::loss::{CrossEntropy, Loss};
+use crate::network::loss::{CrossEntropy, Loss, WeightedCrossEntropy};
 use crate::network::multi_label::{BinaryCrossEntropy, MultiHot, MultiLabel, SoftmaxCrossEntropy};
+use crate::network::{Network, classifier};
 
-/// Cross entropy against one label an image, or the chosen loss against sets of them; `classes` of the
-/// classifier.
-pub fn downstream_loss<B: Kernels>(
-    targets: &Targets,
-    classes: usize,
-    multi_label: MultiLabel,
-) -> Box<dyn Loss<B>> {
-    match (targets, multi_label) {
-        (Targets::Classes(labels), _) => Box::new(CrossEntropy { labels: labels.clone() }),
-        (Targets::Sets(_), MultiLabel::Binary) => {
-            Box::new(BinaryCrossEntropy { targets: multi_hot(targets, classes) })
-        }
-        (Targets::Sets(_), MultiLabel::Softmax) => {
-            Box::new(SoftmaxCrossEntropy { targets: multi_hot(targets, classes) })
+/// What a downstream task is on every backend.
+pub trait DownstreamTask: fmt::Debug + Send + Sync {
+    /// Outputs of the head for each image.
+    fn outputs(&self) -> usize;
+
+    /// φ_D on `features` of a backbone: one linear layer, where a task says nothing else.
+    fn head(&self, features: usize) -> Network {
+        classifier(features, self.outputs())
+    }
+}
+
+/// A downstream task on one backend.
+pub trait Downstream<B: Kernels>: DownstreamTask {
+    /// L^D of a batch's outputs `[batch, outputs]`, as a function of what the images are labelled
+    /// with.
+    fn loss(&self, targets: &Targets) -> Box<dyn Loss<B>>;
+}
+
+/// Classification: cross entropy against one label an image, or the chosen loss against sets of
+/// them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classification {
+    /// Classes, at least 1.
+    pub classes: usize,
+    /// The loss of images with any number of labels.
+    pub multi_label: MultiLabel,
+    /// How much an image of each class counts where images have one label; `None`: all alike. Sets
+    /// of labels have no such weights.
+    pub class_weights: Option<Arc<[f32]>>,
+}
+
+/// Weights with which all classes count alike: N/(classes · N_c) for the N_c of N `labels` that are
+/// of class c (scikit-learn's "balanced"). Their mean over the labels is 1.
+///
+/// # Errors
+/// The first class that has no label: it would need an infinite weight.
+pub fn balanced_weights(labels: &[u32], classes: usize) -> Result<Arc<[f32]>, usize> {
+    let mut counts = vec![0usize; classes];
+    labels.iter().for_each(|label| counts[*label as usize] += 1);
+    if let Some(absent) = counts.iter().position(|count| *count == 0) {
+        return Err(absent);
+    }
+    let weight = |count: usize| labels.len() as f64 / (classes * count) as f64;
+    Ok(counts.into_iter().map(|count| weight(count) as f32).collect())
+}
+
+impl DownstreamTask for Classification {
+    fn outputs(&self) -> usize {
+        self.classes
+    }
+}
+
+impl<B: Kernels> Downstream<B> for Classification {
+    fn loss(&self, targets: &Targets) -> Box<dyn Loss<B>> {
+        let labels = match (targets, self.multi_label) {
+            (Targets::Classes(labels), _) => labels.clone(),
+            (Targets::Sets(_), MultiLabel::Binary) => {
+                return Box::new(BinaryCrossEntropy { targets: multi_hot(targets, self.classes) });
+            }
+            (Targets::Sets(_), MultiLabel::Softmax) => {
+                return Box::new(SoftmaxCrossEntropy { targets: multi_hot(targets, self.classes) });
+            }
+        };
+        match self.class_weights.clone() {
+            None => Box::new(CrossEntropy { labels }),
+            Some(class_weights) => Box::new(WeightedCrossEntropy { labels, class_weights }),
         }
     }
 }
@@ -41,6 +97,16 @@ fn multi_hot(targets: &Targets, classes: usize) -> MultiHot {
 mod tests {
     use super::*;
     use crate::data::LabelSet;
+
+    #[test]
+    fn balanced_weights_are_scikit_learns_and_give_every_class_the_same_sum() {
+        // compute_class_weight("balanced", classes=[0, 1, 2], y=[0, 0, 0, 0, 1, 1, 2, 0]).
+        let weights = balanced_weights(&[0, 0, 0, 0, 1, 1, 2, 0], 3).unwrap();
+        let expected = [8.0 / 15.0, 8.0 / 6.0, 8.0 / 3.0];
+        assert_eq!(weights.to_vec(), expected.map(|x: f64| x as f32));
+        assert_eq!(balanced_weights(&[1, 0, 0, 1], 2).unwrap().to_vec(), [1.0, 1.0]);
+        assert_eq!(balanced_weights(&[0, 2, 2], 4), Err(1));
+    }
 
     #[test]
     fn difficult_entries_are_neither_present_nor_counted() {

@@ -6,7 +6,7 @@ mod problem;
 mod registers;
 mod target;
 
-pub use downstream::downstream_loss;
+pub use downstream::{Classification, Downstream, DownstreamTask, balanced_weights};
 pub use problem::{DriverError, Networks, Problem, ProblemSettings, Source, Sources, Statistics};
 pub use registers::Registers;
 pub use target::Target;

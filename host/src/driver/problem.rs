@@ -1,15 +1,16 @@
 //! The bilevel problem of self-supervised pretraining and a downstream classification task.
 
+use std::sync::Arc;
+
 use bissl_core::{Bank, Evaluation, Group, LowerObjective, Register, RegisterFile, UpperObjective};
 use burn_tensor::Tensor;
 use thiserror::Error;
 
-use super::{Registers, Target, downstream_loss, upload, upload_inputs};
+use super::{Downstream, Registers, Target, upload, upload_inputs};
 use crate::data::{DataError, Labelled, Targets, TwoViews};
 use crate::kernels::Kernels;
 use crate::network::loss::Loss;
-use crate::network::multi_label::MultiLabel;
-use crate::network::pretext::Pretext;
+use crate::network::pretext::Method;
 use crate::network::{
     Curvature, Gradients, Linearization, LinearizationSettings, Network, Recompute, Running,
     StatisticsUpdates, Tower, TowerParameters,
@@ -117,12 +118,12 @@ impl<B: Kernels> Statistics<B> {
 
 /// What a problem computes, beside its networks and batches. There is no default: whoever builds a
 /// problem says everything.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProblemSettings {
-    /// L^P.
-    pub pretext: Pretext,
-    /// L^D where images have sets of labels.
-    pub multi_label: MultiLabel,
+#[derive(Clone, Debug)]
+pub struct ProblemSettings<B: Kernels> {
+    /// The pretext method, and so L^P.
+    pub pretext: Arc<dyn Method<B>>,
+    /// The downstream task, and so L^D.
+    pub downstream: Arc<dyn Downstream<B>>,
     /// The operator of the products.
     pub curvature: Curvature,
     /// What products compute anew instead of keeping it.
@@ -141,7 +142,7 @@ pub struct Problem<'n, B: Kernels> {
     pub registers: Registers<B>,
     /// Running statistics.
     pub statistics: Statistics<B>,
-    settings: ProblemSettings,
+    settings: ProblemSettings<B>,
     networks: &'n Networks,
     sources: Sources,
     target: Option<Target<B>>,
@@ -151,12 +152,12 @@ pub struct Problem<'n, B: Kernels> {
 
 impl<'n, B: Kernels> Problem<'n, B> {
     /// A problem with unwritten registers and initial statistics; `networks` are those of the
-    /// settings' pretext method.
+    /// settings' pretext method and downstream task.
     pub fn new(
         networks: &'n Networks,
         device: B::Device,
         sources: Sources,
-        settings: ProblemSettings,
+        settings: ProblemSettings<B>,
     ) -> Self {
         let statistics = Statistics::initial(networks, &device);
         let registers = Registers::new(
@@ -184,7 +185,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
     }
 
     /// What it computes.
-    pub fn settings(&self) -> &ProblemSettings {
+    pub fn settings(&self) -> &ProblemSettings<B> {
         &self.settings
     }
 
@@ -492,7 +493,7 @@ impl<B: Kernels> UpperObjective for Problem<'_, B> {
         };
         let parameters = self.parameters(group, Group::DownstreamHead)?;
         let tower = self.downstream_tower();
-        let loss = downstream_loss(&labels, self.networks.classes(), self.settings.multi_label);
+        let loss = self.settings.downstream.loss(&labels);
         let views = vec![images];
         let gradients = tower.gradients(&parameters, views, loss.as_ref(), backbone.is_some());
         // g_P runs θ_P in training mode, too, but its statistics should be those of the pretext data.

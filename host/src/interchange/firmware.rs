@@ -5,9 +5,9 @@ use std::path::Path;
 use crate::error::{Place, Result, fail};
 
 use super::flash_image::{FlashImage, InputChannel};
-use crate::config::{Family, MethodName, RunConfig};
+use crate::config::{Family, RunConfig};
 use crate::data::{Channels, DEVIATION, MEAN};
-use crate::model::{architecture, networks};
+use crate::model::{architecture, networks, pretext};
 use crate::run::{NamedTensor, Origin, write_atomic};
 use crate::stage::images::kept_channels;
 use crate::stage::origin::{Pretrained, Stored};
@@ -28,8 +28,11 @@ pub(super) fn export(from: &Origin, out: &Path) -> Result<String> {
             config.network.architecture
         );
     }
-    if config.pretext.method == MethodName::Byol {
-        fail!("pretext.method is byol, expected simclr or vicreg: a device has no target network");
+    if pretext(&config).target_decay().is_some() {
+        fail!(
+            "pretext.method is {}, expected one without a target network: a device has none",
+            config.pretext.method
+        );
     }
     let stored = Stored::open(from, &config)?;
     let (name, path) = (architecture(&config), &stored.path);

@@ -1,11 +1,18 @@
 //! From settings to networks, and to everything that a problem computes on them.
 
-use crate::config::{Family, MethodName, NetworkSettings, RunConfig};
-use crate::driver::{Networks, ProblemSettings};
+mod methods;
+
+pub(crate) use methods::{default_pretext, method, pretext};
+
+use std::sync::Arc;
+
+use crate::config::{Family, NetworkSettings, RunConfig};
+use crate::driver::{Classification, Downstream, DownstreamTask, Networks, ProblemSettings};
+use crate::kernels::Kernels;
 use crate::network::multi_label::MultiLabel;
-use crate::network::pretext::{Byol, HeadNorm, NtXent, Pretext, Vicreg};
+use crate::network::pretext::{HeadNorm, Method, Projector};
 use crate::network::{
-    BackboneSettings, Recompute, backbone, classifier, layered, layered_features, output_width,
+    BackboneSettings, Recompute, backbone, layered, layered_features, output_width,
 };
 use crate::{config, network};
 
@@ -24,51 +31,37 @@ pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
             (layered(layers, input).expect(checked), features, HeadNorm::Absent)
         }
     };
-    let projector = &config.network.projector;
+    let projector = Projector { features, widths: &config.network.projector, norm };
     let pretext = pretext(config);
     let precise = |network: network::Network| network.multiplying_in(config.precision);
     Networks {
         backbone: precise(backbone),
-        pretext_head: precise(pretext.head(features, projector, norm)),
-        target_head: pretext.target_head(features, projector, norm).map(precise),
-        classifier: precise(classifier(features, classes)),
+        pretext_head: precise(pretext.head(&projector)),
+        target_head: pretext.target_head(&projector).map(precise),
+        classifier: precise(classification(config, classes).head(features)),
     }
 }
 
-/// The loss of images with several labels.
-pub(crate) fn multi_label(config: &RunConfig) -> MultiLabel {
-    match config.downstream.multi_label_loss {
+/// The downstream task of a configuration, all classes counting alike.
+pub(crate) fn classification(config: &RunConfig, classes: usize) -> Classification {
+    let multi_label = match config.downstream.multi_label_loss {
         config::MultiLabelLoss::Binary => MultiLabel::Binary,
         config::MultiLabelLoss::Softmax => MultiLabel::Softmax,
-    }
-}
-
-/// The pretext method of a configuration.
-pub(crate) fn pretext(config: &RunConfig) -> Pretext {
-    let RunConfig { simclr, byol, vicreg, .. } = config;
-    match config.pretext.method {
-        MethodName::Simclr => {
-            Pretext::Simclr(NtXent { temperature: f64::from(simclr.temperature) })
-        }
-        MethodName::Byol => {
-            Pretext::Byol(Byol { decay: f64::from(byol.decay), predictor: byol.predictor.clone() })
-        }
-        MethodName::Vicreg => Pretext::Vicreg(Vicreg {
-            invariance: f64::from(vicreg.invariance),
-            variance: f64::from(vicreg.variance),
-            covariance: f64::from(vicreg.covariance),
-            deviation: f64::from(vicreg.deviation),
-            epsilon: f64::from(vicreg.epsilon),
-        }),
-    }
+    };
+    Classification { classes, multi_label, class_weights: None }
 }
 
 /// Everything that a problem of a stage computes; what a stage does not ask for has no effect on it.
-pub(crate) fn problem_settings(config: &RunConfig, seed: u64) -> ProblemSettings {
+pub(crate) fn problem_settings<B: Kernels>(
+    config: &RunConfig,
+    seed: u64,
+    pretext: Arc<dyn Method<B>>,
+    downstream: Arc<dyn Downstream<B>>,
+) -> ProblemSettings<B> {
     let align = &config.align;
     ProblemSettings {
-        pretext: pretext(config),
-        multi_label: multi_label(config),
+        pretext,
+        downstream,
         curvature: align.curvature,
         recompute: recompute(config),
         statistics: align.statistics,
@@ -87,21 +80,18 @@ pub(crate) fn recompute(config: &RunConfig) -> Recompute {
 /// The networks in words: equal only where weights are interchangeable.
 pub(crate) fn architecture(config: &RunConfig) -> String {
     let network = &config.network;
-    let predictor = match pretext(config) {
-        Pretext::Byol(Byol { predictor, .. }) => format!(" predictor {predictor:?}"),
-        Pretext::Simclr(_) | Pretext::Vicreg(_) => String::new(),
-    };
+    let beyond = pretext(config).beyond_projector().map_or_else(String::new, |it| format!(" {it}"));
     let projector = &network.projector;
     if network.architecture == Family::Layers {
         let layers: Vec<String> = network.layers.iter().map(ToString::to_string).collect();
         let [channels, height, width] = config.input();
         let layers = layers.join(", ");
         return format!(
-            "layers [{layers}] of {channels}x{height}x{width} projector {projector:?}{predictor}"
+            "layers [{layers}] of {channels}x{height}x{width} projector {projector:?}{beyond}"
         );
     }
     format!(
-        "{} width {} stem {} projector {projector:?}{predictor}",
+        "{} width {} stem {} projector {projector:?}{beyond}",
         network.architecture, network.width, network.stem
     )
 }

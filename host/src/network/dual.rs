@@ -130,23 +130,29 @@ impl<B: Arithmetic> Dual<B, 2> {
         Dual { value: sum(self.value.clone() * self.value), tangent }
     }
 
-    /// Mean over the rows of −log softmax(row) at the target; targets `[rows]`. In nats.
-    ///
-    /// Convex in the logits. Its tangent is mean(Σ_j softmax_j u̇_j − u̇_target).
+    /// Mean over the rows of [`Dual::softmax_cross_entropies`].
     pub fn softmax_cross_entropy(self, targets: &Tensor<B, 1, Int>) -> Dual<B, 1> {
+        let [rows, _] = self.value.dims();
+        // A product, because autodiff's backward pass of a division by a scalar rounds it to f32.
+        let per_row = 1.0 / rows as f64;
+        self.softmax_cross_entropies(targets).map(|x| B::total(x) * per_row)
+    }
+
+    /// −log softmax(row) at the target of every row, `[rows, 1]`; targets `[rows]`. In nats.
+    ///
+    /// Convex in the logits. Its tangent is Σ_j softmax_j u̇_j − u̇_target.
+    pub fn softmax_cross_entropies(self, targets: &Tensor<B, 1, Int>) -> Dual<B, 2> {
         let [rows, _] = self.value.dims();
         let targets = targets.clone().reshape([rows, 1]);
         let top = self.value.clone().detach().max_dim(1);
         let exponential = (self.value.clone() - top.clone()).exp();
         let total = exponential.clone().sum_dim(1);
         let picked = self.value.gather(1, targets.clone());
-        // A product, because autodiff's backward pass of a division by a scalar rounds it to f32.
-        let per_row = 1.0 / rows as f64;
-        let value = B::total(total.clone().log() + top - picked) * per_row;
+        let value = total.clone().log() + top - picked;
         let tangent = self.tangent.map(|t| {
             let probability = exponential / total;
             let expected = (probability * t.clone()).sum_dim(1);
-            B::total(expected - t.gather(1, targets)) * per_row
+            expected - t.gather(1, targets)
         });
         Dual { value, tangent }
     }

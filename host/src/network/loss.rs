@@ -1,5 +1,7 @@
 //! Losses of one or more `[batch, feature]` outputs, and their derivatives.
 
+use std::sync::Arc;
+
 use burn_autodiff::Autodiff;
 use burn_backend::TensorData;
 use burn_tensor::{Int, Tensor};
@@ -36,6 +38,35 @@ impl<B: Kernels> Loss<B> for CrossEntropy {
     fn outer(&self, logits: Dual<Autodiff<B>, 2>) -> Dual<Autodiff<B>, 1> {
         let targets = indices(self.labels.iter().map(|label| *label as usize), &logits.value);
         logits.softmax_cross_entropy(&targets)
+    }
+}
+
+/// [`CrossEntropy`] in which a row counts as much as its class: Σ w ℓ / Σ w over the batch (nats).
+///
+/// PyTorch's mean with class weights. With weights of 1 it is [`CrossEntropy`], bit for bit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightedCrossEntropy {
+    /// The class of every row.
+    pub labels: Vec<u32>,
+    /// w of every class, at least 0; above 0 for one of the rows.
+    pub class_weights: Arc<[f32]>,
+}
+
+impl<B: Kernels> Loss<B> for WeightedCrossEntropy {
+    fn inner(&self, outputs: Vec<Dual<Autodiff<B>, 2>>) -> Dual<Autodiff<B>, 2> {
+        Dual::cat(outputs)
+    }
+
+    fn outer(&self, logits: Dual<Autodiff<B>, 2>) -> Dual<Autodiff<B>, 1> {
+        let classes = || self.labels.iter().map(|label| *label as usize);
+        let targets = indices(classes(), &logits.value);
+        let weights: Vec<f32> = classes().map(|class| self.class_weights[class]).collect();
+        let share = 1.0 / weights.iter().copied().map(f64::from).sum::<f64>();
+        let shape = [weights.len(), 1];
+        let data = TensorData::new(weights, shape).convert::<B::FloatElem>();
+        let weights = Tensor::from_data(data, &logits.value.device());
+        let rows = logits.softmax_cross_entropies(&targets);
+        rows.map(|x| Autodiff::<B>::total(x * weights.clone()) * share)
     }
 }
 

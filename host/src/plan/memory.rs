@@ -124,7 +124,7 @@ mod tests {
         };
         let projector = crate::network::mlp_head(64, &[128, 128]);
         assert_eq!(target, 4 * (lengths(&networks.backbone) + lengths(&projector)));
-        for method in ["simclr", "vicreg"] {
+        for method in ["simclr", "vicreg", "barlow-twins"] {
             let (target, of_method, _) = of(method);
             assert_eq!(target, 0, "{method}");
             assert!(of_method < parameters, "the predictor is one of φ_P's parts");

@@ -12,7 +12,6 @@ use crate::config::{AlignSettings, RunConfig};
 use crate::data::{LabelledBatches, PretextBatches, streams};
 use crate::driver::{Problem, Sources};
 use crate::kernels::Kernels;
-use crate::model::problem_settings;
 
 /// Batches of the bilevel stage.
 #[derive(Debug)]
@@ -96,8 +95,8 @@ pub(crate) fn problem<'n, B: Kernels>(
     sources: Sources,
     (pretrained, warmed): (&Pretrained, &Headed),
 ) -> Result<Problem<'n, B>> {
-    let Task { seed, networks, device, .. } = task;
-    let settings = problem_settings(config, *seed);
+    let Task { networks, device, .. } = task;
+    let settings = task.problem_settings(config);
     let mut problem = Problem::new(networks, device.clone(), sources, settings);
     for (group, weights) in [
         (Group::LowerBackbone, &pretrained.backbone),

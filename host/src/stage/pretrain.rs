@@ -14,7 +14,6 @@ use crate::data::{PretextBatches, streams};
 use crate::driver::{Problem, Sources};
 use crate::error::Result;
 use crate::kernels::Kernels;
-use crate::model::problem_settings;
 
 /// Pretrains from initial weights, in stage `pretrain`.
 ///
@@ -62,7 +61,7 @@ pub(super) fn descend<B: Kernels>(
 /// A problem of L^P alone, at initial weights.
 pub(super) fn problem<B: Kernels>(task: &Task<B>, sources: Sources) -> Result<Problem<'_, B>> {
     let Task { config, seed, networks, device, .. } = task;
-    let settings = problem_settings(config, *seed);
+    let settings = task.problem_settings(config);
     let mut problem = Problem::new(networks, device.clone(), sources, settings);
     for (group, network, draw) in [
         (Group::LowerBackbone, &networks.backbone, Draw::Backbone),

@@ -7,9 +7,8 @@ use super::features::Evaluation;
 use super::initial::{Draw, initial};
 use super::metric::Scores;
 use super::task::Task;
-use crate::driver::{download, downstream_loss, upload};
+use crate::driver::{download, upload};
 use crate::kernels::{Kernels, Precision, Tensor, Transpose};
-use crate::model;
 use crate::network::loss::value_and_gradient;
 
 const MOMENTUM: f64 = 0.9;
@@ -45,7 +44,7 @@ pub(super) fn probe_scores<B: Kernels>(
         let weight = weight.clone().reshape([classes, train.width]);
         B::matmul(x, &weight, Transpose::Right, Precision::F32) + bias.clone().reshape([1, classes])
     };
-    let loss = downstream_loss::<B>(&train.labels, classes, model::multi_label(&task.config));
+    let loss = task.downstream.loss(&train.labels);
     let epochs = task.config.evaluate.probe_epochs;
     let schedule = Schedule::new(task.config.evaluate.probe_learning_rate, 0, epochs, 0.0)?;
     for epoch in 0..epochs {

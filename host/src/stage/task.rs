@@ -1,13 +1,16 @@
 //! What the stages of one run work on.
 
+use std::sync::Arc;
+
 use super::images::{Images, Needs};
 use super::metric;
-use crate::config::{Metric, RunConfig};
-use crate::data::Split;
-use crate::driver::Networks;
-use crate::error::Result;
+use crate::config::{ClassWeights, Metric, RunConfig};
+use crate::data::{Split, Targets};
+use crate::driver::{Classification, Downstream, Networks, ProblemSettings, balanced_weights};
+use crate::error::{Result, fail};
 use crate::kernels::Kernels;
 use crate::model;
+use crate::network::pretext::Method;
 use crate::run::NamedTensor;
 
 /// Data, networks and settings of a run: what every stage takes.
@@ -23,6 +26,10 @@ pub struct Task<B: Kernels> {
     pub split: Split,
     /// The networks.
     pub networks: Networks,
+    /// The pretext method.
+    pub pretext: Arc<dyn Method<B>>,
+    /// The downstream task: of the training labels, where classes are weighted by them.
+    pub downstream: Arc<dyn Downstream<B>>,
     /// Where it is computed.
     pub device: B::Device,
     /// What stands before the names of stages: a comparison has several of each.
@@ -49,17 +56,38 @@ impl<B: Kernels> Task<B> {
         let classes = images.downstream.as_ref().map_or(1, |set| set.classes().len());
         let networks = model::networks(&config, classes);
         let (seed, prefix) = (config.seed, String::new());
-        let task = Self { config, seed, images, split: Split::default(), networks, device, prefix };
+        let task = Self {
+            seed,
+            images,
+            split: Split::default(),
+            networks,
+            pretext: model::method(&config),
+            downstream: Arc::new(model::classification(&config, classes)),
+            device,
+            prefix,
+            config,
+        };
         if needs == Needs::Pretext { Ok(task) } else { task.with_seed(seed) }
     }
 
     /// The same of another seed, which divides the labelled images anew.
     ///
     /// # Errors
-    /// They cannot be divided.
+    /// They cannot be divided; their labels do not allow the configuration's class weights.
     pub fn with_seed(&self, seed: u64) -> Result<Self> {
         let split = self.images.split(&self.config, seed)?;
-        Ok(Self { seed, split, ..self.clone() })
+        let downstream = match self.config.downstream.class_weights {
+            ClassWeights::None => Arc::clone(&self.downstream),
+            ClassWeights::Balanced => balanced(&self.config, &self.images, &split.train)?,
+        };
+        Ok(Self { seed, split, downstream, ..self.clone() })
+    }
+
+    /// What a problem computes by the settings of `config`: the task's own, or what is measured in
+    /// its place.
+    pub(crate) fn problem_settings(&self, config: &RunConfig) -> ProblemSettings<B> {
+        let (pretext, downstream) = (Arc::clone(&self.pretext), Arc::clone(&self.downstream));
+        model::problem_settings(config, self.seed, pretext, downstream)
     }
 
     /// The name of a stage.
@@ -73,5 +101,35 @@ impl<B: Kernels> Task<B> {
     /// The metric needs one label an image, and there are several.
     pub fn metric(&self) -> Result<Metric> {
         metric::chosen(self.config.evaluate.metric, self.images.downstream().task())
+    }
+}
+
+/// Classification in which all classes of the training items count alike.
+///
+/// # Errors
+/// Several labels an image; a class without a training item.
+fn balanced<B: Kernels>(
+    config: &RunConfig,
+    images: &Images,
+    train: &[u32],
+) -> Result<Arc<dyn Downstream<B>>> {
+    let set = images.downstream();
+    let (key, chosen) = ("downstream.class_weights", ClassWeights::Balanced);
+    let Targets::Classes(labels) = set.targets(train)? else {
+        fail!(
+            "{key}: {chosen} needs one label an image, found a set with several, expected \"{}\"",
+            ClassWeights::None
+        );
+    };
+    let names = set.classes();
+    match balanced_weights(&labels, names.len()) {
+        Ok(weights) => {
+            let task = model::classification(config, names.len());
+            Ok(Arc::new(Classification { class_weights: Some(weights), ..task }))
+        }
+        Err(absent) => fail!(
+            "{key}: {chosen} needs a training image of every class, found none of {}",
+            names[absent]
+        ),
     }
 }

@@ -15,7 +15,6 @@ use crate::data::{LabelledBatches, streams};
 use crate::driver::{Problem, Sources};
 use crate::error::Result;
 use crate::kernels::Kernels;
-use crate::model::problem_settings;
 
 /// A backbone with a head of the downstream task.
 #[derive(Clone, Debug)]
@@ -72,7 +71,7 @@ pub(super) fn problem<'n, B: Kernels>(
     draw: Draw,
 ) -> Result<Problem<'n, B>> {
     let Task { config, seed, networks, device, .. } = task;
-    let settings = problem_settings(config, *seed);
+    let settings = task.problem_settings(config);
     let mut problem = Problem::new(networks, device.clone(), sources, settings);
     tensors::install(&mut problem, Group::UpperBackbone, backbone)?;
     let head = initial(&networks.classifier, *seed, draw);

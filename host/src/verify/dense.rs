@@ -1,5 +1,7 @@
 //! Small dense matrices in f64: what the machines' answers are compared with.
 
+pub(super) use crate::network::pretext::oracle::{add, dot, norm, scale};
+
 /// A square or oblong matrix, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Matrix {
@@ -70,26 +72,6 @@ impl Matrix {
         }
         x
     }
-}
-
-/// x · y.
-pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
-    x.iter().zip(y).map(|(x, y)| x * y).sum()
-}
-
-/// ‖x‖.
-pub(super) fn norm(x: &[f64]) -> f64 {
-    dot(x, x).sqrt()
-}
-
-/// x + a y.
-pub(super) fn add(x: &[f64], a: f64, y: &[f64]) -> Vec<f64> {
-    x.iter().zip(y).map(|(x, y)| x + a * y).collect()
-}
-
-/// a x.
-pub(super) fn scale(a: f64, x: &[f64]) -> Vec<f64> {
-    x.iter().map(|x| a * x).collect()
 }
 
 /// Exact in f64.

@@ -7,7 +7,6 @@
 mod closed;
 mod dense;
 mod forms;
-mod losses;
 mod narrow;
 mod own;
 mod slices;

@@ -3,14 +3,13 @@
 use bissl_core::Stream;
 
 use super::dense::{add, dot, norm, relative, scale, wide};
-use super::losses::{quadratic_form, targets};
 use super::twin::{Batch, Twin};
 use super::{Check, Checks};
 use crate::config::RunConfig;
 use crate::driver::{Networks, upload};
 use crate::kernels::{Kernels, Precision, read};
-use crate::model::{networks, pretext};
-use crate::network::pretext::Pretext;
+use crate::model::{method, networks};
+use crate::network::pretext::Method;
 use crate::network::{
     Curvature, Linearization, LinearizationSettings, Network, Stem, TowerParameters,
 };
@@ -124,7 +123,7 @@ fn solve(b: &[f64], damping: f64, mut hessian: impl FnMut(&[f64]) -> Vec<f64>) -
 fn found<B: Kernels>(
     networks: &Networks,
     point: &Point,
-    pretext: &Pretext,
+    method: &dyn Method<B>,
     (rhs, damping): (&[f64], f64),
     device: &B::Device,
 ) -> Found {
@@ -136,7 +135,7 @@ fn found<B: Kernels>(
         let views: Vec<_> =
             point.views.iter().map(|view| upload(view.clone(), point.dims, device)).collect();
         let target = point.target.as_ref().map(|(theta, head)| both(theta, head));
-        let loss = pretext.loss_beside(networks.target_tower().zip(target.as_ref()), &views);
+        let loss = method.loss_beside(networks.target_tower().zip(target.as_ref()), &views);
         let settings = LinearizationSettings { with_gradient: true, ..curvature.into() };
         let (tower, parameters) = (networks.pretext_tower(), both(&point.theta, &point.head));
         Linearization::<B>::new(tower, parameters, views, loss, settings)
@@ -156,6 +155,12 @@ fn found<B: Kernels>(
 /// configured one or not.
 pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: &mut Checks) {
     let narrow = narrowed(config);
+    let method = method::<B>(&narrow);
+    let Some(oracle) = method.oracle() else {
+        let method = narrow.pretext.method;
+        checks.leave_out(format!("the network against a copy in f64: {method} has no loss there"));
+        return;
+    };
     let networks = networks(&narrow, 2);
     let side = side(config.network.stem);
     let dims = [IMAGES, 3, side, side];
@@ -171,7 +176,6 @@ pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: 
         direction: noise(seed, 7, networks.backbone.parameters().len()),
         dims,
     };
-    let pretext = pretext(&narrow);
     checks.note(format!(
         "narrow network: {}, {} width {}, projector {:?}, {IMAGES} images of {side} px of noise in two \
          views, beside the same in f64",
@@ -184,7 +188,7 @@ pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: 
         backbone: networks.backbone.parameters(),
         head: networks.pretext_head.parameters(),
         stem: config.network.stem,
-        pretext: &pretext,
+        oracle,
     };
     let views = [wide(&point.views[0]), wide(&point.views[1])];
     let batch = Batch { views, dims, head: wide(&point.head), targets: Vec::new() };
@@ -192,7 +196,7 @@ pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: 
     let predicted = predicted.map(|(head, (theta, parameters))| {
         let target = Twin { head: head.parameters(), ..twin };
         let batch = Batch { head: wide(parameters), ..batch.clone() };
-        targets(&target.outputs(&wide(theta), &batch), 2 * IMAGES)
+        target.outputs(&wide(theta), &batch)
     });
     let batch = Batch { targets: predicted.unwrap_or_default(), ..batch };
     let (theta, direction) = (wide(&point.theta), wide(&point.direction));
@@ -220,13 +224,13 @@ pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: 
 
     let expected = slope(&above.gradient, &below.gradient);
     let tangents = slope(&above.inner, &below.inner);
-    let expected_form = quadratic_form(&pretext, &at.inner, &tangents, 2 * IMAGES);
+    let expected_form = oracle.quadratic_form(&at.inner, &tangents, 2 * IMAGES);
     let damping = DAMPING * norm(&hessian(&at.gradient)) / size;
     let solution = solve(&at.gradient, damping, hessian);
     let precisions = if B::ON_HOST { &Precision::ALL[..1] } else { &Precision::ALL[..] };
     for precision in precisions.iter().copied() {
         let networks = networks_in(&narrow, precision);
-        let found = found::<B>(&networks, &point, &pretext, (&at.gradient, damping), device);
+        let found = found::<B>(&networks, &point, &*method, (&at.gradient, damping), device);
         let group = match precision {
             Precision::F32 => "narrow network".to_owned(),
             _ => format!("narrow network in {precision}"),

@@ -1,18 +1,17 @@
 //! The pretext loss of a residual network in f64, built from the names of its parameters alone.
 
 use super::dense::add;
-use super::losses::{Terms, terms};
 use super::tape::{Tape, Var};
-use crate::network::pretext::Pretext;
+use crate::network::pretext::Oracle;
 use crate::network::{ParameterTable, Segment, Stem};
 
 /// A backbone and a pretext head, seen through their parameter tables.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Twin<'a> {
     pub(super) backbone: &'a ParameterTable,
     pub(super) head: &'a ParameterTable,
     pub(super) stem: Stem,
-    pub(super) pretext: &'a Pretext,
+    pub(super) oracle: &'a dyn Oracle,
 }
 
 /// Images `[batch, 3, size, size]` of both views, and the pretext head's parameters.
@@ -21,7 +20,7 @@ pub(super) struct Batch {
     pub(super) views: [Vec<f64>; 2],
     pub(super) dims: [usize; 4],
     pub(super) head: Vec<f64>,
-    /// What every row of the outputs should predict; nothing of a method without a target network.
+    /// The target network's outputs; nothing of a method without one.
     pub(super) targets: Vec<f64>,
 }
 
@@ -72,7 +71,9 @@ impl Twin<'_> {
         let outputs: Vec<f64> =
             passes.iter().flat_map(|pass| pass.above.value(pass.output).to_vec()).collect();
         let rows = 2 * batch.dims[0];
-        let Terms { loss, bars, inner } = terms(self.pretext, &outputs, rows, &batch.targets);
+        let inner = self.oracle.inner(&outputs, rows);
+        let loss = self.oracle.outer(&inner, rows, &batch.targets);
+        let bars = self.oracle.gradient(&outputs, rows, &batch.targets);
         let mut gradient = vec![0.0; theta.len()];
         for (pass, bar) in passes.iter().zip(bars.chunks(bars.len() / 2)) {
             let (_, feature_bar) = pass.above.backward(pass.output, bar.to_vec(), pass.input);

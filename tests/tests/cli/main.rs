@@ -3,6 +3,7 @@
 //! Builds the binary in the release profile once, so the first run takes as long as that build.
 
 mod binary;
+mod class_weights;
 mod data;
 mod hvp;
 mod interchange;

@@ -2,7 +2,7 @@
 
 use crate::binary::run;
 
-/// The smallest demo of a method; VICReg's loss is tens of times larger than the others', and its
+/// The smallest demo of a method; VICReg's loss is tens of times larger than NT-Xent's, and its
 /// rate smaller.
 fn aligns(method: &str, curvature: &str) {
     let folder = tempfile::tempdir().unwrap();
@@ -61,4 +61,10 @@ fn byol_aligns_with_either_operator() {
 fn vicreg_aligns_with_either_operator() {
     aligns("vicreg", "hessian");
     aligns("vicreg", "gauss-newton");
+}
+
+#[test]
+fn barlow_twins_aligns_with_either_operator() {
+    aligns("barlow-twins", "hessian");
+    aligns("barlow-twins", "gauss-newton");
 }

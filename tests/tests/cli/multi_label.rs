@@ -95,6 +95,13 @@ fn voc_2007_is_aligned_fine_tuned_and_judged_by_eleven_point_precision() {
         let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(squeezed(&evaluated.stdout).contains(&squeezed(&row)), "{}", evaluated.stdout);
 
+        let setting = "downstream.class_weights=balanced";
+        let refused =
+            run(&["finetune", "--from", &aligned, "--downstream", &voc, "--set", setting]);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        let expected = "downstream.class_weights: balanced needs one label an image";
+        assert!(refused.stderr.contains(expected), "{refused:?}");
+
         let setting = "evaluate.metric=top-1";
         let refused = run(&["evaluate", "--from", &tuned, "--set", setting]);
         assert_eq!(refused.code, Some(1), "{refused:?}");

@@ -68,7 +68,7 @@ fn verify_passes_on_a_right_program_and_names_every_part() {
 
 #[test]
 fn verify_passes_with_every_pretext_method_and_curvature() {
-    for method in ["byol", "vicreg"] {
+    for method in ["byol", "vicreg", "barlow-twins"] {
         for curvature in ["hessian", "gauss-newton"] {
             let more =
                 ["--method", method, "--set", "byol.predictor=[16]", "--curvature", curvature];

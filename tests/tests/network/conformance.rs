@@ -1,9 +1,11 @@
 //! The core's laws of a backend, on the host's own problem: on whatever backend runs these tests.
 
+use std::sync::Arc;
+
 use bissl::data::{Inputs, Labelled, Targets, TwoViews};
-use bissl::driver::{Networks, Problem, Sources};
+use bissl::driver::{Networks, Problem, ProblemSettings, Sources};
 use bissl::network::Curvature;
-use bissl::network::pretext::{Byol, NtXent, Pretext, Vicreg};
+use bissl::network::pretext::{BarlowTwins, Byol, Method, NtXent, Vicreg};
 use bissl_core::conformance::{Kit, Law, Outcome, Settings};
 use bissl_core::{Group, LowerObjective, Register, Stream};
 
@@ -18,25 +20,24 @@ fn pixels(seed: u64) -> Vec<f32> {
     noise(seed, BATCH * 3 * SIZE * SIZE).into_iter().map(|x| x as f32).collect()
 }
 
-fn two_views(seed: u64) -> TwoViews {
+pub(crate) fn two_views(seed: u64) -> TwoViews {
     let views = Inputs::Values([seed, seed + 1].map(pixels));
     TwoViews { views, batch: BATCH as u32, shape: [3, SIZE, SIZE] }
 }
 
-fn labelled(seed: u64) -> Labelled {
+pub(crate) fn labelled(seed: u64) -> Labelled {
     let labels = Targets::Classes((0..BATCH as u32).map(|i| i % 2).collect());
     let images = Inputs::Values([pixels(seed)]);
     Labelled { images, labels, batch: BATCH as u32, shape: [3, SIZE, SIZE] }
 }
 
 /// A problem away from its initial weights, where no γ is 0.
-fn problem(networks: &Networks, pretext: Pretext, curvature: Curvature) -> Problem<'_, B> {
+pub(crate) fn problem(networks: &Networks, settings: ProblemSettings<B>) -> Problem<'_, B> {
     let sources = Sources {
         lower: Some(Box::new(|index| Ok(two_views(100 + 2 * u64::from(index))))),
         product: Some(Box::new(|index| Ok(two_views(500 + 2 * u64::from(index))))),
         upper: Some(Box::new(|index| Ok(labelled(900 + u64::from(index))))),
     };
-    let settings = problem_settings(pretext, curvature);
     let mut problem = Problem::<B>::new(networks, Default::default(), sources, settings);
     for (number, group, network) in [
         (0, Group::LowerBackbone, &networks.backbone),
@@ -55,23 +56,24 @@ fn problem(networks: &Networks, pretext: Pretext, curvature: Curvature) -> Probl
     problem
 }
 
-fn pretexts() -> [Pretext; 3] {
+fn pretexts() -> [Arc<dyn Method<B>>; 4] {
     [
-        Pretext::Simclr(NtXent { temperature: TEMPERATURE }),
-        Pretext::Byol(Byol { decay: 0.9, predictor: vec![10] }),
-        Pretext::Vicreg(Vicreg {
+        Arc::new(NtXent { temperature: TEMPERATURE }),
+        Arc::new(Byol { decay: 0.9, predictor: vec![10] }),
+        Arc::new(Vicreg {
             invariance: 25.0,
             variance: 25.0,
             covariance: 1.0,
             deviation: 1.0,
             epsilon: 1e-4,
         }),
+        Arc::new(BarlowTwins { off_diagonal: 5e-3 }),
     ]
 }
 
 /// Differences cross rectifiers: their steps go down to where few change sign, and in f32 no further than
 /// the loss has digits.
-fn settings() -> Settings {
+fn kit_settings() -> Settings {
     let f64 = precision::<B>().step < 1e-3;
     Settings { step: if f64 { 1e-3 } else { 0.0625 }, steps: 6, ..Settings::DEFAULT }
 }
@@ -92,27 +94,34 @@ fn is_zero<E>(outcome: &Outcome<E>, curvature: Curvature) -> bool {
         && verdict.measured.is_nan()
 }
 
+/// Asks a problem of these settings for every law that its operator can be measured by.
+pub(crate) fn obeys_every_law(networks: &Networks, settings: ProblemSettings<B>) {
+    let curvature = settings.curvature;
+    let what = format!("{:?}, {curvature:?}", settings.pretext);
+    let mut problem = problem(networks, settings);
+    let mut scalars = vec![0.0; problem.registers.scalars()];
+    let kit = Kit::new(kit_settings()).with_product_gradient(Problem::product_gradient);
+    let mut broken = Vec::new();
+    let laws = measured(curvature);
+    let summary = kit
+        .run(&mut problem, &laws, &mut scalars, |outcome| {
+            if outcome.is_broken() && !is_zero(outcome, curvature) {
+                broken.push(outcome.to_string());
+            }
+        })
+        .unwrap();
+    assert!(broken.is_empty(), "{what}: {broken:#?}");
+    // Cross products are not asked of a problem coupled by proximity.
+    let asked = laws.len() as u32 - 1;
+    assert!(summary.hold + summary.broken == asked, "{what}: {summary:?}");
+}
+
 #[test]
 fn the_problem_obeys_every_law_with_each_pretext_method_and_either_operator() {
     for pretext in pretexts() {
         for curvature in [Curvature::Hessian, Curvature::GaussNewton] {
-            let networks = small_networks(&pretext, PROJECTOR);
-            let mut problem = problem(&networks, pretext.clone(), curvature);
-            let mut scalars = vec![0.0; problem.registers.scalars()];
-            let kit = Kit::new(settings()).with_product_gradient(Problem::product_gradient);
-            let mut broken = Vec::new();
-            let laws = measured(curvature);
-            let summary = kit
-                .run(&mut problem, &laws, &mut scalars, |outcome| {
-                    if outcome.is_broken() && !is_zero(outcome, curvature) {
-                        broken.push(outcome.to_string());
-                    }
-                })
-                .unwrap();
-            assert!(broken.is_empty(), "{pretext:?}, {curvature:?}: {broken:#?}");
-            // Cross products are not asked of a problem coupled by proximity.
-            let asked = laws.len() as u32 - 1;
-            assert!(summary.hold + summary.broken == asked, "{summary:?}");
+            let networks = small_networks(&*pretext, PROJECTOR);
+            obeys_every_law(&networks, problem_settings(pretext.clone(), curvature));
         }
     }
 }
@@ -124,10 +133,10 @@ fn a_gradient_of_the_wrong_batch_is_found() {
         return;
     }
     let [pretext, ..] = pretexts();
-    let networks = small_networks(&pretext, PROJECTOR);
-    let mut problem = problem(&networks, pretext, Curvature::Hessian);
+    let networks = small_networks(&*pretext, PROJECTOR);
+    let mut problem = problem(&networks, problem_settings(pretext, Curvature::Hessian));
     let mut scalars = vec![0.0; problem.registers.scalars()];
-    let kit = Kit::new(settings());
+    let kit = Kit::new(kit_settings());
     let outcome = kit.check(&mut problem, Law::ProductDifferences, &mut scalars).unwrap();
     assert!(outcome.is_broken(), "{outcome}");
 }

@@ -2,9 +2,10 @@
 
 use bissl::network::dual::Dual;
 use bissl::network::loss::{
-    CrossEntropy, Loss, gauss_newton_product, hessian_product, value, value_and_gradient,
+    CrossEntropy, Loss, WeightedCrossEntropy, gauss_newton_product, hessian_product, value,
+    value_and_gradient,
 };
-use bissl::network::pretext::NtXent;
+use bissl::network::pretext::{NtXent, Oracle};
 use burn_autodiff::Autodiff;
 use burn_tensor::Tensor;
 
@@ -29,33 +30,24 @@ pub(crate) fn rows(flat: &[f64]) -> Rows {
 
 /// Similarities of the normalised rows over τ.
 fn logits(flat: &[f64], temperature: f64) -> Rows {
-    let unit: Rows = rows(flat)
-        .into_iter()
-        .map(|row| {
-            let length = dot(&row, &row).sqrt();
-            row.iter().map(|v| if length == 0.0 { 0.0 } else { v / length }).collect()
-        })
-        .collect();
-    unit.iter().map(|a| unit.iter().map(|b| dot(a, b) / temperature).collect()).collect()
+    let logits = Oracle::inner(&NtXent { temperature }, flat, SHAPE.0);
+    logits.chunks(SHAPE.0).map(<[f64]>::to_vec).collect()
 }
 
 fn nt_xent(flat: &[f64], temperature: f64) -> f64 {
-    let s = logits(flat, temperature);
-    let n = s.len();
-    let anchor = |i: usize| {
-        let total: f64 = (0..n).filter(|j| *j != i).map(|j| s[i][j].exp()).sum();
-        total.ln() - s[i][(i + n / 2) % n]
-    };
-    (0..n).map(anchor).sum::<f64>() / n as f64
+    let oracle: &dyn Oracle = &NtXent { temperature };
+    oracle.loss(flat, SHAPE.0, &[])
 }
 
-fn cross_entropy(flat: &[f64], labels: &[u32]) -> f64 {
-    let logits = rows(flat);
+/// Σ w ℓ / Σ w with the weight of each row's class.
+fn cross_entropy(flat: &[f64], labels: &[u32], class_weights: &[f32]) -> f64 {
+    let weight = |label: &u32| f64::from(class_weights[*label as usize]);
     let row = |(row, label): (&Vec<f64>, &u32)| {
         let total: f64 = row.iter().map(|v| v.exp()).sum();
-        total.ln() - row[*label as usize]
+        weight(label) * (total.ln() - row[*label as usize])
     };
-    logits.iter().zip(labels).map(row).sum::<f64>() / logits.len() as f64
+    let sum: f64 = rows(flat).iter().zip(labels).map(row).sum();
+    sum / labels.iter().map(weight).sum::<f64>()
 }
 
 /// The halves of a flat vector as two views.
@@ -124,7 +116,47 @@ fn nt_xent_agrees_with_plain_loops() {
 
 #[test]
 fn cross_entropy_agrees_with_plain_loops() {
-    agrees(&CrossEntropy { labels: labels() }, |flat| cross_entropy(flat, &labels()));
+    agrees(&CrossEntropy { labels: labels() }, |flat| cross_entropy(flat, &labels(), &[1.0; 4]));
+}
+
+/// Exact in f32; the last class has no weight.
+const CLASS_WEIGHTS: [f32; 4] = [0.5, 3.0, 1.25, 0.0];
+
+fn weighted(class_weights: &[f32]) -> WeightedCrossEntropy {
+    WeightedCrossEntropy { labels: labels(), class_weights: class_weights.into() }
+}
+
+#[test]
+fn weighted_cross_entropy_agrees_with_plain_loops() {
+    for class_weights in [CLASS_WEIGHTS, [2.0; 4]] {
+        let expected = |flat: &[f64]| cross_entropy(flat, &labels(), &class_weights);
+        agrees(&weighted(&class_weights), expected);
+    }
+}
+
+#[test]
+fn weights_of_one_change_no_bit_of_cross_entropy() {
+    let (at, direction) = (point(), noise(5, SHAPE.0 * SHAPE.1));
+    let all = |loss: &dyn Loss<B>| {
+        let (value, gradient) = value_and_gradient(loss, &views(&at));
+        let product = hessian_product(loss, &views(&at), &views(&direction));
+        let gauss_newton = gauss_newton_product(loss, &views(&at), &views(&direction));
+        (value, [gradient, product, gauss_newton].map(|parts| joined(&parts)))
+    };
+    assert_eq!(all(&weighted(&[1.0; 4])), all(&CrossEntropy { labels: labels() }));
+}
+
+#[test]
+fn rows_of_a_class_without_weight_have_no_derivative() {
+    let (at, direction) = (point(), noise(5, SHAPE.0 * SHAPE.1));
+    let loss = weighted(&CLASS_WEIGHTS);
+    let (_, gradient) = value_and_gradient::<B>(&loss, &views(&at));
+    let product = hessian_product::<B>(&loss, &views(&at), &views(&direction));
+    for derivative in [gradient, product] {
+        for (row, label) in joined(&derivative).chunks(SHAPE.1).zip(labels()) {
+            assert_eq!(row.iter().all(|x| *x == 0.0), label == 3, "class {label}: {row:?}");
+        }
+    }
 }
 
 /// JᵀHJ with J by differences of `inner` and H = (diag p − ppᵀ)/rows of the softmax of every row.
@@ -169,13 +201,26 @@ fn gauss_newton_of_nt_xent_is_the_dense_one() {
 fn gauss_newton_of_cross_entropy_is_its_hessian() {
     let loss = CrossEntropy { labels: labels() };
     let expected = dense_gauss_newton(rows, false);
-    let found = gauss_newton_matrix(&loss);
+    let found = is_its_hessian(&loss);
     let dense_error = error(&found.concat(), &expected.concat());
     assert!(dense_error <= precision::<B>().equal.max(1e-9), "differs by {dense_error:e}");
-    let at = point();
-    let hessian = dense(at.len(), |u| joined(&hessian_product(&loss, &views(&at), &views(u))));
+}
+
+#[test]
+fn gauss_newton_of_weighted_cross_entropy_is_its_hessian_and_positive_semidefinite() {
+    let matrix = is_its_hessian(&weighted(&CLASS_WEIGHTS));
+    let spectrum = eigenvalues(&matrix);
+    let (bottom, top) = (spectrum[0], spectrum[spectrum.len() - 1]);
+    assert!(bottom >= -precision::<B>().equal.max(1e-10) * top, "from {bottom:e} to {top:e}");
+}
+
+/// The Gauss-Newton matrix of a loss that is convex in the outputs.
+fn is_its_hessian(loss: &dyn Loss<B>) -> Rows {
+    let (at, found) = (point(), gauss_newton_matrix(loss));
+    let hessian = dense(at.len(), |u| joined(&hessian_product(loss, &views(&at), &views(u))));
     let error = error(&found.concat(), &hessian.concat());
     assert!(error <= precision::<B>().equal, "differs from the Hessian by {error:e}");
+    found
 }
 
 /// NT-Xent split at the outputs: what is left outside is not convex.

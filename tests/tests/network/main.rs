@@ -11,6 +11,7 @@ mod layers;
 mod losses;
 mod multi_label;
 mod open_layer;
+mod open_method;
 mod oracle;
 mod pretext;
 mod statistics;

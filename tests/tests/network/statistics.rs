@@ -1,8 +1,10 @@
 //! Which passes through the lower backbone move its running statistics.
 
+use std::sync::Arc;
+
 use bissl::data::{Inputs, Labelled, Targets, TwoViews};
 use bissl::driver::{Networks, Problem, ProblemSettings, Sources};
-use bissl::network::pretext::{NtXent, Pretext};
+use bissl::network::pretext::NtXent;
 use bissl::network::{Curvature, StatisticsUpdates, Tower, TowerParameters};
 use bissl_core::{Evaluation, Group, LowerObjective, Register, Stream, UpperObjective};
 use burn_tensor::Tensor;
@@ -14,8 +16,8 @@ const BATCH: usize = 5;
 const SIDE: usize = 8;
 const PROJECTOR: &[usize] = &[16, 5];
 
-fn pretext() -> Pretext {
-    Pretext::Simclr(NtXent { temperature: 0.5 })
+fn pretext() -> NtXent {
+    NtXent { temperature: 0.5 }
 }
 
 fn networks() -> Networks {
@@ -45,7 +47,7 @@ fn problem(networks: &Networks, statistics: StatisticsUpdates) -> Problem<'_, B>
     };
     let device = Default::default();
     let settings =
-        ProblemSettings { statistics, ..problem_settings(pretext(), Curvature::Hessian) };
+        ProblemSettings { statistics, ..problem_settings(Arc::new(pretext()), Curvature::Hessian) };
     let mut problem = Problem::<B>::new(networks, device, sources, settings);
     for (group, network) in [
         (Group::LowerBackbone, &networks.backbone),

@@ -1,10 +1,12 @@
 //! Random tensors and comparisons.
 
-use bissl::driver::{Networks, ProblemSettings};
+use std::sync::Arc;
+
+use bissl::driver::{Classification, Networks, ProblemSettings};
 use bissl::kernels::{Kernels, Real};
 use bissl::network::loss::Loss;
 use bissl::network::multi_label::MultiLabel;
-use bissl::network::pretext::{HeadNorm, NtXent, Pretext};
+use bissl::network::pretext::{HeadNorm, Method, NtXent, PretextTask, Projector};
 use bissl::network::{
     Architecture, BackboneSettings, Curvature, Linearization, LinearizationSettings, Network,
     Recompute, StatisticsUpdates, Stem, Tower, TowerParameters, backbone, classifier, mlp_head,
@@ -74,10 +76,17 @@ pub(crate) fn central(plus: &[f64], minus: &[f64], step: f64) -> Vec<f64> {
 }
 
 /// Settings of a problem with nothing special about it.
-pub(crate) fn problem_settings(pretext: Pretext, curvature: Curvature) -> ProblemSettings {
+pub(crate) fn problem_settings<B: Kernels>(
+    pretext: Arc<dyn Method<B>>,
+    curvature: Curvature,
+) -> ProblemSettings<B> {
     ProblemSettings {
         pretext,
-        multi_label: MultiLabel::default(),
+        downstream: Arc::new(Classification {
+            classes: 2,
+            multi_label: MultiLabel::default(),
+            class_weights: None,
+        }),
         curvature,
         recompute: Recompute::default(),
         statistics: StatisticsUpdates::LowerSteps,
@@ -155,14 +164,15 @@ impl<B: Kernels> Case<B> {
 }
 
 /// The networks of a small problem with a task of two classes.
-pub(crate) fn small_networks(pretext: &Pretext, projector: &[usize]) -> Networks {
+pub(crate) fn small_networks(pretext: &dyn PretextTask, projector: &[usize]) -> Networks {
     let settings =
         BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
     let features = output_width(settings);
+    let projector = Projector { features, widths: projector, norm: HeadNorm::Batch };
     Networks {
         backbone: backbone(settings),
-        pretext_head: pretext.head(features, projector, HeadNorm::Batch),
-        target_head: pretext.target_head(features, projector, HeadNorm::Batch),
+        pretext_head: pretext.head(&projector),
+        target_head: pretext.target_head(&projector),
         classifier: classifier(features, 2),
     }
 }

@@ -1,8 +1,10 @@
 //! BYOL's target network in the driver: it follows once a lower step, and products leave it alone.
 
+use std::sync::Arc;
+
 use bissl::data::{Inputs, TwoViews};
 use bissl::driver::{Networks, Problem, Sources};
-use bissl::network::pretext::{Byol, Pretext};
+use bissl::network::pretext::{Byol, Method};
 use bissl::network::{Curvature, Linearization, TowerParameters};
 use bissl_core::{Group, LowerObjective, Register, RegisterFile, Stream};
 use burn_tensor::Tensor;
@@ -15,8 +17,8 @@ const BATCH: usize = 5;
 const SIDE: usize = 8;
 const PROJECTOR: &[usize] = &[6, 5];
 
-fn pretext() -> Pretext {
-    Pretext::Byol(Byol { decay: DECAY, predictor: vec![7] })
+fn pretext() -> Byol {
+    Byol { decay: DECAY, predictor: vec![7] }
 }
 
 fn networks() -> Networks {
@@ -39,7 +41,7 @@ fn problem(networks: &Networks, curvature: Curvature) -> Problem<'_, B> {
         product: Some(Box::new(|step| Ok(two_views(500 + 2 * u64::from(step))))),
         upper: None,
     };
-    let settings = problem_settings(pretext(), curvature);
+    let settings = problem_settings(Arc::new(pretext()), curvature);
     let mut problem = Problem::<B>::new(networks, Default::default(), sources, settings);
     for (group, network) in
         [(Group::LowerBackbone, &networks.backbone), (Group::PretextHead, &networks.pretext_head)]
@@ -172,7 +174,7 @@ fn products_take_its_outputs_as_constants() {
         };
         let views = vec![image(500), image(501)];
         let outputs = networks.target_tower().unwrap().outputs(&target, &views);
-        let loss = pretext().loss(outputs);
+        let loss = Method::<B>::loss(&pretext(), outputs);
         let tower = networks.pretext_tower();
         let at = Linearization::new(tower, online, views, loss, curvature);
         let error = error(&values(&at.product(&v)), &of_v);

@@ -2,11 +2,12 @@
 //! it.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use bissl::data::{Inputs, Labelled, Targets, TwoViews};
-use bissl::driver::{Networks, Problem, ProblemSettings, Sources};
+use bissl::driver::{Classification, Networks, Problem, ProblemSettings, Sources};
 use bissl::network::multi_label::MultiLabel;
-use bissl::network::pretext::{NtXent, Pretext};
+use bissl::network::pretext::NtXent;
 use bissl::network::{
     Architecture, BackboneSettings, Curvature, Recompute, StatisticsUpdates, Stem, backbone,
     classifier, mlp_head, output_width,
@@ -96,10 +97,13 @@ fn record(out: &mut impl Write) -> (u64, Completion) {
     };
     let curvature = Curvature::Hessian;
     let device = Default::default();
-    let pretext = Pretext::Simclr(NtXent { temperature: 0.5 });
     let settings = ProblemSettings {
-        pretext,
-        multi_label: MultiLabel::Binary,
+        pretext: Arc::new(NtXent { temperature: 0.5 }),
+        downstream: Arc::new(Classification {
+            classes: CLASSES,
+            multi_label: MultiLabel::Binary,
+            class_weights: None,
+        }),
         curvature,
         recompute: Recompute::Nothing,
         statistics: StatisticsUpdates::LowerSteps,

@@ -3,7 +3,10 @@
 use burn_autodiff::Autodiff;
 use burn_tensor::Tensor;
 
+use super::oracle::{add, dot, scale, through_norm, unit};
+use super::{Method, Oracle, PretextTask, Projector};
 use crate::kernels::Kernels;
+use crate::network::Network;
 use crate::network::dual::Dual;
 use crate::network::loss::Loss;
 
@@ -14,13 +17,6 @@ pub struct Byol {
     pub decay: f64,
     /// Widths of the predictor's hidden layers; its output is as wide as the projector's.
     pub predictor: Vec<usize>,
-}
-
-impl Byol {
-    /// Widths of the predictor on a projector that ends in `output` features: it predicts such features.
-    pub fn predictor_widths(&self, output: usize) -> Vec<usize> {
-        self.predictor.iter().copied().chain([output]).collect()
-    }
 }
 
 /// BYOL's loss of two views, mean over the batch (squared distance, in `[0, 8]`).
@@ -59,5 +55,66 @@ impl<B: Kernels> Loss<B> for Prediction<B> {
         let targets = Dual::new(Tensor::from_inner(self.targets.clone()), None);
         // Two predictions an image.
         predictions.minus(targets).square_sum().scale(2.0 / rows as f64)
+    }
+}
+
+impl PretextTask for Byol {
+    fn head(&self, projector: &Projector<'_>) -> Network {
+        projector.predicting(&self.predictor)
+    }
+
+    fn target_decay(&self) -> Option<f64> {
+        Some(self.decay)
+    }
+
+    fn beyond_projector(&self) -> Option<String> {
+        Some(format!("predictor {:?}", self.predictor))
+    }
+
+    fn loss_label(&self) -> &'static str {
+        "BYOL, squared distance"
+    }
+
+    fn oracle(&self) -> Option<&dyn Oracle> {
+        Some(self)
+    }
+}
+
+impl<B: Kernels> Method<B> for Byol {
+    fn loss(&self, targets: Vec<Tensor<B, 2>>) -> Box<dyn Loss<B>> {
+        Box::new(Prediction::new(targets))
+    }
+}
+
+/// The rows that are predicted: normalised, each view's for the other one.
+fn predicted(targets: &[f64], width: usize) -> Vec<f64> {
+    let (a, b) = targets.split_at(targets.len() / 2);
+    b.chunks(width).chain(a.chunks(width)).flat_map(unit).collect()
+}
+
+/// The variables are the normalised predictions. Two predictions an image, so 2/rows in the place
+/// of 1/batch.
+impl Oracle for Byol {
+    fn inner(&self, outputs: &[f64], rows: usize) -> Vec<f64> {
+        outputs.chunks(outputs.len() / rows).flat_map(unit).collect()
+    }
+
+    fn outer(&self, units: &[f64], rows: usize, targets: &[f64]) -> f64 {
+        let distance = add(units, -1.0, &predicted(targets, units.len() / rows));
+        2.0 / rows as f64 * dot(&distance, &distance)
+    }
+
+    fn gradient(&self, outputs: &[f64], rows: usize, targets: &[f64]) -> Vec<f64> {
+        let width = outputs.len() / rows;
+        let predicted = predicted(targets, width);
+        // Along the unit itself the distance's slope does not reach the output.
+        let row = |(output, target): (&[f64], &[f64])| {
+            through_norm(output, &scale(-4.0 / rows as f64, target))
+        };
+        outputs.chunks(width).zip(predicted.chunks(width)).flat_map(row).collect()
+    }
+
+    fn quadratic_form(&self, _: &[f64], tangents: &[f64], rows: usize) -> f64 {
+        4.0 / rows as f64 * dot(tangents, tangents)
     }
 }

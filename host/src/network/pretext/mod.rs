@@ -1,15 +1,22 @@
-//! Pretext methods: what the pretext head is, what L^P is, and whether a target network stands beside.
+//! Pretext methods: what the pretext head is, what L^P is, and whether there is a target network.
 //!
-//! One file a method. Another one is a file with its [`Loss`], a variant of [`Pretext`] and a section of
-//! the configuration; the stages ask [`Pretext`] and know no method.
+//! One file a method, its settings, loss and [`Oracle`] in it. A method of one's own implements
+//! [`PretextTask`] and [`Method`]; the methods that a configuration can name are in one table,
+//! `model/methods.rs`. Drivers, stages and measurements ask these traits and know no method.
 
+mod barlow_twins;
 mod byol;
+pub mod oracle;
 mod simclr;
 mod vicreg;
 
+pub use barlow_twins::BarlowTwins;
 pub use byol::{Byol, Prediction};
+pub use oracle::Oracle;
 pub use simclr::NtXent;
 pub use vicreg::Vicreg;
+
+use std::fmt;
 
 use burn_tensor::Tensor;
 
@@ -29,76 +36,87 @@ pub enum HeadNorm {
     Absent,
 }
 
-impl HeadNorm {
-    fn projector(self, features: usize, widths: &[usize]) -> Network {
-        match self {
-            Self::Batch => mlp_head(features, widths),
-            Self::Absent => plain_head(features, widths),
+/// The projector that a configuration asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Projector<'a> {
+    /// Features of the backbone.
+    pub features: usize,
+    /// Widths of its layers: hidden ones, then the output. At least one.
+    pub widths: &'a [usize],
+    /// What stands between its layers.
+    pub norm: HeadNorm,
+}
+
+impl Projector<'_> {
+    /// The projector alone.
+    pub fn network(&self) -> Network {
+        match self.norm {
+            HeadNorm::Batch => mlp_head(self.features, self.widths),
+            HeadNorm::Absent => plain_head(self.features, self.widths),
+        }
+    }
+
+    /// The projector with a predictor of the same kind after it, as wide as the projector at its
+    /// end; `hidden` are the predictor's other widths. Names of the predictor begin with
+    /// `predictor.`.
+    pub fn predicting(&self, hidden: &[usize]) -> Network {
+        let output = self.widths.last().expect("a projector has a layer");
+        let predictor = [hidden, &[*output]].concat();
+        match self.norm {
+            HeadNorm::Batch => predicting_head(self.features, self.widths, &predictor),
+            HeadNorm::Absent => plain_predicting_head(self.features, self.widths, &predictor),
         }
     }
 }
 
-/// A pretext method with its settings.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Pretext {
-    /// Chen et al. (2020).
-    Simclr(NtXent),
-    /// Grill et al. (2020).
-    Byol(Byol),
-    /// Bardes et al. (2022).
-    Vicreg(Vicreg),
+/// What a pretext method is on every backend: its heads, and how its loss is called and checked.
+pub trait PretextTask: fmt::Debug + Send + Sync {
+    /// φ_P: the projector, and what the method puts after it. The projector's parameters and
+    /// statistics come first in the flat vectors.
+    fn head(&self, projector: &Projector<'_>) -> Network {
+        projector.network()
+    }
+
+    /// Share of the target network's old parameters in its moving average, in `[0, 1]`; `None`
+    /// without a target network. It is a copy of the backbone and of the projector.
+    fn target_decay(&self) -> Option<f64> {
+        None
+    }
+
+    /// What the head has besides the projector, in words: equal only where weights are
+    /// interchangeable.
+    fn beyond_projector(&self) -> Option<String> {
+        None
+    }
+
+    /// The settings that its loss depends on, in words.
+    fn settings_in_words(&self) -> Option<String> {
+        None
+    }
+
+    /// What the loss is called on an axis, with its unit.
+    fn loss_label(&self) -> &'static str;
+
+    /// The loss once more in f64, for `verify` and tests; `None`: `verify` leaves those checks out.
+    fn oracle(&self) -> Option<&dyn Oracle> {
+        None
+    }
 }
 
-impl Pretext {
-    /// φ_P on `features` of a backbone: the projector of these widths, and what the method puts behind
-    /// it. The projector's parameters and statistics come first in the flat vectors.
-    pub fn head(&self, features: usize, projector: &[usize], norm: HeadNorm) -> Network {
-        match self {
-            Self::Simclr(_) | Self::Vicreg(_) => norm.projector(features, projector),
-            Self::Byol(byol) => {
-                let output = projector.last().copied().expect("a projector has a layer");
-                let predictor = byol.predictor_widths(output);
-                match norm {
-                    HeadNorm::Batch => predicting_head(features, projector, &predictor),
-                    HeadNorm::Absent => plain_predicting_head(features, projector, &predictor),
-                }
-            }
-        }
-    }
-
-    /// The head of the target network, where the method has one: the projector alone.
-    pub fn target_head(
-        &self,
-        features: usize,
-        projector: &[usize],
-        norm: HeadNorm,
-    ) -> Option<Network> {
-        self.target_decay().map(|_| norm.projector(features, projector))
-    }
-
-    /// Share of the target network's old parameters in its moving average; `None` without a target.
-    pub fn target_decay(&self) -> Option<f64> {
-        match self {
-            Self::Simclr(_) | Self::Vicreg(_) => None,
-            Self::Byol(byol) => Some(byol.decay),
-        }
-    }
-
+/// A pretext method on one backend.
+pub trait Method<B: Kernels>: PretextTask {
     /// L^P as a function of the head's outputs. `targets`: the target network's output `[batch, feature]`
     /// for every view, constants of the loss; none without a target network.
     ///
     /// # Panics
     /// If the method has a target network and there are no targets.
-    pub fn loss<B: Kernels>(&self, targets: Vec<Tensor<B, 2>>) -> Box<dyn Loss<B>> {
-        match self {
-            Self::Simclr(loss) => Box::new(*loss),
-            Self::Byol(_) => Box::new(Prediction::new(targets)),
-            Self::Vicreg(loss) => Box::new(*loss),
-        }
-    }
+    fn loss(&self, targets: Vec<Tensor<B, 2>>) -> Box<dyn Loss<B>>;
+}
 
-    /// [`Pretext::loss`] on `views`, `[batch, 3, height, width]` each, beside a target network.
-    pub fn loss_beside<B: Kernels>(
+impl<B: Kernels> dyn Method<B> + '_ {
+    /// [`Method::loss`] on `views`, `[batch, channels, height, width]` each, beside a target
+    /// network.
+    pub fn loss_beside(
         &self,
         target: Option<(Tower<'_>, &TowerParameters<B>)>,
         views: &[Tensor<B, 4>],
@@ -106,13 +124,11 @@ impl Pretext {
         let output = |(tower, p): (Tower<'_>, _)| tower.outputs(p, views);
         self.loss(target.map(output).unwrap_or_default())
     }
+}
 
-    /// What the loss is called on an axis, with its unit.
-    pub fn loss_label(&self) -> &'static str {
-        match self {
-            Self::Simclr(_) => "NT-Xent, nats",
-            Self::Byol(_) => "BYOL, squared distance",
-            Self::Vicreg(_) => "VICReg",
-        }
+impl dyn PretextTask + '_ {
+    /// The head of the target network, where the method has one: the projector alone.
+    pub fn target_head(&self, projector: &Projector<'_>) -> Option<Network> {
+        self.target_decay().map(|_| projector.network())
     }
 }

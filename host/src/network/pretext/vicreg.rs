@@ -3,6 +3,8 @@
 use burn_autodiff::Autodiff;
 use burn_tensor::{Bool, Tensor};
 
+use super::oracle::{add, centred, dot};
+use super::{Method, Oracle, PretextTask};
 use crate::kernels::Kernels;
 use crate::network::arithmetic::Arithmetic;
 use crate::network::dual::Dual;
@@ -83,5 +85,118 @@ impl<B: Kernels> Loss<B> for Vicreg {
             .scale(self.invariance / (batch * features) as f64)
             .plus(self.spread(part(batch, features)))
             .plus(self.spread(part(batch + features, features)))
+    }
+}
+
+impl PretextTask for Vicreg {
+    fn settings_in_words(&self) -> Option<String> {
+        let Self { invariance, variance, covariance, .. } = self;
+        Some(format!("invariance {invariance} variance {variance} covariance {covariance}"))
+    }
+
+    fn loss_label(&self) -> &'static str {
+        "VICReg"
+    }
+
+    fn oracle(&self) -> Option<&dyn Oracle> {
+        Some(self)
+    }
+}
+
+impl<B: Kernels> Method<B> for Vicreg {
+    fn loss(&self, _: Vec<Tensor<B, 2>>) -> Box<dyn Loss<B>> {
+        Box::new(*self)
+    }
+}
+
+/// The covariance matrix of centred rows.
+fn covariance(centred: &[Vec<f64>]) -> Vec<f64> {
+    let width = centred[0].len();
+    let entry = |at: usize| {
+        let product = |row: &Vec<f64>| row[at / width] * row[at % width];
+        centred.iter().map(product).sum::<f64>() / (centred.len() - 1) as f64
+    };
+    (0..width * width).map(entry).collect()
+}
+
+/// Images and features behind `len` variables: batch · width differences and 2 width² covariances.
+fn sizes(len: usize, rows: usize) -> (usize, usize) {
+    let batch = rows / 2;
+    let width = (1..).find(|width| batch * width + 2 * width * width >= len).unwrap_or(1);
+    (batch, width)
+}
+
+/// The variables are the differences of the views, then both covariance matrices.
+impl Oracle for Vicreg {
+    fn inner(&self, outputs: &[f64], rows: usize) -> Vec<f64> {
+        let (a, b) = outputs.split_at(outputs.len() / 2);
+        let mut inner = add(a, -1.0, b);
+        for view in [a, b] {
+            inner.extend(covariance(&centred(view, outputs.len() / rows)));
+        }
+        inner
+    }
+
+    fn outer(&self, inner: &[f64], rows: usize, _: &[f64]) -> f64 {
+        let (batch, width) = sizes(inner.len(), rows);
+        let (differences, matrices) = inner.split_at(batch * width);
+        let distance = dot(differences, differences) / batch as f64;
+        let term = |(at, entry): (usize, &f64)| {
+            if at / width % width == at % width {
+                self.variance * (self.deviation - (entry + self.epsilon).sqrt()).max(0.0)
+            } else {
+                self.covariance * entry * entry
+            }
+        };
+        let spread: f64 = matrices.iter().enumerate().map(term).sum();
+        (self.invariance * distance + spread) / width as f64
+    }
+
+    fn gradient(&self, outputs: &[f64], rows: usize, _: &[f64]) -> Vec<f64> {
+        let (batch, width) = (rows / 2, outputs.len() / rows);
+        let (a, b) = outputs.split_at(outputs.len() / 2);
+        let difference = add(a, -1.0, b);
+        let share = 1.0 / width as f64;
+        let mut gradient = Vec::with_capacity(outputs.len());
+        for (view, sign) in [(a, 2.0), (b, -2.0)] {
+            let rows = centred(view, width);
+            let bar = |(at, entry): (usize, &f64)| {
+                let deviation = (entry + self.epsilon).sqrt();
+                match (at / width == at % width, deviation < self.deviation) {
+                    (false, _) => 2.0 * self.covariance * share * entry,
+                    (true, true) => -0.5 * self.variance * share / deviation,
+                    (true, false) => 0.0,
+                }
+            };
+            let matrix_bar: Vec<f64> = covariance(&rows).iter().enumerate().map(bar).collect();
+            for (row, difference) in rows.iter().zip(difference.chunks(width)) {
+                // The matrix and its cotangent are symmetric, and a centred row's sum is 0 already.
+                let through = |j: usize| {
+                    let spread: f64 = (0..width).map(|i| row[i] * matrix_bar[i * width + j]).sum();
+                    let pull = sign * self.invariance * share / batch as f64;
+                    2.0 / (batch - 1) as f64 * spread + pull * difference[j]
+                };
+                gradient.extend((0..width).map(through));
+            }
+        }
+        gradient
+    }
+
+    /// Second derivatives of squares and of hinges, which are convex in a variance.
+    fn quadratic_form(&self, inner: &[f64], tangents: &[f64], rows: usize) -> f64 {
+        let (batch, width) = sizes(inner.len(), rows);
+        let (differences, matrices) = tangents.split_at(batch * width);
+        let form = 2.0 * self.invariance / batch as f64 * dot(differences, differences);
+        let term = |(at, (entry, tangent)): (usize, (&f64, &f64))| {
+            let deviation = (entry + self.epsilon).sqrt();
+            let weight = match (at / width % width == at % width, deviation < self.deviation) {
+                (false, _) => 2.0 * self.covariance,
+                (true, true) => 0.25 * self.variance / deviation.powi(3),
+                (true, false) => 0.0,
+            };
+            weight * tangent * tangent
+        };
+        let entries = inner[batch * width..].iter().zip(matrices).enumerate();
+        (form + entries.map(term).sum::<f64>()) / width as f64
     }
 }
