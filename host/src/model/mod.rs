@@ -18,20 +18,21 @@ use crate::{config, network};
 
 /// The networks of a configuration; `classes` of the downstream task, 1 where there is none.
 pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
-    let (backbone, features, norm) = match config.network.architecture {
+    let (backbone, features) = match config.network.architecture {
         Family::Residual(architecture) => {
             let NetworkSettings { width, stem, .. } = config.network;
             let settings = BackboneSettings { architecture, width, stem };
-            (backbone(settings), output_width(settings), HeadNorm::Batch)
+            (backbone(settings), output_width(settings))
         }
         Family::Layers => {
             let (layers, input) = (&config.network.layers, config.input());
             let checked = "the configuration was checked";
             let features = layered_features(layers, input).expect(checked);
-            (layered(layers, input).expect(checked), features, HeadNorm::Absent)
+            (layered(layers, input).expect(checked), features)
         }
     };
-    let projector = Projector { features, widths: &config.network.projector, norm };
+    let (norm, widths) = (head_norm(config), &config.network.projector);
+    let projector = Projector { features, widths, norm };
     let pretext = pretext(config);
     let precise = |network: network::Network| network.multiplying_in(config.precision);
     Networks {
@@ -39,6 +40,14 @@ pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
         pretext_head: precise(pretext.head(&projector)),
         target_head: pretext.target_head(&projector).map(precise),
         classifier: precise(classification(config, classes).head(features)),
+    }
+}
+
+/// What is between the layers of heads: as in the configured backbone.
+pub(crate) fn head_norm(config: &RunConfig) -> HeadNorm {
+    match config.network.architecture {
+        Family::Residual(_) => HeadNorm::Batch,
+        Family::Layers => HeadNorm::Absent,
     }
 }
 

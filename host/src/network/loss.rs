@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use burn_autodiff::Autodiff;
+pub use burn_autodiff::Autodiff;
 use burn_backend::TensorData;
 use burn_tensor::{Int, Tensor};
 

@@ -34,6 +34,14 @@ impl Shape {
         Self::Maps { channels, size: None }
     }
 
+    /// Values of a sample; `None` where they depend on the size of the image.
+    pub fn values(self) -> Option<usize> {
+        match self {
+            Self::Maps { channels, size } => size.map(|[height, width]| channels * height * width),
+            Self::Tokens { count, width } => Some(count * width),
+        }
+    }
+
     /// Channels and size of feature maps.
     ///
     /// # Errors

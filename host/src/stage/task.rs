@@ -10,7 +10,8 @@ use crate::driver::{Classification, Downstream, Networks, ProblemSettings, balan
 use crate::error::{Result, fail};
 use crate::kernels::Kernels;
 use crate::model;
-use crate::network::pretext::Method;
+use crate::network::Network;
+use crate::network::pretext::{Method, PretextTask, Projector};
 use crate::run::NamedTensor;
 
 /// Data, networks and settings of a run: what every stage takes.
@@ -81,6 +82,53 @@ impl<B: Kernels> Task<B> {
             ClassWeights::Balanced => balanced(&self.config, &self.images, &split.train)?,
         };
         Ok(Self { seed, split, downstream, ..self.clone() })
+    }
+
+    /// The same with a pretext method of the caller's own.
+    ///
+    /// # Errors
+    /// The backbone does not end in features.
+    pub fn with_pretext(self, pretext: Arc<dyn Method<B>>) -> Result<Self> {
+        Self { pretext, ..self }.with_new_heads()
+    }
+
+    /// The same with a downstream task of the caller's own. Metrics of [`stage`](super) are those of the
+    /// data set's classes: judge another kind of outputs by [`scores`](super::scores).
+    ///
+    /// # Errors
+    /// The backbone does not end in features.
+    pub fn with_downstream(self, downstream: Arc<dyn Downstream<B>>) -> Result<Self> {
+        Self { downstream, ..self }.with_new_heads()
+    }
+
+    /// The same with a backbone of the caller's own, on inputs of the configuration's size.
+    ///
+    /// A [`Session`](super::Session) stores it under the configured backbone's name: weights of such a run
+    /// are the caller's to keep apart.
+    ///
+    /// # Errors
+    /// It does not end in features: pool the maps first.
+    pub fn with_backbone(self, backbone: Network) -> Result<Self> {
+        let networks = Networks { backbone, ..self.networks };
+        Self { networks, ..self }.with_new_heads()
+    }
+
+    fn with_new_heads(mut self) -> Result<Self> {
+        let shape = self.networks.backbone.output_shape();
+        let Some(features) = shape.values() else {
+            fail!("the backbone ends in {shape}, expected features: pool the maps first");
+        };
+        let (norm, widths) = (model::head_norm(&self.config), &self.config.network.projector);
+        let projector = Projector { features, widths, norm };
+        let precise = |network: Network| network.multiplying_in(self.config.precision);
+        let pretext: &dyn PretextTask = &*self.pretext;
+        self.networks = Networks {
+            pretext_head: precise(pretext.head(&projector)),
+            target_head: pretext.target_head(&projector).map(precise),
+            classifier: precise(self.downstream.head(features)),
+            backbone: precise(self.networks.backbone),
+        };
+        Ok(self)
     }
 
     /// What a problem computes by the settings of `config`: the task's own, or what is measured in
