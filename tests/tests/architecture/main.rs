@@ -2,6 +2,8 @@
 
 mod arrows;
 mod documents;
+mod modules;
+mod rust_source;
 mod tree;
 
 use std::path::PathBuf;
