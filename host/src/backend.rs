@@ -4,7 +4,7 @@ use thiserror::Error;
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::device_failure::caught;
-use crate::kernels::{self, BackendName, DeviceInfo, Kernels, backends, device_info};
+use crate::kernels::{self, BackendName, DeviceInfo, Kernels, backends};
 
 /// Work that is generic over the backend.
 pub trait Work {
@@ -70,12 +70,19 @@ pub fn require(name: BackendName) -> Result<(), BackendError> {
     if available().contains(&name) { device(name).map(drop) } else { Err(not_built(name)) }
 }
 
-/// The device that a backend of this binary computes on; `None` for a CPU backend.
+/// The device that a backend computes on; `None` for a CPU backend, or one that is not compiled in.
 ///
 /// # Errors
-/// It has no usable device.
+/// There is no usable device: what is missing, and the cure.
 pub fn device(name: BackendName) -> Result<Option<DeviceInfo>, BackendError> {
-    device_info(name).map_err(|reason| BackendError::NoDevice { name, reason })
+    let found: Result<_, String> = match name {
+        #[cfg(feature = "cuda")]
+        BackendName::Cuda => crate::kernels::probe_cuda().map(Some),
+        #[cfg(feature = "wgpu")]
+        BackendName::Wgpu => crate::kernels::probe_wgpu().map(Some),
+        _ => Ok(None),
+    };
+    found.map_err(|reason| BackendError::NoDevice { name, reason })
 }
 
 macro_rules! on {

@@ -1,6 +1,8 @@
 //! What can fail above the configuration and the readers of files: one type, whose kinds tell a caller what
 //! to do about it.
 
+mod memory;
+
 use thiserror::Error;
 
 use crate::backend::BackendError;
@@ -9,8 +11,7 @@ use crate::data::{CheckFailed, DataError};
 use crate::driver::DriverError;
 use crate::report::ReportError;
 use crate::run::RunError;
-use crate::stage::NotEnoughMemory;
-use crate::verify::VerifyFailed;
+pub use memory::{NotEnoughMemory, SolverNeed};
 
 /// The result of what stages and measurements do.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -83,6 +84,16 @@ pub enum Error {
         /// What.
         source: Box<Error>,
     },
+}
+
+/// Some checks failed; they stand in the report.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("verify: {failed} of {all} checks failed, expected none: do not train on this")]
+pub struct VerifyFailed {
+    /// How many failed.
+    pub failed: usize,
+    /// Out of how many.
+    pub all: usize,
 }
 
 impl Error {

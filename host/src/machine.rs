@@ -26,6 +26,11 @@ pub fn threads() -> usize {
     available_parallelism().map_or(1, NonZero::get)
 }
 
+/// Bytes as MiB.
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 /// The size behind `key` in a text like Linux's `/proc/meminfo`.
 fn bytes(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;

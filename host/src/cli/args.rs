@@ -12,8 +12,8 @@ use super::curvature::{HvpArguments, SpectrumArguments};
 use super::data::{BenchDataArguments, CheckArguments};
 use super::interchange::{ExportArguments, FeaturesArguments, ImportArguments};
 use super::runs::Best;
+use super::words::{Output, Settings};
 use crate::config::{Key, Kind, Preset, RunConfig, STAGES, flags_of};
-use crate::progress::Verbosity;
 use crate::report::Format;
 
 /// Bilevel self-supervised learning: pretrain, align with the downstream task, fine-tune.
@@ -153,20 +153,6 @@ enum BenchAction {
     Data(BenchDataArguments),
 }
 
-/// How results are printed.
-#[derive(Clone, Copy, Debug, Args)]
-pub(super) struct Output {
-    /// Print one JSON object instead of a table.
-    #[arg(long)]
-    json: bool,
-}
-
-impl Output {
-    pub(super) fn format(self) -> Format {
-        if self.json { Format::Json } else { Format::Text }
-    }
-}
-
 #[derive(Debug, Subcommand)]
 enum ConfigAction {
     /// Prints a preset as a complete, commented configuration file; without a name, the presets' names.
@@ -220,33 +206,6 @@ struct RunArguments {
     resume: bool,
     #[command(flatten)]
     settings: Settings,
-}
-
-/// Where settings come from, besides the flags that override one each.
-#[derive(Clone, Debug, Args)]
-pub(super) struct Settings {
-    /// TOML file of settings that override the preset's (`bissl config show default`).
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
-    /// Base of the settings: default, fast, demo, bench, bench-stage, paper-resnet18-stl10,
-    /// paper-resnet50-imagenet-simclr[/TASK] or paper-resnet50-imagenet-byol[/TASK] [default: demo for
-    /// demo, bench for bench step, bench-stage for bench stage; the settings of --from where that is
-    /// given; else default].
-    #[arg(long, value_name = "NAME")]
-    pub(super) preset: Option<String>,
-    /// Override any key: --set align.lower.clip=5. May be repeated; wins over everything else.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(super) set: Vec<String>,
-    /// Show no progress.
-    #[arg(long)]
-    quiet: bool,
-}
-
-impl Settings {
-    /// How much is shown.
-    pub(super) fn verbosity(&self) -> Verbosity {
-        if self.quiet { Verbosity::Quiet } else { Verbosity::Progress }
-    }
 }
 
 /// What was asked for.

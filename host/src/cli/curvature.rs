@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde::de::DeserializeOwned;
 
-use super::args::{Output, Settings};
+use super::words::{Output, Settings, named};
 use crate::config::MethodName;
 use crate::curvature::{HvpJob, Which};
 use crate::interchange::NetworkHints;
@@ -14,16 +13,6 @@ use crate::kernels::BackendName;
 use crate::network::{Architecture, Curvature, Stem};
 use crate::report::Format;
 use crate::run::Precision;
-
-/// A parser of a closed set of names.
-pub(super) fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
-where
-    T: DeserializeOwned + Clone + Send + Sync + 'static,
-{
-    PossibleValuesParser::new(names.iter().copied()).map(|name| {
-        serde_json::from_value(name.into()).expect("the names offered are those of the type")
-    })
-}
 
 fn precision() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::NAMES.iter().copied()).map(|name| match name.as_str() {

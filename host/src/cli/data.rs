@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Place, Result};
 use clap::Args;
 
-use super::args::Output;
-use super::curvature::named;
+use super::words::{Output, named};
 use crate::bench::DataJob;
 use crate::data::{
     self, CheckFailed, CheckReport, Corpus, Dataset, Embedded, Format, ImageSettings, Same,

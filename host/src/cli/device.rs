@@ -10,8 +10,9 @@ use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 
 use crate::device_failure::install_hook;
+use crate::kernels::BackendName;
+use crate::kernels::KERNEL_SOURCES;
 use crate::kernels::tuning::{Policy, choose_by};
-use crate::kernels::{BackendName, KERNEL_SOURCES, device_info};
 use crate::progress::Verbosity;
 
 /// Sets up the caches of a device backend, and says where kernels will have to be compiled. Nothing to do
@@ -20,7 +21,7 @@ use crate::progress::Verbosity;
 /// # Errors
 /// The cache folder cannot be made or written.
 pub(super) fn prepare(backend: BackendName, verbosity: Verbosity) -> crate::error::Result<()> {
-    let Ok(Some(device)) = device_info(backend) else {
+    let Ok(Some(device)) = crate::backend::device(backend) else {
         return Ok(());
     };
     install_hook();

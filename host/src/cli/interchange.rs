@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::Settings;
-use super::curvature::named;
+use super::words::{Settings, named};
 use crate::config::RunConfig;
 use crate::interchange::{ExportFormat, ExportJob, FeaturesJob, ImportJob, NetworkHints};
 use crate::kernels::BackendName;

@@ -19,6 +19,7 @@ mod interchange;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
@@ -37,9 +38,10 @@ use crate::progress::{INTERRUPTED, Interrupt, Verbosity};
 use crate::report::Format;
 use crate::run::{Ending, Origin, Outcome, RunError, RunFolder, write_atomic};
 use crate::verify::VerifyJob;
-use args::{Invocation, Measure, Parsed, Settings, Stage};
+use args::{Invocation, Measure, Parsed, Stage};
 use commands::{Command, Job};
 use curvature::SpectrumArguments;
+use words::Settings;
 
 /// Runs the program on the process's arguments.
 pub fn main() -> ExitCode {

@@ -2,19 +2,16 @@
 //! embedded in the program; windows of recordings.
 
 use std::borrow::Cow;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::RgbImage;
 
 use super::bad_images::{self, BadImageReport};
-use super::folder::{self, Listed};
+use super::folder;
+use super::item::{Item, Source};
 use super::label::{Label, LabelSet, Targets, Task};
-use super::raw::RawImages;
-use super::windows::Recordings;
-use super::{Channels, DataError, ImageSettings, Pack, Sample, decode_image};
+use super::{Channels, DataError, ImageSettings, Pack, Part, Sample};
 
 /// Whether folder names are labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,29 +48,6 @@ impl Embedded {
     }
 }
 
-/// The part of a split that an item was given in, by its folder or by the files of its format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// `train`.
-    Train,
-    /// `validation`, `valid` or `val`.
-    Validation,
-    /// `test`.
-    Test,
-}
-
-impl Part {
-    /// The part that folders and split files call `name`.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        match name {
-            "train" => Some(Self::Train),
-            "validation" | "valid" | "val" => Some(Self::Validation),
-            "test" => Some(Self::Test),
-            _ => None,
-        }
-    }
-}
-
 /// What an item is stored as.
 #[derive(Clone, Debug)]
 pub enum Stored<'a> {
@@ -81,32 +55,6 @@ pub enum Stored<'a> {
     Encoded(Cow<'a, [u8]>),
     /// Pixels: the format does not compress.
     Pixels(RgbImage),
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    File(PathBuf),
-    Embedded {
-        name: String,
-        bytes: &'static [u8],
-    },
-    Raw {
-        images: Arc<RawImages>,
-        index: u32,
-    },
-    /// Stretch and first sample.
-    Window {
-        recordings: Arc<Recordings>,
-        index: usize,
-        start: usize,
-    },
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Item {
-    pub(crate) source: Source,
-    pub(crate) label: Label,
-    pub(crate) part: Option<Part>,
 }
 
 /// Where decoded pixels come from.
@@ -413,52 +361,6 @@ impl Dataset {
     /// Whether decoded images are kept in memory.
     pub fn is_cached(&self) -> bool {
         matches!(self.pixels, Pixels::Cached(_))
-    }
-}
-
-impl From<Listed> for Item {
-    fn from(Listed { path, label, part }: Listed) -> Self {
-        Self { source: Source::File(path), label: label.into(), part }
-    }
-}
-
-impl Item {
-    fn name(&self) -> Cow<'_, str> {
-        match &self.source {
-            Source::File(path) => path.to_string_lossy(),
-            Source::Embedded { name, .. } => Cow::Borrowed(name),
-            Source::Raw { images, index } => Cow::Owned(images.name(*index)),
-            Source::Window { recordings, index, start } => {
-                Cow::Owned(recordings.name(*index, *start))
-            }
-        }
-    }
-
-    fn bytes(&self, settings: &ImageSettings) -> Result<Cow<'static, [u8]>, DataError> {
-        let path = match &self.source {
-            Source::Embedded { bytes, .. } => return Ok(Cow::Borrowed(bytes)),
-            Source::File(path) => path,
-            Source::Raw { .. } => unreachable!("pixels are not read as a file"),
-            Source::Window { .. } => {
-                let reason = "a window of sensor samples, expected an image";
-                return Err(DataError::bad_image(&self.name(), reason));
-            }
-        };
-        let unreadable = |error: std::io::Error| DataError::bad_image(&self.name(), error);
-        let length = fs::metadata(path).map_err(unreadable)?.len();
-        if length > settings.image_bytes_max {
-            let most = settings.image_bytes_max;
-            let reason = format!("a file of {length} bytes, expected at most {most}");
-            return Err(DataError::bad_image(&self.name(), reason));
-        }
-        fs::read(path).map(Cow::Owned).map_err(unreadable)
-    }
-
-    fn decode(&self, settings: &ImageSettings) -> Result<RgbImage, DataError> {
-        if let Source::Raw { images, index } = &self.source {
-            return Ok(images.image(*index));
-        }
-        decode_image(&self.name(), &self.bytes(settings)?, settings)
     }
 }
 

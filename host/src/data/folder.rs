@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::decode::format_of;
+use super::item::{Item, Source};
 use super::{DataError, Part};
 
 /// An image file that was found.
@@ -15,6 +16,12 @@ pub(crate) struct Listed {
     pub(crate) path: PathBuf,
     pub(crate) label: Option<u32>,
     pub(crate) part: Option<Part>,
+}
+
+impl From<Listed> for Item {
+    fn from(Listed { path, label, part }: Listed) -> Self {
+        Self { source: Source::File(path), label: label.into(), part }
+    }
 }
 
 /// All images below `root` in the byte order of their paths, folders ignored.

@@ -3,7 +3,7 @@
 use bissl_core::Draws;
 use serde::{Deserialize, Serialize};
 
-use super::windows::{CHANNELS, Channels, Window};
+use super::recordings::{CHANNELS, Channels, Window};
 
 /// Axes of either sensor.
 const AXES: usize = 3;

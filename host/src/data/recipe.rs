@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use bissl_core::Draws;
 use image::RgbImage;
 
-use super::windows::CHANNELS;
+use super::recordings::CHANNELS;
 use super::{Augmentation, Motion, View, Window};
 
 /// An item of a data set.

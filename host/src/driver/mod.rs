@@ -1,14 +1,20 @@
 //! The core's machines meet Burn's tensors: registers as flat vectors, objectives as towers.
 
 mod downstream;
+mod error;
+mod networks;
 pub(crate) mod observed;
 mod problem;
 mod registers;
+mod statistics;
 mod target;
 
 pub use downstream::{Classification, Downstream, DownstreamTask, balanced_weights};
-pub use problem::{DriverError, Networks, Problem, ProblemSettings, Source, Sources, Statistics};
+pub use error::DriverError;
+pub use networks::Networks;
+pub use problem::{Problem, ProblemSettings, Source, Sources};
 pub use registers::Registers;
+pub use statistics::Statistics;
 pub use target::Target;
 
 use burn_backend::TensorData;

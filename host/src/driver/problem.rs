@@ -4,65 +4,16 @@ use std::sync::Arc;
 
 use bissl_core::{Bank, Evaluation, Group, LowerObjective, Register, RegisterFile, UpperObjective};
 use burn_tensor::Tensor;
-use thiserror::Error;
 
-use super::{Downstream, Registers, Target, upload, upload_inputs};
+use super::{Downstream, DriverError, Networks, Registers, Statistics, Target, upload_inputs};
 use crate::data::{DataError, Labelled, Targets, TwoViews};
 use crate::kernels::Kernels;
 use crate::network::loss::Loss;
 use crate::network::pretext::Method;
 use crate::network::{
-    Curvature, Gradients, Linearization, LinearizationSettings, Network, Recompute, Running,
-    StatisticsUpdates, Tower, TowerParameters,
+    Curvature, Gradients, Linearization, LinearizationSettings, Recompute, StatisticsUpdates,
+    Tower, TowerParameters,
 };
-
-/// What can fail while a request is performed.
-#[derive(Debug, Error)]
-pub enum DriverError {
-    /// The request names a vector that this problem does not have.
-    #[error("this problem has no register {0:?}")]
-    NoRegister(Register),
-    /// A batch could not be made.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The stage was given no batches of this kind.
-    #[error("this stage has no {0} batches")]
-    NoBatches(&'static str),
-    /// A product was asked for before the batch was linearised.
-    #[error("a product was asked for before a linearisation")]
-    NotLinearized,
-}
-
-/// The networks of a problem.
-#[derive(Clone, Debug)]
-pub struct Networks {
-    /// The backbone of both levels.
-    pub backbone: Network,
-    /// φ_P's: the projector, and what the pretext method puts behind it.
-    pub pretext_head: Network,
-    /// The target network's projector, where the pretext method has a target network.
-    pub target_head: Option<Network>,
-    /// The downstream classifier.
-    pub classifier: Network,
-}
-
-impl Networks {
-    /// Classes of the downstream task.
-    pub fn classes(&self) -> usize {
-        // The classifier is one linear layer: its weight's rows.
-        self.classifier.parameters().segments()[0].shape[0]
-    }
-
-    /// Backbone and pretext head.
-    pub fn pretext_tower(&self) -> Tower<'_> {
-        Tower { backbone: &self.backbone, head: &self.pretext_head }
-    }
-
-    /// The target network, where the pretext method has one.
-    pub fn target_tower(&self) -> Option<Tower<'_>> {
-        self.target_head.as_ref().map(|head| Tower { backbone: &self.backbone, head })
-    }
-}
 
 /// Makes batch number `step` of one kind.
 pub type Source<T> = Box<dyn Fn(u32) -> Result<T, DataError>>;
@@ -76,44 +27,6 @@ pub struct Sources {
     pub product: Option<Source<TwoViews>>,
     /// Labelled images for upper steps.
     pub upper: Option<Source<Labelled>>,
-}
-
-/// Running statistics of the batch norms, flat.
-#[derive(Clone, Debug)]
-pub struct Statistics<B: Kernels> {
-    /// Of θ_P.
-    pub lower_backbone: Tensor<B, 1>,
-    /// Of θ_D.
-    pub upper_backbone: Tensor<B, 1>,
-    /// Of the pretext head.
-    pub pretext_head: Tensor<B, 1>,
-}
-
-impl<B: Kernels> Statistics<B> {
-    /// Means of 0 and variances of 1.
-    pub fn initial(networks: &Networks, device: &B::Device) -> Self {
-        let initial = |network: &Network| {
-            // The stream is not drawn from: statistics start at constants.
-            let values = network.statistics().initial(bissl_core::Stream::new(0, 0));
-            let len = values.len();
-            upload(values, [len], device)
-        };
-        Self {
-            lower_backbone: initial(&networks.backbone),
-            upper_backbone: initial(&networks.backbone),
-            pretext_head: initial(&networks.pretext_head),
-        }
-    }
-
-    /// Of θ_P and φ_P.
-    fn lower(&self) -> Running<B> {
-        (self.lower_backbone.clone(), self.pretext_head.clone())
-    }
-
-    fn set_lower(&mut self, (backbone, head): Running<B>) {
-        self.lower_backbone = backbone;
-        self.pretext_head = head;
-    }
 }
 
 /// What a problem computes, beside its networks and batches. There is no default: whoever builds a

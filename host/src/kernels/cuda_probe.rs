@@ -5,7 +5,7 @@ use std::path::Path;
 
 use libloading::{Library, Symbol};
 
-use super::{DeviceInfo, DeviceMemory};
+use super::device_info::{DeviceInfo, DeviceMemory};
 
 #[cfg(windows)]
 const DRIVER: &str = "nvcuda.dll";

@@ -44,7 +44,7 @@ pub(crate) use backend_name::backends;
 pub use cube::SOURCES as KERNEL_SOURCES;
 #[cfg(feature = "cuda")]
 pub use cuda_probe::probe_cuda;
-pub use device_info::{DeviceInfo, DeviceMemory, device_info};
+pub use device_info::{DeviceInfo, DeviceMemory};
 pub use precision::Precision;
 pub use real::Real;
 pub use transfer::{read, transfers};

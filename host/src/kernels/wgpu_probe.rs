@@ -2,7 +2,7 @@
 
 use cubecl::wgpu::{AutoGraphicsApi, GraphicsApi};
 
-use super::DeviceInfo;
+use super::device_info::DeviceInfo;
 
 /// Where to get a driver, in one line.
 const CURE: &str = "install your GPU's driver with Vulkan (on Debian and Ubuntu `apt-get install \

@@ -3,27 +3,59 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{Called, Id, Kind, Name, Object, Objects, Pickle, Policy, Refusal};
+use super::object::{Id, Name, Object, Objects};
+use super::policy::{Called, Kind, Policy, Refusal};
 
-pub(super) fn read<'a, P: Policy<'a>>(bytes: &'a [u8]) -> Result<Pickle<'a, P>, String> {
-    let mut machine = Machine {
-        at: 0,
-        objects: Objects { bytes, objects: Vec::new() },
-        stack: Vec::new(),
-        marks: Vec::new(),
-        memo: HashMap::new(),
-        policy: P::default(),
-    };
-    loop {
-        let at = machine.at;
-        match machine.step() {
-            Ok(None) => {}
-            Ok(Some(root)) => {
-                let Machine { objects, policy, at: len, .. } = machine;
-                return Ok(Pickle { objects, root, policy, len });
+/// A pickle that was read.
+#[derive(Debug)]
+pub(crate) struct Pickle<'a, P: Policy<'a>> {
+    objects: Objects<'a, P::Made>,
+    root: Id,
+    /// What it gathered.
+    pub(crate) policy: P,
+    /// Bytes that the pickle took.
+    pub(crate) len: usize,
+}
+
+impl<'a, P: Policy<'a>> Pickle<'a, P> {
+    /// Reads the pickle that begins `bytes`.
+    ///
+    /// # Errors
+    /// What is wrong, and at which byte.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, String> {
+        let mut machine = Machine {
+            at: 0,
+            objects: Objects { bytes, objects: Vec::new() },
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            policy: P::default(),
+        };
+        loop {
+            let at = machine.at;
+            match machine.step() {
+                Ok(None) => {}
+                Ok(Some(root)) => {
+                    let Machine { objects, policy, at: len, .. } = machine;
+                    return Ok(Pickle { objects, root, policy, len });
+                }
+                Err(reason) => return Err(P::located(&reason, at)),
             }
-            Err(reason) => return Err(P::located(&reason, at)),
         }
+    }
+
+    /// The object that the pickle describes.
+    pub(crate) fn root(&self) -> &Object<'a, P::Made> {
+        self.object(self.root)
+    }
+
+    pub(crate) fn object(&self, id: Id) -> &Object<'a, P::Made> {
+        self.objects.object(id)
+    }
+
+    /// The text at `id`, if it is one.
+    pub(crate) fn text(&self, id: Id) -> Option<&'a str> {
+        self.objects.text(id)
     }
 }
 

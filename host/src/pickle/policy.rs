@@ -1,6 +1,6 @@
 //! What one kind of file may build.
 
-use super::{Id, Object, Objects};
+use super::object::{Id, Object, Objects};
 
 /// What pickles of one kind of file may build, and in which words others are refused.
 pub(crate) trait Policy<'a>: Default {

@@ -14,12 +14,13 @@ use crate::backend::{Work, dispatch};
 use crate::config::{AlignSettings, RunConfig, SolverName};
 use crate::data::streams;
 use crate::kernels::Kernels;
+use crate::machine::mebibytes;
 use crate::model::architecture;
 use crate::progress::{self, Verbosity};
 use crate::report::Table;
 use crate::run::Origin;
 use crate::stage::Task;
-use crate::stage::memory::{MemoryThere, mebibytes, require_memory};
+use crate::stage::memory::{MemoryThere, require_memory};
 use crate::stage::start::{Start, Started};
 use cost::Cost;
 

@@ -2,56 +2,10 @@
 
 use super::Method;
 use super::html::{Attributes, Html};
+use super::measures::{MEASURES, Measure};
 use super::number;
 use super::pairs;
-use super::statistics::{self, Interval, Sample};
-
-/// One of the accuracies that are measured for every method.
-#[derive(Clone, Copy)]
-pub(super) struct Measure {
-    /// Name, as a heading.
-    pub(super) name: &'static str,
-    /// What it measures.
-    about: &'static str,
-    /// The values of a method, one per seed, or none.
-    pub(super) values: fn(&Method) -> &[f64],
-}
-
-impl Measure {
-    /// The paired differences between the last method and the first, one per seed; empty unless two
-    /// methods have values.
-    pub(super) fn differences(&self, methods: &[Method]) -> Vec<f64> {
-        match methods {
-            [first, .., last] => {
-                statistics::paired_differences((self.values)(first), (self.values)(last))
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn is_measured(&self, methods: &[Method]) -> bool {
-        methods.iter().any(|method| !(self.values)(method).is_empty())
-    }
-}
-
-/// All accuracies, the most important first.
-pub(super) const MEASURES: [Measure; 3] = [
-    Measure {
-        name: "Held-out accuracy",
-        about: "Top-1 accuracy on held-out pictures after fine-tuning.",
-        values: |method| &method.accuracy,
-    },
-    Measure {
-        name: "Linear probe",
-        about: "Top-1 accuracy of a linear classifier on frozen features.",
-        values: |method| &method.probe,
-    },
-    Measure {
-        name: "k-nearest neighbours",
-        about: "Top-1 accuracy of a vote among the nearest neighbours of frozen features.",
-        values: |method| &method.knn,
-    },
-];
+use super::statistics::{Interval, Sample};
 
 /// With more methods, only the table shows them.
 const TILES_MAX: usize = 4;

@@ -2,9 +2,9 @@
 //! differences.
 
 use super::Method;
-use super::accuracy::Measure;
 use super::axis::{Axis, Grain, Scale};
 use super::html::Html;
+use super::measures::Measure;
 use super::number;
 use super::plot::{self, Plot};
 use super::statistics::Sample;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::{Disk, SystemDisk};
 use super::files::{self, create_folder, hash, write_synced};
 use super::tensors;
-use super::{Entry, NamedTensor, RunError, TensorView};
+use super::{NamedTensor, RunError, TensorView};
 
 const FORMAT: u32 = 1;
 const WEIGHTS: &str = "weights.safetensors";
@@ -100,6 +100,15 @@ pub struct Manifest {
     state: Seal,
     /// Hash of the manifest itself, with this field empty.
     seal: String,
+}
+
+/// A checkpoint whose manifest is valid; the rest has not been looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its folder.
+    pub path: PathBuf,
+    /// What it says about itself.
+    pub manifest: Manifest,
 }
 
 /// Length and hash of a file.

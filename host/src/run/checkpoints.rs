@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::RunError;
 use super::checkpoint::{
-    self, Checkpoint, Manifest, NewCheckpoint, Retention, read_checkpoint_on, read_manifest_on,
+    self, Checkpoint, Entry, Manifest, NewCheckpoint, Retention, read_checkpoint_on,
+    read_manifest_on,
 };
 use super::disk::{self, Disk};
 use super::files::beside;
@@ -26,16 +27,7 @@ pub struct Checkpoints {
     set_aside: Vec<RunError>,
 }
 
-/// A checkpoint whose manifest is valid; its other files have not been read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// Its folder.
-    pub path: PathBuf,
-    /// Its manifest.
-    pub manifest: Manifest,
-}
-
-/// The newest valid checkpoint, and why newer ones were skipped.
+/// The newest valid checkpoint, and why newer ones were passed over.
 #[derive(Debug)]
 pub struct Newest<S> {
     /// `None` if there is no valid one.

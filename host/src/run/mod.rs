@@ -36,9 +36,9 @@ mod tensors;
 mod tests;
 
 pub use checkpoint::{
-    Checkpoint, Manifest, NewCheckpoint, Retention, Score, read_checkpoint, read_manifest,
+    Checkpoint, Entry, Manifest, NewCheckpoint, Retention, Score, read_checkpoint, read_manifest,
 };
-pub use checkpoints::{Checkpoints, Entry, Newest};
+pub use checkpoints::{Checkpoints, Newest};
 pub use error::RunError;
 pub(crate) use files::hash;
 pub use files::write_atomic;

@@ -1,20 +1,10 @@
 //! What a solver keeps in memory, and whether the machine has it: asked before a stage starts.
 
-use std::fmt;
-
-use thiserror::Error;
-
 use crate::backend::BackendError;
-use crate::config::{RunConfig, SolverName};
+use crate::config::RunConfig;
+pub use crate::error::{NotEnoughMemory, SolverNeed};
 use crate::kernels::{BackendName, DeviceInfo};
 use crate::machine;
-
-const MIB: f64 = 1024.0 * 1024.0;
-
-/// Bytes as MiB.
-pub(crate) fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / MIB)
-}
 
 /// Vectors of the backbone's length that the solver keeps in its banks.
 fn vectors(config: &RunConfig) -> Result<u64, bissl_core::ConfigError> {
@@ -59,51 +49,6 @@ impl MemoryThere {
     }
 }
 
-/// What a solver keeps, beside what is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SolverNeed {
-    /// Which.
-    pub solver: SolverName,
-    /// Vectors of the backbone's length.
-    pub vectors: u64,
-    /// n.
-    pub parameters: u64,
-    /// All of them together.
-    pub bytes: u64,
-    /// `None`: not known here, or not the memory that the vectors lie in.
-    pub available: Option<u64>,
-}
-
-impl fmt::Display for SolverNeed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { solver, vectors, parameters, bytes, available } = self;
-        let needed = mebibytes(*bytes);
-        write!(f, "{solver} keeps {vectors} vectors of {parameters} numbers: {needed}")?;
-        match available {
-            Some(available) => write!(f, "; {} are available", mebibytes(*available)),
-            None => write!(f, "; how much is available is not known here"),
-        }
-    }
-}
-
-/// The solver's vectors do not fit.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error(
-    "align.solver: {0}, expected at least as much: lower {key} or choose another solver",
-    key = knob(.0.solver)
-)]
-pub struct NotEnoughMemory(pub SolverNeed);
-
-/// The setting that decides how many vectors a solver keeps.
-fn knob(solver: SolverName) -> &'static str {
-    match solver {
-        SolverName::Mfac => "align.mfac_gradients",
-        SolverName::RecycledCg => "align.recycle_capacity",
-        SolverName::Nystrom => "align.nystrom_rank",
-        _ => "network.width",
-    }
-}
-
 fn fits(need: SolverNeed) -> Result<SolverNeed, NotEnoughMemory> {
     match need.available {
         Some(available) if need.bytes > available => Err(NotEnoughMemory(need)),
@@ -132,7 +77,7 @@ pub fn require_memory(config: &RunConfig, parameters: usize) -> crate::error::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Preset;
+    use crate::config::{Preset, SolverName};
 
     fn need(bytes: u64, available: Option<u64>) -> SolverNeed {
         SolverNeed { solver: SolverName::Mfac, vectors: 20, parameters: 10, bytes, available }

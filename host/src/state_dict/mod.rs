@@ -10,6 +10,7 @@
 //! allocated by a length that only the file states.
 
 mod element;
+mod entry;
 mod file;
 mod pickle;
 mod pth;

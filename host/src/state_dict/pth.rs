@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use rawzip::{CompressionMethod, ZipArchive};
 
-use super::file::{Entry, Place};
+use super::entry::{Entry, Place};
 use super::pickle::{Made, Object, Pickle, Tensor};
 use crate::pickle::Id;
 

@@ -10,10 +10,10 @@ use bissl_core::{
     Register, SolverFacts, SolverMemory, SolverSettings, Stream, Training, drive,
 };
 
+use super::checks::{Check, Checks};
 use super::dense::{Matrix, add, differences, relative, scale, wide};
 use super::forms::{BACKBONE, Form, Link, Quadratic, Regression};
 use super::slices::Slices;
-use super::{Check, Checks};
 use crate::config::{AlignSettings, SolverName};
 
 /// λ.

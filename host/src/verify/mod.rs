@@ -4,6 +4,7 @@
 //! Three groups of checks: closed forms through the core's machines; a narrowed copy of the configured
 //! network beside its twin in f64; the configured network itself, shortened.
 
+mod checks;
 mod closed;
 mod dense;
 mod forms;
@@ -17,7 +18,6 @@ use std::fmt;
 
 use crate::error::Result;
 use serde::Serialize;
-use thiserror::Error;
 
 use crate::backend::{Work, dispatch};
 use crate::config::{Family, RunConfig};
@@ -28,53 +28,12 @@ use crate::report::Table;
 use crate::run::Origin;
 use crate::stage::start::Start;
 
+pub use crate::error::VerifyFailed;
+pub use checks::Check;
+use checks::Checks;
+
 /// Steps of pretraining where there are no weights to start from: enough that no γ is 0 any more.
 const PRETRAIN_STEPS: u32 = 4;
-
-/// One claim with its error.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Check {
-    /// What it was made on.
-    pub group: String,
-    /// What is claimed.
-    pub name: String,
-    /// Relative error, or the number of changes where nothing may change.
-    pub error: f64,
-    /// The largest error that passes.
-    pub bound: f64,
-    /// Whether it did; a NaN does not.
-    pub ok: bool,
-}
-
-impl Check {
-    fn new(group: &str, name: impl Into<String>, error: f64, bound: f64) -> Self {
-        Self { group: group.to_owned(), name: name.into(), error, bound, ok: error <= bound }
-    }
-}
-
-/// Checks as they are made.
-#[derive(Debug, Default)]
-struct Checks {
-    done: Vec<Check>,
-    notes: Vec<String>,
-    left_out: Vec<String>,
-}
-
-impl Checks {
-    fn add(&mut self, check: Check) {
-        self.done.push(check);
-    }
-
-    /// On what the checks were made.
-    fn note(&mut self, note: String) {
-        self.notes.push(note);
-    }
-
-    /// What could not be checked, and why.
-    fn leave_out(&mut self, reason: String) {
-        self.left_out.push(reason);
-    }
-}
 
 /// What `verify` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -93,16 +52,6 @@ pub struct VerifyReport {
     pub left_out: Vec<String>,
     /// How many failed.
     pub failed: usize,
-}
-
-/// Some checks failed; they stand in the report.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("verify: {failed} of {all} checks failed, expected none: do not train on this")]
-pub struct VerifyFailed {
-    /// How many failed.
-    pub failed: usize,
-    /// Out of how many.
-    pub all: usize,
 }
 
 impl VerifyReport {

@@ -2,9 +2,9 @@
 
 use bissl_core::Stream;
 
+use super::checks::{Check, Checks};
 use super::dense::{add, dot, norm, relative, scale, wide};
 use super::twin::{Batch, Twin};
-use super::{Check, Checks};
 use crate::config::RunConfig;
 use crate::driver::{Networks, upload};
 use crate::kernels::{Kernels, Precision, read};

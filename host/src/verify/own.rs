@@ -11,8 +11,8 @@ use bissl_core::{
     UpperRecord, drive,
 };
 
+use super::checks::{Check, Checks};
 use super::dense::{add, norm, scale, wide};
-use super::{Check, Checks};
 use crate::config::RunConfig;
 use crate::data::{Labelled, TwoViews};
 use crate::driver::observed::{Observed, Solved};

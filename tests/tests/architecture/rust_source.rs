@@ -164,6 +164,9 @@ impl Module {
             if tokens[at] == "use" && after != "<" {
                 let is_public = before == "pub" || before == ")";
                 at = module.import(tokens, at + 1, &[], is_public);
+            } else if tokens[at..].starts_with(&["pub", "(", "in"]) {
+                // Where a name may be seen is no use of that place.
+                at = closed(tokens, at + 1);
             } else if is_name(tokens[at]) && before != "." && before != "::" {
                 let inline = tokens[at] == "mod" && tokens.get(at + 2) == Some(&"{");
                 assert!(!inline, "{}: modules have files of their own", module.file);

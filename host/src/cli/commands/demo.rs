@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::opening::{open, warn};
 use super::solves::SolveSummary;
-use super::{open, warn};
 use crate::config::{Metric, RunConfig};
 use crate::data::Dataset;
 use crate::error::{Result, fail};

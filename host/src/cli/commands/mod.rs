@@ -2,14 +2,15 @@
 
 mod demo;
 mod job;
+mod opening;
 mod solves;
 mod stages;
 
 use crate::backend::{Work, dispatch};
 use crate::error::{Error, Result};
 use crate::kernels::Kernels;
-use crate::run::{Outcome, RunFolder};
-use crate::stage::{Session, Task, View};
+use crate::run::Outcome;
+use crate::stage::View;
 
 pub(super) use job::{Command, Job};
 
@@ -45,20 +46,4 @@ impl Work for Start {
             Command::Evaluate { from } => stages::evaluate::<B>(&from, config, &view, device),
         }
     }
-}
-
-/// Says which images were left out.
-fn warn<B: Kernels>(task: &Task<B>) {
-    for warning in &task.images.warnings {
-        eprintln!("{warning}");
-    }
-}
-
-/// Opens the run of a task, and lists there what was left out.
-fn open<B: Kernels>(folder: RunFolder, task: &Task<B>, view: View) -> Result<Session> {
-    let session = Session::open(folder, &task.config, view, task.images.kept())?;
-    if let Some(list) = task.images.write_quarantine(session.folder().path())? {
-        eprintln!("the broken images are listed in {}; they stay where they are", list.display());
-    }
-    Ok(session)
 }

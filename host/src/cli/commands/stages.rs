@@ -1,7 +1,7 @@
 //! `pretrain`, `align`, `finetune`, `evaluate`.
 
+use super::opening::{open, warn};
 use super::solves::SolveSummary;
-use super::{open, warn};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::kernels::Kernels;

@@ -9,7 +9,7 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::{ImageSettings, within_limits};
+use super::limits::{ImageSettings, within_limits};
 
 /// Pixels as they are stored, and how they are to be turned.
 ///

@@ -6,7 +6,7 @@ use image::codecs::png::PngDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, Limits, RgbImage};
 
-use super::{ImageSettings, within_limits};
+use super::limits::{ImageSettings, within_limits};
 
 /// Most bytes that the decoder may hold beside the pixels: a row, and what colour profiles and texts
 /// expand to. A few kilobytes of such a chunk may claim gigabytes.

@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use super::{Corpus, Format, Listing, Reader};
+use super::reader::{Corpus, Format, Listing, Reader};
 use crate::data::DataError;
-use crate::data::dataset::Item;
 use crate::data::folder;
+use crate::data::item::Item;
 
 const BACKGROUND: &str = "BACKGROUND_Google";
 

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::names::class_names;
-use super::{Corpus, Format, Listing, Reader, parts};
+use super::reader::{Corpus, Format, Listing, Reader, parts};
 use crate::data::raw::{Bytes, Layout, Order, RawImages};
 use crate::data::{DataError, Part};
 

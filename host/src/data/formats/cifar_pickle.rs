@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::cifar::{IMAGE_LEN, SIDE, require_labels};
 use super::pickle::{Call, Pickle, Value, entry};
-use super::{Corpus, Format, Listing, Reader, parts};
+use super::reader::{Corpus, Format, Listing, Reader, parts};
 use crate::data::raw::{Bytes, Layout, Order, RawImages};
 use crate::data::{DataError, Part};
 use crate::pickle::{Id, Name, Object};

@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use super::{Corpus, Format, Listing, Reader, parts, read_text};
-use crate::data::dataset::{Item, Source};
+use super::reader::{Corpus, Format, Listing, Reader, parts, read_text};
+use crate::data::item::{Item, Source};
 use crate::data::label::Label;
 use crate::data::{DataError, Part};
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{Corpus, Format, Listing, Reader, parts};
+use super::reader::{Corpus, Format, Listing, Reader, parts};
 use crate::data::raw::{Bytes, Layout, Order, RawImages};
 use crate::data::{DataError, Part};
 

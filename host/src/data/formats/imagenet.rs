@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use super::{Corpus, Format, Listing, Reader};
-use crate::data::dataset::Item;
+use super::reader::{Corpus, Format, Listing, Reader};
+use crate::data::item::Item;
 use crate::data::{DataError, Part, folder};
 
 pub(super) const READER: Reader = Reader {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::read_text;
+use super::reader::read_text;
 use crate::data::DataError;
 
 /// The `count` names in a file; the numbers from `first` on where it does not exist.

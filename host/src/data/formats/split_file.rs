@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord};
 
-use super::{Corpus, Format, Listing, Reader};
-use crate::data::dataset::{Item, Source};
+use super::reader::{Corpus, Format, Listing, Reader};
+use crate::data::item::{Item, Source};
 use crate::data::label::{Label, LabelSet};
 use crate::data::{DataError, Part};
 

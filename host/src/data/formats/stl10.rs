@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::names::class_names;
-use super::{Corpus, Format, Listing, Reader};
-use crate::data::dataset::{Item, Source};
+use super::reader::{Corpus, Format, Listing, Reader};
+use crate::data::item::{Item, Source};
 use crate::data::label::Label;
 use crate::data::raw::{Bytes, Layout, Order, RawImages};
 use crate::data::{DataError, Part};

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use roxmltree::{Document, Node};
 
-use super::{Corpus, Format, Listing, Reader, read_text};
-use crate::data::dataset::{Item, Source};
+use super::reader::{Corpus, Format, Listing, Reader, read_text};
+use crate::data::item::{Item, Source};
 use crate::data::label::{Label, LabelSet};
 use crate::data::{DataError, Part};
 

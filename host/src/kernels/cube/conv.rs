@@ -8,10 +8,11 @@ use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::gemm::{Operand, Order, Patches, Product, Rows, Tile};
+use super::gemm::{Order, Product};
 use super::layout::{
     array, channels_last, dense, elements, empty_images, empty_matrix, empty_weight, grid,
 };
+use super::operand::{Operand, Patches, Rows, Tile};
 use super::tuning;
 use crate::kernels::ConvShape;
 

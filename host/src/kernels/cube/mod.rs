@@ -10,6 +10,7 @@ mod elementwise;
 mod gemm;
 mod layout;
 mod norm;
+mod operand;
 mod pool;
 mod rounding;
 mod segments;
@@ -31,7 +32,8 @@ use super::{
 };
 use crate::data::packed::Packed;
 use crate::device_failure::OWN;
-use gemm::{Operand, Order, Product};
+use gemm::{Order, Product};
+use operand::Operand;
 
 /// The sources of all kernels. Besides the kernels' names, a cache of compiled kernels depends on
 /// them.
@@ -48,6 +50,7 @@ pub const SOURCES: &[&str] = &[
     include_str!("gemm.rs"),
     include_str!("layout.rs"),
     include_str!("norm.rs"),
+    include_str!("operand.rs"),
     include_str!("pool.rs"),
     include_str!("rounding.rs"),
     include_str!("segments.rs"),

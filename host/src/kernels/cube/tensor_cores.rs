@@ -13,7 +13,7 @@ use cubecl::ir::features::{MmaConfig, Plane};
 use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::*;
 
-use super::gemm::{Access, Geometry, Plan, RowMap, Tile, fetch, line, place};
+use super::operand::{Access, Geometry, Plan, RowMap, Tile, fetch, line, place};
 use super::rounding::rounded;
 use crate::kernels::Precision;
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 use burn_cubecl::CubeRuntime;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::gemm::{TILES, Tile};
 use super::layout::{elements, empty_vector};
+use super::operand::{TILES, Tile};
 use crate::kernels::{ConvShape, tuning};
 
 /// Timed launches of a tile; the fastest one counts.
