@@ -1,6 +1,6 @@
 //! Which module of the host may use which: from the paths in its sources.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::rust_source::{Crate, Graph, circle, shipped, tokens};
 use crate::{files, text};

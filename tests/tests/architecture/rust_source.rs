@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Arrows from names to names.
-pub type Graph = BTreeMap<String, BTreeSet<String>>;
+pub(crate) type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// Re-exports of re-exports at most; more are a circle of their own.
 const DEPTH_MAX: usize = 16;
 
 /// Identifiers, `::` and single characters. A literal is one `"`; comments and lifetimes are none.
-pub fn tokens(text: &str) -> Vec<&str> {
+pub(crate) fn tokens(text: &str) -> Vec<&str> {
     let bytes = text.as_bytes();
     let is_word =
         |at: usize| bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
@@ -94,7 +94,7 @@ fn closed(tokens: &[&str], mut at: usize) -> usize {
 }
 
 /// The tokens without the items that `#[cfg(test)]` marks, and the files among those by module name.
-pub fn shipped<'a>(tokens: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
+pub(crate) fn shipped<'a>(tokens: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
     let (mut kept, mut tests, mut at) = (Vec::new(), Vec::new(), 0);
     while at < tokens.len() {
         if !tokens[at..].starts_with(&["#", "[", "cfg"]) {
@@ -228,11 +228,11 @@ impl Module {
 
 /// The modules of a crate, by their paths.
 #[derive(Debug)]
-pub struct Crate(BTreeMap<Vec<String>, Module>);
+pub(crate) struct Crate(BTreeMap<Vec<String>, Module>);
 
 impl Crate {
     /// Reads sources: paths below the folder of `lib.rs`, and texts.
-    pub fn read(sources: &[(String, String)]) -> Self {
+    pub(crate) fn read(sources: &[(String, String)]) -> Self {
         let (mut modules, mut tests) = (BTreeMap::new(), Vec::new());
         for (file, text) in sources.iter().filter(|(file, _)| file != "main.rs") {
             let stem = file.trim_end_matches(".rs");
@@ -247,7 +247,7 @@ impl Crate {
     }
 
     /// Files that tests alone are built from are none of them.
-    pub fn files(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
         self.0.values().map(|module| module.file.as_str())
     }
 
@@ -286,7 +286,7 @@ impl Crate {
     }
 
     /// From each file to the files whose items it uses. To hand an item on by `pub use` is not to use it.
-    pub fn files_used(&self) -> Graph {
+    pub(crate) fn files_used(&self) -> Graph {
         let mut graph = Graph::new();
         for (path, module) in self.0.iter().filter(|(path, _)| !path.is_empty()) {
             let imports = module.imports.iter().filter(|import| {
@@ -302,7 +302,7 @@ impl Crate {
     }
 
     /// From each top-level module to those that it names, in `pub use`, too.
-    pub fn top_level(&self) -> Graph {
+    pub(crate) fn top_level(&self) -> Graph {
         let mut graph = Graph::new();
         for (path, module) in self.0.iter().filter(|(path, _)| !path.is_empty()) {
             let imports = module.imports.iter().map(|import| &import.path);
@@ -317,7 +317,7 @@ impl Crate {
 }
 
 /// A circle of the graph: each name has an arrow to the next one, the last one to the first.
-pub fn circle(graph: &Graph) -> Option<Vec<String>> {
+pub(crate) fn circle(graph: &Graph) -> Option<Vec<String>> {
     let mut left = graph.clone();
     loop {
         let names: BTreeSet<String> = left.keys().cloned().collect();

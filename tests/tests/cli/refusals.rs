@@ -114,6 +114,28 @@ fn a_shown_preset_is_a_valid_configuration() {
 }
 
 #[test]
+fn settings_that_an_older_version_did_not_store_are_named_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let complete = run(&["config", "show", "demo"]).stdout;
+    let is_new =
+        |line: &&str| line.starts_with("precision = ") || line.starts_with("augment_on = ");
+    let kept: Vec<&str> = complete.lines().filter(|line| !is_new(line)).collect();
+    fs::write(&file, kept.join("\n")).unwrap();
+    let ended = run(&["align", "--from", folder.path().to_str().unwrap()]);
+    let (warning, rest) = ended.stderr.split_once('\n').unwrap();
+    let expected = format!(
+        "warning: {}: written by an older version of bissl: defaults for precision, image.augment_on",
+        file.display()
+    );
+    assert_eq!(warning, expected);
+    assert!(rest.contains("no checkpoint yet"), "{rest}");
+    fs::write(&file, &complete).unwrap();
+    let ended = run(&["align", "--from", folder.path().to_str().unwrap()]);
+    assert_eq!(ended.stderr, rest);
+}
+
+#[test]
 fn an_output_folder_in_use_or_unwritable_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("thesis.tex");
