@@ -14,7 +14,8 @@ pub trait DownstreamTask: fmt::Debug + Send + Sync {
     /// Outputs of the head for each image.
     fn outputs(&self) -> usize;
 
-    /// φ_D on `features` of a backbone: one linear layer, where a task says nothing else.
+    /// φ_D on `features` of a backbone: one linear layer, where a task says nothing else. Without
+    /// batch norm: a problem keeps the running statistics of backbones and of φ_P alone.
     fn head(&self, features: usize) -> Network {
         classifier(features, self.outputs())
     }

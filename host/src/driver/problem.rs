@@ -66,12 +66,17 @@ pub struct Problem<'n, B: Kernels> {
 impl<'n, B: Kernels> Problem<'n, B> {
     /// A problem with unwritten registers and initial statistics; `networks` are those of the
     /// settings' pretext method and downstream task.
+    ///
+    /// # Panics
+    /// If the downstream head has batch norm.
     pub fn new(
         networks: &'n Networks,
         device: B::Device,
         sources: Sources,
         settings: ProblemSettings<B>,
     ) -> Self {
+        let of_head = networks.classifier.statistics().len();
+        assert_eq!(of_head, 0, "a problem keeps no running statistics of φ_D");
         let statistics = Statistics::initial(networks, &device);
         let registers = Registers::new(
             device,

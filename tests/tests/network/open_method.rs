@@ -10,7 +10,8 @@ use bissl::network::dual::Dual;
 use bissl::network::loss::Loss;
 use bissl::network::pretext::{HeadNorm, Method, PretextTask, Projector};
 use bissl::network::{
-    Architecture, BackboneSettings, Curvature, Network, Stem, backbone, mlp_head, output_width,
+    Architecture, BackboneSettings, Builder, Curvature, Network, Shape, Stem, backbone, mlp_head,
+    output_width,
 };
 use bissl_core::{
     Alternation, AlternationSettings, CgSettings, Completion, Coupling, Event,
@@ -81,8 +82,10 @@ impl DownstreamTask for Size {
         1
     }
 
+    /// Through six numbers; smooth, so that differences in f32 can judge it.
     fn head(&self, features: usize) -> Network {
-        mlp_head(features, &[6, self.outputs()])
+        let builder = Builder::new(Shape::features(features)).linear("hidden", 6);
+        builder.linear("size", self.outputs()).build().unwrap()
     }
 }
 
