@@ -126,7 +126,8 @@ impl<S: LinearSolver> AlternationSettings<S> {
         self.alternations
     }
 
-    /// Lower step `index`; where the solver takes gradients, the last of an alternation keep theirs.
+    /// Lower step `index`; where the solver takes gradients, the last of an alternation keep
+    /// theirs.
     fn lower_step(&self, index: u32) -> DescentStep {
         let step = DescentStep::new(self.lower, index);
         let first = self.lower_steps - u32::from(self.hypergradient.gradients());
@@ -139,10 +140,10 @@ impl<S: LinearSolver> AlternationSettings<S> {
 
 /// T alternations of N_L lower steps and N_U upper steps (arXiv 2410.02387, algorithm 1).
 ///
-/// Lower first, then upper. The pretext batch of the products is fixed by `Linearize` before the first
-/// upper step of an alternation, and what solvers keep is dropped there, but for SOBA's iterate; a solver that takes gradients
-/// instead finds those of the last lower steps in `Basis`. Optimiser states and schedules run on over
-/// the alternations. The result of the stage is θ_P.
+/// Lower first, then upper. The pretext batch of the products is fixed by `Linearize` before the
+/// first upper step of an alternation, and what solvers keep is dropped there, but for SOBA's
+/// iterate; a solver that takes gradients instead finds those of the last lower steps in `Basis`.
+/// Optimiser states and schedules run on over the alternations. The result of the stage is θ_P.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(bound = ""))]

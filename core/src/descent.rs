@@ -77,8 +77,9 @@ impl DescentSettings {
 
 /// One step: gradient, proximity term if there is one, update.
 ///
-/// The proximity term is `λ (θ_P − θ_D)`, the difference being formed in `Direction`. Where the loss
-/// or the gradient's norm is not finite no parameter changes and the recorded norm is not finite.
+/// The proximity term is `λ (θ_P − θ_D)`, the difference being formed in `Direction`. Where the
+/// loss or the gradient's norm is not finite no parameter changes and the recorded norm is not
+/// finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -120,9 +121,11 @@ impl DescentStep {
         }
     }
 
-    /// The same, putting the loss's own gradient into slot `slot` of `Basis`, for [`Mfac`](crate::Mfac).
+    /// The same, putting the loss's own gradient into slot `slot` of `Basis`, for
+    /// [`Mfac`](crate::Mfac).
     ///
-    /// Before proximity, weight decay and clipping; a frozen backbone has no gradient and keeps none.
+    /// Before proximity, weight decay and clipping; a frozen backbone has no gradient and keeps
+    /// none.
     #[must_use]
     pub fn keeping(self, slot: u8) -> Self {
         Self { keep: self.settings.backbone.then_some(slot), ..self }

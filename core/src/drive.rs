@@ -67,9 +67,9 @@ impl<E> From<UnexpectedReply> for DriveError<E> {
 
 /// Runs `machine` to its next event or to its end.
 ///
-/// An event is acknowledged when it is returned, so a machine stored at an event continues after it.
-/// `scalars` must hold the longest reply: 4 and the capacity of a bank; with LARS twice, with the
-/// layer-wise solver three times the number of segments.
+/// An event is acknowledged when it is returned, so a machine stored at an event continues after
+/// it. `scalars` must hold the longest reply: 4 and the capacity of a bank; with LARS twice, with
+/// the layer-wise solver three times the number of segments.
 ///
 /// # Errors
 /// The driver's, or a refused reply, which is a fault of the driver.

@@ -41,7 +41,8 @@ pub struct HypergradientSettings<S: LinearSolver = Solver> {
 }
 
 impl HypergradientSettings {
-    /// With a solver that is chosen when the program runs; else as [`with_solver`](Self::with_solver).
+    /// With a solver that is chosen when the program runs; else as
+    /// [`with_solver`](Self::with_solver).
     ///
     /// # Errors
     /// Those of [`with_solver`](Self::with_solver).
@@ -56,7 +57,8 @@ impl HypergradientSettings {
 }
 
 impl HypergradientSettings<ConjugateGradient> {
-    /// With plain conjugate gradients, in a constant too; else as [`with_solver`](Self::with_solver).
+    /// With plain conjugate gradients, in a constant too; else as
+    /// [`with_solver`](Self::with_solver).
     ///
     /// # Errors
     /// Those of [`with_solver`](Self::with_solver).
@@ -83,8 +85,8 @@ const fn weights(coupling: Coupling, damping: f32, direct_weight: f32) -> Result
 }
 
 impl<S: LinearSolver> HypergradientSettings<S> {
-    /// `damping` δ ≥ 0; `direct_weight` γ ≥ 0, and at 0 the direct term is not evaluated; `solver` are
-    /// the settings of S.
+    /// `damping` δ ≥ 0; `direct_weight` γ ≥ 0, and at 0 the direct term is not evaluated; `solver`
+    /// are the settings of S.
     ///
     /// # Errors
     /// The setting that is out of its range; a solver that does not fit the coupling: `mfac` with a
@@ -218,7 +220,8 @@ impl<S: LinearSolver> Hypergradient<S> {
 
     /// The same, going on with what the solve before has left in the banks.
     ///
-    /// For the same linearisation; after a new one, [`LinearSolver::relinearized`] says what is left.
+    /// For the same linearisation; after a new one, [`LinearSolver::relinearized`] says what is
+    /// left.
     #[must_use]
     pub fn with_memory(self, memory: S::Memory) -> Self {
         Self { memory, ..self }

@@ -1,9 +1,10 @@
 //! Bilevel self-supervised learning (BiSSL, arXiv 2410.02387) as state machines.
 //!
-//! The crate holds the whole algorithm and none of the arithmetic on big vectors. A machine is a few
-//! scalars and an enum; it *asks* for one operation at a time over [named registers](Register) and
-//! takes one [`Reply`] (reverse communication: ARPACK's `IDO`, MKL's RCI CG; "sans-IO" elsewhere).
-//! The driver owns the vectors: GPU tensors, CPU tensors, or `[f32; N]` on a microcontroller.
+//! The crate holds the whole algorithm and none of the arithmetic on big vectors. A machine is a
+//! few scalars and an enum; it *asks* for one operation at a time over [named registers](Register)
+//! and takes one [`Reply`] (reverse communication: ARPACK's `IDO`, MKL's RCI CG; "sans-IO"
+//! elsewhere). The driver owns the vectors: GPU tensors, CPU tensors, or `[f32; N]` on a
+//! microcontroller.
 //!
 //! Storeys, each lowering onto the one below:
 //!

@@ -4,10 +4,10 @@ use crate::{AdamCoefficients, Bank, Evaluation, Group, Register};
 
 /// Vectors and the operations on them.
 ///
-/// Dots should be accumulated in f64 where the processor has it, and must be summed in an order that
-/// does not depend on scheduling: *the same contents give the same scalars, bit for bit*. A factor of
-/// exactly 0 means that its vector is not read. The `scalars` slices are exactly as long as needed,
-/// except in `segment_dots`, where they are the whole workspace.
+/// Dots should be accumulated in f64 where the processor has it, and must be summed in an order
+/// that does not depend on scheduling: *the same contents give the same scalars, bit for bit*. A
+/// factor of exactly 0 means that its vector is not read. The `scalars` slices are exactly as long
+/// as needed, except in `segment_dots`, where they are the whole workspace.
 pub trait RegisterFile {
     /// What can fail: the device, or a register that this problem does not have.
     type Error;
@@ -28,7 +28,8 @@ pub trait RegisterFile {
         scalars: &mut [f32],
     ) -> Result<(), Self::Error>;
 
-    /// `scalars[i·S + s] ← xᵢ · yᵢ` over segment `s`; returns `S`, 0 where the workspace is too short.
+    /// `scalars[i·S + s] ← xᵢ · yᵢ` over segment `s`; returns `S`, 0 where the workspace is too
+    /// short.
     fn segment_dots(
         &mut self,
         pairs: &[(Register, Register)],
@@ -54,7 +55,8 @@ pub trait RegisterFile {
 
     /// `scalars[i] ← xᵢ · yᵢ` for the `m` pairs, then `scalars[m + i] ← bankᵢ · x`.
     ///
-    /// A device whose scalars are costly to read should override the default, which reads each alone.
+    /// A device whose scalars are costly to read should override the default, which reads each
+    /// alone.
     fn basis_dots(
         &mut self,
         pairs: &[(Register, Register)],
@@ -101,8 +103,9 @@ pub trait Operator: RegisterFile {
 pub trait LowerObjective: RegisterFile {
     /// Gradient of L^P on batch `index`; returns the loss.
     ///
-    /// Only L^P: proximity, clipping and weight decay are the machines' work. Running statistics and a
-    /// moving average, if there are any, move here and nowhere else. `backbone: None`: frozen.
+    /// Only L^P: proximity, clipping and weight decay are the machines' work. Running statistics
+    /// and a moving average, if there are any, move here and nowhere else. `backbone: None`:
+    /// frozen.
     fn lower_gradient(
         &mut self,
         index: u32,
@@ -120,8 +123,9 @@ pub trait LowerObjective: RegisterFile {
 
     /// `dst ← −(∂²L/∂upper ∂lower) src`.
     ///
-    /// BiSSL's own coupling is (λ/2)‖θ_P − θ_D‖², whose cross derivative is −λ I: the default, a copy,
-    /// is that of λ = 1. Only problems with [`Coupling::General`](crate::Coupling) are ever asked.
+    /// BiSSL's own coupling is (λ/2)‖θ_P − θ_D‖², whose cross derivative is −λ I: the default, a
+    /// copy, is that of λ = 1. Only problems with [`Coupling::General`](crate::Coupling) are ever
+    /// asked.
     fn cross_product(&mut self, src: Register, dst: Register) -> Result<(), Self::Error> {
         self.copy(src, dst)
     }
@@ -131,8 +135,8 @@ pub trait LowerObjective: RegisterFile {
 pub trait UpperObjective: RegisterFile {
     /// Gradient of L^D on batch `index` at (θ_P, φ_D) or (θ_D, φ_D); returns the loss.
     ///
-    /// `at` is [`Evaluation::UpperAtLower`] or [`Evaluation::UpperAtUpper`]; both are asked with the
-    /// same index for one hypergradient and must see the same batch. `backbone: None`: frozen.
+    /// `at` is [`Evaluation::UpperAtLower`] or [`Evaluation::UpperAtUpper`]; both are asked with
+    /// the same index for one hypergradient and must see the same batch. `backbone: None`: frozen.
     fn upper_gradient(
         &mut self,
         at: Evaluation,

@@ -1,4 +1,5 @@
-//! Optimiser recurrences as coefficients; the [`Update`](crate::Update) machine asks for the vectors.
+//! Optimiser recurrences as coefficients; the [`Update`](crate::Update) machine asks for the
+//! vectors.
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};

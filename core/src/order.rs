@@ -10,8 +10,8 @@ use crate::{ConfigError, Stream};
 
 /// A pseudo-random permutation of `0..len`.
 ///
-/// A balanced Feistel network of six Philox rounds on the next even number of bits, walked until the
-/// value falls inside (Black, Rogaway 2002): less than four evaluations on average.
+/// A balanced Feistel network of six Philox rounds on the next even number of bits, walked until
+/// the value falls inside (Black, Rogaway 2002): less than four evaluations on average.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -62,7 +62,8 @@ impl Permutation {
 
 /// Which items make up which batch: epochs of whole batches, each epoch in its own order.
 ///
-/// The remainder of an epoch that fills no batch is left out; which items those are differs by epoch.
+/// The remainder of an epoch that fills no batch is left out; which items those are differs by
+/// epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

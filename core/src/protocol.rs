@@ -35,9 +35,9 @@ pub enum Bank {
 
 /// A vector that the driver owns and the machines name.
 ///
-/// `Solution`, `Residual`, `Direction` and `Product` have the backbone's length and serve every phase
-/// in turn: the lower gradient lives in `Residual` (and θ_P − θ_D in `Direction`) while no solve runs,
-/// so a bilevel stage needs four work vectors and not seven. On a problem with
+/// `Solution`, `Residual`, `Direction` and `Product` have the backbone's length and serve every
+/// phase in turn: the lower gradient lives in `Residual` (and θ_P − θ_D in `Direction`) while no
+/// solve runs, so a bilevel stage needs four work vectors and not seven. On a problem with
 /// [`Coupling::General`](crate::Coupling::General) they have the length of the lower variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -121,12 +121,13 @@ pub enum Evaluation {
 
 /// One operation that the driver performs.
 ///
-/// In the vector operations a coefficient of exactly 0 means that its vector is *not read* (it may be
-/// uninitialised or NaN), as in BLAS. "Scalars" is the workspace that the caller passes along; `S` is
-/// the number of segments (parameter tensors) of the register, a table of the driver.
+/// In the vector operations a coefficient of exactly 0 means that its vector is *not read* (it may
+/// be uninitialised or NaN), as in BLAS. "Scalars" is the workspace that the caller passes along;
+/// `S` is the number of segments (parameter tensors) of the register, a table of the driver.
 ///
-/// Between two [events](Event) the workspace is the machine's: a driver writes no more of it than the
-/// scalars of its reply, and whoever puts a machine aside inside a step keeps the workspace with it.
+/// Between two [events](Event) the workspace is the machine's: a driver writes no more of it than
+/// the scalars of its reply, and whoever puts a machine aside inside a step keeps the workspace
+/// with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -331,8 +332,8 @@ pub enum Pending<O> {
 
 /// A state machine that asks for one operation at a time.
 ///
-/// *Invariant:* a machine is plain data. It may be copied, compared, stored and put aside between any
-/// two replies; the same replies lead to the same requests, bit for bit.
+/// *Invariant:* a machine is plain data. It may be copied, compared, stored and put aside between
+/// any two replies; the same replies lead to the same requests, bit for bit.
 pub trait Machine {
     /// What it ends with.
     type Output: Copy;
@@ -342,11 +343,12 @@ pub trait Machine {
 
     /// Takes the reply to the pending request.
     ///
-    /// `scalars` is the workspace of the caller, at least as long as the longest reply: it holds the
-    /// reply's scalars on entry and may hold coefficients of the next request on return.
+    /// `scalars` is the workspace of the caller, at least as long as the longest reply: it holds
+    /// the reply's scalars on entry and may hold coefficients of the next request on return.
     ///
     /// # Errors
-    /// [`UnexpectedReply`] if ticket, kind or count is not what was asked for; nothing has changed then.
+    /// [`UnexpectedReply`] if ticket, kind or count is not what was asked for; nothing has changed
+    /// then.
     fn step(
         &mut self,
         ticket: Ticket,
@@ -406,7 +408,8 @@ impl core::error::Error for UnexpectedReply {}
 /// Refuses whatever does not answer what is pending: a reply after the end, to another request, of
 /// another kind or count, or with more scalars than the workspace holds.
 ///
-/// How many scalars answer `SegmentDots` only the driver knows: the machine asks [`expect_segments`].
+/// How many scalars answer `SegmentDots` only the driver knows: the machine asks
+/// [`expect_segments`].
 pub(crate) fn accept<O>(
     pending: Pending<O>,
     ticket: Ticket,

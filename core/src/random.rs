@@ -1,7 +1,7 @@
 //! Counter-based random streams: any draw can be repeated by its index.
 //!
-//! Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011). Integers only, so the same on every processor;
-//! floats are made by exact scaling.
+//! Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011). Integers only, so the same on every
+//! processor; floats are made by exact scaling.
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,8 @@ pub(crate) fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 
 /// An unlimited family of draws, indexed by 64-bit numbers.
 ///
-/// Streams of different `seed` or `domain` are independent. A domain names a purpose (initial weights,
-/// augmentation, batch order …); who owns the seed owns the list of domains.
+/// Streams of different `seed` or `domain` are independent. A domain names a purpose (initial
+/// weights, augmentation, batch order …); who owns the seed owns the list of domains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -40,7 +40,8 @@ pub struct Report {
     pub residual_sq: Option<f32>,
     /// bᵀx.
     pub alignment: f32,
-    /// Largest pᵀAp/pᵀp seen, a lower bound of the top eigenvalue; of `H` in a hypergradient's report.
+    /// Largest pᵀAp/pᵀp seen, a lower bound of the top eigenvalue; of `H` in a hypergradient's
+    /// report.
     pub rayleigh_max: Option<f32>,
     /// Smallest pᵀAp/pᵀp seen, an upper bound of the lowest eigenvalue; likewise.
     pub rayleigh_min: Option<f32>,

@@ -63,10 +63,12 @@ impl Schedule {
     }
 }
 
-/// `(1 + cos πt)/2` for t in `[0, 1]`, to within 1.5e-7: exactly 1 at 0 and 0 at 1, and never rising.
+/// `(1 + cos πt)/2` for t in `[0, 1]`, to within 1.5e-7: exactly 1 at 0 and 0 at 1, and never
+/// rising.
 ///
-/// As `1 − sin²` and `sin²` of half the angle, which stays below π/4: five terms of the sine's series there, where a
-/// library's cosine holds the reduction of any angle, in f64 (`docs/decisions/0011-cosine.md`).
+/// As `1 − sin²` and `sin²` of half the angle, which stays below π/4: five terms of the sine's
+/// series there, where a library's cosine holds the reduction of any angle, in f64
+/// (`docs/decisions/0011-cosine.md`).
 fn half_cosine(t: f32) -> f32 {
     let first = t <= 0.5;
     let u = core::f32::consts::FRAC_PI_2 * if first { t } else { 1.0 - t };

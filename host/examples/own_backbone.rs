@@ -1,4 +1,5 @@
-//! A backbone of one's own, through all stages: `cargo run --release -p bissl --example own_backbone`.
+//! A backbone of one's own, through all stages: `cargo run --release -p bissl --example
+//! own_backbone`.
 
 use bissl::config::{ConfigError, Layers, Preset, RunConfig};
 use bissl::error::Error;

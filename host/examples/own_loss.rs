@@ -1,4 +1,5 @@
-//! A pretext loss of one's own, through all stages: `cargo run --release -p bissl --example own_loss`.
+//! A pretext loss of one's own, through all stages: `cargo run --release -p bissl --example
+//! own_loss`.
 
 use std::sync::Arc;
 
@@ -10,8 +11,9 @@ use bissl::network::loss::{Autodiff, Loss};
 use bissl::network::pretext::{Method, PretextTask};
 use bissl::stage::{self, Needs, Silent, Task};
 
-/// The spectral contrastive loss (HaoChen et al. 2021) on normalised outputs, up to a constant: the squared
-/// distance of their Gram matrix from a matrix that is n where two rows are views of one image, over n².
+/// The spectral contrastive loss (HaoChen et al. 2021) on normalised outputs, up to a constant: the
+/// squared distance of their Gram matrix from a matrix that is n where two rows are views of one
+/// image, over n².
 #[derive(Clone, Copy, Debug)]
 struct Spectral;
 

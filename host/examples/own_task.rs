@@ -1,4 +1,5 @@
-//! A downstream task of one's own, through all stages: `cargo run --release -p bissl --example own_task`.
+//! A downstream task of one's own, through all stages: `cargo run --release -p bissl --example
+//! own_task`.
 
 use std::sync::Arc;
 

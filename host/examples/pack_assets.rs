@@ -1,6 +1,7 @@
 //! Packs a folder of small images, one sub-folder per class, into the form that `bissl` embeds.
 //!
-//! How the packs in `assets/` were made, from the 32-pixel images that `assets/ATTRIBUTION.md` describes:
+//! How the packs in `assets/` were made, from the 32-pixel images that `assets/ATTRIBUTION.md`
+//! describes:
 //!
 //! ```text
 //! cargo run --release --example pack_assets -- twitter assets/twemoji.pack

@@ -1,8 +1,8 @@
 //! Times of one gradient and of one product with the curvature, ResNet-18 and SimCLR.
 //!
 //! `cargo run --release -p bissl --example step_times -- [batch] [side] [threads]`, by default 64
-//! pairs of views of 32 pixels on 2 threads. Prints the best of three of everything. On a busy machine
-//! only processor time tells anything.
+//! pairs of views of 32 pixels on 2 threads. Prints the best of three of everything. On a busy
+//! machine only processor time tells anything.
 
 use std::time::Instant;
 

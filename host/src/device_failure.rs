@@ -1,7 +1,7 @@
 //! From a panic of a device's libraries to an error with its cure.
 //!
-//! Burn and CubeCL panic when a device is lost, runs out of memory or refuses a kernel; some of that
-//! happens in threads of their own. The first message is the one that tells.
+//! Burn and CubeCL panic when a device is lost, runs out of memory or refuses a kernel; some of
+//! that happens in threads of their own. The first message is the one that tells.
 
 #![cfg_attr(
     not(any(feature = "cuda", feature = "wgpu")),
@@ -45,8 +45,8 @@ fn text(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
-/// Keeps what a device's libraries say in a panic from the terminal, for the error to tell; to be called
-/// by a program, once.
+/// Keeps what a device's libraries say in a panic from the terminal, for the error to tell; to be
+/// called by a program, once.
 pub fn install_hook() {
     let before = take_hook();
     set_hook(Box::new(move |info| {

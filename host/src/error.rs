@@ -1,5 +1,5 @@
-//! What can fail above the configuration and the readers of files: one type, whose kinds tell a caller what
-//! to do about it.
+//! What can fail above the configuration and the readers of files: one type, whose kinds tell a
+//! caller what to do about it.
 
 mod memory;
 

@@ -1,9 +1,9 @@
 //! Trainer for bilevel self-supervised learning over the `no_std` core.
 //!
-//! One way through: flags and TOML become one validated [`config::RunConfig`]; stages drive the core's
-//! machines over a [`driver`], which performs their requests with the [`network`] on the [`kernels`] of
-//! a backend; metrics, checkpoints and a report come out. Nothing behind the configuration reads an
-//! environment variable or a global.
+//! One way through: flags and TOML become one validated [`config::RunConfig`]; stages drive the
+//! core's machines over a [`driver`], which performs their requests with the [`network`] on the
+//! [`kernels`] of a backend; metrics, checkpoints and a report come out. Nothing behind the
+//! configuration reads an environment variable or a global.
 
 pub mod backend;
 pub mod bench;

@@ -9,9 +9,10 @@ use std::process::ExitCode;
 static ALLOCATOR: bissl::kernels::CountingAllocator<mimalloc::MiMalloc> =
     bissl::kernels::CountingAllocator(mimalloc::MiMalloc);
 
-/// Milliseconds after which freed memory goes back to the system, unless `MIMALLOC_PURGE_DELAY` says
-/// otherwise; −1: never. A step of a large network frees a block seconds before the next one needs it again,
-/// and a linearisation its blocks a whole alternation before; given back, they come as pages to be cleared.
+/// Milliseconds after which freed memory goes back to the system, unless `MIMALLOC_PURGE_DELAY`
+/// says otherwise; −1: never. A step of a large network frees a block seconds before the next one
+/// needs it again, and a linearisation its blocks a whole alternation before; given back, they come
+/// as pages to be cleared.
 const PURGE_DELAY_MS: std::ffi::c_long = -1;
 /// `mi_option_purge_delay` of `mimalloc.h`, for which the bindings have no name.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;

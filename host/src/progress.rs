@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Whether a person asked to stop (Ctrl-C, SIGTERM), or for a checkpoint (SIGUSR1). Clones share the answer.
+/// Whether a person asked to stop (Ctrl-C, SIGTERM), or for a checkpoint (SIGUSR1). Clones share
+/// the answer.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     requested: Arc<AtomicBool>,

@@ -1,9 +1,10 @@
 //! A bilevel problem of one's own on `bissl-core` alone: how strongly to regularise each feature.
 //!
 //! Lower level: logistic regression on training data, every feature with its own weight exp(α_j),
-//! `L(θ, α) = mean log(1 + exp(−yᵢ xᵢᵀθ)) + ½ Σ_j exp(α_j) θ_j²`. Upper level: the same mean loss on
-//! validation data, at θ*(α), as a function of α. Its gradient is `−(∂²L/∂α∂θ) H⁻¹ g`, g the validation
-//! gradient and H the Hessian of L at θ*: ten products of conjugate gradients instead of a dense inverse.
+//! `L(θ, α) = mean log(1 + exp(−yᵢ xᵢᵀθ)) + ½ Σ_j exp(α_j) θ_j²`. Upper level: the same mean loss
+//! on validation data, at θ*(α), as a function of α. Its gradient is `−(∂²L/∂α∂θ) H⁻¹ g`, g the
+//! validation gradient and H the Hessian of L at θ*: ten products of conjugate gradients instead of
+//! a dense inverse.
 //!
 //! `docs/own-problem.md` explains it step by step.
 //!

@@ -17,7 +17,8 @@ pub(crate) struct Regression {
     pub(crate) alpha: Vec<f32>,
     /// θ, the lower variable.
     pub(crate) theta: Vec<f32>,
-    /// exp(α), and `p (1 − p)/n` of each training row at θ: what `linearize` finds out for all products.
+    /// exp(α), and `p (1 − p)/n` of each training row at θ: what `linearize` finds out for all
+    /// products.
     penalty: Vec<f32>,
     curvature: Vec<f32>,
     /// One vector for each entry of [`REGISTERS`].

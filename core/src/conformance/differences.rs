@@ -19,8 +19,8 @@ impl<P: LowerObjective + UpperObjective> Probe<'_, P> {
         self.settings.step * if norm == 0.0 { 1.0 } else { norm }
     }
 
-    /// A second direction in `place.parameter`, which it overwrites: draw `number` where there are draws,
-    /// else the parameters themselves. Whether it was drawn.
+    /// A second direction in `place.parameter`, which it overwrites: draw `number` where there are
+    /// draws, else the parameters themselves. Whether it was drawn.
     fn direction(&mut self, place: &Place, number: u32) -> Figure<bool, P::Error> {
         let number = self.settings.sketch.wrapping_add(number);
         if self.problem.sketch(place.parameter, number).is_ok() {
@@ -30,7 +30,8 @@ impl<P: LowerObjective + UpperObjective> Probe<'_, P> {
         Ok(false)
     }
 
-    /// The worst [`slope`](Self::slope) over several draws; there is one where the problem has no sketch.
+    /// The worst [`slope`](Self::slope) over several draws; there is one where the problem has no
+    /// sketch.
     fn slopes(
         &mut self,
         place: &Place,
@@ -49,11 +50,12 @@ impl<P: LowerObjective + UpperObjective> Probe<'_, P> {
         })
     }
 
-    /// |slope of `function` − gradient · v|/‖gradient‖ along v, the sum of the gradient's direction and
-    /// another one, each of length 1; whether the other one was drawn.
+    /// |slope of `function` − gradient · v|/‖gradient‖ along v, the sum of the gradient's direction
+    /// and another one, each of length 1; whether the other one was drawn.
     ///
     /// The step is chosen without looking at the gradient: where two neighbouring steps agree best.
-    /// `function` returns the value at `place.parameter`, of which `place.kept` has a copy, and writes the gradient.
+    /// `function` returns the value at `place.parameter`, of which `place.kept` has a copy, and
+    /// writes the gradient.
     fn slope(
         &mut self,
         place: &Place,
@@ -128,8 +130,8 @@ impl<P: LowerObjective + UpperObjective> Probe<'_, P> {
         })
     }
 
-    /// ‖d − Hv‖ over the mean of ‖d‖ and ‖Hv‖, d the difference of two gradients; of the best step. All
-    /// coordinates are compared, so no step makes a wrong product look right.
+    /// ‖d − Hv‖ over the mean of ‖d‖ and ‖Hv‖, d the difference of two gradients; of the best step.
+    /// All coordinates are compared, so no step makes a wrong product look right.
     pub(super) fn product_differences(&mut self) -> Figure<f32, P::Error> {
         let theta = Parameter(Group::LowerBackbone);
         let (kept, v, hv, found) = (Solution, Residual, Direction, Product);

@@ -8,8 +8,8 @@ use Register::{Direction, Momentum, Parameter, Product, Residual, SecondMoment, 
 const GROUPS: [Group; 4] =
     [Group::LowerBackbone, Group::PretextHead, Group::UpperBackbone, Group::DownstreamHead];
 
-/// What is kept of a head's gradient, for which there is no second register: its square and its dot with
-/// the head's parameters. `None` where the problem has no head.
+/// What is kept of a head's gradient, for which there is no second register: its square and its dot
+/// with the head's parameters. `None` where the problem has no head.
 type HeadPrint = Option<[f32; 2]>;
 
 /// 0 for the same prints.

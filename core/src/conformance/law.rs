@@ -27,7 +27,8 @@ macro_rules! laws {
         }
 
         impl Law {
-            /// All of them; each rests on the ones before it, so the first that fails is the one to mend.
+            /// All of them; each rests on the ones before it, so the first that fails is the one to
+            /// mend.
             pub const ALL: [Self; [$(Self::$law),+].len()] = [$(Self::$law),+];
 
             /// In lower case, words joined by hyphens.

@@ -1,10 +1,10 @@
 //! Laws by which a new backend proves itself, on the machine that it runs on.
 //!
-//! A backend is whatever implements [`LowerObjective`] and [`UpperObjective`]. The kit asks it for the
-//! operations that the machines ask for, and compares their results with each other: a product with its
-//! own transpose, with differences of the gradient, with itself a second time. It knows nothing about
-//! the problem, holds no vector and does not allocate, so that it runs where the backend runs. A [`Law`]
-//! ends in a [`Verdict`]: what was measured, and what is allowed.
+//! A backend is whatever implements [`LowerObjective`] and [`UpperObjective`]. The kit asks it for
+//! the operations that the machines ask for, and compares their results with each other: a product
+//! with its own transpose, with differences of the gradient, with itself a second time. It knows
+//! nothing about the problem, holds no vector and does not allocate, so that it runs where the
+//! backend runs. A [`Law`] ends in a [`Verdict`]: what was measured, and what is allowed.
 //!
 //! ```
 //! use bissl_core::conformance::{self, Law, Settings};
@@ -22,27 +22,31 @@
 //! }
 //! ```
 //!
-//! **Registers.** `Solution`, `Residual`, `Direction`, `Product` must exist and are overwritten, as are the
-//! gradients of the heads and, where they exist, slots 0 and 1 of `Basis`, `Hypergradient` and `DirectGradient`.
-//! Parameters are put back bit for bit, also where the problem fails inside a law. [`Law::LowerHeadDifferences`] and
-//! [`Law::UpperHeadDifferences`] keep a head's parameters in its momentum meanwhile and leave 0 there. So run
-//! the kit before a stage, and linearise again after it.
+//! **Registers.** `Solution`, `Residual`, `Direction`, `Product` must exist and are overwritten, as
+//! are the gradients of the heads and, where they exist, slots 0 and 1 of `Basis`, `Hypergradient`
+//! and `DirectGradient`. Parameters are put back bit for bit, also where the problem fails inside a
+//! law. [`Law::LowerHeadDifferences`] and [`Law::UpperHeadDifferences`] keep a head's parameters in
+//! its momentum meanwhile and leave 0 there. So run the kit before a stage, and linearise again
+//! after it.
 //!
-//! **What a problem may lack.** Registers other than the four; segments, banks, sketches; frozen backbones;
-//! [`Evaluation::UpperAtUpper`](crate::Evaluation::UpperAtUpper). Its error there ends the law as [`Outcome::Unsupported`], which is not a
-//! pass. Its error anywhere else is an error of the kit.
+//! **What a problem may lack.** Registers other than the four; segments, banks, sketches; frozen
+//! backbones; [`Evaluation::UpperAtUpper`](crate::Evaluation::UpperAtUpper). Its error there ends
+//! the law as [`Outcome::Unsupported`], which is not a pass. Its error anywhere else is an error of
+//! the kit.
 //!
 //! **Directions.** Laws about linear maps need vectors. Where the problem has
-//! [`sketch`](crate::RegisterFile::sketch), they are its draws; elsewhere sums of a lower gradient, an upper gradient and θ_P. The
-//! latter do not see a fault in what is 0 in all three, such as a bias that begins at 0 and whose gradient is
-//! forgotten in both levels. A `sketch` in the program that runs the kit closes that gap.
+//! [`sketch`](crate::RegisterFile::sketch), they are its draws; elsewhere sums of a lower gradient,
+//! an upper gradient and θ_P. The latter do not see a fault in what is 0 in all three, such as a
+//! bias that begins at 0 and whose gradient is forgotten in both levels. A `sketch` in the program
+//! that runs the kit closes that gap.
 //!
-//! **Differences in f32 are coarse.** A loss of size 1 carries 7 digits, and a rectifier has kinks, so `differences`
-//! laws find a factor, a sign or a missing term, and not the last percent. A wrong coordinate among thousands
-//! is below what they see; compare with f64 on a PC for that.
+//! **Differences in f32 are coarse.** A loss of size 1 carries 7 digits, and a rectifier has kinks,
+//! so `differences` laws find a factor, a sign or a missing term, and not the last percent. A wrong
+//! coordinate among thousands is below what they see; compare with f64 on a PC for that.
 //!
-//! **Not covered.** AdamW's elementwise update, which is [`AdamCoefficients::update`](crate::AdamCoefficients::update)'s. A target network
-//! that follows by a moving average moves with every lower gradient; hold it still while the kit runs.
+//! **Not covered.** AdamW's elementwise update, which is
+//! [`AdamCoefficients::update`](crate::AdamCoefficients::update)'s. A target network that follows
+//! by a moving average moves with every lower gradient; hold it still while the kit runs.
 
 mod curvature;
 mod differences;
@@ -81,7 +85,8 @@ impl<P: LowerObjective + UpperObjective> Kit<P> {
         Self { settings, gradient: P::lower_gradient }
     }
 
-    /// For a problem that draws the batches of its products from elsewhere: `gradient` is the one on them.
+    /// For a problem that draws the batches of its products from elsewhere: `gradient` is the one
+    /// on them.
     #[must_use]
     pub fn with_product_gradient(self, gradient: ProductGradient<P>) -> Self {
         Self { gradient, ..self }
@@ -89,8 +94,8 @@ impl<P: LowerObjective + UpperObjective> Kit<P> {
 
     /// Checks one law.
     ///
-    /// `scalars` is the workspace of the machines: at least 4, twice the number of segments for the laws of
-    /// segments.
+    /// `scalars` is the workspace of the machines: at least 4, twice the number of segments for the
+    /// laws of segments.
     ///
     /// # Errors
     /// The problem's, from an operation that it must have; a workspace that is too short.
@@ -136,7 +141,8 @@ impl<P: LowerObjective + UpperObjective> Kit<P> {
     }
 }
 
-/// [`Kit::check`] for a problem whose `linearize(index)` takes the batch of `lower_gradient(index)`.
+/// [`Kit::check`] for a problem whose `linearize(index)` takes the batch of
+/// `lower_gradient(index)`.
 ///
 /// # Errors
 /// As there.

@@ -1,4 +1,5 @@
-//! The problem under test: its operations, told apart by whether it may lack them, and what laws share.
+//! The problem under test: its operations, told apart by whether it may lack them, and what laws
+//! share.
 
 use super::{Law, ProductGradient, Settings};
 use crate::{
@@ -241,8 +242,8 @@ impl<P: LowerObjective + UpperObjective> Probe<'_, P> {
         required(self.problem.product(src, dst))
     }
 
-    /// A vector with nothing special about it, of the backbone's length; the same for the same `number` at
-    /// the same parameters. Overwrites `scratch` and ends a linearisation.
+    /// A vector with nothing special about it, of the backbone's length; the same for the same
+    /// `number` at the same parameters. Overwrites `scratch` and ends a linearisation.
     pub(super) fn draw(
         &mut self,
         number: u32,

@@ -13,15 +13,15 @@ const WATCHED: usize = 32;
 /// A conversation that is longer is looked at no further.
 const EXCHANGES_MAX: u32 = 10_000;
 
-/// Checks [`Law::RefusedReply`] or [`Law::SameReplies`] on a machine of the caller's choice, from its
-/// state to its end; other laws are `NotAsked`.
+/// Checks [`Law::RefusedReply`] or [`Law::SameReplies`] on a machine of the caller's choice, from
+/// its state to its end; other laws are `NotAsked`.
 ///
-/// The figure is the number of exchanges that break the law. Replies may have 32 scalars. Of the driver it asks
-/// what the machine asks.
+/// The figure is the number of exchanges that break the law. Replies may have 32 scalars. Of the
+/// driver it asks what the machine asks.
 ///
 /// # Errors
-/// The driver's; a right reply that the machine refuses; a workspace below the longest reply, or a reply of more
-/// than 32 scalars.
+/// The driver's; a right reply that the machine refuses; a workspace below the longest reply, or a
+/// reply of more than 32 scalars.
 pub fn check_machine<M, D, E>(
     machine: M,
     driver: &mut D,
@@ -40,7 +40,8 @@ where
     Ok(Outcome::Judged(Verdict { law, measured: count, limit: 0.0 }))
 }
 
-/// Somebody who looks at each exchange. `watched` is a copy of the workspace's front before the reply is taken.
+/// Somebody who looks at each exchange. `watched` is a copy of the workspace's front before the
+/// reply is taken.
 trait Onlooker<M: Machine> {
     /// Takes the right reply, and says whether the law holds here.
     fn look(
@@ -52,7 +53,8 @@ trait Onlooker<M: Machine> {
     ) -> Result<bool, crate::UnexpectedReply>;
 }
 
-/// Runs the machine to its end; how many exchanges break the law, NaN where there was none or no end.
+/// Runs the machine to its end; how many exchanges break the law, NaN where there was none or no
+/// end.
 fn converse<M, D, E>(
     mut machine: M,
     driver: &mut D,
@@ -154,7 +156,8 @@ impl<M: Machine<Output: PartialEq> + Clone + PartialEq> Onlooker<M> for Twin {
     }
 }
 
-/// A hypergradient of two products, whose registers every problem has; `None` never, as its settings are valid.
+/// A hypergradient of two products, whose registers every problem has; `None` never, as its
+/// settings are valid.
 fn hypergradient(index: u32) -> Option<Hypergradient> {
     let stop = CgSettings::new(0.0, 2).ok()?;
     let solver = crate::SolverSettings::ConjugateGradient(stop);

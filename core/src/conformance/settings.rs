@@ -6,11 +6,11 @@
 pub struct Settings {
     /// What f32 arithmetic in another order may change; for identities that need no differences.
     pub rounding: f32,
-    /// Distance between a product and the difference of two gradients, of their mean norm. A product that is
-    /// off by a factor of 2 has 0.67, one of the wrong sign 2.
+    /// Distance between a product and the difference of two gradients, of their mean norm. A
+    /// product that is off by a factor of 2 has 0.67, one of the wrong sign 2.
     pub product_differences: f32,
-    /// Distance between a slope and the difference of two losses, of the gradient's norm. Along a direction of
-    /// length about √2 with the gradient in it, a factor of 2 has about 0.5.
+    /// Distance between a slope and the difference of two losses, of the gradient's norm. Along a
+    /// direction of length about √2 with the gradient in it, a factor of 2 has about 0.5.
     pub loss_differences: f32,
     /// Directions along which slopes of losses are compared, at least 1; only one without sketches.
     pub directions: u8,
@@ -22,8 +22,9 @@ pub struct Settings {
     pub step: f32,
     /// How many steps are tried, each a quarter of the one before; at least 2.
     pub steps: u8,
-    /// Whether the problem's coupling is [`Coupling::General`](crate::Coupling::General), with the upper variable in
-    /// `Parameter(UpperBackbone)`. Otherwise nobody asks for its cross products, and neither does the kit.
+    /// Whether the problem's coupling is [`Coupling::General`](crate::Coupling::General), with the
+    /// upper variable in `Parameter(UpperBackbone)`. Otherwise nobody asks for its cross products,
+    /// and neither does the kit.
     pub cross_product: bool,
 }
 

@@ -9,7 +9,8 @@ pub(super) const A: f32 = 0.75;
 pub(super) const B: f32 = -1.25;
 
 impl<P: LowerObjective + UpperObjective> Probe<'_, P> {
-    /// Whether `dst` now holds NaN everywhere; nothing is measured on a problem that repairs numbers.
+    /// Whether `dst` now holds NaN everywhere; nothing is measured on a problem that repairs
+    /// numbers.
     fn poisoned(&mut self, src: Register, dst: Register) -> Figure<bool, P::Error> {
         self.poison(src, dst)?;
         Ok(self.dot(dst, dst)?.is_nan())

@@ -10,8 +10,8 @@ use super::Law;
 pub struct Verdict {
     /// The law.
     pub law: Law,
-    /// How far the two sides of the law are apart, relative to their size. NaN where there was nothing to
-    /// measure: vectors that are 0, or not finite.
+    /// How far the two sides of the law are apart, relative to their size. NaN where there was
+    /// nothing to measure: vectors that are 0, or not finite.
     pub measured: f32,
     /// The most that it may be; 0 where the sides must be the same bits.
     pub limit: f32,

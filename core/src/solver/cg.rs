@@ -23,7 +23,8 @@ pub struct CgSettings {
 }
 
 impl CgSettings {
-    /// Stop at ‖r‖ ≤ `tolerance` · ‖x‖, `tolerance` in `[0, 1)`, or after `iterations_max` ≥ 1 products.
+    /// Stop at ‖r‖ ≤ `tolerance` · ‖x‖, `tolerance` in `[0, 1)`, or after `iterations_max` ≥ 1
+    /// products.
     ///
     /// Where H is positive semi-definite, A ⪰ I and the tolerance bounds the relative error of x.
     ///
@@ -40,8 +41,8 @@ impl CgSettings {
     /// Stop, also, at ‖r‖ ≤ `share` · ‖x − b‖, `share` in `[0, 1)`.
     ///
     /// With A ⪰ I this bounds the share of the second-order correction that is missed,
-    /// ‖x − x*‖/‖b − x*‖, by `share`/(1 − `share`): the same accuracy whether the correction is 1 % of x
-    /// or half of it, which one `tolerance` cannot give.
+    /// ‖x − x*‖/‖b − x*‖, by `share`/(1 − `share`): the same accuracy whether the correction is 1 %
+    /// of x or half of it, which one `tolerance` cannot give.
     ///
     /// # Errors
     /// A share outside its range.

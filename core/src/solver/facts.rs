@@ -19,7 +19,8 @@ pub struct SolverFacts {
     pub stops_by_tolerance: bool,
     /// Whether H has to be positive semi-definite, as that of Gauss-Newton is.
     pub needs_semidefinite: bool,
-    /// Whether it solves a general coupling's `A = H + δ I` too, which need not be near the identity.
+    /// Whether it solves a general coupling's `A = H + δ I` too, which need not be near the
+    /// identity.
     pub solves_general: bool,
     /// Registers that outlive an alternation: they belong into every checkpoint.
     pub lasting_registers: &'static [Register],
@@ -50,8 +51,8 @@ impl SolverFacts {
         if parts > whole { parts } else { whole }
     }
 
-    /// Whether a stage can go on from a checkpoint between two lower steps, and not only between two
-    /// alternations: no checkpoint holds a bank that the lower phase is filling.
+    /// Whether a stage can go on from a checkpoint between two lower steps, and not only between
+    /// two alternations: no checkpoint holds a bank that the lower phase is filling.
     pub const fn resumes_between_steps(&self) -> bool {
         self.gradients == 0
     }

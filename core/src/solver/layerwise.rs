@@ -35,9 +35,9 @@ impl LayerwiseSettings {
 /// b, for bᵀx at the end.
 const RIGHT_HAND_SIDE: Register = Banked(Bank::Basis, 0);
 
-/// The recurrence of the authors' code (arXiv 2410.02387): conjugate gradients' formulas, but with a
-/// step length and a conjugation factor for each parameter tensor `s`, on one operator that couples
-/// them all. *For reproduction only; it is not CG.*
+/// The recurrence of the authors' code (arXiv 2410.02387): conjugate gradients' formulas, but with
+/// a step length and a conjugation factor for each parameter tensor `s`, on one operator that
+/// couples them all. *For reproduction only; it is not CG.*
 ///
 /// ```text
 /// x = 0, r = p = b;  N_c times:
@@ -46,21 +46,22 @@ const RIGHT_HAND_SIDE: Register = Banked(Bank::Basis, 0);
 /// ```
 ///
 /// With several tensors the directions are not conjugate, no norm of the error need fall, it grows
-/// where ‖H‖ is much larger than the damping, and **r is not b − A x**: `A` of the block-wise step is
-/// not the block-wise step of `A p`. No product has then measured x, so the report has no residual.
-/// With one tensor it is conjugate gradients, bit for bit, and r is the residual.
+/// where ‖H‖ is much larger than the damping, and **r is not b − A x**: `A` of the block-wise step
+/// is not the block-wise step of `A p`. No product has then measured x, so the report has no
+/// residual. With one tensor it is conjugate gradients, bit for bit, and r is the residual.
 ///
 /// `Residual` holds b on entry and is consumed; `Solution` holds x at the end; `Direction` and
 /// `Product` are scratch; `Banked(Basis, 0)` keeps b for the report's bᵀx, a fifth vector of the
-/// backbone's length that the recurrence itself does not need. The longest reply has three scalars a
-/// segment. One product and two replies with scalars an iteration.
+/// backbone's length that the recurrence itself does not need. The longest reply has three scalars
+/// a segment. One product and two replies with scalars an iteration.
 ///
-/// As in the reference there is no stopping test, and curvature pᵀAp ≤ 0, of a tensor or as a whole, is
-/// divided by like any other; it shows in `rayleigh_min`. Departures from the reference: (1) a tensor
-/// whose r_sᵀr_s is 0 has α_s = β_s = 0, where the reference divides 0 by 0 and replaces NaN by 0; any
-/// other quotient that is not finite ends the solve in [`Termination::NonFinite`]; (2) it ends before
-/// N_c iterations where r = 0: then nothing would move any more. That is
-/// [`Termination::Converged`] with one tensor, [`Termination::Unverified`] with several.
+/// As in the reference there is no stopping test, and curvature pᵀAp ≤ 0, of a tensor or as a
+/// whole, is divided by like any other; it shows in `rayleigh_min`. Departures from the reference:
+/// (1) a tensor whose r_sᵀr_s is 0 has α_s = β_s = 0, where the reference divides 0 by 0 and
+/// replaces NaN by 0; any other quotient that is not finite ends the solve in
+/// [`Termination::NonFinite`]; (2) it ends before N_c iterations where r = 0: then nothing would
+/// move any more. That is [`Termination::Converged`] with one tensor, [`Termination::Unverified`]
+/// with several.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -211,8 +212,8 @@ impl LinearSolver for Layerwise {
         Self::new(settings)
     }
 
-    /// The workspace holds, at `Solution` and `Residual`, α and −α, then r_sᵀr_s before the step; at
-    /// `Conjugate`, β.
+    /// The workspace holds, at `Solution` and `Residual`, α and −α, then r_sᵀr_s before the step;
+    /// at `Conjugate`, β.
     fn request(&self) -> Request {
         match self.state {
             State::ZeroSolution => Request::Zero { dst: Solution },

@@ -35,20 +35,20 @@ pub trait Logged {}
 #[cfg(not(feature = "defmt"))]
 impl<T> Logged for T {}
 
-/// A solve of `A x = b`, b in `Residual`, x in `Solution`, by a method that is chosen when the program
-/// is compiled; [`Solver`](crate::Solver) is the one that is chosen when it runs.
+/// A solve of `A x = b`, b in `Residual`, x in `Solution`, by a method that is chosen when the
+/// program is compiled; [`Solver`](crate::Solver) is the one that is chosen when it runs.
 ///
 /// A [`Hypergradient`](crate::Hypergradient) or [`Alternation`](crate::Alternation) over one method
-/// asks for the same things as over a [`Solver`](crate::Solver) with the same settings, bit for bit,
-/// and contains, stores and links nothing of the other methods. Its stored form is its own.
+/// asks for the same things as over a [`Solver`](crate::Solver) with the same settings, bit for
+/// bit, and contains, stores and links nothing of the other methods. Its stored form is its own.
 ///
 /// Sealed: the features of this crate add to what is demanded of an implementation.
 pub trait LinearSolver: Machine<Output = Report> + Plain + sealed::Sealed {
     /// What a solve is determined by, beside A, b and the memory.
     type Settings: Plain;
 
-    /// What is known of the vectors in the banks, from one solve to the next; begins as its default.
-    /// `()` where nothing is kept.
+    /// What is known of the vectors in the banks, from one solve to the next; begins as its
+    /// default. `()` where nothing is kept.
     type Memory: Plain + Default + From<SolverMemory> + Into<SolverMemory>;
 
     /// A solve that has not begun; `memory` is that of the solve before, with the same A.

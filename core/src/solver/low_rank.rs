@@ -13,21 +13,22 @@ use Register::{Banked, Product, Residual, Solution};
 
 /// Solves `(I + Σ gᵢgᵢᵀ/s) x = b` with `count` vectors gᵢ and a shift s > 0.
 ///
-/// *Preparation.* With `Mᵢ = I + Σ_{j ≤ i} gⱼgⱼᵀ/s` and `u = Mᵢ₋₁^{-1} gᵢ`, Sherman and Morrison give
-/// `Mᵢ^{-1} = Mᵢ₋₁^{-1} − u uᵀ/(s + gᵢᵀu)`. So with `hᵢ = u/√(s + gᵢᵀu)`, by induction,
+/// *Preparation.* With `Mᵢ = I + Σ_{j ≤ i} gⱼgⱼᵀ/s` and `u = Mᵢ₋₁^{-1} gᵢ`, Sherman and Morrison
+/// give `Mᵢ^{-1} = Mᵢ₋₁^{-1} − u uᵀ/(s + gᵢᵀu)`. So with `hᵢ = u/√(s + gᵢᵀu)`, by induction,
 ///
 /// ```text
 /// Mᵢ^{-1} = I − Σ_{j ≤ i} hⱼhⱼᵀ,      u = gᵢ − Σ_{j < i} hⱼ (hⱼᵀgᵢ),
 /// ```
 ///
-/// which is M-FAC's recursion (Frantar, Kurtic, Alistarh 2021) with its divisors taken into h, so that
-/// no scalar has to be kept. hᵢ goes to slot i of `Basis` and may replace gᵢ there: gᵢ is read until
-/// then and not after. *Solve.* `x = b − Σ hᵢ (hᵢᵀb)`.
+/// which is M-FAC's recursion (Frantar, Kurtic, Alistarh 2021) with its divisors taken into h, so
+/// that no scalar has to be kept. hᵢ goes to slot i of `Basis` and may replace gᵢ there: gᵢ is read
+/// until then and not after. *Solve.* `x = b − Σ hᵢ (hᵢᵀb)`.
 ///
 /// b lies in `Residual` and stays there, x in `Solution`; the preparation uses `Product` alone. Two
-/// replies with scalars a vector, and two for the solve. In exact arithmetic gᵢᵀu ≥ 0, and 0 only where
-/// u = 0. So where it is not above 0, u is the rounding of a gᵢ in the span of the others, and hᵢ = 0:
-/// anything else would leave an inverse that is not semi-definite, and the next vector would blow it up.
+/// replies with scalars a vector, and two for the solve. In exact arithmetic gᵢᵀu ≥ 0, and 0 only
+/// where u = 0. So where it is not above 0, u is the rounding of a gᵢ in the span of the others,
+/// and hᵢ = 0: anything else would leave an inverse that is not semi-definite, and the next vector
+/// would blow it up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -179,7 +180,8 @@ impl State {
     }
 }
 
-/// Leaves, negated, the `count` scalars that follow the first `skipped`: what a projection subtracts.
+/// Leaves, negated, the `count` scalars that follow the first `skipped`: what a projection
+/// subtracts.
 pub(crate) fn negate_after(skipped: usize, scalars: &mut [f32], count: usize) {
     move_to_front(scalars, skipped, count);
     scalars.iter_mut().take(count).for_each(|scalar| *scalar = -*scalar);

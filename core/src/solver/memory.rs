@@ -22,8 +22,8 @@ pub struct SolverMemory {
     pub(crate) unverified: u8,
     /// Step length of the last residual's direction.
     pub(crate) stride: f32,
-    /// What a step of the stride before it would have left of ‖r‖²: infinite where that was of no use,
-    /// `None` before the first.
+    /// What a step of the stride before it would have left of ‖r‖²: infinite where that was of no
+    /// use, `None` before the first.
     pub(crate) contraction_sq: Option<f32>,
     /// Whether the bank has been made ready for solves.
     pub(crate) prepared: bool,

@@ -45,12 +45,12 @@ impl MfacSettings {
 
 /// `x = (I + Ĥ/λ)^{-1} b` with `Ĥ = (1/m) Σ gᵢgᵢᵀ`, no product and no linearisation.
 ///
-/// Frantar, Kurtic, Alistarh (2021), as BiSSLight (arXiv 2609.33424) uses it. The gᵢ are gradients of
-/// L^P alone, before proximity and clipping, and lie in `Basis` on entry of the first solve: an
-/// [`Alternation`](crate::Alternation) puts those of its last m lower steps there; a driver of its own
-/// fills the bank and says so with [`SolverMemory::filled`]. The first solve replaces them by the
-/// factors of the inverse (m(m − 1)/2 dots), later ones cost 2m vector operations. An empty bank is Ĥ = 0,
-/// x = b. Memory: m vectors.
+/// Frantar, Kurtic, Alistarh (2021), as BiSSLight (arXiv 2609.33424) uses it. The gᵢ are gradients
+/// of L^P alone, before proximity and clipping, and lie in `Basis` on entry of the first solve: an
+/// [`Alternation`](crate::Alternation) puts those of its last m lower steps there; a driver of its
+/// own fills the bank and says so with [`SolverMemory::filled`]. The first solve replaces them by
+/// the factors of the inverse (m(m − 1)/2 dots), later ones cost 2m vector operations. An empty
+/// bank is Ĥ = 0, x = b. Memory: m vectors.
 ///
 /// Ĥ is not the H of the other solvers: the report can say nothing about A x − b and is
 /// [`Termination::Unverified`](crate::Termination::Unverified).
@@ -75,8 +75,8 @@ impl Mfac {
         Self { solve }
     }
 
-    /// What the next solve goes on with; complete at the end, and empty where the gradients were not
-    /// finite.
+    /// What the next solve goes on with; complete at the end, and empty where the gradients were
+    /// not finite.
     pub fn memory(&self) -> SolverMemory {
         SolverMemory::prepared(self.solve.kept())
     }

@@ -41,17 +41,18 @@ impl NeumannSettings {
 /// `x = Σ_k (I − A)^k b`, with `A = I + H/(λ+δ)` the series `Σ_k (−H/(λ+δ))^k b`
 /// (Lorraine, Vicol, Duvenaud 2020).
 ///
-/// Converges where the eigenvalues of A lie in (0, 2), that is ‖H‖ < λ + δ for a positive H. The term
-/// that would be added next is exactly the residual of the present sum, `b − A x = (I − A)^{k+1} b`:
-/// every product measures x before it extends it, and the product that ends the solve adds nothing.
+/// Converges where the eigenvalues of A lie in (0, 2), that is ‖H‖ < λ + δ for a positive H. The
+/// term that would be added next is exactly the residual of the present sum, `b − A x = (I −
+/// A)^{k+1} b`: every product measures x before it extends it, and the product that ends the solve
+/// adds nothing.
 ///
 /// One term that is longer than the one before proves divergence. With M = I − A symmetric,
 /// `‖M^k b‖² = (M^{k−1} b)ᵀ(M^{k+1} b) ≤ ‖M^{k−1} b‖ ‖M^{k+1} b‖`, so the ratio of successive norms
 /// never falls and all later terms are longer still. The solve then ends in
 /// [`Termination::Diverging`]; x is the sum that has been measured, without the longer term.
 ///
-/// `Residual` holds b on entry and is consumed; `Solution` holds x at the end; `Direction` keeps b for
-/// bᵀx, `Product` is scratch. One product and two replies with scalars an iteration.
+/// `Residual` holds b on entry and is consumed; `Solution` holds x at the end; `Direction` keeps b
+/// for bᵀx, `Product` is scratch. One product and two replies with scalars an iteration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -39,21 +39,22 @@ impl NystromSettings {
 /// `x = (I + Ê)^{-1} b` with the rank-k Nyström approximation Ê of `E = A − I = H/(λ+δ)`.
 ///
 /// After Hataya, Yamada (2023), with a Gaussian sketch Ω instead of columns of the identity:
-/// `Ê = E Ω (ΩᵀE Ω)^{-1} ΩᵀE`. The first solve makes each ω E-conjugate to the directions before it,
-/// `p = ω − Σ pⱼ (qⱼᵀω)`, divides p and `q = E p` by √(pᵀq), and keeps both. P then spans what Ω spans,
-/// `P = Ω T` with T regular, and PᵀE P = I, so `Ê = E P (PᵀE P)^{-1} PᵀE = Q Qᵀ`: no small system is
-/// solved. `I + Q Qᵀ` is inverted once, its factors replace P; later solves cost 2k vector operations.
-/// Ê = E, and x exact, where the rank of E is at most k; in f32 a few sketches more than the rank are
-/// needed, since as many as the rank are now and then nearly dependent.
+/// `Ê = E Ω (ΩᵀE Ω)^{-1} ΩᵀE`. The first solve makes each ω E-conjugate to the directions before
+/// it, `p = ω − Σ pⱼ (qⱼᵀω)`, divides p and `q = E p` by √(pᵀq), and keeps both. P then spans what
+/// Ω spans, `P = Ω T` with T regular, and PᵀE P = I, so `Ê = E P (PᵀE P)^{-1} PᵀE = Q Qᵀ`: no small
+/// system is solved. `I + Q Qᵀ` is inverted once, its factors replace P; later solves cost 2k
+/// vector operations. Ê = E, and x exact, where the rank of E is at most k; in f32 a few sketches
+/// more than the rank are needed, since as many as the rank are now and then nearly dependent.
 ///
-/// Only for a positive semi-definite H, as that of Gauss-Newton: with pᵀq = 0 then E p = 0, and leaving
-/// p out changes nothing. Left out are directions whose pᵀq or whose ‖p‖² is within f32's rounding of 0.
-/// Where pᵀq is clearly negative the solve ends with x = b and
-/// [`Termination::NegativeCurvature`]; the later solves of the alternation answer x = b without products.
+/// Only for a positive semi-definite H, as that of Gauss-Newton: with pᵀq = 0 then E p = 0, and
+/// leaving p out changes nothing. Left out are directions whose pᵀq or whose ‖p‖² is within f32's
+/// rounding of 0. Where pᵀq is clearly negative the solve ends with x = b and
+/// [`Termination::NegativeCurvature`]; the later solves of the alternation answer x = b without
+/// products.
 ///
-/// The sketch is draws 0 to k − 1 of the driver's stream in every alternation, so a change of Ê is one
-/// of H and never one of Ω. No product verifies x: the report is [`Termination::Unverified`], its
-/// products are k in the solve that prepared and 0 after.
+/// The sketch is draws 0 to k − 1 of the driver's stream in every alternation, so a change of Ê is
+/// one of H and never one of Ω. No product verifies x: the report is [`Termination::Unverified`],
+/// its products are k in the solve that prepared and 0 after.
 ///
 /// `Residual` holds b and keeps it; `Solution` holds x at the end. One product and two replies with
 /// scalars a direction, then those of the inversion.
@@ -89,8 +90,8 @@ enum State {
 
 /// Share of ‖A‖ ‖p‖² below which pᵀE p is rounding.
 ///
-/// A product's rounding e is of about half this share of ‖A p‖. A direction of nothing else, kept, adds
-/// ‖e‖²/pᵀE p to Ê: less than f32 resolves in A.
+/// A product's rounding e is of about half this share of ‖A p‖. A direction of nothing else, kept,
+/// adds ‖e‖²/pᵀE p to Ê: less than f32 resolves in A.
 const RESOLUTION: f32 = f32::EPSILON;
 
 /// Share of ‖ω‖² below which ‖p‖² is mostly rounding: p would not be conjugate to anything.
@@ -115,8 +116,8 @@ impl Nystrom {
         }
     }
 
-    /// What the next solve goes on with; complete at the end, and empty where the preparation was not
-    /// finite.
+    /// What the next solve goes on with; complete at the end, and empty where the preparation was
+    /// not finite.
     pub fn memory(&self) -> SolverMemory {
         SolverMemory::prepared(match self.state {
             State::Solve(solve) => solve.kept(),

@@ -36,20 +36,22 @@ const KEPT: Register = Banked(Bank::Basis, 0);
 /// `x ← x − ρ (A x − b)`, once a solve, x kept from solve to solve
 /// (Dagréou, Ablin, Vaiter, Moreau 2022, SOBA: the recurrence of v).
 ///
-/// x follows the solution of a system that changes slowly, over upper steps and over alternations: it
-/// outlives a new linearisation, other than what recycling keeps. The first solve starts from x = b.
+/// x follows the solution of a system that changes slowly, over upper steps and over alternations:
+/// it outlives a new linearisation, other than what recycling keeps. The first solve starts from x
+/// = b.
 ///
-/// `Residual` holds b; `Solution` holds x at the end; `Product` is scratch; `Direction` is not touched.
-/// `Banked(Basis, 0)` keeps x between solves, a vector of the backbone's length that belongs into every
-/// checkpoint. One product and two replies with scalars a solve.
+/// `Residual` holds b; `Solution` holds x at the end; `Product` is scratch; `Direction` is not
+/// touched. `Banked(Basis, 0)` keeps x between solves, a vector of the backbone's length that
+/// belongs into every checkpoint. One product and two replies with scalars a solve.
 ///
 /// The product measures the x of the solve before, on this solve's A and b, and not the x that is
-/// returned. The report therefore ends in [`Termination::IterationLimit`], the one product being used
-/// up, without a residual. Only where the measured residual is exactly 0, so that x stays, is it
-/// [`Termination::Converged`]. A solve that is not finite drops the kept x: the next one starts from b.
+/// returned. The report therefore ends in [`Termination::IterationLimit`], the one product being
+/// used up, without a residual. Only where the measured residual is exactly 0, so that x stays, is
+/// it [`Termination::Converged`]. A solve that is not finite drops the kept x: the next one starts
+/// from b.
 ///
-/// Departure from the paper: only this recurrence is theirs; the lower and the upper variable move as in
-/// BiSSL.
+/// Departure from the paper: only this recurrence is theirs; the lower and the upper variable move
+/// as in BiSSL.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -2,8 +2,8 @@
 
 /// The enums over all solvers, and their dispatch.
 ///
-/// A row is `Machine(settings: Settings) = "name";`, without the parenthesis where there is nothing to
-/// set; `settings` is any identifier. Stored machines count the rows: new ones go to the end.
+/// A row is `Machine(settings: Settings) = "name";`, without the parenthesis where there is nothing
+/// to set; `settings` is any identifier. Stored machines count the rows: new ones go to the end.
 macro_rules! solvers {
     ($($solver:ident $(($settings:ident: $type:ty))? = $name:literal;)*) => {
         /// Which solver, with its settings.

@@ -1,8 +1,8 @@
 //! `bench stage`: an alternation of the bilevel stage beside the published algorithm.
 //!
 //! Both run on the same kernels, batches and start. The published algorithm solves every system by
-//! five layer-wise iterations from zero and differentiates the gradient anew in each product; ours is
-//! whatever the configuration says.
+//! five layer-wise iterations from zero and differentiates the gradient anew in each product; ours
+//! is whatever the configuration says.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -292,8 +292,9 @@ impl<B: Kernels> Side<'_, B> {
     }
 }
 
-/// One product that nothing is done with: the first one pays for threads, for the memory of a linearisation,
-/// and on a device for compiling kernels, which would be counted as the first algorithm's.
+/// One product that nothing is done with: the first one pays for threads, for the memory of a
+/// linearisation, and on a device for compiling kernels, which would be counted as the first
+/// algorithm's.
 fn touch<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<()> {
     problem.linearize_with_gradient(0)?;
     let parameters = problem.networks().backbone.parameters().len();

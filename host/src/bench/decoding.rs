@@ -1,5 +1,5 @@
-//! `bench data`: images a second, decoded and augmented for the pretext task, and where the time goes; and as
-//! many as the host has to decode and pack where a device augments.
+//! `bench data`: images a second, decoded and augmented for the pretext task, and where the time
+//! goes; and as many as the host has to decode and pack where a device augments.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -61,8 +61,8 @@ pub struct DataReport {
     pub images_per_s: f64,
     /// Slowest and fastest pass over the median.
     pub images_per_s_spread: [f64; 2],
-    /// Images a second, decoded and packed for a device that augments them: the host's part of that, with
-    /// neither the transfer nor the device's work. Median of the passes.
+    /// Images a second, decoded and packed for a device that augments them: the host's part of
+    /// that, with neither the transfer nor the device's work. Median of the passes.
     pub packed_images_per_s: f64,
     /// File to pixels, median of the passes.
     pub decode_s: f64,

@@ -88,7 +88,8 @@ fn distance(x: &[f32], y: &[f32]) -> f64 {
 
 /// Compares solves of one alternation with exact ones on the same linearisation.
 ///
-/// `None` for a solve whose operator showed negative curvature: then x* is not what a solver is for.
+/// `None` for a solve whose operator showed negative curvature: then x* is not what a solver is
+/// for.
 ///
 /// # Errors
 /// An exact solve that does not reach its tolerance.

@@ -1,4 +1,5 @@
-//! `bissl bench`: what things cost, and how exact the solves are. Nothing that is trained here is kept.
+//! `bissl bench`: what things cost, and how exact the solves are. Nothing that is trained here is
+//! kept.
 
 mod alternation;
 mod decoding;

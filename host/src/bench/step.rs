@@ -192,8 +192,8 @@ fn repeated<B: Kernels, R>(
     (times, peak)
 }
 
-/// What some work needs at most of a device's memory, bytes, in a run for that alone; `None` on the host,
-/// where it is seen beside the times.
+/// What some work needs at most of a device's memory, bytes, in a run for that alone; `None` on the
+/// host, where it is seen beside the times.
 fn watched_peak<B: Kernels>(device: &B::Device, work: impl FnOnce()) -> Option<usize> {
     if B::ON_HOST {
         return None;

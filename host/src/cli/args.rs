@@ -48,11 +48,12 @@ enum Commands {
     },
     /// Prints what a run would cost: products, memory, time of an alternation and of each stage.
     Plan {
-        /// Time for `bissl align`, such as 90m, 2h or 1d: chooses tolerance, solver and alternations.
+        /// Time for `bissl align`, such as 90m, 2h or 1d: chooses tolerance, solver and
+        /// alternations.
         #[arg(long, value_name = "DURATION", value_parser = crate::plan::duration)]
         budget: Option<Duration>,
-        /// Alternations that are measured, with few lower steps each; where more than one, the first
-        /// one's times are not counted.
+        /// Alternations that are measured, with few lower steps each; where more than one, the
+        /// first one's times are not counted.
         #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         measured: u32,
         /// Steps of pretraining before them, where --from gives no weights.
@@ -65,16 +66,16 @@ enum Commands {
     },
     /// Checks gradients, products, solves and hypergradients before anything is trained on them.
     ///
-    /// On closed forms, on a narrowed copy of the network beside the same in f64, and on the network
-    /// itself. Exit code 1 if a check fails.
+    /// On closed forms, on a narrowed copy of the network beside the same in f64, and on the
+    /// network itself. Exit code 1 if a check fails.
     Verify {
         #[command(flatten)]
         output: Output,
         #[command(flatten)]
         settings: Settings,
     },
-    /// Loss, gradient and curvature product of a state in safetensors files, to compare with another
-    /// framework's.
+    /// Loss, gradient and curvature product of a state in safetensors files, to compare with
+    /// another framework's.
     Hvp(HvpArguments),
     /// Largest and smallest eigenvalues of the pretext loss's curvature along a run's checkpoints.
     Spectrum(SpectrumArguments),
@@ -114,7 +115,8 @@ enum Commands {
 
 #[derive(Debug, Subcommand)]
 enum DataAction {
-    /// Decodes every image and says what was found: classes, parts, sizes, broken files, duplicates.
+    /// Decodes every image and says what was found: classes, parts, sizes, broken files,
+    /// duplicates.
     ///
     /// Exit code 1 where images are broken or the same picture is in more than one part.
     Check(CheckArguments),
@@ -155,7 +157,8 @@ enum BenchAction {
 
 #[derive(Debug, Subcommand)]
 enum ConfigAction {
-    /// Prints a preset as a complete, commented configuration file; without a name, the presets' names.
+    /// Prints a preset as a complete, commented configuration file; without a name, the presets'
+    /// names.
     Show {
         /// Such as default, fast, demo or paper-resnet50-imagenet-simclr/voc07.
         preset: Option<String>,
@@ -185,7 +188,8 @@ enum RunsAction {
     Best {
         /// Folder that holds runs, up to three folders deep.
         folder: PathBuf,
-        /// STAGE/NAME, or NAME where one stage has it: validation, online_probe, test_accuracy, loss.
+        /// STAGE/NAME, or NAME where one stage has it: validation, online_probe, test_accuracy,
+        /// loss.
         #[arg(long, value_name = "NAME")]
         metric: String,
         /// The lowest is the best, as of a loss.

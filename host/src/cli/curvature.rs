@@ -31,8 +31,9 @@ fn temperature(text: &str) -> Result<f64, String> {
 /// The arguments of `hvp`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct HvpArguments {
-    /// Parameters of backbone and projector: torchvision's names, and `projector.0.weight` and so on,
-    /// of BYOL also `predictor.0.weight` and so on; or weights.safetensors of a run's checkpoint.
+    /// Parameters of backbone and projector: torchvision's names, and `projector.0.weight` and so
+    /// on, of BYOL also `predictor.0.weight` and so on; or weights.safetensors of a run's
+    /// checkpoint.
     #[arg(long, value_name = "FILE")]
     backbone: PathBuf,
     /// Two views of a batch, `view_a` and `view_b`: [batch, 3, height, width], normalised pixels.
@@ -47,8 +48,8 @@ pub(super) struct HvpArguments {
     /// The pretext loss, with the default preset's settings.
     #[arg(long, value_name = "NAME", default_value = "simclr", value_parser = named::<MethodName>(MethodName::NAMES))]
     objective: MethodName,
-    /// The target network of BYOL: parameters of its backbone and projector, named as in --backbone; or
-    /// weights.safetensors of a run's checkpoint.
+    /// The target network of BYOL: parameters of its backbone and projector, named as in
+    /// --backbone; or weights.safetensors of a run's checkpoint.
     #[arg(long, value_name = "FILE")]
     target: Option<PathBuf>,
     /// The operator: hessian (exact) or gauss-newton (positive semi-definite).
@@ -69,8 +70,8 @@ pub(super) struct HvpArguments {
     /// Channels of the first stage [default: by the shape of conv1.weight].
     #[arg(long, value_name = "CHANNELS", value_parser = clap::value_parser!(u16).range(1..=4096))]
     width: Option<u16>,
-    /// First layers [default: imagenet for a 7×7 kernel, small for a 3×3 one; small-strided has to be
-    /// said].
+    /// First layers [default: imagenet for a 7×7 kernel, small for a 3×3 one; small-strided has to
+    /// be said].
     #[arg(long, value_name = "NAME", value_parser = named::<Stem>(Stem::NAMES))]
     stem: Option<Stem>,
     #[command(flatten)]

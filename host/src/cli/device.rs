@@ -1,5 +1,5 @@
-//! What a device keeps between processes: compiled kernels and measured choices, in the user's cache
-//! folder.
+//! What a device keeps between processes: compiled kernels and measured choices, in the user's
+//! cache folder.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ use crate::kernels::KERNEL_SOURCES;
 use crate::kernels::tuning::{Policy, choose_by};
 use crate::progress::Verbosity;
 
-/// Sets up the caches of a device backend, and says where kernels will have to be compiled. Nothing to do
-/// for a CPU backend, or without a device.
+/// Sets up the caches of a device backend, and says where kernels will have to be compiled. Nothing
+/// to do for a CPU backend, or without a device.
 ///
 /// # Errors
 /// The cache folder cannot be made or written.
@@ -82,8 +82,8 @@ fn entries(folder: &Path) -> usize {
         .sum()
 }
 
-/// Where a device's kernels are kept: apart for every version of their sources, since CubeCL knows a
-/// kernel by its name and settings alone.
+/// Where a device's kernels are kept: apart for every version of their sources, since CubeCL knows
+/// a kernel by its name and settings alone.
 fn folder(device: &str) -> Option<PathBuf> {
     let mut hasher = DefaultHasher::new();
     for source in KERNEL_SOURCES {

@@ -35,7 +35,8 @@ fn named(name: &str) -> crate::error::Result<RunConfig> {
         return Ok(Origin::of(path)?.config()?);
     }
     if path.is_file() {
-        // A complete file differs from what stands in it; one that leaves keys out is over the default.
+        // A complete file differs from what stands in it; one that leaves keys out is over the
+        // default.
         let layers = Layers::preset(Preset::Default).file(path)?;
         return Ok(layers.resolve()?);
     }

@@ -14,7 +14,8 @@ use crate::run::{Origin, RunError};
 /// The arguments of `import`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ImportArguments {
-    /// A .pth file of torch.save or a .safetensors file, with torchvision's or timm's names of a ResNet.
+    /// A .pth file of torch.save or a .safetensors file, with torchvision's or timm's names of a
+    /// ResNet.
     file: PathBuf,
     /// Folder of the new run; must be absent or empty.
     #[arg(long, value_name = "DIR")]
@@ -23,15 +24,15 @@ pub(super) struct ImportArguments {
     /// state_dict, model_state_dict, model, net, network, backbone or encoder].
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
-    /// What stands before the backbone's names, such as `module.encoder_q.` [default: whatever stands
-    /// before conv1.weight].
+    /// What stands before the backbone's names, such as `module.encoder_q.` [default: whatever
+    /// stands before conv1.weight].
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
     /// Family of the backbone [default: by the names of its tensors].
     #[arg(long, value_name = "NAME", value_parser = named::<Architecture>(Architecture::NAMES))]
     architecture: Option<Architecture>,
-    /// First layers [default: imagenet for a 7×7 kernel, small for a 3×3 one; small-strided has to be
-    /// said].
+    /// First layers [default: imagenet for a 7×7 kernel, small for a 3×3 one; small-strided has to
+    /// be said].
     #[arg(long, value_name = "NAME", value_parser = named::<Stem>(Stem::NAMES))]
     stem: Option<Stem>,
     #[command(flatten)]
@@ -53,7 +54,8 @@ pub(super) struct ExportArguments {
     /// Folder of a run or of one of its checkpoints.
     #[arg(long, value_name = "RUN")]
     from: PathBuf,
-    /// What to write: a backbone under torchvision's names, or encoder and projector as a flash image.
+    /// What to write: a backbone under torchvision's names, or encoder and projector as a flash
+    /// image.
     #[arg(long, value_name = "FORMAT", default_value = "safetensors", value_parser = named::<ExportFormat>(ExportFormat::NAMES))]
     to: ExportFormat,
     /// File to write; replaced if it exists.
@@ -73,7 +75,8 @@ pub(super) struct FeaturesArguments {
     /// Folder of a run or of one of its checkpoints.
     #[arg(long, value_name = "RUN")]
     from: PathBuf,
-    /// A safetensors file with `images`: [n, channels, height, width], normalised pixels or samples, f32.
+    /// A safetensors file with `images`: [n, channels, height, width], normalised pixels or
+    /// samples, f32.
     #[arg(long, value_name = "FILE.safetensors")]
     input: PathBuf,
     /// File to write, with `features`: [n, features]; replaced if it exists.

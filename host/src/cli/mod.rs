@@ -229,8 +229,8 @@ fn resolve(invocation: &Invocation) -> Result<RunConfig> {
     Ok(layers.resolve()?)
 }
 
-/// The stored settings of the run that is resumed, else those of the run that is started from, else a
-/// preset.
+/// The stored settings of the run that is resumed, else those of the run that is started from, else
+/// a preset.
 fn base(invocation: &Invocation) -> Result<Layers> {
     let Settings { preset, .. } = &invocation.settings;
     if invocation.resume {
@@ -292,8 +292,8 @@ fn open(stage: Stage, invocation: &Invocation, config: &RunConfig) -> Result<Com
     })
 }
 
-/// Starts the threads of setting `threads`, and sets up what a device keeps between processes. Once a
-/// process.
+/// Starts the threads of setting `threads`, and sets up what a device keeps between processes. Once
+/// a process.
 ///
 /// # Errors
 /// The system has no threads left; see [`device::prepare`].

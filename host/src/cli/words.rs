@@ -30,9 +30,9 @@ pub(super) struct Settings {
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Base of the settings: default, fast, demo, bench, bench-stage, paper-resnet18-stl10,
-    /// paper-resnet50-imagenet-simclr[/TASK] or paper-resnet50-imagenet-byol[/TASK] [default: demo for
-    /// demo, bench for bench step, bench-stage for bench stage; the settings of --from where that is
-    /// given; else default].
+    /// paper-resnet50-imagenet-simclr[/TASK] or paper-resnet50-imagenet-byol[/TASK] [default: demo
+    /// for demo, bench for bench step, bench-stage for bench stage; the settings of --from where
+    /// that is given; else default].
     #[arg(long, value_name = "NAME")]
     pub(super) preset: Option<String>,
     /// Override any key: --set align.lower.clip=5. May be repeated; wins over everything else.

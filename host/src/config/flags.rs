@@ -54,6 +54,7 @@ pub(super) const BILEVEL: &[&str] = &["demo", "align", "plan"];
 pub(super) const SOLVES: &[&str] = &["demo", "align", "bench stage", "plan", "verify"];
 pub(super) const PRODUCTS: &[&str] =
     &["demo", "align", "bench stage", "bench step", "plan", "verify"];
-/// Commands whose `--batch` is that of a lower step, and those whose `--upper-batch` is an upper step's.
+/// Commands whose `--batch` is that of a lower step, and those whose `--upper-batch` is an upper
+/// step's.
 pub(super) const LOWER: &[&str] = &["align", "bench stage", "bench step", "plan", "verify"];
 pub(super) const UPPER: &[&str] = &["align", "bench stage", "plan", "verify"];

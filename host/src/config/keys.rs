@@ -28,8 +28,8 @@ pub(super) trait Section {
 
 /// A struct of settings, its defaults (those of the preset `default`), and its [`Table`].
 ///
-/// A row is `name: type = default, help, kind, [flags];`. Where a value may be `"none"` the row begins
-/// with `#[serde(with = "optional")]`. Sections inside follow as `[name]: type, help;`. With
+/// A row is `name: type = default, help, kind, [flags];`. Where a value may be `"none"` the row
+/// begins with `#[serde(with = "optional")]`. Sections inside follow as `[name]: type, help;`. With
 /// `for TYPE` the struct is defined elsewhere and rows have no type.
 macro_rules! settings {
     (@default) => { Default::default() };

@@ -30,8 +30,8 @@ impl Layers {
         Self { sources: preset.texts().into_iter().map(source).collect(), stored: None }
     }
 
-    /// A complete configuration, as a run stores it, as the base. Keys that an older program did not
-    /// know have their defaults; see [`absent`](Self::absent).
+    /// A complete configuration, as a run stores it, as the base. Keys that an older program did
+    /// not know have their defaults; see [`absent`](Self::absent).
     ///
     /// # Errors
     /// The file cannot be read.
@@ -41,16 +41,16 @@ impl Layers {
 
     /// The same from the file's text.
     pub fn stored_text(path: &Path, text: String) -> Self {
-        // `[augment]` is the file's last section and as old as the format: without it the file is cut
-        // short, which no default may hide.
+        // `[augment]` is the file's last section and as old as the format: without it the file is
+        // cut short, which no default may hide.
         let defaults = RunConfig::default().to_preset();
         let defaults = Source { origin: Origin::Preset("default"), text: defaults };
         let stored = Source { origin: Origin::File(path.to_owned()), text };
         Self { sources: vec![defaults, stored], stored: Some(1) }
     }
 
-    /// The keys that the stored configuration lacks and that have their defaults unless a later layer
-    /// sets them. Empty where the base is a preset, and where the text is no TOML.
+    /// The keys that the stored configuration lacks and that have their defaults unless a later
+    /// layer sets them. Empty where the base is a preset, and where the text is no TOML.
     pub fn absent(&self) -> Vec<String> {
         let Some(source) = self.stored.map(|index| &self.sources[index]) else { return Vec::new() };
         let Ok(tree) = DeTable::parse(&source.text) else { return Vec::new() };
@@ -141,7 +141,8 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
-/// Puts `over` on top of `base`. A table extends a table, except that an optimiser replaces another.
+/// Puts `over` on top of `base`. A table extends a table, except that an optimiser replaces
+/// another.
 fn merge<'t>(base: &mut DeTable<'t>, over: DeTable<'t>) {
     for (key, value) in over {
         let name = key.get_ref().clone();

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Later layers override earlier ones key by key. Whatever is wrong is reported with its file and
-//! line, or its flag, the key, what was found and what is allowed. Nothing behind this module checks a
-//! setting again.
+//! line, or its flag, the key, what was found and what is allowed. Nothing behind this module
+//! checks a setting again.
 
 mod check;
 mod convert;

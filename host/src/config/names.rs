@@ -6,7 +6,8 @@ use crate::names::names;
 use crate::network::Architecture;
 
 names! {
-    /// Where training images are cut, scaled and changed; what is done to them is drawn on the host.
+    /// Where training images are cut, scaled and changed; what is done to them is drawn on the
+    /// host.
     AugmentOn {
         /// On the host, ahead of the step.
         Host = "host",

@@ -1,7 +1,7 @@
 //! Where settings come from, and how errors name the places in it.
 //!
-//! Every source is parsed with spans. Each is parsed as if it followed the earlier ones (spaces before
-//! it, on its first line), so that a span of the merged tree names its source and line.
+//! Every source is parsed with spans. Each is parsed as if it followed the earlier ones (spaces
+//! before it, on its first line), so that a span of the merged tree names its source and line.
 
 use std::ops::Range;
 use std::path::PathBuf;

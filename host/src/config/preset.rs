@@ -210,7 +210,8 @@ impl Recipe {
         }
     }
 
-    /// The division of the images, and both trainings of the upper level: the head's alone and the stage's.
+    /// The division of the images, and both trainings of the upper level: the head's alone and the
+    /// stage's.
     fn task_section(self, task: &Task) -> String {
         let [rate, decay] = match self {
             Self::Resnet18Stl10 | Self::Resnet50ImagenetSimclr => task.simclr,

@@ -10,8 +10,8 @@ use super::schema::{AUGMENT, KEYS, Key};
 use super::settings::RunConfig;
 
 impl RunConfig {
-    /// Every setting with its range and meaning, as TOML that [`Layers::stored`](super::Layers::stored)
-    /// reads back.
+    /// Every setting with its range and meaning, as TOML that
+    /// [`Layers::stored`](super::Layers::stored) reads back.
     pub fn to_toml(&self) -> String {
         let leaves = self.leaves();
         let mut text = document(

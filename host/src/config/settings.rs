@@ -1,7 +1,7 @@
 //! The settings of a run, one struct for each section of the configuration.
 //!
-//! A new setting is a row here, and a check in `relations` where it depends on others. Values built by
-//! [`Layers::resolve`](super::Layers::resolve) are in their ranges.
+//! A new setting is a row here, and a check in `relations` where it depends on others. Values built
+//! by [`Layers::resolve`](super::Layers::resolve) are in their ranges.
 
 use bissl_core::Optimizer;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! `hvp`: loss, gradient and curvature product of a state that somebody else wrote.
 //!
-//! Everything goes in and out as safetensors under torchvision's names, so that another framework can
-//! compute the same and compare.
+//! Everything goes in and out as safetensors under torchvision's names, so that another framework
+//! can compute the same and compare.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -198,8 +198,8 @@ fn check_objective(job: &HvpJob) -> Result<(), ConfigError> {
 /// Computes, and writes the file.
 ///
 /// # Errors
-/// The backend is not there; a file cannot be read, does not fit or cannot be written; loss, gradient or
-/// product is not finite.
+/// The backend is not there; a file cannot be read, does not fit or cannot be written; loss,
+/// gradient or product is not finite.
 pub fn hvp(job: HvpJob) -> Result<HvpReport> {
     check_objective(&job)?;
     check_out(&job)?;

@@ -1,8 +1,8 @@
 //! The ends of a symmetric operator's spectrum by the method of Lanczos, every basis vector kept.
 //!
-//! Lanczos (1950) with full reorthogonalisation, twice (Golub & Van Loan 2013, section 10.3): k products
-//! give a tridiagonal matrix whose extreme eigenvalues approach those of the operator. Without it, copies
-//! of converged eigenvalues would appear.
+//! Lanczos (1950) with full reorthogonalisation, twice (Golub & Van Loan 2013, section 10.3): k
+//! products give a tridiagonal matrix whose extreme eigenvalues approach those of the operator.
+//! Without it, copies of converged eigenvalues would appear.
 
 use std::fmt;
 
@@ -13,7 +13,8 @@ pub(super) trait Symmetric {
     /// A vector of the operator's space.
     type Vector;
 
-    /// Size of what rounding leaves of a vector that should vanish, relative to the operator's norm.
+    /// Size of what rounding leaves of a vector that should vanish, relative to the operator's
+    /// norm.
     fn rounding(&self) -> f64;
 
     /// The operator times `v`.

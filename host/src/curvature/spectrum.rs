@@ -1,9 +1,9 @@
 //! `spectrum`: the ends of the pretext loss's curvature along a run's checkpoints.
 //!
-//! The operator is that of the bilevel stage: the backbone block on one pretext batch in training mode,
-//! without λ and δ, the batch being the stage's first product batch. λ + δ stands beside the result: how
-//! many products a solve needs depends on the largest eigenvalue over it, and whether the system is
-//! definite at all on the smallest.
+//! The operator is that of the bilevel stage: the backbone block on one pretext batch in training
+//! mode, without λ and δ, the batch being the stage's first product batch. λ + δ stands beside the
+//! result: how many products a solve needs depends on the largest eigenvalue over it, and whether
+//! the system is definite at all on the smallest.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -46,8 +46,8 @@ pub struct SpectrumJob {
     pub which: Which,
     /// Eigenvalues at either end, at least 1.
     pub eigenvalues: usize,
-    /// Products for each checkpoint, at least twice `eigenvalues`; the memory is that many vectors of the
-    /// backbone's length.
+    /// Products for each checkpoint, at least twice `eigenvalues`; the memory is that many vectors
+    /// of the backbone's length.
     pub iterations: usize,
     /// Which operator.
     pub curvature: Curvature,
@@ -121,7 +121,8 @@ pub struct SpectrumReport {
 /// Computes what was asked for; `None` after an interruption.
 ///
 /// # Errors
-/// Data or checkpoints cannot be read, no checkpoint holds a pretext network, or a product is not finite.
+/// Data or checkpoints cannot be read, no checkpoint holds a pretext network, or a product is not
+/// finite.
 pub fn spectrum(job: SpectrumJob) -> Result<Option<SpectrumReport>> {
     dispatch(job.config.backend, job)?
 }

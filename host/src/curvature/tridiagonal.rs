@@ -13,8 +13,8 @@ pub(super) struct Eigenpair {
 /// All eigenvalues of the matrix with this diagonal and these elements beside it, ascending.
 ///
 /// Implicit QL with the shift of Wilkinson (Martin, Wilkinson 1968; Golub & Van Loan 2013, section
-/// 8.3), in f64; of the eigenvectors the last row alone is carried along. `beside` is one shorter than
-/// `diagonal`; all numbers finite.
+/// 8.3), in f64; of the eigenvectors the last row alone is carried along. `beside` is one shorter
+/// than `diagonal`; all numbers finite.
 ///
 /// # Panics
 /// The lengths do not fit.

@@ -1,9 +1,11 @@
-//! A backbone and a pretext head out of a file of named tensors: which network it is, and its parameters.
+//! A backbone and a pretext head out of a file of named tensors: which network it is, and its
+//! parameters.
 //!
 //! Names of the backbone are torchvision's, with or without the prefix `backbone.`; those of the
 //! projector are its place in torch's `Sequential(Linear, BatchNorm1d, ReLU, …, Linear)` behind
-//! `projector.`, of BYOL's predictor the same behind `predictor.`. The checkpoints of our own runs say
-//! `lower_backbone.` and `pretext_head.`, of the target network `target_backbone.` and `target_projector.`.
+//! `projector.`, of BYOL's predictor the same behind `predictor.`. The checkpoints of our own runs
+//! say `lower_backbone.` and `pretext_head.`, of the target network `target_backbone.` and
+//! `target_projector.`.
 
 use std::path::Path;
 
@@ -49,8 +51,8 @@ impl Which {
 
 const PREDICTOR: &str = "predictor.";
 
-/// `tensors` in two: those of a backbone and those of a pretext head, without their prefixes but that of
-/// the predictor.
+/// `tensors` in two: those of a backbone and those of a pretext head, without their prefixes but
+/// that of the predictor.
 fn divide(
     path: &Path,
     tensors: RealTensors,
@@ -92,8 +94,8 @@ fn divide(
     Ok((backbone, head))
 }
 
-/// Widths of the projector (`prefix` empty) or the predictor: the rows of its linear layers, every third
-/// of a `Sequential`.
+/// Widths of the projector (`prefix` empty) or the predictor: the rows of its linear layers, every
+/// third of a `Sequential`.
 fn widths(path: &Path, head: &RealTensors, prefix: &str) -> Result<Vec<usize>, RunError> {
     let part = if prefix.is_empty() { "projector." } else { prefix };
     let mut widths = Vec::new();
@@ -127,8 +129,8 @@ fn head_name(name: &str) -> String {
     if name.starts_with(PREDICTOR) { name.to_owned() } else { format!("projector.{name}") }
 }
 
-/// The values of `table`'s tensors, flat. Each must be there, and nothing else; `said` is how the file
-/// says a name.
+/// The values of `table`'s tensors, flat. Each must be there, and nothing else; `said` is how the
+/// file says a name.
 fn flat(
     path: &Path,
     table: &ParameterTable,
@@ -174,8 +176,8 @@ fn read(path: &Path) -> Result<RealTensors, RunError> {
 }
 
 impl State {
-    /// Reads the backbone and the pretext head of `method` in `path`; settings of the method that the file
-    /// does not tell are the default preset's.
+    /// Reads the backbone and the pretext head of `method` in `path`; settings of the method that
+    /// the file does not tell are the default preset's.
     ///
     /// # Errors
     /// The file cannot be read; a tensor is missing, unknown or of another shape.
@@ -199,7 +201,8 @@ impl State {
         config.pretext.method = method;
         if method == MethodName::Byol {
             config.byol.predictor = widths(path, &head, PREDICTOR)?;
-            // The last one is the output's: as wide as the projector's, or a tensor does not fit below.
+            // The last one is the output's: as wide as the projector's, or a tensor does not fit
+            // below.
             config.byol.predictor.pop();
         }
         let (networks, name) = (networks(&config, 1), architecture(&config));

@@ -1,7 +1,7 @@
 //! The augmentation recipes: an image and random draws in, a normalised view out.
 //!
-//! In two steps: what is done to an image is drawn, then it is done. The first needs the image's size only,
-//! and is the same wherever the second happens.
+//! In two steps: what is done to an image is drawn, then it is done. The first needs the image's
+//! size only, and is the same wherever the second happens.
 
 use bissl_core::{ConfigError, Draws};
 use image::RgbImage;
@@ -67,8 +67,9 @@ pub(crate) enum Mirror {
 /// The recipes at one image size, with settings that were checked.
 ///
 /// Every recipe writes `[3, size, size]` values, red plane first, normalised by ImageNet's mean and
-/// deviation. Results are a pure function of the arguments. Work after the crop is in f32 without rounding
-/// to bytes in between, which is a difference from torchvision's transforms on Pillow images.
+/// deviation. Results are a pure function of the arguments. Work after the crop is in f32 without
+/// rounding to bytes in between, which is a difference from torchvision's transforms on Pillow
+/// images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Augmentation {
     size: u32,
@@ -156,7 +157,8 @@ impl Augmentation {
         Drawn { cut, mirror, jitter: None, grey: false, blur: None, solarise: false }
     }
 
-    /// What [`evaluation`](Self::evaluation) does to an image of a width and height; nothing is random.
+    /// What [`evaluation`](Self::evaluation) does to an image of a width and height; nothing is
+    /// random.
     pub fn evaluation_of(&self, dimensions: (u32, u32)) -> Drawn {
         let size = (self.size, self.size);
         let cut = if dimensions == size && !self.settings.evaluation_resize {

@@ -93,8 +93,8 @@ const CHUNK: usize = 256;
 /// `work` of every item, on all cores, in their order.
 ///
 /// # Errors
-/// The first item's that fails, where `on_bad_image` is [`OnBadImage::Error`]; few later ones are looked
-/// at. Which one it is does not depend on the threads.
+/// The first item's that fails, where `on_bad_image` is [`OnBadImage::Error`]; few later ones are
+/// looked at. Which one it is does not depend on the threads.
 pub(super) fn each<I: Sync, T: Send>(
     items: &[I],
     on_bad_image: OnBadImage,

@@ -174,8 +174,8 @@ impl PretextBatches {
 
     /// The same batches, of images only and [packed](Inputs::Packed).
     ///
-    /// All images of a batch are decoded before the first is packed: where they are not kept in memory, that
-    /// much is needed beside it.
+    /// All images of a batch are decoded before the first is packed: where they are not kept in
+    /// memory, that much is needed beside it.
     #[must_use]
     pub fn packed(mut self) -> Self {
         self.steps.form = Form::Packed;
@@ -271,8 +271,8 @@ impl LabelledBatches {
 
     /// The same batches, of images only and [packed](Inputs::Packed).
     ///
-    /// All images of a batch are decoded before the first is packed: where they are not kept in memory, that
-    /// much is needed beside it.
+    /// All images of a batch are decoded before the first is packed: where they are not kept in
+    /// memory, that much is needed beside it.
     #[must_use]
     pub fn packed(mut self) -> Self {
         self.steps.form = Form::Packed;

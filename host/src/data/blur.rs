@@ -1,6 +1,7 @@
 //! Gaussian blur of planar square images.
 
-/// Kernel length in pixels for images of side `size`: about a tenth, odd, at least 3 (SimCLR's rule).
+/// Kernel length in pixels for images of side `size`: about a tenth, odd, at least 3 (SimCLR's
+/// rule).
 pub(crate) fn kernel_length(size: u32) -> u32 {
     (size / 10).max(3) | 1
 }
@@ -19,9 +20,9 @@ pub(crate) fn kernel(length: u32, sigma: f32) -> Vec<f32> {
 
 /// Convolves each `size` × `size` plane with the kernel along rows, then along columns.
 ///
-/// Borders are mirrored without repeating the outermost pixel; half the kernel is less than `size`. Every
-/// value is a sum over the kernel from its first weight to its last; the loops over pixels are inside, so
-/// that a vector holds neighbours.
+/// Borders are mirrored without repeating the outermost pixel; half the kernel is less than `size`.
+/// Every value is a sum over the kernel from its first weight to its last; the loops over pixels
+/// are inside, so that a vector holds neighbours.
 pub(crate) fn blur(image: &mut [f32], size: u32, kernel: &[f32]) {
     let size = size as usize;
     let half = kernel.len() / 2;

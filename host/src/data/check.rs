@@ -25,7 +25,8 @@ pub struct CheckReport {
     pub classes: Vec<ClassImages>,
     /// Images without a label.
     pub unlabelled: u32,
-    /// Images of the largest class over those of the smallest that has any; absent with fewer than two.
+    /// Images of the largest class over those of the smallest that has any; absent with fewer than
+    /// two.
     pub imbalance: Option<f64>,
     /// Widths, pixels; absent where nothing decodes.
     pub width: Option<Range>,

@@ -1,6 +1,7 @@
 //! Colour operations on planar images: three planes (red, green, blue) of values in `[0, 1]`.
 //!
-//! Definitions are those of torchvision's functions on float tensors; results are clamped to `[0, 1]`.
+//! Definitions are those of torchvision's functions on float tensors; results are clamped to `[0,
+//! 1]`.
 
 /// Mean of the ImageNet training images per channel, red, green, blue, of values in `[0, 1]`.
 pub(crate) const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -234,7 +235,8 @@ mod tests {
         assert_close(&white, &[2.248_908_3, 2.428_571_4, 2.64]);
     }
 
-    /// Hue, saturation and value by cases, as textbooks have it: what the choices must give bit for bit.
+    /// Hue, saturation and value by cases, as textbooks have it: what the choices must give bit for
+    /// bit.
     #[test]
     fn turning_the_hue_is_the_definition_by_cases() {
         let by_cases = |[red, green, blue]: [f32; 3], shift: f32| {

@@ -19,7 +19,8 @@ impl CropBox {
     /// A random rectangle of an image, as torchvision's `RandomResizedCrop` draws it.
     ///
     /// `area` is the range of its share of the image's area, `aspect` of its width over its height
-    /// (log-uniform). After ten draws that do not fit: the largest centred one of an allowed aspect.
+    /// (log-uniform). After ten draws that do not fit: the largest centred one of an allowed
+    /// aspect.
     pub(crate) fn random(
         (width, height): (u32, u32),
         area: [f32; 2],
@@ -70,7 +71,8 @@ fn between([low, high]: [f64; 2], uniform: f32) -> f64 {
     low + (high - low) * f64::from(uniform)
 }
 
-/// How an image becomes the pixels that a network sees: a part is scaled, and a window of that is kept.
+/// How an image becomes the pixels that a network sees: a part is scaled, and a window of that is
+/// kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
     /// Within the image.
@@ -89,8 +91,9 @@ impl Cut {
 
     /// The centre that evaluation sees: shorter side to 109⁄96 of `size`, then the middle square.
     ///
-    /// The longer side is rounded down (torchvision's `Resize`). Of an image more than four times as long
-    /// as wide only the middle is scaled: the ends are cut away in any case, and memory stays bounded.
+    /// The longer side is rounded down (torchvision's `Resize`). Of an image more than four times
+    /// as long as wide only the middle is scaled: the ends are cut away in any case, and memory
+    /// stays bounded.
     pub(crate) fn evaluation((width, height): (u32, u32), size: u32) -> Self {
         let longest = width.min(height).saturating_mul(4);
         let part = CropBox::centred((width, height), (longest, longest));
@@ -116,10 +119,11 @@ impl Cut {
     }
 }
 
-/// A part of an image scaled to `width` × `height`: bicubic (a = −½), widened when shrinking, as Pillow's.
+/// A part of an image scaled to `width` × `height`: bicubic (a = −½), widened when shrinking, as
+/// Pillow's.
 ///
-/// Pixels beyond the part have no influence. 8-bit fixed-point arithmetic that rounds and clamps between
-/// columns and rows, as Pillow's does between rows and columns.
+/// Pixels beyond the part have no influence. 8-bit fixed-point arithmetic that rounds and clamps
+/// between columns and rows, as Pillow's does between rows and columns.
 fn cut_and_scale(image: &RgbImage, part: CropBox, (width, height): (u32, u32)) -> RgbImage {
     let mut scaled = RgbImage::new(width, height);
     scale(&mut Resizer::new(), image, part, &mut scaled);
@@ -128,8 +132,8 @@ fn cut_and_scale(image: &RgbImage, part: CropBox, (width, height): (u32, u32)) -
 
 /// Scales a part of an image to the size of another; where that is its own size, it is copied.
 ///
-/// Through the resizer's typed entrance: the other one compiles every pixel format into this crate. The
-/// part is a view of its own. The resizer's own `crop` would let pixels beyond it shine in.
+/// Through the resizer's typed entrance: the other one compiles every pixel format into this crate.
+/// The part is a view of its own. The resizer's own `crop` would let pixels beyond it shine in.
 fn scale(resizer: &mut Resizer, source: &RgbImage, part: CropBox, scaled: &mut RgbImage) {
     let (width, height) = source.dimensions();
     let source = TypedImageRef::<U8x3>::from_buffer(width, height, source.as_raw())

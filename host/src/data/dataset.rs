@@ -1,5 +1,5 @@
-//! A list of samples with optional labels: images from a folder, from the files of a known data set, or
-//! embedded in the program; windows of recordings.
+//! A list of samples with optional labels: images from a folder, from the files of a known data
+//! set, or embedded in the program; windows of recordings.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,8 @@ pub enum Labels {
     FromFolders,
 }
 
-/// The image sets that come with the program; 32 × 32 pixels, 9 classes. See `assets/ATTRIBUTION.md`.
+/// The image sets that come with the program; 32 × 32 pixels, 9 classes. See
+/// `assets/ATTRIBUTION.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Embedded {
     /// Twemoji pictures.
@@ -68,8 +69,9 @@ enum Pixels {
 
 /// Images, or windows, in a fixed order, with class names and labels where it has them.
 ///
-/// Items are named by their index, `0..len()`. A data set is made by a constructor, then passed through
-/// [`Dataset::checked`], which leaves broken images out and keeps decoded ones in memory if they fit.
+/// Items are named by their index, `0..len()`. A data set is made by a constructor, then passed
+/// through [`Dataset::checked`], which leaves broken images out and keeps decoded ones in memory if
+/// they fit.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     name: String,
@@ -120,8 +122,8 @@ impl Dataset {
     /// [`Labels::FromFolders`], images that lie outside a class folder are not part of the set.
     ///
     /// # Errors
-    /// A folder that is missing, unreadable or without images; a class that is empty, unnamed in UTF-8
-    /// or unknown to the training part.
+    /// A folder that is missing, unreadable or without images; a class that is empty, unnamed in
+    /// UTF-8 or unknown to the training part.
     pub fn folder(path: &Path, labels: Labels) -> Result<Self, DataError> {
         let (classes, files) = match labels {
             Labels::Ignore => (Vec::new(), folder::list_unlabelled(path)?),
@@ -152,11 +154,12 @@ impl Dataset {
     /// order do not depend on the number of threads.
     ///
     /// # Errors
-    /// A setting out of range; the first broken image, where `on_bad_image` says so; more of them than
-    /// `bad_image_limit` allows; nothing left, as a whole or of a class.
+    /// A setting out of range; the first broken image, where `on_bad_image` says so; more of them
+    /// than `bad_image_limit` allows; nothing left, as a whole or of a class.
     pub fn checked(self, settings: &ImageSettings) -> Result<(Self, BadImageReport), DataError> {
         let settings = settings.checked()?;
-        // Pixels are kept until they turn out to be too many; whether they do depends on their sum alone.
+        // Pixels are kept until they turn out to be too many; whether they do depends on their sum
+        // alone.
         let kept_bytes = AtomicU64::new(0);
         let decode = |item: &Item| {
             if let Source::Raw { images, .. } = &item.source {
@@ -267,7 +270,8 @@ impl Dataset {
         }
     }
 
-    /// The classes that an item `< len()` shows: one where there is one label, none of an unlabelled image.
+    /// The classes that an item `< len()` shows: one where there is one label, none of an
+    /// unlabelled image.
     pub fn present(&self, item: u32) -> &[u32] {
         self.items[item as usize].label.present()
     }
@@ -275,8 +279,8 @@ impl Dataset {
     /// Labels of items `< len()`.
     ///
     /// # Errors
-    /// [`DataError::Unlabelled`] in a set without labels, [`DataError::MultiLabel`] in one with several
-    /// an image.
+    /// [`DataError::Unlabelled`] in a set without labels, [`DataError::MultiLabel`] in one with
+    /// several an image.
     pub fn labels(&self, items: &[u32]) -> Result<Vec<u32>, DataError> {
         match self.targets(items)? {
             Targets::Classes(labels) => Ok(labels),
@@ -336,7 +340,8 @@ impl Dataset {
     /// Pixels of an item `< len()`, borrowed if they are kept in memory.
     ///
     /// # Errors
-    /// [`DataError::BadImage`] for a broken image, one that changed on disk since the check, or a window.
+    /// [`DataError::BadImage`] for a broken image, one that changed on disk since the check, or a
+    /// window.
     pub fn image(&self, item: u32) -> Result<Cow<'_, RgbImage>, DataError> {
         match &self.pixels {
             Pixels::Cached(images) => Ok(Cow::Borrowed(&images[item as usize])),
@@ -347,7 +352,8 @@ impl Dataset {
     /// An item `< len()` as it is stored.
     ///
     /// # Errors
-    /// [`DataError::BadImage`] for a file that cannot be read or is larger than allowed, or a window.
+    /// [`DataError::BadImage`] for a file that cannot be read or is larger than allowed, or a
+    /// window.
     pub fn stored(&self, item: u32) -> Result<Stored<'_>, DataError> {
         let item = &self.items[item as usize];
         match &item.source {

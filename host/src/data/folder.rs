@@ -42,8 +42,8 @@ pub(crate) fn list_labelled(root: &Path) -> Result<(Vec<String>, Vec<Listed>), D
     list_classes(root, &roots, |_| true)
 }
 
-/// The same of given folders of classes, one of them without part or the training part, and of those
-/// classes that `takes` wants.
+/// The same of given folders of classes, one of them without part or the training part, and of
+/// those classes that `takes` wants.
 pub(crate) fn list_classes(
     root: &Path,
     roots: &[(PathBuf, Option<Part>)],
@@ -168,7 +168,8 @@ fn sort_by_bytes(paths: &mut [PathBuf]) {
 
 /// A file that says it is an image by its ending, or that is one by its first bytes.
 ///
-/// One with the ending but other content is listed too, so that it is counted as broken and not lost.
+/// One with the ending but other content is listed too, so that it is counted as broken and not
+/// lost.
 fn is_image(path: &Path) -> bool {
     let named = path.extension().and_then(OsStr::to_str).is_some_and(|ending| {
         ["jpg", "jpeg", "png"].iter().any(|known| ending.eq_ignore_ascii_case(known))

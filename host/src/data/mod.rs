@@ -1,12 +1,13 @@
 //! Samples in: data sets, splits, augmentation, and batches made ahead of the device.
 //!
-//! A [`Dataset`] lists images of a folder, of a data set in one of the known [formats](Format) or of an
-//! embedded pack, and is checked once, so that a broken
-//! file is met before training and not in it; [`Dataset::windows`] lists windows of a motion sensor's
-//! recordings instead. [`Split`] divides a labelled one. A [`Recipe`] turns a [`Sample`] and random draws
-//! into a normalised view: [`Augmentation`] that of images, [`Motion`] that of windows. [`PretextBatches`] and [`LabelledBatches`] are pure
-//! functions of a step number, and [`Prefetch`] evaluates any such function ahead of its use. What a device is
-//! to augment leaves them [packed].
+//! A [`Dataset`] lists images of a folder, of a data set in one of the known [formats](Format) or
+//! of an embedded pack, and is checked once, so that a broken
+//! file is met before training and not in it; [`Dataset::windows`] lists windows of a motion
+//! sensor's recordings instead. [`Split`] divides a labelled one. A [`Recipe`] turns a [`Sample`]
+//! and random draws into a normalised view: [`Augmentation`] that of images, [`Motion`] that of
+//! windows. [`PretextBatches`] and [`LabelledBatches`] are pure functions of a step number, and
+//! [`Prefetch`] evaluates any such function ahead of its use. What a device is to augment leaves
+//! them [packed].
 //!
 //! Everything here gives the same bytes for the same seed, whatever the number of threads.
 

@@ -22,20 +22,23 @@ pub struct WindowSettings {
     pub labelled_shift: usize,
     /// Largest angle that a pretext view is turned by about a random axis, degrees in `[0, 180]`.
     pub rotation: f32,
-    /// A pretext view's acceleration is multiplied by a factor from `[1 − g, 1 + g]`, g in `[0, 1)`.
+    /// A pretext view's acceleration is multiplied by a factor from `[1 − g, 1 + g]`, g in `[0,
+    /// 1)`.
     pub accelerometer_gain: f32,
     /// Its angular rate, likewise.
     pub gyroscope_gain: f32,
-    /// Deviation of the noise that is added to a pretext view, in deviations of the channel, at least 0.
+    /// Deviation of the noise that is added to a pretext view, in deviations of the channel, at
+    /// least 0.
     pub noise: f32,
-    /// Longest part of a pretext view that is replaced by the channels' means, as a share in `[0, 1)`.
+    /// Longest part of a pretext view that is replaced by the channels' means, as a share in `[0,
+    /// 1)`.
     pub mask: f32,
 }
 
 /// The recipes of windows, with the channels' normalisation.
 ///
-/// Every recipe writes `[CHANNELS, 1, length]` values, a channel behind the other. Results are a pure
-/// function of the arguments.
+/// Every recipe writes `[CHANNELS, 1, length]` values, a channel behind the other. Results are a
+/// pure function of the arguments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Motion {
     settings: WindowSettings,
@@ -121,8 +124,8 @@ impl Motion {
     }
 }
 
-/// The samples of the window after a random shift by at most `shift`, which stays in its stretch: all
-/// places that are left are equally likely.
+/// The samples of the window after a random shift by at most `shift`, which stays in its stretch:
+/// all places that are left are equally likely.
 fn shifted<'a>(window: Window<'a>, shift: usize, draws: &mut Draws) -> &'a [f32] {
     let last = window.stretch.len() / CHANNELS - window.length;
     let first = window.start.saturating_sub(shift);

@@ -1,4 +1,5 @@
-//! A batch before its augmentation: images as bytes, and in tables what a device is to make of them.
+//! A batch before its augmentation: images as bytes, and in tables what a device is to make of
+//! them.
 //!
 //! Host memory and nothing of any device; the kernels that read it know [`layout`] and no more.
 
@@ -23,8 +24,9 @@ const CHUNK_IMAGES_MAX: usize = 65_535;
 
 /// A batch of images and what becomes of them in `VIEWS` views, ready for a device.
 ///
-/// Host memory only, so that it can be made ahead on other threads: the part of each image that some view
-/// reads, as bytes, and for each view some tables, 16 to 32 bytes for each row and column read or made.
+/// Host memory only, so that it can be made ahead on other threads: the part of each image that
+/// some view reads, as bytes, and for each view some tables, 16 to 32 bytes for each row and column
+/// read or made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packed<const VIEWS: usize> {
     batch: usize,
@@ -50,8 +52,8 @@ impl<const VIEWS: usize> Packed<VIEWS> {
     /// [`bytes`](Self::bytes) counts, and for the time of the call the weights twice.
     ///
     /// # Panics
-    /// Unless every view has as many entries as there are images, drawn for images of their sizes and for
-    /// `size`.
+    /// Unless every view has as many entries as there are images, drawn for images of their sizes
+    /// and for `size`.
     pub fn new<I>(size: u32, images: &[I], drawn: [&[Drawn]; VIEWS]) -> Self
     where
         I: Borrow<RgbImage> + Sync,
@@ -125,7 +127,8 @@ fn area(views: &[Scaling]) -> Area {
     areas.reduce(|all, area| all.with(&area)).unwrap_or_default()
 }
 
-/// Divides images into chunks whose buffers stay within the bound; an image beyond it is a chunk alone.
+/// Divides images into chunks whose buffers stay within the bound; an image beyond it is a chunk
+/// alone.
 fn chunks<const VIEWS: usize>(
     size: u32,
     areas: &[Area],

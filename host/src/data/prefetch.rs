@@ -9,11 +9,12 @@ use std::thread::{Builder, JoinHandle};
 
 type Panic = Box<dyn Any + Send>;
 
-/// Computes `make(step)` for successive steps on a background thread while the caller does other work.
+/// Computes `make(step)` for successive steps on a background thread while the caller does other
+/// work.
 ///
-/// At most `depth` values wait at any time, so that is the memory it costs. [`Prefetch::get`] works in any
-/// order: a step that is not being prepared is computed at once, and one further ahead moves the
-/// preparation there. Dropping it waits for the value being computed, no longer.
+/// At most `depth` values wait at any time, so that is the memory it costs. [`Prefetch::get`] works
+/// in any order: a step that is not being prepared is computed at once, and one further ahead moves
+/// the preparation there. Dropping it waits for the value being computed, no longer.
 pub struct Prefetch<T> {
     shared: Arc<Shared<T>>,
     worker: Option<JoinHandle<()>>,
@@ -37,7 +38,8 @@ struct State<T> {
 }
 
 impl<T: Send + 'static> Prefetch<T> {
-    /// Begins to prepare `steps` in order, at most `depth` of them ahead; with 0 nothing is prepared.
+    /// Begins to prepare `steps` in order, at most `depth` of them ahead; with 0 nothing is
+    /// prepared.
     pub fn new(
         make: impl Fn(u32) -> T + Send + Sync + 'static,
         steps: Range<u32>,

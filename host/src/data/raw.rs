@@ -1,4 +1,5 @@
-//! Uncompressed images that lie one behind the other in a file, of which no more is read than is used.
+//! Uncompressed images that lie one behind the other in a file, of which no more is read than is
+//! used.
 
 use std::fs::File;
 use std::io;
@@ -39,7 +40,8 @@ impl Bytes {
         }
         let file = File::open(path).map_err(unreadable)?;
         // SAFETY: the map is read only and any bytes are valid. Nobody here writes to data sets; a
-        // process that shortened the file meanwhile would end this one by a signal, not by wrong data.
+        // process that shortened the file meanwhile would end this one by a signal, not by wrong
+        // data.
         let map = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
         Ok(Self::Mapped(map))
     }

@@ -1,5 +1,5 @@
-//! The border between kinds of samples: what an item of a data set is, and the recipes that turn it into
-//! the network's input.
+//! The border between kinds of samples: what an item of a data set is, and the recipes that turn it
+//! into the network's input.
 
 use std::borrow::Cow;
 

@@ -36,15 +36,16 @@ pub struct Window<'a> {
     pub length: usize,
 }
 
-/// How the network's inputs are made of samples: `value = sample · scale + offset`, for each channel.
+/// How the network's inputs are made of samples: `value = sample · scale + offset`, for each
+/// channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Channels {
     /// 1/σ.
     pub scale: [f32; CHANNELS],
     /// −μ/σ.
     pub offset: [f32; CHANNELS],
-    /// What a device multiplies a sample by before it rounds it to 16 bits; the largest magnitude that was
-    /// met becomes 30 000.
+    /// What a device multiplies a sample by before it rounds it to 16 bits; the largest magnitude
+    /// that was met becomes 30 000.
     pub per_unit: [f32; CHANNELS],
 }
 

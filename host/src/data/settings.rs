@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Augmentation of all recipes, as in SimCLR's and BYOL's, at the strengths that BiSSL uses.
 ///
-/// `Default` is what we recommend; [`AugmentSettings::paper`] is the reference's. The blur's kernel is
-/// about a tenth of the image's side, odd and at least 3.
+/// `Default` is what we recommend; [`AugmentSettings::paper`] is the reference's. The blur's kernel
+/// is about a tenth of the image's side, odd and at least 3.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentSettings {
@@ -36,8 +36,8 @@ pub struct AugmentSettings {
     pub blur_sigma: [f32; 2],
     /// Probability that view B is solarised: values of at least 128 of 255 inverted.
     pub solarise_b: f32,
-    /// Whether evaluation enlarges an image that already has exactly the network's size, only to cut
-    /// the centre out of it again. Others are always brought to 109⁄96 of the size and cut.
+    /// Whether evaluation enlarges an image that already has exactly the network's size, only to
+    /// cut the centre out of it again. Others are always brought to 109⁄96 of the size and cut.
     pub evaluation_resize: bool,
 }
 

@@ -7,8 +7,8 @@ use super::{DataError, Dataset, Part, Task, streams};
 
 /// How a labelled set is divided, the same in every class.
 ///
-/// A set with several labels an image has no classes to divide by: its images are divided as one class,
-/// with the numbers multiplied by the number of classes.
+/// A set with several labels an image has no classes to divide by: its images are divided as one
+/// class, with the numbers multiplied by the number of classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SplitSettings {
@@ -62,8 +62,8 @@ impl Split {
     /// Divides every class alike, at random.
     ///
     /// A given test part is the test set; otherwise it is all that training and validation leave.
-    /// The draws of a class depend on `seed` and the class alone. Validation items do not change with
-    /// `labels_per_class`, and fewer labels are a subset of more.
+    /// The draws of a class depend on `seed` and the class alone. Validation items do not change
+    /// with `labels_per_class`, and fewer labels are a subset of more.
     ///
     /// # Errors
     /// An unlabelled set; a class too small for what is asked; no rest to test on.

@@ -5,7 +5,8 @@
 
 /// Initial weights of every network, one index per parameter tensor.
 pub const INITIAL_WEIGHTS: u16 = 1;
-/// Between the domains of the initial weights of a run's several networks: backbone, projector, heads.
+/// Between the domains of the initial weights of a run's several networks: backbone, projector,
+/// heads.
 pub const INITIAL_WEIGHTS_STRIDE: u16 = 1000;
 /// Which items of a class go to validation, one index per class.
 pub const SPLIT: u16 = 2;

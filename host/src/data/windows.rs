@@ -1,8 +1,8 @@
 //! Recordings of a motion sensor, cut into windows: `recordings.csv` beside `samples.f32le`.
 //!
-//! `recordings.csv` has a line for each recording, with columns `subject`, `exercise`, `first_sample` and
-//! `samples` among others; `samples.f32le` holds the samples of all of them, six f32 each, little endian:
-//! three axes of acceleration and three of angular rate, in any units.
+//! `recordings.csv` has a line for each recording, with columns `subject`, `exercise`,
+//! `first_sample` and `samples` among others; `samples.f32le` holds the samples of all of them, six
+//! f32 each, little endian: three axes of acceleration and three of angular rate, in any units.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,8 +28,8 @@ pub struct WindowSelection<'a> {
     pub subjects: &'a [String],
     /// Not these.
     pub leave_out_subjects: &'a [String],
-    /// Share of each recording, from its beginning, that is for training; the rest is for testing, and
-    /// no window lies in both. Of a pretext corpus it is not looked at.
+    /// Share of each recording, from its beginning, that is for training; the rest is for testing,
+    /// and no window lies in both. Of a pretext corpus it is not looked at.
     pub train_share: f64,
 }
 
@@ -42,11 +42,12 @@ struct Recording {
 }
 
 impl Dataset {
-    /// Windows of the recordings in folder `path`, labelled with their exercises where `corpus` reads
-    /// labels.
+    /// Windows of the recordings in folder `path`, labelled with their exercises where `corpus`
+    /// reads labels.
     ///
     /// # Errors
-    /// A file is missing or damaged; a subject that is named is unknown; no recording is long enough.
+    /// A file is missing or damaged; a subject that is named is unknown; no recording is long
+    /// enough.
     pub fn windows(
         path: &Path,
         selection: &WindowSelection<'_>,

@@ -123,8 +123,8 @@ impl<'n, B: Kernels> Problem<'n, B> {
         self.linearization = None;
     }
 
-    /// Linearises with the gradient itself, which products do not need: what differentiating the gradient
-    /// once more begins with.
+    /// Linearises with the gradient itself, which products do not need: what differentiating the
+    /// gradient once more begins with.
     ///
     /// # Errors
     /// As [`LowerObjective::linearize`].
@@ -165,8 +165,8 @@ impl<'n, B: Kernels> Problem<'n, B> {
         )
     }
 
-    /// The target network as the last lower step leaves it; `None` before it is first needed, and with a
-    /// pretext method that has none.
+    /// The target network as the last lower step leaves it; `None` before it is first needed, and
+    /// with a pretext method that has none.
     ///
     /// # Errors
     /// None of its own: the registers of θ_P and φ_P are there in every problem.
@@ -178,23 +178,23 @@ impl<'n, B: Kernels> Problem<'n, B> {
         Ok(self.target.as_ref())
     }
 
-    /// Goes on with a stored target network. Without one the first lower step or linearisation copies the
-    /// online network.
+    /// Goes on with a stored target network. Without one the first lower step or linearisation
+    /// copies the online network.
     pub fn set_target(&mut self, target: Target<B>) {
         self.target = Some(target);
     }
 
-    /// Holds the target network still, or lets it follow again: a law about two lower gradients asks for
-    /// the same target in both.
+    /// Holds the target network still, or lets it follow again: a law about two lower gradients
+    /// asks for the same target in both.
     pub fn hold_target(&mut self, hold: bool) {
         if let Some(target) = &mut self.target {
             target.held = hold;
         }
     }
 
-    /// Gradient of L^P on product batch `index`, where [`LowerObjective::linearize`] takes its products;
-    /// returns the loss. Moves neither running statistics nor the target network. Arguments are those of
-    /// [`LowerObjective::lower_gradient`].
+    /// Gradient of L^P on product batch `index`, where [`LowerObjective::linearize`] takes its
+    /// products; returns the loss. Moves neither running statistics nor the target network.
+    /// Arguments are those of [`LowerObjective::lower_gradient`].
     ///
     /// # Errors
     /// As there.
@@ -225,9 +225,9 @@ impl<'n, B: Kernels> Problem<'n, B> {
         self.settings.pretext.loss_beside(beside, views)
     }
 
-    /// The target network beside an online one that has taken its last step: a copy at first, then the
-    /// moving average. It follows when it is next looked at, not within the step, whose update the driver
-    /// sees as vector operations like any other.
+    /// The target network beside an online one that has taken its last step: a copy at first, then
+    /// the moving average. It follows when it is next looked at, not within the step, whose update
+    /// the driver sees as vector operations like any other.
     fn target_at(&mut self, online: &TowerParameters<B>) -> Option<(Tower<'n>, &mut Target<B>)> {
         let tower = self.networks.target_tower()?;
         let decay = self.settings.pretext.target_decay()?;
@@ -414,7 +414,8 @@ impl<B: Kernels> UpperObjective for Problem<'_, B> {
         let loss = self.settings.downstream.loss(&labels);
         let views = vec![images];
         let gradients = tower.gradients(&parameters, views, loss.as_ref(), backbone.is_some());
-        // g_P runs θ_P in training mode, too, but its statistics should be those of the pretext data.
+        // g_P runs θ_P in training mode, too, but its statistics should be those of the pretext
+        // data.
         let running = match (group, self.settings.statistics) {
             (Group::UpperBackbone, _) => Some(&mut self.statistics.upper_backbone),
             (_, StatisticsUpdates::EveryPass) => Some(&mut self.statistics.lower_backbone),

@@ -8,8 +8,8 @@ use crate::network::{Running, Tower, TowerParameters};
 
 /// Parameters and running statistics of a target network.
 ///
-/// It runs in training mode, by the statistics of its own batches; the running ones are kept, and nothing
-/// is computed by them.
+/// It runs in training mode, by the statistics of its own batches; the running ones are kept, and
+/// nothing is computed by them.
 #[derive(Clone, Debug)]
 pub struct Target<B: Kernels> {
     /// θ and the projector's part of φ_P, averaged.
@@ -46,8 +46,8 @@ impl<B: Kernels> Target<B> {
         )
     }
 
-    /// The target's outputs in a lower step, which moves its running statistics; its parameters follow when
-    /// the step is over.
+    /// The target's outputs in a lower step, which moves its running statistics; its parameters
+    /// follow when the step is over.
     pub(super) fn step(&mut self, tower: Tower<'_>, views: &[Tensor<B, 4>]) -> Vec<Tensor<B, 2>> {
         let running = self.statistics.clone();
         let (outputs, statistics) = tower.outputs_and_statistics(&self.parameters, views, running);

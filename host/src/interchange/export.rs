@@ -1,4 +1,5 @@
-//! `bissl export`: a backbone as a safetensors file that PyTorch loads, or as the flash image of a device.
+//! `bissl export`: a backbone as a safetensors file that PyTorch loads, or as the flash image of a
+//! device.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -68,14 +69,14 @@ impl View for Exported {
     }
 }
 
-/// Writes what the format says. To safetensors: backbone, running statistics and, where the run was fine-tuned, the classifier `fc`, under
-/// torchvision's names. Returns a line about it.
+/// Writes what the format says. To safetensors: backbone, running statistics and, where the run was
+/// fine-tuned, the classifier `fc`, under torchvision's names. Returns a line about it.
 ///
 /// `num_batches_tracked`, which PyTorch expects and does not use at a fixed momentum, is 0.
 ///
 /// # Errors
-/// There is no valid checkpoint with a backbone; the file cannot be written; a device cannot run such a
-/// network.
+/// There is no valid checkpoint with a backbone; the file cannot be written; a device cannot run
+/// such a network.
 pub fn export(job: &ExportJob) -> Result<String> {
     let ExportJob { from, to, out } = job;
     if *to == ExportFormat::Firmware {

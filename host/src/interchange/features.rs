@@ -22,7 +22,8 @@ const CHUNK: usize = 64;
 pub struct FeaturesJob {
     /// A run or a checkpoint.
     pub from: Origin,
-    /// A safetensors file with `images`, `[n, channels, height, width]`: normalised pixels or samples.
+    /// A safetensors file with `images`, `[n, channels, height, width]`: normalised pixels or
+    /// samples.
     pub input: PathBuf,
     /// The file with `features`, `[n, features]`; replaced if it exists.
     pub out: PathBuf,
@@ -30,11 +31,12 @@ pub struct FeaturesJob {
     pub backend: Option<BackendName>,
 }
 
-/// Writes the features of images, in evaluation mode: by running statistics. Returns a line about it.
+/// Writes the features of images, in evaluation mode: by running statistics. Returns a line about
+/// it.
 ///
 /// # Errors
-/// There is no valid checkpoint with a backbone; the images are missing or of another shape; the file
-/// cannot be written.
+/// There is no valid checkpoint with a backbone; the images are missing or of another shape; the
+/// file cannot be written.
 pub fn features(job: FeaturesJob) -> Result<String> {
     let FeaturesJob { from, input, out, backend } = job;
     let config: RunConfig = from.config()?;

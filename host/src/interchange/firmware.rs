@@ -18,8 +18,8 @@ const PIXEL_PER_UNIT: f32 = 255.0;
 /// Writes encoder, pretext head and the inputs' normalisation. Returns a line about it.
 ///
 /// # Errors
-/// The network is not one of layers, or its method has a predictor; there is no valid checkpoint with both
-/// networks; the file cannot be written.
+/// The network is not one of layers, or its method has a predictor; there is no valid checkpoint
+/// with both networks; the file cannot be written.
 pub(super) fn export(from: &Origin, out: &Path) -> Result<String> {
     let config: RunConfig = from.config()?;
     if config.network.architecture != Family::Layers {

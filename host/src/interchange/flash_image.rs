@@ -1,4 +1,5 @@
-//! The flash image that a device starts from: an encoder and its pretext head, as `docs/flash-image.md` says.
+//! The flash image that a device starts from: an encoder and its pretext head, as
+//! `docs/flash-image.md` says.
 
 use crate::network::LayerSpec;
 
@@ -33,8 +34,9 @@ pub(super) struct FlashImage {
 }
 
 impl FlashImage {
-    /// `encoder` and `projector` are the flat parameters of [`layered`](crate::network::layered) on `layers`
-    /// and `input`, and of [`plain_head`](crate::network::plain_head) with `widths` on top of it.
+    /// `encoder` and `projector` are the flat parameters of [`layered`](crate::network::layered) on
+    /// `layers` and `input`, and of [`plain_head`](crate::network::plain_head) with `widths` on top
+    /// of it.
     ///
     /// # Panics
     /// If parameters are left over or too few.

@@ -36,12 +36,12 @@ pub struct ImportJob {
     pub config: RunConfig,
 }
 
-/// Writes a run whose one checkpoint holds the file's backbone and an untrained pretext head. Returns what
-/// there is to say, a line each.
+/// Writes a run whose one checkpoint holds the file's backbone and an untrained pretext head.
+/// Returns what there is to say, a line each.
 ///
 /// # Errors
-/// The file cannot be read; a tensor of the backbone is missing, unknown or of another shape; the run
-/// cannot be written.
+/// The file cannot be read; a tensor of the backbone is missing, unknown or of another shape; the
+/// run cannot be written.
 pub fn import(job: ImportJob) -> Result<Vec<String>> {
     let ImportJob { file, key, prefix, hints, out, mut config } = job;
     let unfit = |reason: String| RunError::unfit(&file, reason);

@@ -1,5 +1,5 @@
-//! Weights to and from other programs, under torchvision's names, and to devices: `bissl import`, `export`,
-//! `features`.
+//! Weights to and from other programs, under torchvision's names, and to devices: `bissl import`,
+//! `export`, `features`.
 
 mod export;
 mod features;

@@ -9,8 +9,8 @@ pub struct NetworkHints {
     pub architecture: Option<Architecture>,
     /// Channels of the first stage.
     pub width: Option<usize>,
-    /// Kernel and stride of the first convolution. Shapes do not tell a stride: a 3×3 kernel is taken
-    /// for [`Stem::Small`].
+    /// Kernel and stride of the first convolution. Shapes do not tell a stride: a 3×3 kernel is
+    /// taken for [`Stem::Small`].
     pub stem: Option<Stem>,
 }
 
@@ -22,14 +22,15 @@ pub(crate) struct Recognized {
     pub(crate) stem: Stem,
 }
 
-/// Whether a tensor of a backbone's file is no parameter of a backbone: running statistics and their
-/// counters, and a classifier's layer.
+/// Whether a tensor of a backbone's file is no parameter of a backbone: running statistics and
+/// their counters, and a classifier's layer.
 pub(crate) fn is_no_parameter(name: &str) -> bool {
     let statistics = [".running_mean", ".running_var", ".num_batches_tracked"];
     statistics.iter().any(|end| name.ends_with(end)) || name.starts_with("fc.")
 }
 
-/// The backbone that a hint or the tensors tell; `shape_of` gives the shape of the tensor of that name.
+/// The backbone that a hint or the tensors tell; `shape_of` gives the shape of the tensor of that
+/// name.
 ///
 /// # Errors
 /// The first convolution is missing or has another shape than that of a backbone.

@@ -3,8 +3,8 @@
 
 use crate::names::names;
 
-/// Calls a macro with a row for each backend: name, feature and spelling, type, bytes of an element, and
-/// whether it computes in this process's memory (`host`) or on a `device`.
+/// Calls a macro with a row for each backend: name, feature and spelling, type, bytes of an
+/// element, and whether it computes in this process's memory (`host`) or on a `device`.
 macro_rules! backends {
     ($then:ident) => {
         $then! {

@@ -60,7 +60,8 @@ pub(crate) fn classification(config: &RunConfig, classes: usize) -> Classificati
     Classification { classes, multi_label, class_weights: None }
 }
 
-/// Everything that a problem of a stage computes; what a stage does not ask for has no effect on it.
+/// Everything that a problem of a stage computes; what a stage does not ask for has no effect on
+/// it.
 pub(crate) fn problem_settings<B: Kernels>(
     config: &RunConfig,
     seed: u64,

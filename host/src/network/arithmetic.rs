@@ -1,8 +1,8 @@
 //! What losses compute besides elementwise functions: matrix products and totals, exact and in one
 //! order on every backend.
 //!
-//! A device's own product may round its operands to TF32 unasked, and its own total adds by atomics, in
-//! another order every time. A CPU backend's do neither, and stay in use.
+//! A device's own product may round its operands to TF32 unasked, and its own total adds by
+//! atomics, in another order every time. A CPU backend's do neither, and stay in use.
 
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;

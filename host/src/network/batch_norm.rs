@@ -1,4 +1,5 @@
-//! Batch normalisation (Ioffe, Szegedy 2015), functional: statistics are an output, never a side effect.
+//! Batch normalisation (Ioffe, Szegedy 2015), functional: statistics are an output, never a side
+//! effect.
 
 use burn_tensor::Tensor;
 

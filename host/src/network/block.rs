@@ -7,8 +7,8 @@ use super::{BatchNorm, Builder, Init, Shape};
 pub(super) enum Block {
     /// Two 3×3 convolutions, the first one strided.
     Basic,
-    /// 1×1, 3×3, 1×1, the last one four times as wide. The 3×3 convolution is strided, as torchvision's
-    /// and unlike He et al.'s, who stride the first one.
+    /// 1×1, 3×3, 1×1, the last one four times as wide. The 3×3 convolution is strided, as
+    /// torchvision's and unlike He et al.'s, who stride the first one.
     Bottleneck,
 }
 

@@ -116,7 +116,8 @@ impl Builder {
         self.residual_sum(main, |shortcut| shortcut)
     }
 
-    /// `main(x) + shortcut(x)`. Either gets a builder to go on with; tensors and layers of `main` come first.
+    /// `main(x) + shortcut(x)`. Either gets a builder to go on with; tensors and layers of `main`
+    /// come first.
     #[must_use]
     pub fn residual_sum(
         mut self,

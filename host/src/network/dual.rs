@@ -1,8 +1,8 @@
 //! Dual tensors: a value and its tangent, for writing a loss once.
 //!
-//! Over an autodiff backend one piece of code gives the value, its gradient (reverse), its directional
-//! derivative (the tangent), and the tangent of the gradient (reverse over the tangent); no operation
-//! is differentiated twice in reverse mode.
+//! Over an autodiff backend one piece of code gives the value, its gradient (reverse), its
+//! directional derivative (the tangent), and the tangent of the gradient (reverse over the
+//! tangent); no operation is differentiated twice in reverse mode.
 
 use burn_backend::Backend;
 use burn_tensor::{Bool, Int, Tensor};
@@ -106,7 +106,8 @@ impl<B: Arithmetic> Dual<B, 2> {
         Self { value: B::product(self.value, transposed), tangent }
     }
 
-    /// Unbiased covariance of the columns, `[columns, columns]`: xᵀx/(rows − 1) of the centred rows.
+    /// Unbiased covariance of the columns, `[columns, columns]`: xᵀx/(rows − 1) of the centred
+    /// rows.
     ///
     /// Of a single row 0: nothing varies.
     #[must_use]

@@ -1,4 +1,5 @@
-//! Layers of any type in one network: their passes on a backend, and what these keep, without the type.
+//! Layers of any type in one network: their passes on a backend, and what these keep, without the
+//! type.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -176,8 +177,8 @@ macro_rules! passes {
             }
         )+
 
-        /// A layer with passes on every backend of this build: each whose [`Passes`] are written for every
-        /// `B: Kernels`.
+        /// A layer with passes on every backend of this build: each whose [`Passes`] are written
+        /// for every `B: Kernels`.
         pub trait OnEveryBackend: Layer $(+ $name::On)+ {}
 
         impl<L: Layer $(+ $name::On)+> OnEveryBackend for L {}

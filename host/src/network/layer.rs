@@ -10,8 +10,8 @@ use crate::kernels::Kernels;
 
 /// A layer whatever the backend: what it needs of the network around it. Its passes are [`Passes`].
 ///
-/// A layer holds its settings and no parameters: those lie in the network's flat vector, and every pass
-/// gets a view of the layer's own.
+/// A layer holds its settings and no parameters: those lie in the network's flat vector, and every
+/// pass gets a view of the layer's own.
 pub trait Layer: Debug + Send + Sync + 'static {
     /// The layer's tensors and its output's shape on an input of this shape.
     ///
@@ -20,11 +20,13 @@ pub trait Layer: Debug + Send + Sync + 'static {
     fn layout(&self, input: Shape) -> Result<Layout, Unfit>;
 }
 
-/// The four passes of a layer that a Hessian-vector product needs (Pearlmutter 1994), on one backend.
+/// The four passes of a layer that a Hessian-vector product needs (Pearlmutter 1994), on one
+/// backend.
 ///
-/// Written for every `B: Kernels`, as [`Builder::layer`](super::Builder::layer) asks. Values have rank 4
-/// ([`Shape`] says how). A tangent of `None` is zero. A bar marks cotangents, a dot tangents: `x_bar_dot`
-/// is the tangent of the input's cotangent. `p` and `p_dot` are the layer's parameters and their tangents.
+/// Written for every `B: Kernels`, as [`Builder::layer`](super::Builder::layer) asks. Values have
+/// rank 4 ([`Shape`] says how). A tangent of `None` is zero. A bar marks cotangents, a dot
+/// tangents: `x_bar_dot` is the tangent of the input's cotangent. `p` and `p_dot` are the layer's
+/// parameters and their tangents.
 pub trait Passes<B: Kernels>: Layer {
     /// What the layer keeps of its forward pass for the other passes.
     type Saved: Debug + Send + 'static;
@@ -53,8 +55,8 @@ pub trait Passes<B: Kernels>: Layer {
         p_dot: Option<Parameters<'_, B>>,
     ) -> Option<Tensor<B, 4>>;
 
-    /// Vector-Jacobian product: the cotangent of every parameter goes to `out`, the input's is returned if
-    /// asked.
+    /// Vector-Jacobian product: the cotangent of every parameter goes to `out`, the input's is
+    /// returned if asked.
     fn backward(
         &self,
         p: Parameters<'_, B>,
@@ -82,7 +84,8 @@ pub trait Passes<B: Kernels>: Layer {
 /// A tensor that a layer asks for: its name behind the layer's, its shape, and how it starts.
 pub(super) type Wanted = (String, Vec<usize>, Init);
 
-/// What a layer is on an input of some shape. Tensors get the numbers 0, 1, … in the order of the calls.
+/// What a layer is on an input of some shape. Tensors get the numbers 0, 1, … in the order of the
+/// calls.
 #[derive(Clone, Debug)]
 pub struct Layout {
     pub(super) output: Shape,
@@ -98,9 +101,9 @@ impl Layout {
         Self { output, parameters, statistics, is_piecewise_linear: false }
     }
 
-    /// A layer with this output that is piecewise linear in its input. As long as it has no parameters,
-    /// the tangent of its backward pass is the backward pass of the tangent, and neither ẋ nor ȳ is kept
-    /// for it.
+    /// A layer with this output that is piecewise linear in its input. As long as it has no
+    /// parameters, the tangent of its backward pass is the backward pass of the tangent, and
+    /// neither ẋ nor ȳ is kept for it.
     pub fn piecewise_linear(output: Shape) -> Self {
         Self { is_piecewise_linear: true, ..Self::new(output) }
     }
@@ -180,8 +183,8 @@ impl<B: Kernels> Cotangents<B> {
         self.input.then(cotangent)
     }
 
-    /// The cotangents of all `tensors` parameters as one flat vector, in the order of the table; `None` if
-    /// they were not asked for.
+    /// The cotangents of all `tensors` parameters as one flat vector, in the order of the table;
+    /// `None` if they were not asked for.
     ///
     /// # Panics
     /// If a layer gave none for one of its parameters, or two.

@@ -62,7 +62,8 @@ impl LayerSpec {
 /// Features that `layers` give on an input of `[channels, height, width]`.
 ///
 /// # Errors
-/// There is no layer, a kernel is larger than its input, or more than one position is left at the end.
+/// There is no layer, a kernel is larger than its input, or more than one position is left at the
+/// end.
 pub fn layered_features(layers: &[LayerSpec], input: [usize; 3]) -> Result<usize, String> {
     if layers.is_empty() {
         return Err(format!("there are none, expected at least one of {}", LayerSpec::EXPECTED));
@@ -76,8 +77,8 @@ pub fn layered_features(layers: &[LayerSpec], input: [usize; 3]) -> Result<usize
     }
 }
 
-/// The backbone `[batch, channels, height, width]` to `[batch, features, 1, 1]`. Parameters are called by
-/// the number of their layer: `0.weight`, `0.bias`, ….
+/// The backbone `[batch, channels, height, width]` to `[batch, features, 1, 1]`. Parameters are
+/// called by the number of their layer: `0.weight`, `0.bias`, ….
 ///
 /// # Errors
 /// As [`layered_features`].
@@ -103,15 +104,16 @@ fn linear(features_out: usize, bias: bool, init: Init) -> Linear {
     Linear { features_out, bias, init }
 }
 
-/// A projector without batch norm: hidden layers Linear with bias and ReLU, last Linear without bias.
+/// A projector without batch norm: hidden layers Linear with bias and ReLU, last Linear without
+/// bias.
 ///
 /// `widths`: hidden widths, then the output's; at least one.
 pub fn plain_head(features: usize, widths: &[usize]) -> Network {
     Builder::new(Shape::features(features)).plain_mlp("", widths).build().expect(FITS)
 }
 
-/// A projector as [`plain_head`] with a predictor of the same kind behind it, whose names begin with
-/// `predictor.`.
+/// A projector as [`plain_head`] with a predictor of the same kind behind it, whose names begin
+/// with `predictor.`.
 pub(super) fn plain_predicting_head(
     features: usize,
     projector: &[usize],
@@ -253,7 +255,8 @@ mod tests {
         let network = layered(&whole, [6, 1, 100]).unwrap();
         assert_eq!(network.parameters().len(), 6 * 8 * 16 + 16 + 16 * 5 * 9 + 9 + 9 * 4 + 4);
         assert_eq!(network.statistics().len(), 0);
-        // 1x7 samples are fewer than the kernel; of 1x8 one position is left, fewer than the second's.
+        // 1x7 samples are fewer than the kernel; of 1x8 one position is left, fewer than the
+        // second's.
         for width in [7, 8] {
             let error = layered_features(&whole, [6, 1, width]).expect_err("too short");
             assert!(error.contains("expected at most its input's"), "{error}");

@@ -1,4 +1,5 @@
-//! Linear layer, on features `[batch, channels, 1, 1]` or on images `[batch, channels, height, width]`.
+//! Linear layer, on features `[batch, channels, 1, 1]` or on images `[batch, channels, height,
+//! width]`.
 
 use burn_tensor::Tensor;
 
@@ -11,8 +12,8 @@ use crate::kernels::{Kernels, Transpose};
 const WEIGHT: usize = 0;
 const BIAS: usize = 1;
 
-/// `y = x wᵀ + b`, `w`: `[features_out, features_in]`, as torch; an image counts as its values, channel by
-/// channel. Parameters `weight`, and `bias` if there is one, which starts at 0.
+/// `y = x wᵀ + b`, `w`: `[features_out, features_in]`, as torch; an image counts as its values,
+/// channel by channel. Parameters `weight`, and `bias` if there is one, which starts at 0.
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// Features of the output, at least 1.

@@ -24,8 +24,8 @@ pub enum Recompute {
     /// Nothing.
     #[default]
     Nothing,
-    /// The first-order cotangents: two convolution passes a layer more, for the memory of one gradient
-    /// less.
+    /// The first-order cotangents: two convolution passes a layer more, for the memory of one
+    /// gradient less.
     Cotangents,
 }
 
@@ -49,8 +49,8 @@ impl From<Curvature> for LinearizationSettings {
 /// The values and first-order cotangents of one batch.
 ///
 /// A product then costs the tangent work alone. Memory: the activations of a gradient, for the
-/// Hessian as much again for the cotangents unless they are recomputed, and during a product as much
-/// again for the tangents; of layers that are piecewise linear only the activations.
+/// Hessian as much again for the cotangents unless they are recomputed, and during a product as
+/// much again for the tangents; of layers that are piecewise linear only the activations.
 pub struct Linearization<'a, B: Kernels> {
     tower: Tower<'a>,
     parameters: TowerParameters<B>,

@@ -10,11 +10,11 @@ use super::arithmetic::Arithmetic;
 use super::dual::Dual;
 use crate::kernels::{Kernels, read};
 
-/// A loss, split for Gauss-Newton into an inner map and an outer function that is convex in the inner
-/// map's variables.
+/// A loss, split for Gauss-Newton into an inner map and an outer function that is convex in the
+/// inner map's variables.
 ///
-/// The split decides what the Gauss-Newton operator is: it is positive semi-definite only if `outer`
-/// is convex.
+/// The split decides what the Gauss-Newton operator is: it is positive semi-definite only if
+/// `outer` is convex.
 pub trait Loss<B: Kernels> {
     /// From the outputs (one per view, `[batch, feature]`) to the variables of the convex part.
     fn inner(&self, outputs: Vec<Dual<Autodiff<B>, 2>>) -> Dual<Autodiff<B>, 2>;
@@ -139,7 +139,8 @@ pub fn hessian_product<B: Kernels>(
     gradients(&derivative, &leaves)
 }
 
-/// JᵀH_outer J · direction, with respect to the outputs: the Gauss-Newton part of [`hessian_product`].
+/// JᵀH_outer J · direction, with respect to the outputs: the Gauss-Newton part of
+/// [`hessian_product`].
 pub fn gauss_newton_product<B: Kernels>(
     loss: &dyn Loss<B>,
     outputs: &[Tensor<B, 2>],

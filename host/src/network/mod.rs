@@ -1,13 +1,13 @@
 //! Networks with the four passes that exact Hessian-vector products need, and the losses on top.
 //!
-//! A [`Layer`] has forward, tangent, backward, and the tangent of backward ([`Passes`], Pearlmutter 1994);
-//! a [`Network`] is a sequence of them with residual sums, over one flat parameter vector, composed by a
-//! [`Builder`]. A [`Linearization`] keeps one batch's values, so that each product afterwards costs the
-//! tangent work alone. Losses see only the small outputs and are written once, on
-//! [dual tensors](dual::Dual).
+//! A [`Layer`] has forward, tangent, backward, and the tangent of backward ([`Passes`], Pearlmutter
+//! 1994); a [`Network`] is a sequence of them with residual sums, over one flat parameter vector,
+//! composed by a [`Builder`]. A [`Linearization`] keeps one batch's values, so that each product
+//! afterwards costs the tangent work alone. Losses see only the small outputs and are written once,
+//! on [dual tensors](dual::Dual).
 //!
-//! One file a layer. Another one of this package is a file, its lines here, and its name in `built_in`
-//! (`erased.rs`); one of another package needs nothing here.
+//! One file a layer. Another one of this package is a file, its lines here, and its name in
+//! `built_in` (`erased.rs`); one of another package needs nothing here.
 
 pub mod arithmetic;
 pub mod dual;

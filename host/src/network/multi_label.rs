@@ -28,8 +28,8 @@ pub struct MultiHot {
     pub counted: Vec<f32>,
 }
 
-/// Binary cross entropy of every logit against the presence of its class, mean over the entries that count
-/// (nats); 0 where none does.
+/// Binary cross entropy of every logit against the presence of its class, mean over the entries
+/// that count (nats); 0 where none does.
 ///
 /// −y ln σ(x) − (1 − y) ln(1 − σ(x)). Convex in the logits, so that the inner map is the identity.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +40,9 @@ pub struct BinaryCrossEntropy {
 
 /// Softmax cross entropy against all classes that a row shows, mean over the rows (nats).
 ///
-/// Σ_c y_c (ln Σ_j exp x_j − x_c): the targets are not normalised, and a row that shows nothing adds 0. The
-/// reference's loss for VOC 2007. Convex in the logits. Entries that do not count are absent ones.
+/// Σ_c y_c (ln Σ_j exp x_j − x_c): the targets are not normalised, and a row that shows nothing
+/// adds 0. The reference's loss for VOC 2007. Convex in the logits. Entries that do not count are
+/// absent ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropy {
     /// y.
@@ -58,8 +59,8 @@ impl<B: Kernels> Loss<B> for BinaryCrossEntropy {
         let counted = matrix::<B>(&self.targets.counted, &logits.value);
         let count: f64 = self.targets.counted.iter().copied().map(f64::from).sum();
         let per_entry = if count > 0.0 { 1.0 / count } else { 0.0 };
-        // ln(1 + eˣ) = ln(e^−m + e^(x−m)) + m with m = max(x, 0), a constant: nothing overflows, and the
-        // derivative is σ(x) at 0 too.
+        // ln(1 + eˣ) = ln(e^−m + e^(x−m)) + m with m = max(x, 0), a constant: nothing overflows,
+        // and the derivative is σ(x) at 0 too.
         let top = logits.value.clone().detach().clamp_min(0.0);
         let one = top.clone().neg().exp();
         let exponential = (logits.value.clone() - top.clone()).exp();

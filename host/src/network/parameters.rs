@@ -1,5 +1,5 @@
-//! The table of a flat parameter vector: names, shapes, offsets, initial values; and a layer's view of
-//! such a vector.
+//! The table of a flat parameter vector: names, shapes, offsets, initial values; and a layer's view
+//! of such a vector.
 
 use bissl_core::Stream;
 use burn_tensor::Tensor;
@@ -15,8 +15,8 @@ pub enum Init {
     One,
     /// Normal with variance 2/fan_out (He et al. 2015), as torchvision's ResNets.
     KaimingFanOut,
-    /// Normal with variance 2/fan_in (He et al. 2015): a ReLU layer passes its input's size on, which in a
-    /// network without batch norm nothing else does.
+    /// Normal with variance 2/fan_in (He et al. 2015): a ReLU layer passes its input's size on,
+    /// which in a network without batch norm nothing else does.
     KaimingFanIn,
     /// Uniform in ±1/√fan_in, as torch's linear layers.
     UniformFanIn,
@@ -84,8 +84,8 @@ impl ParameterTable {
         self.segments.iter().map(|s| s.offset).chain([self.len]).collect()
     }
 
-    /// The initial vector: element `i` is drawn at index `i` of the stream, so it depends on nothing
-    /// but the seed and its place.
+    /// The initial vector: element `i` is drawn at index `i` of the stream, so it depends on
+    /// nothing but the seed and its place.
     pub fn initial(&self, stream: Stream) -> Vec<f32> {
         let mut values = vec![0.0; self.len];
         for segment in &self.segments {
@@ -129,8 +129,8 @@ impl<B: Kernels> Clone for Parameters<'_, B> {
 impl<B: Kernels> Copy for Parameters<'_, B> {}
 
 impl<'a, B: Kernels> Parameters<'a, B> {
-    /// The tensors of `segments` in `flat`; what is multiplied with them is rounded to `precision`, on
-    /// devices.
+    /// The tensors of `segments` in `flat`; what is multiplied with them is rounded to `precision`,
+    /// on devices.
     pub fn new(flat: &'a Tensor<B, 1>, segments: &'a [Segment], precision: Precision) -> Self {
         Self { flat, segments, precision }
     }

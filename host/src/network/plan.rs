@@ -70,9 +70,9 @@ pub(super) fn push<B: Kernels>(
     })
 }
 
-/// Walks the nodes from the output to the input, calling `pass` at every layer; the input's cotangent
-/// of the first layer is computed only if `out` asks for it. `T` is what goes from layer to layer, added
-/// where branches meet.
+/// Walks the nodes from the output to the input, calling `pass` at every layer; the input's
+/// cotangent of the first layer is computed only if `out` asks for it. `T` is what goes from layer
+/// to layer, added where branches meet.
 pub(super) fn descend<B: Kernels, T: Clone>(
     nodes: &[Node],
     y_bar: T,

@@ -17,8 +17,8 @@ names! {
         ResNet18 = "resnet18",
         /// The same stages of 3, 4, 6 and 3 basic blocks; w = 64 is ResNet-34.
         ResNet34 = "resnet34",
-        /// The same numbers of bottleneck blocks, strided in the 3×3 convolution, widths 4w, 8w, 16w,
-        /// 32w; w = 64 is ResNet-50.
+        /// The same numbers of bottleneck blocks, strided in the 3×3 convolution, widths 4w, 8w,
+        /// 16w, 32w; w = 64 is ResNet-50.
         ResNet50 = "resnet50",
     }
 }
@@ -71,7 +71,8 @@ pub fn output_width(settings: BackboneSettings) -> usize {
 
 /// The backbone: `[batch, 3, h, w]` to `[batch, features, 1, 1]`.
 ///
-/// Every block's last γ starts at 0, so that the network starts as a shallow one (Goyal et al. 2017).
+/// Every block's last γ starts at 0, so that the network starts as a shallow one (Goyal et al.
+/// 2017).
 pub fn backbone(settings: BackboneSettings) -> Network {
     stages(settings).average_pool().build().expect(FITS)
 }

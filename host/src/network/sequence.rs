@@ -39,8 +39,8 @@ pub struct Backward<B: Kernels> {
     pub input: Option<Tensor<B, 4>>,
     /// p̄ (or p̄̇), if asked for.
     pub parameters: Option<Tensor<B, 1>>,
-    /// ȳ at the output of every layer that needs it later, by slot; kept by [`Network::backward`] if
-    /// asked for.
+    /// ȳ at the output of every layer that needs it later, by slot; kept by [`Network::backward`]
+    /// if asked for.
     pub y_bars: Vec<Option<Tensor<B, 4>>>,
 }
 
@@ -64,7 +64,8 @@ pub struct Want {
     pub layers: bool,
 }
 
-/// A linearised batch of one network: everything [`Network::backward_tangent`] needs but the direction.
+/// A linearised batch of one network: everything [`Network::backward_tangent`] needs but the
+/// direction.
 #[derive(Clone, Copy, Debug)]
 pub struct Linearized<'a, B: Kernels> {
     /// What the forward pass kept.
@@ -250,8 +251,8 @@ impl Network {
         Backward { input, parameters, y_bars: Vec::new() }
     }
 
-    /// [`Network::backward`] from `y_bar` and its tangent side by side, for a linearisation that has not
-    /// kept the layers' cotangents: each lives no longer than the layer above it needs it.
+    /// [`Network::backward`] from `y_bar` and its tangent side by side, for a linearisation that
+    /// has not kept the layers' cotangents: each lives no longer than the layer above it needs it.
     ///
     /// Gives the tangents, and ȳ's x̄ with x̄̇ if the input's are asked for.
     pub fn backward_and_tangent<B: Kernels>(
@@ -297,8 +298,8 @@ impl Network {
     }
 
     /// Walks from the output to the input, calling `pass` at every layer; gives the input's and the
-    /// parameters' cotangents, as far as wanted. `T` is what goes from layer to layer, added where branches
-    /// meet.
+    /// parameters' cotangents, as far as wanted. `T` is what goes from layer to layer, added where
+    /// branches meet.
     fn descend<B: Kernels, T: Clone>(
         &self,
         y_bar: T,

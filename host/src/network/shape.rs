@@ -4,7 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// What one sample is between two layers. The tensor has rank 4, the batch first, whatever the kind.
+/// What one sample is between two layers. The tensor has rank 4, the batch first, whatever the
+/// kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// Feature maps, `[batch, channels, height, width]`; features are maps of one position.

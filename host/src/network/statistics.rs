@@ -7,8 +7,8 @@ names! {
     StatisticsUpdates {
         /// Those of lower steps: products and g_P leave them as they are.
         LowerSteps = "lower-steps",
-        /// Those of products and of g_P, too: once a view and pass, as in the reference, where every
-        /// product runs the network again.
+        /// Those of products and of g_P, too: once a view and pass, as in the reference, where
+        /// every product runs the network again.
         EveryPass = "every-pass",
     }
 }

@@ -91,7 +91,8 @@ impl Tower<'_> {
         View { backbone: features.saved, head: output.saved, output: as_rows(output.y) }
     }
 
-    /// Outputs in training mode, `[batch, feature]` for each view, and nothing of what a backward pass needs.
+    /// Outputs in training mode, `[batch, feature]` for each view, and nothing of what a backward
+    /// pass needs.
     pub fn outputs<B: Kernels>(
         &self,
         p: &TowerParameters<B>,
@@ -100,7 +101,8 @@ impl Tower<'_> {
         views.iter().map(|x| self.view(p, x.clone()).output).collect()
     }
 
-    /// [`Tower::outputs`] with the running statistics of backbone and head after them, view after view.
+    /// [`Tower::outputs`] with the running statistics of backbone and head after them, view after
+    /// view.
     pub fn outputs_and_statistics<B: Kernels>(
         &self,
         p: &TowerParameters<B>,

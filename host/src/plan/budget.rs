@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::config::{AlignSettings, SolverName};
 
-/// Shares of the correction that may be missed, from the default to the loosest that is still of use: at
-/// 0.5 half of what second order changes is there.
+/// Shares of the correction that may be missed, from the default to the loosest that is still of
+/// use: at 0.5 half of what second order changes is there.
 const SHARES: [f32; 4] = [0.1, 0.2, 0.3, 0.5];
 
 /// Reads `90m`, `2h`, `1h30m`, `1.5d`.
@@ -132,11 +132,11 @@ pub(super) struct Prices<'a> {
     pub(super) mfac_fits: bool,
 }
 
-/// Chooses, in this order: the settings as they are; a looser tolerance with the same solver; a solver
-/// without products; fewer alternations. What fits first is taken.
+/// Chooses, in this order: the settings as they are; a looser tolerance with the same solver; a
+/// solver without products; fewer alternations. What fits first is taken.
 ///
-/// The cheaper solver is `identity`, the limit of a large damping; where the damping is no larger than the
-/// proximity it is `mfac`, if its vectors fit: it solves at λ itself, whatever δ is.
+/// The cheaper solver is `identity`, the limit of a large damping; where the damping is no larger
+/// than the proximity it is `mfac`, if its vectors fit: it solves at λ itself, whatever δ is.
 ///
 /// # Errors
 /// A measurement fails; not one alternation of the cheapest settings fits.

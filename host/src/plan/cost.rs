@@ -69,7 +69,8 @@ pub(super) fn shortened(config: &RunConfig) -> RunConfig {
 
 /// Drives `alternations` ≥ 1 of a shortened configuration.
 ///
-/// Times are those after the first alternation where there are several: it pays for compiling kernels.
+/// Times are those after the first alternation where there are several: it pays for compiling
+/// kernels.
 ///
 /// # Errors
 /// Data cannot be read; a loss or solve is not finite.

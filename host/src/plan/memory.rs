@@ -13,7 +13,8 @@ use crate::stage::memory::solver_memory;
 pub struct MemoryReport {
     /// θ_P, φ_P, θ_D, φ_D.
     pub parameters: u64,
-    /// The target network's average of θ_P and the projector, with its running statistics; 0 without one.
+    /// The target network's average of θ_P and the projector, with its running statistics; 0
+    /// without one.
     pub target: u64,
     /// Momenta, and second moments of AdamW.
     pub momenta: u64,
@@ -21,8 +22,8 @@ pub struct MemoryReport {
     pub work: u64,
     /// What the solver keeps at most.
     pub solver: u64,
-    /// Activations of a lower step, measured; `None` where the allocator does not count or the tensors
-    /// are not in this process's memory.
+    /// Activations of a lower step, measured; `None` where the allocator does not count or the
+    /// tensors are not in this process's memory.
     pub activations: Option<u64>,
     /// The linearisation, measured; 0 without products.
     pub linearization: Option<u64>,
@@ -32,15 +33,16 @@ pub struct MemoryReport {
     pub available: Option<u64>,
     /// All memory of the device.
     pub total: Option<u64>,
-    /// The largest `align.batch` that fits into it, by proportion; `None` where peak or memory are unknown.
+    /// The largest `align.batch` that fits into it, by proportion; `None` where peak or memory are
+    /// unknown.
     pub largest_batch: Option<u64>,
 }
 
 /// Largest number of images a step for which `available` bytes suffice, all batches growing alike.
 ///
-/// At `batch` images `peak` bytes were in use, `constant` of them at any batch; a solver may come to keep `solver`.
-/// What else did not grow with the batch, such as images in memory, is taken for a part that does, so
-/// the answer is rather too small.
+/// At `batch` images `peak` bytes were in use, `constant` of them at any batch; a solver may come
+/// to keep `solver`. What else did not grow with the batch, such as images in memory, is taken for
+/// a part that does, so the answer is rather too small.
 fn largest_batch(batch: u64, peak: u64, constant: u64, solver: u64, available: u64) -> u64 {
     let growing = peak.saturating_sub(constant).max(1);
     let room = available.saturating_sub(constant + solver);

@@ -115,8 +115,8 @@ pub struct PlanReport {
 /// Measures, and chooses where there is a budget.
 ///
 /// # Errors
-/// Data or checkpoint cannot be read; training diverges; the solver's vectors do not fit into memory; the
-/// budget is below one alternation.
+/// Data or checkpoint cannot be read; training diverges; the solver's vectors do not fit into
+/// memory; the budget is below one alternation.
 pub fn plan(job: PlanJob) -> Result<PlanReport> {
     dispatch(job.config.backend, job)?
 }
@@ -270,8 +270,8 @@ impl<B: Kernels> Prices<'_, B> {
     }
 }
 
-/// Vector operations of an alternation with m gradients in the place of products: m copies, m(m − 1)/2
-/// dots and as many sums for the factors, 2m for each solve.
+/// Vector operations of an alternation with m gradients in the place of products: m copies, m(m −
+/// 1)/2 dots and as many sums for the factors, 2m for each solve.
 fn operations(gradients: u8, solves: u32) -> f64 {
     let m = f64::from(gradients);
     m * m + 2.0 * m * f64::from(solves)

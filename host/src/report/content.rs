@@ -25,8 +25,8 @@ pub struct Report {
 
 /// One row of the comparison. All vectors are paired by index with `seeds`.
 ///
-/// `accuracy`, `knn` and `probe` may each be empty (not measured); a value that is not finite stands
-/// for a seed without a result, is shown as a dash and left out of the statistics.
+/// `accuracy`, `knn` and `probe` may each be empty (not measured); a value that is not finite
+/// stands for a seed without a result, is shown as a dash and left out of the statistics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Method {
     /// Name shown.
@@ -61,8 +61,8 @@ pub struct Chart {
 pub struct Series {
     /// Name in the legend.
     pub name: String,
-    /// Points in drawing order. Those that are not finite are skipped and counted; more than 600 are
-    /// drawn as the means of 600 buckets of neighbours.
+    /// Points in drawing order. Those that are not finite are skipped and counted; more than 600
+    /// are drawn as the means of 600 buckets of neighbours.
     pub points: Vec<(f64, f64)>,
 }
 

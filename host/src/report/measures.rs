@@ -15,8 +15,8 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    /// The paired differences of the last method against the first, one per seed; empty where there are
-    /// not two methods with values.
+    /// The paired differences of the last method against the first, one per seed; empty where there
+    /// are not two methods with values.
     pub(super) fn differences(&self, methods: &[Method]) -> Vec<f64> {
         match methods {
             [first, .., last] => {

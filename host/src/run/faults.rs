@@ -6,9 +6,9 @@
 //! is resumed until it is finished, and checked after every crash.
 //!
 //! ```sh
-//! cargo test --release -p bissl --lib run::faults                               # a few seconds
-//! BISSL_FAULT_SEED=17 cargo test --release -p bissl --lib run::faults           # one seed
-//! BISSL_FAULT_SECONDS=600 cargo test --release -p bissl --lib run::faults       # as many as fit in
+//! cargo test --release -p bissl --lib run::faults                          # a few seconds
+//! BISSL_FAULT_SEED=17 cargo test --release -p bissl --lib run::faults      # one seed
+//! BISSL_FAULT_SECONDS=600 cargo test --release -p bissl --lib run::faults  # as many as fit in
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -13,11 +13,12 @@ use super::warm_up::Headed;
 use crate::error::Result;
 use crate::kernels::Kernels;
 
-/// Alternates lower and upper steps from a pretrained network and a warmed-up head, in stage `align`.
+/// Alternates lower and upper steps from a pretrained network and a warmed-up head, in stage
+/// `align`.
 ///
 /// # Errors
-/// A setting that the core refuses; fewer images than a batch; the solver's vectors do not fit into memory; a
-/// loss or a solve is not finite; whatever the observer says.
+/// A setting that the core refuses; fewer images than a batch; the solver's vectors do not fit into
+/// memory; a loss or a solve is not finite; whatever the observer says.
 pub fn align<B: Kernels>(
     task: &Task<B>,
     pretrained: &Pretrained,

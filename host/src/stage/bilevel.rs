@@ -1,4 +1,5 @@
-//! The bilevel problem of a configuration: training, `verify`, `plan` and `bench` all take it from here.
+//! The bilevel problem of a configuration: training, `verify`, `plan` and `bench` all take it from
+//! here.
 
 use crate::error::Result;
 use bissl_core::{ConfigError, Group};
@@ -81,11 +82,11 @@ impl Steps {
     }
 }
 
-/// The problem at the beginning of the stage, by the settings of `config`: the task's own, or what is
-/// measured in its place.
+/// The problem at the beginning of the stage, by the settings of `config`: the task's own, or what
+/// is measured in its place.
 ///
-/// θ_P and θ_D both start at the pretrained parameters; optimiser states are fresh, and a target network
-/// is a copy of θ_P and φ_P again.
+/// θ_P and θ_D both start at the pretrained parameters; optimiser states are fresh, and a target
+/// network is a copy of θ_P and φ_P again.
 ///
 /// # Errors
 /// Weights that do not fit the networks.

@@ -79,8 +79,8 @@ pub fn measured<B: Kernels>(
         .collect()
 }
 
-/// Positions of the `k` rows of `bank` most similar to `query` by inner product, most similar first;
-/// of equal ones the first.
+/// Positions of the `k` rows of `bank` most similar to `query` by inner product, most similar
+/// first; of equal ones the first.
 pub fn nearest(bank: &Evaluation, query: &[f32], k: usize) -> Vec<usize> {
     let similarity = |row: &[f32]| row.iter().zip(query).map(|(a, b)| a * b).sum::<f32>();
     let mut order: Vec<(f32, usize)> =

@@ -30,8 +30,8 @@ pub struct Finetuned {
 /// Fine-tunes from a backbone, with a fresh head, in stage `finetune`.
 ///
 /// # Errors
-/// Fewer labelled images than a batch; the metric does not fit the labels; a loss is not finite; whatever the
-/// observer says.
+/// Fewer labelled images than a batch; the metric does not fit the labels; a loss is not finite;
+/// whatever the observer says.
 pub fn finetune<B: Kernels>(
     task: &Task<B>,
     start: &Weights,

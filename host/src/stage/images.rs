@@ -65,8 +65,8 @@ pub enum Needs {
 impl Images {
     /// Opens and checks the sets of a configuration.
     ///
-    /// Windows are normalised as the tensors of a checkpoint say, or, where they say nothing, by the pretext
-    /// corpus.
+    /// Windows are normalised as the tensors of a checkpoint say, or, where they say nothing, by
+    /// the pretext corpus.
     pub(crate) fn load(config: &RunConfig, needs: Needs, tensors: &[NamedTensor]) -> Result<Self> {
         if config.windows() {
             return Self::load_windows(config, needs, tensors);
@@ -153,7 +153,8 @@ impl Images {
         })
     }
 
-    /// What every checkpoint of a run on these sets has to hold: the channels' normalisation, of windows.
+    /// What every checkpoint of a run on these sets has to hold: the channels' normalisation, of
+    /// windows.
     pub(crate) fn kept(&self) -> Vec<NamedTensor> {
         let Recipe::Window(motion) = &self.recipe else { return Vec::new() };
         let Channels { scale, offset, per_unit } = motion.channels();
@@ -165,8 +166,8 @@ impl Images {
         [(SCALE, scale), (OFFSET, offset), (PER_UNIT, per_unit)].map(tensor).to_vec()
     }
 
-    /// Lists the broken images of the sets that quarantine theirs in the folder of the run, one JSON object
-    /// a line. The images themselves stay where they are; without any there is no file.
+    /// Lists the broken images of the sets that quarantine theirs in the folder of the run, one
+    /// JSON object a line. The images themselves stay where they are; without any there is no file.
     ///
     /// # Errors
     /// It cannot be written.

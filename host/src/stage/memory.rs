@@ -11,8 +11,9 @@ fn vectors(config: &RunConfig) -> Result<u64, bissl_core::ConfigError> {
     Ok(config.align.solver()?.facts().vectors().into())
 }
 
-/// Bytes that the configured solver keeps from solve to solve at most: m·n floats with `mfac`, two vectors
-/// for every direction or sketch of `recycled-cg` and `nystrom`; n = `parameters` of the backbone.
+/// Bytes that the configured solver keeps from solve to solve at most: m·n floats with `mfac`, two
+/// vectors for every direction or sketch of `recycled-cg` and `nystrom`; n = `parameters` of the
+/// backbone.
 ///
 /// # Errors
 /// A solver's setting out of its range.
@@ -56,8 +57,8 @@ fn fits(need: SolverNeed) -> Result<SolverNeed, NotEnoughMemory> {
     }
 }
 
-/// Compares what the solver keeps of a backbone of `parameters` with the memory of the machine; to be
-/// called before a stage starts, and its answer printed.
+/// Compares what the solver keeps of a backbone of `parameters` with the memory of the machine; to
+/// be called before a stage starts, and its answer printed.
 ///
 /// Where nobody says how much is available nothing is refused.
 ///

@@ -68,8 +68,8 @@ pub(crate) fn result_name(metric: Metric) -> &'static str {
     }
 }
 
-/// The value of a metric, in `[0, 1]`; `None` where nothing counts, where a score is not a number, or where it
-/// needs one label an image and there are several.
+/// The value of a metric, in `[0, 1]`; `None` where nothing counts, where a score is not a number,
+/// or where it needs one label an image and there are several.
 pub fn value(metric: Metric, scores: &Scores, targets: &Targets) -> Option<f64> {
     if scores.values.iter().any(|score| score.is_nan()) {
         return None;
@@ -89,7 +89,8 @@ impl Scores {
     }
 }
 
-/// How many classes of a row come before `class`: those with a larger score, and of equal ones the earlier.
+/// How many classes of a row come before `class`: those with a larger score, and of equal ones the
+/// earlier.
 fn rank(row: &[f32], class: u32) -> usize {
     let class = class as usize;
     let before = |(other, score): (usize, &f32)| {
@@ -116,11 +117,13 @@ fn mean_per_class(scores: &Scores, labels: &[u32]) -> Option<f64> {
     mean(accuracies.map(|(right, all)| f64::from(*right) / f64::from(*all)))
 }
 
-/// Mean over the classes of the 11-point interpolated average precision, of classes that some image shows.
+/// Mean over the classes of the 11-point interpolated average precision, of classes that some image
+/// shows.
 ///
-/// Everingham et al. (2010), section 4.2, as the VOC 2007 development kit computes it: at each recall 0, 0.1, …, 1
-/// the largest precision at that recall or a higher one, 0 where there is none; the mean of the eleven. Images
-/// with difficult objects of the class alone are left out. Of equal scores the earlier image comes first.
+/// Everingham et al. (2010), section 4.2, as the VOC 2007 development kit computes it: at each
+/// recall 0, 0.1, …, 1 the largest precision at that recall or a higher one, 0 where there is none;
+/// the mean of the eleven. Images with difficult objects of the class alone are left out. Of equal
+/// scores the earlier image comes first.
 fn map_11(scores: &Scores, targets: &Targets) -> Option<f64> {
     let classes = 0..scores.classes as u32;
     mean(classes.filter_map(|class| average_precision(scores, targets, class)))
@@ -141,7 +144,8 @@ fn average_precision(scores: &Scores, targets: &Targets, class: u32) -> Option<f
     if positives == 0 {
         return None;
     }
-    // Recall t/10 is met with `found` positives where 10 found ≥ t positives: exact, as t/10 is not.
+    // Recall t/10 is met with `found` positives where 10 found ≥ t positives: exact, as t/10 is
+    // not.
     let mut best = [0.0f64; 11];
     let mut found = 0;
     for (position, (_, present)) in (1usize..).zip(&ranked) {
@@ -224,8 +228,8 @@ mod tests {
 
     #[test]
     fn eleven_points_by_hand() {
-        // Ranks +, −, +, −, −, +: recalls 1/3, 2/3, 1 with precisions 1, 2/3, 1/2. Points 0 to 0.3 see 1, 0.4 to
-        // 0.6 see 2/3, 0.7 to 1 see 1/2.
+        // Ranks +, −, +, −, −, +: recalls 1/3, 2/3, 1 with precisions 1, 2/3, 1/2. Points 0 to 0.3
+        // see 1, 0.4 to 0.6 see 2/3, 0.7 to 1 see 1/2.
         let falling = one_class(&[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]);
         let expected = (4.0 * 1.0 + 3.0 * (2.0 / 3.0) + 4.0 * 0.5) / 11.0;
         near(value(Metric::Map11, &falling, &shown("+-+--+")), expected);
@@ -235,8 +239,8 @@ mod tests {
 
     #[test]
     fn a_recall_of_three_tenths_is_met_by_three_of_ten() {
-        // 3/10 < 3 · 0.1 in binary. Three at the top, then ten others, then the other seven: points 0 to 0.3 see 1,
-        // the rest sees the precision at full recall, 10/20.
+        // 3/10 < 3 · 0.1 in binary. Three at the top, then ten others, then the other seven: points
+        // 0 to 0.3 see 1, the rest sees the precision at full recall, 10/20.
         let column: Vec<f32> = (0..20).map(|i| -(i as f32)).collect();
         let marks = format!("+++{}+++++++", "-".repeat(10));
         let expected = (4.0 * 1.0 + 7.0 * 0.5) / 11.0;

@@ -1,5 +1,5 @@
-//! The stages of a run, one file each: functions that take a [`Task`] and an [`Observer`] and return what
-//! they have trained.
+//! The stages of a run, one file each: functions that take a [`Task`] and an [`Observer`] and
+//! return what they have trained.
 //!
 //! ```no_run
 //! use bissl::config::Preset;
@@ -15,9 +15,9 @@
 //! # Ok::<(), bissl::error::Error>(())
 //! ```
 //!
-//! A stage gives the core's machine a [`Problem`](crate::driver::Problem) and drives it event by event. An
-//! observer sees the metrics, may stop the stage, and, as a [`Session`] does in the folder of a run, store
-//! it and let it go on later.
+//! A stage gives the core's machine a [`Problem`](crate::driver::Problem) and drives it event by
+//! event. An observer sees the metrics, may stop the stage, and, as a [`Session`] does in the
+//! folder of a run, store it and let it go on later.
 
 mod align;
 pub(crate) mod bilevel;

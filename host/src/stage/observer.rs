@@ -36,7 +36,8 @@ pub enum Pause {
 
 /// What a stage tells, and asks, while it runs. Every method has a default that does nothing.
 pub trait Observer {
-    /// The newest state of a stage and its tensors, where something was stored: the stage goes on there.
+    /// The newest state of a stage and its tensors, where something was stored: the stage goes on
+    /// there.
     ///
     /// # Errors
     /// What is stored cannot be read.

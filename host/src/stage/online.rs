@@ -1,7 +1,7 @@
 //! Linear probe and nearest neighbours while a backbone is pretrained.
 //!
-//! They look and do not touch: everything that training consists of has the same fingerprint before and
-//! after, both are written down, and a difference is an error.
+//! They look and do not touch: everything that training consists of has the same fingerprint before
+//! and after, both are written down, and a difference is an error.
 
 use crate::error::{Place, Result, fail};
 use bissl_core::Group;
@@ -39,7 +39,8 @@ pub(super) struct OnlineProbe<'a, B: Kernels> {
 impl<'a, B: Kernels> OnlineProbe<'a, B> {
     /// As `pretrain.probe_every_epochs` says; `None` where it says never.
     ///
-    /// It learns from training images and is measured on validation images. Test images stay unseen.
+    /// It learns from training images and is measured on validation images. Test images stay
+    /// unseen.
     ///
     /// # Errors
     /// No labelled image is left for validation.

@@ -1,5 +1,5 @@
-//! What a stage starts from: a checkpoint, and the weights that it accepts of it. The one place that
-//! decides what `--from` may be.
+//! What a stage starts from: a checkpoint, and the weights that it accepts of it. The one place
+//! that decides what `--from` may be.
 
 use std::path::PathBuf;
 
@@ -156,8 +156,8 @@ impl Stored {
         }
     }
 
-    /// Refuses a backbone that has seen other labels than those of `config`'s seed: some of them would
-    /// be among the test images.
+    /// Refuses a backbone that has seen other labels than those of `config`'s seed: some of them
+    /// would be among the test images.
     ///
     /// # Errors
     /// The seeds differ.

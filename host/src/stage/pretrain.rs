@@ -18,8 +18,8 @@ use crate::kernels::Kernels;
 /// Pretrains from initial weights, in stage `pretrain`.
 ///
 /// # Errors
-/// Fewer images than a batch; the online probe has no validation images; a loss is not finite; whatever the
-/// observer says.
+/// Fewer images than a batch; the online probe has no validation images; a loss is not finite;
+/// whatever the observer says.
 pub fn pretrain<B: Kernels>(task: &Task<B>, observer: &mut impl Observer) -> Result<Pretrained> {
     let settings = &task.config.pretrain;
     let batches = batches(task, settings.batch)?;

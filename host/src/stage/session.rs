@@ -39,8 +39,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens a run, new or to be continued; `kept` goes into all its checkpoints. Damaged checkpoints that
-    /// are passed over are named in a warning.
+    /// Opens a run, new or to be continued; `kept` goes into all its checkpoints. Damaged
+    /// checkpoints that are passed over are named in a warning.
     ///
     /// # Errors
     /// A file of the run cannot be read or written.

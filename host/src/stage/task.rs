@@ -92,8 +92,8 @@ impl<B: Kernels> Task<B> {
         Self { pretext, ..self }.with_new_heads()
     }
 
-    /// The same with a downstream task of the caller's own. Metrics of [`stage`](super) are those of the
-    /// data set's classes: judge another kind of outputs by [`scores`](super::scores).
+    /// The same with a downstream task of the caller's own. Metrics of [`stage`](super) are those
+    /// of the data set's classes: judge another kind of outputs by [`scores`](super::scores).
     ///
     /// # Errors
     /// The backbone does not end in features.
@@ -103,8 +103,8 @@ impl<B: Kernels> Task<B> {
 
     /// The same with a backbone of the caller's own, on inputs of the configuration's size.
     ///
-    /// A [`Session`](super::Session) stores it under the configured backbone's name: weights of such a run
-    /// are the caller's to keep apart.
+    /// A [`Session`](super::Session) stores it under the configured backbone's name: weights of
+    /// such a run are the caller's to keep apart.
     ///
     /// # Errors
     /// It does not end in features: pool the maps first.

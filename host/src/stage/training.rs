@@ -29,8 +29,8 @@ impl Course {
 /// Where a run can be continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resumable {
-    /// After every step but those inside the upper steps of an alternation, where a linearisation is
-    /// alive that no checkpoint holds.
+    /// After every step but those inside the upper steps of an alternation, where a linearisation
+    /// is alive that no checkpoint holds.
     Steps,
     /// After whole alternations only: the lower steps, too, leave vectors that no checkpoint holds.
     Alternations,
@@ -101,8 +101,8 @@ struct Run<'r, 'p, 'n, B: Kernels, M, O> {
     observer: &'r mut O,
 }
 
-/// Drives `machine` to its end, from where the observer has stored the stage if it has. The problem's
-/// registers hold the result; the best weights come back where `validate` chose them.
+/// Drives `machine` to its end, from where the observer has stored the stage if it has. The
+/// problem's registers hold the result; the best weights come back where `validate` chose them.
 ///
 /// # Errors
 /// [`Error::Interrupted`]; a loss or gradient that is not finite; whatever driver or observer say.
@@ -211,7 +211,8 @@ where
         self.save(Retention::Permanent)
     }
 
-    /// Keeps the problem's weights if they are the best so far; of equal ones the first. Whether they are.
+    /// Keeps the problem's weights if they are the best so far; of equal ones the first. Whether
+    /// they are.
     fn select(&mut self, Measured { metric, value, record, keep }: Measured) -> Result<bool> {
         self.observer.record(&record)?;
         let state = &mut self.state;

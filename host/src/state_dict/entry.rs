@@ -57,7 +57,8 @@ impl Entry {
         let bytes = file.get(self.storage.bytes.clone()).ok_or("its storage is cut off")?;
         let stored = bytes.len() / self.element.bytes();
         let count = self.shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size));
-        // An expanded view has strides of 0: then a few bytes could stand for any number of elements.
+        // An expanded view has strides of 0: then a few bytes could stand for any number of
+        // elements.
         let count = count.filter(|count| *count <= stored).ok_or_else(|| {
             format!("shape {:?} does not fit its storage of {stored} elements", self.shape)
         })?;

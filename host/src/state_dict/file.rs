@@ -20,11 +20,12 @@ pub struct StateDict {
     pub notices: Vec<String>,
 }
 
-/// Reads the tensors of a state dict. `key` names the dictionary in a checkpoint that holds several;
-/// without it, the usual names are tried.
+/// Reads the tensors of a state dict. `key` names the dictionary in a checkpoint that holds
+/// several; without it, the usual names are tried.
 ///
 /// # Errors
-/// The file cannot be read, is none of the kinds above, or is damaged; no state dict is found in it.
+/// The file cannot be read, is none of the kinds above, or is damaged; no state dict is found in
+/// it.
 pub fn read_state_dict(path: &Path, key: Option<&str>) -> Result<StateDict, RunError> {
     let bytes = fs::read(path).map_err(RunError::io("read", path))?;
     decode_state_dict(&bytes, key).map_err(|reason| RunError::unfit(path, reason))

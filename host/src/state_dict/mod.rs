@@ -6,8 +6,8 @@
 //! | `.pth`, `.pt` of `torch.save` since PyTorch 1.6 | a zip archive: the state dict's pickle and its storages |
 //! | the same from before | five pickles and the storages behind them |
 //!
-//! The kind is told by the first bytes, not by the name. Nothing in a file is executed, and nothing is
-//! allocated by a length that only the file states.
+//! The kind is told by the first bytes, not by the name. Nothing in a file is executed, and nothing
+//! is allocated by a length that only the file states.
 
 mod element;
 mod entry;

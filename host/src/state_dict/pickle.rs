@@ -134,8 +134,8 @@ impl<'a> Policy<'a> for Tensors<'a> {
         Ok(Called::New(Object::Made(made)))
     }
 
-    /// `("storage", class, key, device, elements)`, in old files with a sixth part for a view of a storage,
-    /// which is `None` since 2017.
+    /// `("storage", class, key, device, elements)`, in old files with a sixth part for a view of a
+    /// storage, which is `None` since 2017.
     fn reference(&mut self, objects: &Objects<'a, Made<'a>>, id: Id) -> Result<Made<'a>, String> {
         let refused = "a reference that is no storage of torch.save";
         let (kind, class, key, len) = match objects.sequence(id) {

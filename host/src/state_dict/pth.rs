@@ -1,8 +1,8 @@
 //! `.pth` files: a pickle of names and shapes, and the storages that it refers to.
 //!
-//! Since PyTorch 1.6 an uncompressed zip archive: `NAME/data.pkl`, and `NAME/data/KEY` for every storage.
-//! Before that five pickles in a row (a magic number, a version, the machine, the object, the storages'
-//! keys), and behind them each storage's length and elements.
+//! Since PyTorch 1.6 an uncompressed zip archive: `NAME/data.pkl`, and `NAME/data/KEY` for every
+//! storage. Before that five pickles in a row (a magic number, a version, the machine, the object,
+//! the storages' keys), and behind them each storage's length and elements.
 
 use std::collections::BTreeMap;
 
@@ -189,7 +189,8 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// The dictionary of tensors: the root, or what it holds under `key` or under one of the usual names.
+/// The dictionary of tensors: the root, or what it holds under `key` or under one of the usual
+/// names.
 fn state_dict<'p>(
     pickle: &'p Pickle<'_>,
     key: Option<&str>,

@@ -1,8 +1,8 @@
 //! The closed forms, solved by the core's machines.
 //!
-//! Everything runs on f32 vectors with the constants below, whatever the configuration says of λ, δ and
-//! γ: the forms are there to find a machine that is wrong, at a conditioning at which f32 is not the
-//! limit. Of the configuration's solver, rank, capacity and step length are taken.
+//! Everything runs on f32 vectors with the constants below, whatever the configuration says of λ, δ
+//! and γ: the forms are there to find a machine that is wrong, at a conditioning at which f32 is
+//! not the limit. Of the configuration's solver, rank, capacity and step length are taken.
 
 use crate::error::{Error, Result, fail};
 use bissl_core::{
@@ -27,12 +27,12 @@ const GRADIENTS: u8 = 5;
 /// Solves of SOBA on one system: at ρ ≥ 0.05 its error falls below f32's.
 const SOBA_SOLVES: u32 = 400;
 
-/// Gradients and products leave the machine's vectors rounded to f32 once: 6e-8, and central differences
-/// in f64 add 1e-9.
+/// Gradients and products leave the machine's vectors rounded to f32 once: 6e-8, and central
+/// differences in f64 add 1e-9.
 const ROUNDED: f64 = 1e-6;
-/// Solves stop at ‖r‖ ≤ 1e-6 ‖x‖. A ≥ 1 on the quadratic makes that 1e-6 of x; the regressions' smallest
-/// eigenvalue near 0.1 makes it 1e-5, and f32 recurrences add a few roundings of 6e-8 times the condition
-/// number of about 100. Measured: below 1e-6.
+/// Solves stop at ‖r‖ ≤ 1e-6 ‖x‖. A ≥ 1 on the quadratic makes that 1e-6 of x; the regressions'
+/// smallest eigenvalue near 0.1 makes it 1e-5, and f32 recurrences add a few roundings of 6e-8
+/// times the condition number of about 100. Measured: below 1e-6.
 const SOLVED: f64 = 5e-5;
 /// What a solve is stopped at.
 const TOLERANCE: f32 = 1e-6;
@@ -58,7 +58,8 @@ fn solver(align: &AlignSettings, name: SolverName) -> Result<SolverSettings> {
     Ok(AlignSettings { iterations: 2 * BACKBONE as u16, ..settings }.solver()?)
 }
 
-/// Which solvers are held against a form: the two exact ones and, where it differs, the configured one.
+/// Which solvers are held against a form: the two exact ones and, where it differs, the configured
+/// one.
 fn solvers(align: &AlignSettings, coupling: Coupling) -> Result<Vec<SolverName>> {
     let mut names = vec![SolverName::Cg, SolverName::RecycledCg];
     // With a general coupling A is H + δ I: series, low rank and one-step solvers are not for it.
@@ -145,7 +146,8 @@ impl<F: Form> Case<F> {
         [x, by_u, add(&phi_at_lower, DIRECT_WEIGHT, &phi_at_upper)]
     }
 
-    /// The last of a few hypergradients of the same system: recycling and SOBA go on with the banks.
+    /// The last of a few hypergradients of the same system: recycling and SOBA go on with the
+    /// banks.
     fn hypergradient(
         &mut self,
         solver: SolverSettings,
@@ -228,7 +230,8 @@ impl<F: Form> Case<F> {
         Ok(())
     }
 
-    /// The hypergradient at δ = 0 against differences of the upper loss, the lower level solved anew.
+    /// The hypergradient at δ = 0 against differences of the upper loss, the lower level solved
+    /// anew.
     fn implicit(&mut self, align: &AlignSettings, checks: &mut Checks) -> Result<()> {
         let damping = std::mem::replace(&mut self.damping, 0.0);
         let settings = self.hypergradient(solver(align, SolverName::Cg)?, DIRECT_WEIGHT)?;

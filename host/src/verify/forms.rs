@@ -153,8 +153,8 @@ impl Link {
     }
 }
 
-/// A regression regularised feature by feature; its validation loss, with an intercept φ, is the upper
-/// level, the logarithms (or values) of the weights its variable.
+/// A regression regularised feature by feature; its validation loss, with an intercept φ, is the
+/// upper level, the logarithms (or values) of the weights its variable.
 #[derive(Clone, Debug)]
 pub(super) struct Regression {
     link: Link,

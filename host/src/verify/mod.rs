@@ -1,8 +1,8 @@
 //! `verify`: whether gradients, products, solves and hypergradients are what they should be, before
 //! anything is trained on them.
 //!
-//! Three groups of checks: closed forms through the core's machines; a narrowed copy of the configured
-//! network beside its twin in f64; the configured network itself, shortened.
+//! Three groups of checks: closed forms through the core's machines; a narrowed copy of the
+//! configured network beside its twin in f64; the configured network itself, shortened.
 
 mod checks;
 mod closed;

@@ -20,13 +20,14 @@ const HEAD_WIDTH: usize = 32;
 const IMAGES: usize = 6;
 /// Noise on the initial parameters, so that no γ stays at 0 and no branch is silent.
 const PERTURBATION: f32 = 0.1;
-/// Of central differences, relative to ‖θ‖: at larger steps units change sign within the interval, at
-/// smaller ones f64 rounds.
+/// Of central differences, relative to ‖θ‖: at larger steps units change sign within the interval,
+/// at smaller ones f64 rounds.
 const STEP: f64 = 1e-8;
 
-/// Of gradients, products and solves. In f32 rounding alone is at 5e-7 to 5e-6 with every architecture and
-/// stem. A unit near 0 may take its other branch, and then it is more: PyTorch's f32 is at 1.8e-3 to 4.8e-3
-/// of f64 on a whole ResNet-18. With operands of 11 or 8 bits many units do.
+/// Of gradients, products and solves. In f32 rounding alone is at 5e-7 to 5e-6 with every
+/// architecture and stem. A unit near 0 may take its other branch, and then it is more: PyTorch's
+/// f32 is at 1.8e-3 to 4.8e-3 of f64 on a whole ResNet-18. With operands of 11 or 8 bits many units
+/// do.
 fn derivative_bound(precision: Precision) -> f64 {
     match precision {
         Precision::F32 => 5e-3,
@@ -46,11 +47,11 @@ fn loss_bound(precision: Precision) -> f64 {
 
 /// Iterations of the solve.
 const ITERATIONS: usize = 6;
-/// Damping of the solve over the curvature along the gradient: the system is definite then, and far from
-/// the identity.
+/// Damping of the solve over the curvature along the gradient: the system is definite then, and far
+/// from the identity.
 const DAMPING: f64 = 2.0;
-/// f64 against itself: a step of 1e-8 changes seven or eight digits of the loss's sixteen. Measured: below
-/// 1e-9.
+/// f64 against itself: a step of 1e-8 changes seven or eight digits of the loss's sixteen.
+/// Measured: below 1e-9.
 const DOUBLE: f64 = 1e-6;
 
 /// What the copy is.
@@ -63,8 +64,8 @@ fn narrowed(config: &RunConfig) -> RunConfig {
     narrow
 }
 
-/// The least side that leaves 2 × 2 pixels to the last of four stages: with one pixel and few images batch
-/// statistics would be those of a handful of numbers.
+/// The least side that leaves 2 × 2 pixels to the last of four stages: with one pixel and few
+/// images batch statistics would be those of a handful of numbers.
 fn side(stem: Stem) -> usize {
     match stem {
         Stem::Small => 16,
@@ -88,7 +89,8 @@ fn perturbed(network: &Network, seed: u64, domain: u16) -> Vec<f32> {
 struct Point {
     theta: Vec<f32>,
     head: Vec<f32>,
-    /// θ and head of the target network, where there is one; not a copy, or it would predict itself.
+    /// θ and head of the target network, where there is one; not a copy, or it would predict
+    /// itself.
     target: Option<(Vec<f32>, Vec<f32>)>,
     views: [Vec<f32>; 2],
     direction: Vec<f32>,
@@ -104,7 +106,8 @@ struct Found {
     solution: Vec<f64>,
 }
 
-/// x of `(I + H/damping) x = b` after [`ITERATIONS`] of conjugate gradients from 0, in f64 but for `hessian`.
+/// x of `(I + H/damping) x = b` after [`ITERATIONS`] of conjugate gradients from 0, in f64 but for
+/// `hessian`.
 fn solve(b: &[f64], damping: f64, mut hessian: impl FnMut(&[f64]) -> Vec<f64>) -> Vec<f64> {
     let (mut x, mut r, mut p) = (scale(0.0, b), b.to_vec(), b.to_vec());
     for _ in 0..ITERATIONS {

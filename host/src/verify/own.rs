@@ -27,7 +27,8 @@ use crate::stage::start::Start;
 const INPUTS_MAX: usize = 16 * 3 * 64 * 64;
 const IMAGES_MIN: usize = 4;
 const IMAGES_MAX: usize = 16;
-/// Lower and upper steps before the operator is looked at; two solves, so that recycling has a past.
+/// Lower and upper steps before the operator is looked at; two solves, so that recycling has a
+/// past.
 const STEPS: u32 = 2;
 
 /// What the checks are made on.
@@ -35,9 +36,9 @@ const GROUP: &str = "own configuration";
 /// Domain of the direction that products are made of.
 const NOISE: u16 = 8;
 
-/// Laws that are not measured here. In f32 the difference of two losses of a large network is rounding, and
-/// that of two gradients the rectifiers between them, however short the step. The narrow network is compared
-/// with f64 instead.
+/// Laws that are not measured here. In f32 the difference of two losses of a large network is
+/// rounding, and that of two gradients the rectifiers between them, however short the step. The
+/// narrow network is compared with f64 instead.
 const BY_DIFFERENCES: [Law; 7] = [
     Law::LowerDifferences,
     Law::LowerHeadDifferences,
@@ -48,8 +49,8 @@ const BY_DIFFERENCES: [Law; 7] = [
     Law::CrossProductDifferences,
 ];
 
-/// What the laws allow: the kit's own for f32. Operands of 11 or 8 bits round directions and cotangents
-/// too: products are linear and symmetric to that.
+/// What the laws allow: the kit's own for f32. Operands of 11 or 8 bits round directions and
+/// cotangents too: products are linear and symmetric to that.
 fn tolerances(precision: Precision) -> conformance::Settings {
     let rounding = match precision {
         Precision::F32 => conformance::Settings::DEFAULT.rounding,
@@ -59,8 +60,8 @@ fn tolerances(precision: Precision) -> conformance::Settings {
     conformance::Settings { rounding, ..conformance::Settings::DEFAULT }
 }
 
-/// Of ‖b‖ + ‖x‖ + ‖Hx‖/(λ+δ), the terms that the residual is the difference of: what a recurrence keeps and
-/// what is recomputed part by f32's rounding of these, 1e-6 an iteration.
+/// Of ‖b‖ + ‖x‖ + ‖Hx‖/(λ+δ), the terms that the residual is the difference of: what a recurrence
+/// keeps and what is recomputed part by f32's rounding of these, 1e-6 an iteration.
 const RESIDUAL: f64 = 1e-3;
 /// Of the tolerance.
 const STOPPING: f64 = 1.05;

@@ -16,7 +16,8 @@ use super::forms::Form;
 #[error("the closed forms do not {0}")]
 pub(super) struct Unasked(&'static str);
 
-/// A closed form with its vectors. Vectors are f32, as in training; the form itself computes in f64.
+/// A closed form with its vectors. Vectors are f32, as in training; the form itself computes in
+/// f64.
 pub(super) struct Slices<F> {
     pub(super) form: F,
     vectors: HashMap<Register, Vec<f32>>,

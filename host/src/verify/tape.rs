@@ -1,5 +1,5 @@
-//! Reverse-mode differentiation in f64 over the slice kernels: the first-order passes once more, without
-//! Burn and without the layers' own code, so that both can be compared.
+//! Reverse-mode differentiation in f64 over the slice kernels: the first-order passes once more,
+//! without Burn and without the layers' own code, so that both can be compared.
 
 use crate::kernels::slice::gemm::{Into, Layout, gemm};
 use crate::kernels::slice::{conv, norm, pool};

@@ -114,8 +114,8 @@ fn burn_and_libm_are_pinned_exactly() {
     }
 }
 
-/// The board images are outside the workspace and have a lock file of their own. What the hash rests on,
-/// arithmetic and encoding, must be the same crate there as here.
+/// The board images are outside the workspace and have a lock file of their own. What the hash
+/// rests on, arithmetic and encoding, must be the same crate there as here.
 #[test]
 fn the_board_images_lock_the_versions_of_the_workspace() {
     let here = locked(&text("Cargo.lock"));

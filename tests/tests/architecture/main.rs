@@ -22,8 +22,8 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(&full).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The files of the project, named from the workspace's root with `/`: those that git tracks, or, in
-/// an unpacked archive, all but the build's.
+/// The files of the project, named from the workspace's root with `/`: those that git tracks, or,
+/// in an unpacked archive, all but the build's.
 fn files() -> Vec<String> {
     let git = Command::new("git").args(["ls-files", "-z"]).current_dir(workspace()).output();
     let mut files = match git {

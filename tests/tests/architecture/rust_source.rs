@@ -1,7 +1,7 @@
 //! What the modules of a crate name: paths, read off the tokens of its sources.
 //!
-//! No type is known here, so methods and names that a macro makes are not followed. Comments, literals and
-//! what `#[cfg(test)]` marks are left out.
+//! No type is known here, so methods and names that a macro makes are not followed. Comments,
+//! literals and what `#[cfg(test)]` marks are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -93,7 +93,8 @@ fn closed(tokens: &[&str], mut at: usize) -> usize {
     at
 }
 
-/// The tokens without the items that `#[cfg(test)]` marks, and the files among those by module name.
+/// The tokens without the items that `#[cfg(test)]` marks, and the files among those by module
+/// name.
 pub(crate) fn shipped<'a>(tokens: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
     let (mut kept, mut tests, mut at) = (Vec::new(), Vec::new(), 0);
     while at < tokens.len() {
@@ -251,7 +252,8 @@ impl Crate {
         self.0.values().map(|module| module.file.as_str())
     }
 
-    /// The path from the crate's root, where it is one of this crate; `module` is where it is written.
+    /// The path from the crate's root, where it is one of this crate; `module` is where it is
+    /// written.
     fn absolute(&self, module: &[String], path: &[String]) -> Option<Vec<String>> {
         let supers = path.iter().take_while(|segment| *segment == "super").count();
         let above = || module.len().checked_sub(supers).map(|len| module[..len].to_vec());
@@ -285,7 +287,8 @@ impl Crate {
         Some(found.to_vec())
     }
 
-    /// From each file to the files whose items it uses. To hand an item on by `pub use` is not to use it.
+    /// From each file to the files whose items it uses. To hand an item on by `pub use` is not to
+    /// use it.
     pub(crate) fn files_used(&self) -> Graph {
         let mut graph = Graph::new();
         for (path, module) in self.0.iter().filter(|(path, _)| !path.is_empty()) {

@@ -1,4 +1,7 @@
-//! The host as a library: no terminal, no folder of a run, nothing shared between two runs of one process.
+//! The host as a library: no terminal, no folder of a run, nothing shared between two runs of one
+//! process.
+
+mod examples;
 
 use std::ops::ControlFlow;
 

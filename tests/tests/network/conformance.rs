@@ -71,15 +71,15 @@ fn pretexts() -> [Arc<dyn Method<B>>; 4] {
     ]
 }
 
-/// Differences cross rectifiers: their steps go down to where few change sign, and in f32 no further than
-/// the loss has digits.
+/// Differences cross rectifiers: their steps go down to where few change sign, and in f32 no
+/// further than the loss has digits.
 fn kit_settings() -> Settings {
     let f64 = precision::<B>().step < 1e-3;
     Settings { step: if f64 { 1e-3 } else { 0.0625 }, steps: 6, ..Settings::DEFAULT }
 }
 
-/// What is not measured by the difference of two gradients: in f32 the rectifiers between them are most of
-/// it. Of Gauss-Newton it is no difference at all.
+/// What is not measured by the difference of two gradients: in f32 the rectifiers between them are
+/// most of it. Of Gauss-Newton it is no difference at all.
 fn measured(curvature: Curvature) -> Vec<Law> {
     let f64 = precision::<B>().step < 1e-3;
     let exact = f64 && curvature == Curvature::Hessian;

@@ -84,8 +84,8 @@ pub(crate) fn shapes() -> Vec<ConvShape> {
             }
         }
     }
-    // More channels than a block of the weight's gradient, a row longer than a tile of columns, and an
-    // image of several tiles.
+    // More channels than a block of the weight's gradient, a row longer than a tile of columns, and
+    // an image of several tiles.
     let wide = |batch, channels_in, (height, width), stride| ConvShape {
         batch,
         channels_in,

@@ -77,8 +77,8 @@ fn gauss_newton_never_curves_down_and_the_hessian_does() {
 
 #[test]
 fn gauss_newton_is_the_hessian_of_a_model_linear_in_its_parameters() {
-    // One linear layer under another that does not move, cross entropy on top: the outputs are linear
-    // in the lower one's parameters, and the loss is convex in the outputs.
+    // One linear layer under another that does not move, cross entropy on top: the outputs are
+    // linear in the lower one's parameters, and the loss is convex in the outputs.
     let (lower, upper) = (classifier(5, 4), mlp_head(4, &[3]));
     let tower = Tower { backbone: &lower, head: &upper };
     let product = |curvature: Curvature, direction| {

@@ -1,5 +1,5 @@
-//! The same input gives the same bits, whatever else the machine does and however many threads there
-//! are.
+//! The same input gives the same bits, whatever else the machine does and however many threads
+//! there are.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! NT-Xent and cross entropy against plain loops in f64, and their curvature against dense matrices.
+//! NT-Xent and cross entropy against plain loops in f64, and their curvature against dense
+//! matrices.
 
 use bissl::network::dual::Dual;
 use bissl::network::loss::{

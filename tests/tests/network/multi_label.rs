@@ -119,7 +119,8 @@ fn entries_that_do_not_count_have_no_derivative() {
     assert_eq!(value::<B>(&BinaryCrossEntropy { targets }, &views(&at)), 0.0);
 }
 
-/// A fresh head on features of zero has logits of exactly zero, where |x| and max(x, 0) have a kink.
+/// A fresh head on features of zero has logits of exactly zero, where |x| and max(x, 0) have a
+/// kink.
 #[test]
 fn at_zero_the_slope_is_a_half_and_large_logits_do_not_overflow() {
     let targets = MultiHot { present: vec![1.0, 0.0], counted: vec![1.0; 2] };

@@ -77,8 +77,8 @@ fn hypergradient(problem: &mut Problem<'_, B>) {
     problem.upper_gradient(Evaluation::UpperAtUpper, 0, Some(b), head).unwrap();
 }
 
-/// The statistics after forward passes of `tower` over `views`, by the definition: decay 0.9, view after
-/// view.
+/// The statistics after forward passes of `tower` over `views`, by the definition: decay 0.9, view
+/// after view.
 fn after(
     tower: Tower<'_>,
     problem: &mut Problem<'_, B>,

@@ -105,8 +105,8 @@ pub(crate) struct Case<B: Kernels> {
 }
 
 impl<B: Kernels> Case<B> {
-    /// `batch` random images of `side` pixels in two views. Parameters are the initial ones, moved by
-    /// noise of size `perturbation`, so that no γ stays at 0 and no branch is silent.
+    /// `batch` random images of `side` pixels in two views. Parameters are the initial ones, moved
+    /// by noise of size `perturbation`, so that no γ stays at 0 and no branch is silent.
     pub(crate) fn new(
         settings: BackboneSettings,
         projector: &[usize],

@@ -7,7 +7,8 @@ use crate::matrix::{Matrix, Spectral, add, dot, draws, gaussian, norm};
 use crate::solve::{Solve, cg, cg_with_faults};
 use crate::systems::{self, System, indefinite};
 
-/// The first direction with pᵀAp ≤ 0 ends the run: counted, not followed, and x is the iterate before.
+/// The first direction with pᵀAp ≤ 0 ends the run: counted, not followed, and x is the iterate
+/// before.
 pub(crate) fn stops_before_negative_curvature(system: &System, solve: &Solve) -> Verdict {
     let name = &system.name;
     let first = solve.quotients.iter().position(|quotient| *quotient <= 0.0);

@@ -118,7 +118,8 @@ fn a_singular_operator_is_solved_where_the_right_hand_side_is_in_its_range() {
     }
 }
 
-/// What no x can reach stays in the residual, whatever the run ends with; the report does not hide it.
+/// What no x can reach stays in the residual, whatever the run ends with; the report does not hide
+/// it.
 #[test]
 fn a_singular_operator_keeps_the_unreachable_residual() {
     for n in [3, 6, 12, 60] {

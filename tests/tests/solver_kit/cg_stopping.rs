@@ -1,4 +1,5 @@
-//! `cg` stops where it says: at the first good iterate, at the limit, and returns that very iterate.
+//! `cg` stops where it says: at the first good iterate, at the limit, and returns that very
+//! iterate.
 
 use bissl_core::Termination;
 
@@ -6,7 +7,8 @@ use crate::laws;
 use crate::solve::cg;
 use crate::systems::{self, System, scaled_solution};
 
-/// Tolerances between the ratios of successive iterates: with each, one certain iterate is the first.
+/// Tolerances between the ratios of successive iterates: with each, one certain iterate is the
+/// first.
 fn tolerances(system: &System, count: u16) -> Vec<(f32, usize)> {
     let ratios = laws::ratios(system, &cg(system, 0.0, count));
     let mut best = 1.0f64;

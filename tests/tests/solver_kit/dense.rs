@@ -169,7 +169,8 @@ impl<P> RegisterFile for DenseDriver<P> {
         let mut count = 0;
         let mut values = Vec::new();
         for (x, y) in pairs {
-            // Work vectors serve several spaces: the segments are those of the operand that has some.
+            // Work vectors serve several spaces: the segments are those of the operand that has
+            // some.
             let split = if self.segments.contains_key(x) { *x } else { pairs[0].0 };
             let (left, right) = self.pair(*x, *y)?;
             let ranges = self.ranges(split);

@@ -1,7 +1,7 @@
 //! The laws refuse the mistakes that published packages ship.
 //!
-//! A plain f64 conjugate gradient method with one mistake at a time. Without a mistake it passes, so
-//! it is the mistake that the laws find. The same mistakes were put into the core itself:
+//! A plain f64 conjugate gradient method with one mistake at a time. Without a mistake it passes,
+//! so it is the mistake that the laws find. The same mistakes were put into the core itself:
 //! docs/results/mutants.md.
 
 use bissl_core::{Report, Termination};

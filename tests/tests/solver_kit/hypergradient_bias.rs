@@ -1,7 +1,8 @@
 //! What damping does to the hypergradient, eigenvalue by eigenvalue.
 //!
-//! Exactly, `J = (I + H/λ)^{-1}` has the eigenvalue `λ/(λ + q)`; damped it is `(λ + δ)/(λ + δ + q)`:
-//! too large by the factor `(1 + δ/λ)(λ + q)/(λ + δ + q)`, 1 where q = 0, and near 1 + δ/λ for large q.
+//! Exactly, `J = (I + H/λ)^{-1}` has the eigenvalue `λ/(λ + q)`; damped it is `(λ + δ)/(λ + δ +
+//! q)`: too large by the factor `(1 + δ/λ)(λ + q)/(λ + δ + q)`, 1 where q = 0, and near 1 + δ/λ for
+//! large q.
 
 use bissl_core::{Coupling, HypergradientSettings, Register, Termination};
 

@@ -1,4 +1,5 @@
-//! `layerwise`: the reference's recurrence, which is conjugate gradients only where there is one tensor.
+//! `layerwise`: the reference's recurrence, which is conjugate gradients only where there is one
+//! tensor.
 
 use bissl_core::{
     Bank, ConfigError, Coupling, Hypergradient, HypergradientSettings, Layerwise,
@@ -46,8 +47,8 @@ struct Reference {
     quotients: Vec<f64>,
 }
 
-/// The recurrence as the reference's loop over tensors writes it: vectors in f64, scalars in f32, since
-/// a divisor that happens to be near 0 makes another x of any other rounding.
+/// The recurrence as the reference's loop over tensors writes it: vectors in f64, scalars in f32,
+/// since a divisor that happens to be near 0 makes another x of any other rounding.
 fn reference(system: &System, tensors: &[usize], iterations: usize) -> Reference {
     let n = system.b.len();
     let (mut x, mut r, mut p) = (vec![0.0; n], system.b.clone(), system.b.clone());
@@ -278,7 +279,8 @@ fn a_solution_whose_square_overflows_is_not_finite() {
     assert_eq!((report.termination, report.products), (Termination::NonFinite, 1));
 }
 
-/// Scalars of one run with two tensors: p_sᵀ(Ap)_s, r_sᵀr_s and p_sᵀp_s; r_sᵀr_s after the step; xᵀx, bᵀx.
+/// Scalars of one run with two tensors: p_sᵀ(Ap)_s, r_sᵀr_s and p_sᵀp_s; r_sᵀr_s after the step;
+/// xᵀx, bᵀx.
 #[derive(Clone, Copy)]
 struct Script {
     curvatures: [f32; 6],

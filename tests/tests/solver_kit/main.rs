@@ -2,9 +2,9 @@
 //!
 //! Five parts. *Tools*: `matrix`, `systems`, `dense`, `solve`, `krylov`, `tape`, and the bilevel
 //! problems `quadratic` and `ridge`. *Laws* that any conjugate gradient run must obey (`laws`),
-//! applied to the machine (`cg_*`) and to the mistakes other packages ship (`historic`). *Protocol*:
-//! every state times every wrong reply. *Oracles* for hypergradients: closed forms and central
-//! differences. *Recurrences* of the training machines against straightforward f64 ones.
+//! applied to the machine (`cg_*`) and to the mistakes other packages ship (`historic`).
+//! *Protocol*: every state times every wrong reply. *Oracles* for hypergradients: closed forms and
+//! central differences. *Recurrences* of the training machines against straightforward f64 ones.
 
 mod precision;
 

@@ -79,8 +79,8 @@ fn random(seed: u64, m: usize, n: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
     (gradients, gaussian(&mut draws, n))
 }
 
-/// Relative error allowed: x is what f32 scalars leave of b, and may be far smaller. Random gradients
-/// in three dimensions are sometimes nearly parallel, which costs a digit.
+/// Relative error allowed: x is what f32 scalars leave of b, and may be far smaller. Random
+/// gradients in three dimensions are sometimes nearly parallel, which costs a digit.
 fn allowed(b: &[f64], expected: &[f64]) -> f64 {
     let scalars = if b.len() <= 3 { 20.0 } else { 1.0 } * precision::SCALAR;
     scalars * norm(b) / norm(expected)
@@ -360,8 +360,9 @@ fn group(driver: &DenseDriver<Quadratic>, group: Group) -> Vec<f64> {
     driver.read(Register::Parameter(group)).to_vec()
 }
 
-/// Gradients of L^P alone at the parameters of each lower step, and g_P at those of each upper step,
-/// computed beside the stage; the solution is looked at when the direct evaluation is asked for.
+/// Gradients of L^P alone at the parameters of each lower step, and g_P at those of each upper
+/// step, computed beside the stage; the solution is looked at when the direct evaluation is asked
+/// for.
 fn solves_with_the_last_lower_gradients(lower: Level, upper: Level, m: usize, seed: u64) {
     let case = format!("{:?}, m {m}, seed {seed}", lower.optimizer);
     let settings = AlternationSettings::new(3, lower, upper, hypergradient(m)).unwrap();

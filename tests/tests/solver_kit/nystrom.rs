@@ -306,7 +306,8 @@ fn clearly_negative_curvature_answers_with_the_right_hand_side() {
     }
 }
 
-/// One negative eigenvalue among positive ones is met sooner or later, and what was kept is not used.
+/// One negative eigenvalue among positive ones is met sooner or later, and what was kept is not
+/// used.
 #[test]
 fn negative_curvature_after_good_directions_drops_them() {
     for seed in 0..10 {
@@ -343,8 +344,8 @@ fn curvature_within_rounding_of_zero_is_left_out() {
     }
 }
 
-/// With vectors of f32, of which a product leaves less: what is left of a zero eigenvalue is not taken
-/// for a negative one, and does not spoil the others.
+/// With vectors of f32, of which a product leaves less: what is left of a zero eigenvalue is not
+/// taken for a negative one, and does not spoil the others.
 #[test]
 fn vectors_of_f32_give_the_correction_as_well_as_they_resolve_it() {
     for (n, nonzero) in [(40, 3), (40, 8), (200, 5)] {

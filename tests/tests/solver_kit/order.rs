@@ -54,7 +54,8 @@ fn large_permutations_stay_in_range_and_are_injective_where_looked_at() {
     }
 }
 
-/// By `golden_draws.py`. Fixed so that a change of the network, which would change every run, is noticed.
+/// By `golden_draws.py`. Fixed so that a change of the network, which would change every run, is
+/// noticed.
 #[test]
 fn golden_order() {
     for items in [&GOLDEN_12[..], &GOLDEN_16] {

@@ -1,7 +1,8 @@
 //! A bilevel problem whose lower level can be solved exactly.
 //!
 //! `L^P = ½ θᵀQθ − cᵀθ + ½ ρ‖φ − φ₀‖²` and `L^D = ½ zᵀSz − sᵀz` with `z = (θ, φ_D)`: the downstream
-//! head is coupled to the backbone, the pretext head is not (its response is ignored by the method).
+//! head is coupled to the backbone, the pretext head is not (its response is ignored by the
+//! method).
 
 use bissl_core::{Evaluation, Group, LowerObjective, Register, UpperObjective};
 
@@ -38,7 +39,8 @@ pub(crate) struct Quadratic {
 const PRETEXT_WEIGHT: f64 = 0.7;
 
 impl Quadratic {
-    /// Backbone of `values.len()`, Q with these eigenvalues, downstream head of `head`, pretext head of 2.
+    /// Backbone of `values.len()`, Q with these eigenvalues, downstream head of `head`, pretext
+    /// head of 2.
     pub(crate) fn new(seed: u64, values: &[f64], head: usize) -> Self {
         let mut draws = draws(seed, 30);
         let n = values.len();

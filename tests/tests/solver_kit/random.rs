@@ -10,8 +10,8 @@ fn the_first_draws_of_stream_zero_are_the_published_ones() {
     assert_eq!(words, [0x9b00_dbd8, 0xbc57_ac4c, 0xe169_c58d, 0x6627_e8d5]);
 }
 
-/// By `golden_draws.py`. Fixed so that no change of the layout of seed, domain, index and block goes unnoticed: it would
-/// change every run.
+/// By `golden_draws.py`. Fixed so that no change of the layout of seed, domain, index and block
+/// goes unnoticed: it would change every run.
 #[test]
 fn golden_draws() {
     let first = |seed, domain, index| Stream::new(seed, domain).at(index).next_u32();

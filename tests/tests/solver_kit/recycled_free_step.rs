@@ -101,8 +101,8 @@ fn one_in_every_k_solves_is_verified() {
     assert_eq!(longest, 4, "no row of free steps as long as it may be");
 }
 
-/// Before any residual's direction was measured, a free step is assumed to gain so little that only a
-/// matrix near the identity allows it.
+/// Before any residual's direction was measured, a free step is assumed to gain so little that only
+/// a matrix near the identity allows it.
 #[test]
 fn the_first_solve_takes_a_free_step_only_where_the_matrix_is_nearly_the_identity() {
     for seed in 0..12 {

@@ -37,7 +37,8 @@ fn a_full_bank_drops_the_oldest_and_still_converges() {
     }
 }
 
-/// x still holds a part along a direction that has been dropped, and later ones are not conjugate to it.
+/// x still holds a part along a direction that has been dropped, and later ones are not conjugate
+/// to it.
 #[test]
 fn the_alignment_counts_what_was_dropped() {
     for seed in 0..8 {
@@ -54,8 +55,8 @@ fn the_alignment_counts_what_was_dropped() {
     }
 }
 
-/// Once a direction was dropped the next one is not conjugate to x, and without a product nothing says by
-/// how much: no step along it is taken.
+/// Once a direction was dropped the next one is not conjugate to x, and without a product nothing
+/// says by how much: no step along it is taken.
 #[test]
 fn after_a_direction_was_dropped_no_step_is_free() {
     let stop = CgSettings::new(0.0, 9).unwrap().with_correction_tolerance(0.2).unwrap();
@@ -155,7 +156,8 @@ fn a_right_hand_side_of_zero_takes_no_product_and_keeps_the_bank() {
     }
 }
 
-/// H = 0: x = b after one product, and the bank holds b; what follows must not live on its rounding.
+/// H = 0: x = b after one product, and the bank holds b; what follows must not live on its
+/// rounding.
 #[test]
 fn an_operator_without_curvature_is_solved_at_once_again_and_again() {
     let mut system = systems::near_identity(5, 20);

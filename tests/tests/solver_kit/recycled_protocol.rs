@@ -20,7 +20,8 @@ fn settings(tolerance: f32, limit: u16, verify_every: u8) -> RecycledCgSettings 
     RecycledCgSettings::new(stop, 4, verify_every).unwrap()
 }
 
-/// Converging, limited, evicting, trusting, negative early and late, and stepping without a product.
+/// Converging, limited, evicting, trusting, negative early and late, and stepping without a
+/// product.
 fn cases() -> Vec<(System, RecycledCgSettings)> {
     let stop = CgSettings::new(0.0, 9).unwrap().with_correction_tolerance(0.1).unwrap();
     let free = |capacity| RecycledCgSettings::new(stop, capacity, 5).unwrap().extrapolating();
@@ -74,8 +75,8 @@ fn every_solve_of_a_series_keeps_the_protocol() {
     }
 }
 
-/// A device pays for every scalar that it sends back: four before the first product, two with each, and one
-/// more where a free step may be taken.
+/// A device pays for every scalar that it sends back: four before the first product, two with each,
+/// and one more where a free step may be taken.
 #[test]
 fn a_solve_reads_scalars_twice_a_product() {
     for (system, settings) in cases() {

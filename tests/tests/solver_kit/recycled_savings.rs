@@ -1,4 +1,5 @@
-//! What recycling is for: fewer products at the same accuracy, and a stop that promises the accuracy.
+//! What recycling is for: fewer products at the same accuracy, and a stop that promises the
+//! accuracy.
 
 use bissl_core::{CgSettings, ConjugateGradient, RecycledCgSettings, Termination};
 
@@ -110,7 +111,8 @@ fn a_tolerance_bounds_the_error() {
     }
 }
 
-/// Not one product too many: the iterate before is outside both tolerances, the returned one inside.
+/// Not one product too many: the iterate before is outside both tolerances, the returned one
+/// inside.
 #[test]
 fn the_first_good_iterate_is_returned() {
     let mut late = 0;

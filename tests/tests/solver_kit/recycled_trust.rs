@@ -40,8 +40,8 @@ fn is_the_prediction(solved: &Solved, prediction: &[f64]) {
 
 /// Runs a series and holds every solve against the rule, computed from the vectors.
 ///
-/// Returns how many solves were unverified. A prediction within a hundredth of its tolerance ends the
-/// series: there rounding decides.
+/// Returns how many solves were unverified. A prediction within a hundredth of its tolerance ends
+/// the series: there rounding decides.
 fn follows_the_rule(
     system: &System,
     right_hand_sides: &[Vec<f64>],
@@ -95,7 +95,8 @@ fn a_prediction_is_taken_only_where_the_last_verified_one_was_good_enough() {
 #[test]
 fn every_kth_solve_is_verified() {
     let system = curved(1, 30, 0.2);
-    // At the slower drift the span holds all of b but rounding, and the projection is the prediction.
+    // At the slower drift the span holds all of b but rounding, and the projection is the
+    // prediction.
     for (step, verify_every) in [0.01, 1e-5].into_iter().flat_map(|s| [1, 2, 3, 5].map(|k| (s, k)))
     {
         let stop = CgSettings::new(0.3, 40).unwrap();

@@ -1,7 +1,7 @@
 //! Ridge regression as lower level, its validation loss as upper level.
 //!
-//! Lower: `½‖Xw − y‖²/m + ½ Σ λⱼ wⱼ²`. Upper: `½‖X'w + φ − y'‖²/m'`, φ an intercept, and as direct term
-//! `½ κ Σ (λⱼ − 1)²`. The upper variable is λ, one regularisation weight a feature.
+//! Lower: `½‖Xw − y‖²/m + ½ Σ λⱼ wⱼ²`. Upper: `½‖X'w + φ − y'‖²/m'`, φ an intercept, and as direct
+//! term `½ κ Σ (λⱼ − 1)²`. The upper variable is λ, one regularisation weight a feature.
 
 use bissl_core::{Evaluation, Group, LowerObjective, Register, UpperObjective};
 

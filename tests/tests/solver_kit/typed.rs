@@ -137,7 +137,8 @@ fn a_typed_machine_is_smaller() {
     assert_eq!(size_of::<<ConjugateGradient as LinearSolver>::Memory>(), 0);
 }
 
-/// A stage over `Solver` keeps the form that files and traces have; a typed one does not name its solver.
+/// A stage over `Solver` keeps the form that files and traces have; a typed one does not name its
+/// solver.
 #[test]
 fn a_typed_machine_stores_its_own_solver_only() {
     let cg = CgSettings::new(1e-3, 4).unwrap();

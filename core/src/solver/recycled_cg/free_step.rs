@@ -23,8 +23,8 @@ pub(super) enum FreeStep {
     },
 }
 
-/// A residual has more of the steep directions than the right-hand side that it is left of: by this much,
-/// times `CAUTION`, is H assumed to be larger on it while no product has measured that
+/// A residual has more of the steep directions than the right-hand side that it is left of: by this
+/// much, times `CAUTION`, is H assumed to be larger on it while no product has measured that
 /// (`docs/decisions/0008-recycling.md`).
 const PRIOR: f32 = 2.5;
 
@@ -58,8 +58,8 @@ impl RecycledCg {
         })
     }
 
-    /// Whether a free step from x, with this ‖x − b‖², may do; before the next direction is known, which
-    /// is about as long as r.
+    /// Whether a free step from x, with this ‖x − b‖², may do; before the next direction is known,
+    /// which is about as long as r.
     pub(super) fn may_step_freely(&self, x: Iterate, correction_sq: f32) -> bool {
         let stride = self.memory.stride;
         let correction_sq = 2.0 * (correction_sq + stride * stride * x.residual_sq);
@@ -68,8 +68,8 @@ impl RecycledCg {
 
     /// Takes ‖p‖², pᵀr and xᵀp of the next direction: whether to step along it without a product.
     ///
-    /// The correction is that of the x to be: one product along b itself leaves x nearly parallel to b,
-    /// and it is the free step that adds the rest.
+    /// The correction is that of the x to be: one product along b itself leaves x nearly parallel
+    /// to b, and it is the free step that adds the rest.
     fn on_free_norms(&mut self, x: Iterate, [direction_sq, slope, overlap]: [f32; 3]) -> State {
         let stride = self.memory.stride;
         let solution_sq = x.solution_sq + stride * (2.0 * overlap + stride * direction_sq);
@@ -85,8 +85,8 @@ impl RecycledCg {
         }
     }
 
-    /// Whether a free step from x may be taken and is expected to meet the tolerances where it leads to
-    /// this ‖x‖² and ‖x − b‖².
+    /// Whether a free step from x may be taken and is expected to meet the tolerances where it
+    /// leads to this ‖x‖² and ‖x − b‖².
     fn meets_tolerance(&self, x: Iterate, solution_sq: f32, correction_sq: f32) -> bool {
         if !self.settings.extrapolates || self.dropped || self.is_due() {
             return false;

@@ -47,8 +47,8 @@ pub(super) struct Step {
     kept: bool,
 }
 
-/// ‖p‖² below this share of ‖r‖²: orthogonalised only once, p is conjugate to a hundred times rounding
-/// or worse, too little for what is built upon it.
+/// ‖p‖² below this share of ‖r‖²: orthogonalised only once, p is conjugate to a hundred times
+/// rounding or worse, too little for what is built upon it.
 const CANCELLED: f32 = 1e-4;
 
 impl Iteration {

@@ -31,9 +31,10 @@ pub struct RecycledCgSettings {
 impl RecycledCgSettings {
     /// At most `capacity` ≥ 1 directions are kept, two vectors each; a full bank drops the oldest.
     ///
-    /// `verify_every` ≥ 1: where the last verified prediction was well within the tolerances, the next
-    /// solves take theirs without a product. Of `verify_every` solves in a row at least one is verified;
-    /// the first with a new matrix is, where half of them were not; 1 verifies every solve.
+    /// `verify_every` ≥ 1: where the last verified prediction was well within the tolerances, the
+    /// next solves take theirs without a product. Of `verify_every` solves in a row at least one is
+    /// verified; the first with a new matrix is, where half of them were not; 1 verifies every
+    /// solve.
     ///
     /// # Errors
     /// The setting that is out of its range.
@@ -46,11 +47,12 @@ impl RecycledCgSettings {
         Ok(Self { stop, capacity, verify_every, extrapolates: false })
     }
 
-    /// The same, ending where one more step *without* its product is expected to meet the tolerances.
+    /// The same, ending where one more step *without* its product is expected to meet the
+    /// tolerances.
     ///
-    /// The step and what it gains are those that products have measured on earlier directions, or, before
-    /// the first, what this solve's own product lets expect. Of `verify_every` solves in a row at least
-    /// one ends with a residual that a product has verified.
+    /// The step and what it gains are those that products have measured on earlier directions, or,
+    /// before the first, what this solve's own product lets expect. Of `verify_every` solves in a
+    /// row at least one ends with a residual that a product has verified.
     #[must_use]
     pub fn extrapolating(self) -> Self {
         Self { extrapolates: true, ..self }
@@ -69,17 +71,17 @@ impl RecycledCgSettings {
 
 /// Conjugate directions, started from what earlier solves with the same A have left.
 ///
-/// The bank holds A-orthonormal directions P (pᵢᵀApⱼ = δᵢⱼ) and their products AP. A solve starts from
-/// the projection `P Pᵀb`, whose residual is known without a product, and its first direction is the
-/// rest of the identity's answer, `p₀ = b − P (AP)ᵀb`: a unit step along it gives
+/// The bank holds A-orthonormal directions P (pᵢᵀApⱼ = δᵢⱼ) and their products AP. A solve starts
+/// from the projection `P Pᵀb`, whose residual is known without a product, and its first direction
+/// is the rest of the identity's answer, `p₀ = b − P (AP)ᵀb`: a unit step along it gives
 /// `x₀ = b + P (Pᵀb − (AP)ᵀb)`, the *prediction* (`docs/method.md`). Every further direction is the
-/// residual made A-orthogonal to all that is kept (Erhel, Guyomarc'h 2000; Saad et al. 2000), the steps
-/// are exact line searches, so the A-norm of the error falls with every product. With an empty bank and
-/// room for all directions it is conjugate gradients with full orthogonalisation.
+/// residual made A-orthogonal to all that is kept (Erhel, Guyomarc'h 2000; Saad et al. 2000), the
+/// steps are exact line searches, so the A-norm of the error falls with every product. With an
+/// empty bank and room for all directions it is conjugate gradients with full orthogonalisation.
 ///
 /// `Residual` holds b on entry and is consumed; `Solution` holds x at the end. One product and two
-/// replies with scalars an iteration, at most four before the first, and a third where a free step may
-/// be taken; a prediction alone takes four.
+/// replies with scalars an iteration, at most four before the first, and a third where a free step
+/// may be taken; a prediction alone takes four.
 ///
 /// ```text
 /// prediction.rs
@@ -105,18 +107,19 @@ impl RecycledCgSettings {
 ///
 /// Departures from the literature: (1) the first direction is the rest of b and not the projected
 /// residual: A is a perturbed identity, so the unit step is nearly exact; (2) a direction with
-/// pᵀAp ≤ 0 ends the solve before its step, and before the first step the solve returns the prediction;
-/// it is never kept; (3) a solve whose prediction is trusted takes it without a product and says so;
-/// (4) where the span already holds b, so that p₀ is little but rounding, the projection is the
-/// prediction and the first direction the residual, as in the literature; (5) p₀ is orthogonalised twice:
-/// b hardly changes from solve to solve, most of it cancels, and the errors of the kept directions
-/// would be magnified from each solve to the next; (6) after the last product a solve may take the
-/// *free step*: the next direction p is known without a product, and along it A is nearly the identity,
-/// so `x + σ p` with the step length σ of the direction before leaves the residual
-/// `‖r − σ A p‖ = c ‖r‖`. σ and the contraction c are measured by every product with a residual's
-/// direction; until the first one, σ is 1 and c is taken for `PRIOR` times what this solve's first product
-/// has shown, `‖r₀ − A p₀‖/‖p₀‖`. Where `CAUTION · c ‖r‖` meets the tolerances, x is extrapolated and
-/// reported as unverified. For ‖H‖/(λ+δ) = 0.3 a free step gains as much as a product does.
+/// pᵀAp ≤ 0 ends the solve before its step, and before the first step the solve returns the
+/// prediction; it is never kept; (3) a solve whose prediction is trusted takes it without a product
+/// and says so; (4) where the span already holds b, so that p₀ is little but rounding, the
+/// projection is the prediction and the first direction the residual, as in the literature; (5) p₀
+/// is orthogonalised twice: b hardly changes from solve to solve, most of it cancels, and the
+/// errors of the kept directions would be magnified from each solve to the next; (6) after the last
+/// product a solve may take the *free step*: the next direction p is known without a product, and
+/// along it A is nearly the identity, so `x + σ p` with the step length σ of the direction before
+/// leaves the residual `‖r − σ A p‖ = c ‖r‖`. σ and the contraction c are measured by every product
+/// with a residual's direction; until the first one, σ is 1 and c is taken for `PRIOR` times what
+/// this solve's first product has shown, `‖r₀ − A p₀‖/‖p₀‖`. Where `CAUTION · c ‖r‖` meets the
+/// tolerances, x is extrapolated and reported as unverified. For ‖H‖/(λ+δ) = 0.3 a free step gains
+/// as much as a product does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -158,9 +161,9 @@ struct Iterate {
     first_sq: Option<f32>,
 }
 
-/// What is expected of a free step, and of the next prediction, is this much worse than what was measured
-/// on another direction or right-hand side (`docs/decisions/0008-recycling.md`). A projection that holds
-/// all of b is exempt: its residual was not measured on another one.
+/// What is expected of a free step, and of the next prediction, is this much worse than what was
+/// measured on another direction or right-hand side (`docs/decisions/0008-recycling.md`). A
+/// projection that holds all of b is exempt: its residual was not measured on another one.
 const CAUTION: f32 = 1.5;
 
 /// ‖p₀‖² below this share of ‖b‖²: what is left of b is mostly rounding, and no direction.
@@ -201,8 +204,8 @@ impl RecycledCg {
 
     /// Whether this solve has to end with a residual that a product has verified.
     ///
-    /// A solve that begins with nothing kept is due at half the count: the matrix is new to it, so that it
-    /// is the one whose verification tells most.
+    /// A solve that begins with nothing kept is due at half the count: the matrix is new to it, so
+    /// that it is the one whose verification tells most.
     fn is_due(&self) -> bool {
         let limit = self.settings.verify_every - 1;
         self.memory.unverified >= if self.fresh { limit.div_ceil(2) } else { limit }

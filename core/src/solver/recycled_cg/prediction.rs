@@ -122,8 +122,8 @@ impl RecycledCg {
             return self.done(Termination::NonFinite, 0.0, None);
         }
         if direction_sq <= SPENT * self.rhs_sq {
-            // A product with it would teach nothing, and the same b again would never get beyond its
-            // projection.
+            // A product with it would teach nothing, and the same b again would never get beyond
+            // its projection.
             return State::Prediction(Prediction::ProjectedNorms);
         }
         negate_after(1, scalars, self.count());

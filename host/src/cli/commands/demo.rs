@@ -1,4 +1,5 @@
-//! The paired comparison: the whole pipeline with and without the bilevel stage, over several seeds.
+//! The paired comparison: the whole pipeline with and without the bilevel stage, over several
+//! seeds.
 
 use std::path::Path;
 use std::time::Instant;
@@ -302,8 +303,8 @@ fn print_table(methods: &[Method; 2], summary: &[(String, String)], metric: Metr
     }
 }
 
-/// Loss curves and solves of the stages whose names begin with `prefix`, from the metrics; L^P on an axis
-/// of that label.
+/// Loss curves and solves of the stages whose names begin with `prefix`, from the metrics; L^P on
+/// an axis of that label.
 fn telemetry(
     metrics: &Path,
     prefix: &str,

@@ -22,8 +22,8 @@ fn note(bytes: usize) {
     LARGEST.with(|largest| largest.set(largest.get().max(bytes)));
 }
 
-// SAFETY: every call goes to the system's allocator as it came; noting touches only a thread-local cell
-// that is initialised by a constant and so allocates nothing.
+// SAFETY: every call goes to the system's allocator as it came; noting touches only a thread-local
+// cell that is initialised by a constant and so allocates nothing.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size());

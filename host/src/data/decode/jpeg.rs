@@ -1,6 +1,7 @@
 //! JPEG, baseline and progressive, through the decoder that the `image` crate uses itself.
 //!
-//! Called directly: headers are parsed once instead of three times, and the encoded bytes are not copied.
+//! Called directly: headers are parsed once instead of three times, and the encoded bytes are not
+//! copied.
 
 use image::RgbImage;
 use image::metadata::Orientation;
@@ -14,8 +15,8 @@ use super::limits::{ImageSettings, within_limits};
 /// Pixels as they are stored, and how they are to be turned.
 ///
 /// Grey becomes RGB. Four components are CMYK, or YCCK where Adobe's marker says so, in Adobe's
-/// convention: 255 is no ink. Pillow reads every CMYK file so, with that marker or without; profiles are
-/// not looked at.
+/// convention: 255 is no ink. Pillow reads every CMYK file so, with that marker or without;
+/// profiles are not looked at.
 ///
 /// # Errors
 /// Words for what was found and what was expected.
@@ -52,8 +53,9 @@ pub(super) fn decode(
 
 /// Whether a JPEG's segments lead to an end-of-image marker.
 ///
-/// The decoder fills the missing part of a truncated file with grey and says nothing, so this is asked
-/// first. Markers are walked, not searched: a thumbnail inside a segment has an end marker of its own.
+/// The decoder fills the missing part of a truncated file with grey and says nothing, so this is
+/// asked first. Markers are walked, not searched: a thumbnail inside a segment has an end marker of
+/// its own.
 fn is_whole(bytes: &[u8]) -> bool {
     let mut position = 2;
     while let Some(&[first, marker]) = bytes.get(position..position + 2) {

@@ -13,7 +13,8 @@ pub struct ImageSettings {
     pub side_max: u32,
     /// Most pixels of one image, at least 1; a larger one counts as broken.
     pub pixels_max: u64,
-    /// Most bytes one image may take encoded, or decoded as its file stores it; more counts as broken.
+    /// Most bytes one image may take encoded, or decoded as its file stores it; more counts as
+    /// broken.
     pub image_bytes_max: u64,
     /// What is done about broken images.
     pub on_bad_image: OnBadImage,

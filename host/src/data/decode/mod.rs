@@ -17,9 +17,10 @@ use super::DataError;
 
 /// Decodes JPEG or PNG, told apart by content, to upright 8-bit RGB.
 ///
-/// Grey, grey + alpha, palette, RGBA, CMYK and 16-bit images are converted; transparent pixels are laid
-/// over white. The orientation that EXIF states is applied, so that the picture stands as a viewer shows
-/// it; torchvision's `ImageFolder` leaves it as it is stored. `name` is for error messages.
+/// Grey, grey + alpha, palette, RGBA, CMYK and 16-bit images are converted; transparent pixels are
+/// laid over white. The orientation that EXIF states is applied, so that the picture stands as a
+/// viewer shows it; torchvision's `ImageFolder` leaves it as it is stored. `name` is for error
+/// messages.
 ///
 /// # Errors
 /// [`DataError::BadImage`] for what is neither JPEG nor PNG, a broken header, sizes over the limits

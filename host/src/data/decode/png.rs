@@ -8,8 +8,8 @@ use image::{DynamicImage, ImageDecoder, Limits, RgbImage};
 
 use super::limits::{ImageSettings, within_limits};
 
-/// Most bytes that the decoder may hold beside the pixels: a row, and what colour profiles and texts
-/// expand to. A few kilobytes of such a chunk may claim gigabytes.
+/// Most bytes that the decoder may hold beside the pixels: a row, and what colour profiles and
+/// texts expand to. A few kilobytes of such a chunk may claim gigabytes.
 const BESIDE_PIXELS_MAX: u64 = 32 << 20;
 
 /// Pixels as they are stored, over white where they are transparent, and how they are to be turned.

@@ -132,8 +132,8 @@ fn with_exif(jpeg: &[u8], exif: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The stored pixel that is shown at `(x, y)`, by the table of the EXIF standard (tag 274): which side
-/// of the picture the stored rows and columns begin at.
+/// The stored pixel that is shown at `(x, y)`, by the table of the EXIF standard (tag 274): which
+/// side of the picture the stored rows and columns begin at.
 fn shown(stored: &RgbImage, orientation: u16, (x, y): (u32, u32)) -> Rgb<u8> {
     let (right, bottom) = (stored.width() - 1, stored.height() - 1);
     let (x, y) = match orientation {

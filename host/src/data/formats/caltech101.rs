@@ -1,7 +1,7 @@
 //! Caltech-101: one folder a class, without the folder of background pictures, which is no class.
 //!
-//! Fei-Fei, Fergus, Perona (2004). `Faces` and `Faces_easy` both stay, so that 101 classes are left. There is no
-//! official split.
+//! Fei-Fei, Fergus, Perona (2004). `Faces` and `Faces_easy` both stay, so that 101 classes are
+//! left. There is no official split.
 
 use std::path::Path;
 

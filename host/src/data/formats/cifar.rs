@@ -1,8 +1,8 @@
-//! CIFAR-10 and CIFAR-100, binary version: records of one or two label bytes and 3 · 32 · 32 pixels, red
-//! plane first, each plane row by row.
+//! CIFAR-10 and CIFAR-100, binary version: records of one or two label bytes and 3 · 32 · 32
+//! pixels, red plane first, each plane row by row.
 //!
-//! <https://www.cs.toronto.edu/~kriz/cifar.html>. CIFAR-100's first byte is one of 20 coarse classes and is
-//! passed over.
+//! <https://www.cs.toronto.edu/~kriz/cifar.html>. CIFAR-100's first byte is one of 20 coarse
+//! classes and is passed over.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! CIFAR-10 and CIFAR-100, Python version: pickled dictionaries with a numpy array of `[images, 3072]` bytes and a
-//! list of labels.
+//! CIFAR-10 and CIFAR-100, Python version: pickled dictionaries with a numpy array of `[images,
+//! 3072]` bytes and a list of labels.
 //!
 //! The pixels are looked at where they lie in the pickle; they are as in the binary version.
 

@@ -1,4 +1,5 @@
-//! Food-101: `meta/train.txt` and `meta/test.txt` name the images, `CLASS/NUMBER`, that lie in `images`.
+//! Food-101: `meta/train.txt` and `meta/test.txt` name the images, `CLASS/NUMBER`, that lie in
+//! `images`.
 //!
 //! Bossard, Guillaumin, Van Gool (2014).
 

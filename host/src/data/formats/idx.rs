@@ -1,9 +1,10 @@
-//! MNIST and the sets in its format (Fashion-MNIST, KMNIST, EMNIST): idx files of grey images and of labels, as
-//! they are or compressed by gzip.
+//! MNIST and the sets in its format (Fashion-MNIST, KMNIST, EMNIST): idx files of grey images and
+//! of labels, as they are or compressed by gzip.
 //!
-//! LeCun, Cortes, Burges (1998). An idx file is two zero bytes, the type (8 = unsigned bytes), the number of
-//! dimensions, the dimensions (4 bytes each, big endian), the values. Labels may begin at any number; the classes
-//! are those of the training labels. EMNIST stores its pictures transposed, and they are taken as they are.
+//! LeCun, Cortes, Burges (1998). An idx file is two zero bytes, the type (8 = unsigned bytes), the
+//! number of dimensions, the dimensions (4 bytes each, big endian), the values. Labels may begin at
+//! any number; the classes are those of the training labels. EMNIST stores its pictures transposed,
+//! and they are taken as they are.
 
 use std::ffi::OsStr;
 use std::fs::File;

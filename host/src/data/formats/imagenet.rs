@@ -1,5 +1,5 @@
-//! ImageNet: `train/nXXXXXXXX/*.JPEG` and `val/nXXXXXXXX/*.JPEG`; the official validation images are those to
-//! report on, because the labels of the test images are not public.
+//! ImageNet: `train/nXXXXXXXX/*.JPEG` and `val/nXXXXXXXX/*.JPEG`; the official validation images
+//! are those to report on, because the labels of the test images are not public.
 //!
 //! Russakovsky et al. (2015).
 

@@ -1,8 +1,8 @@
 //! The formats of data sets: which one lies in a folder, and what it lists.
 //!
-//! One file a format, each with a [`Reader`]: where it may lie below the given folder, how it is recognised,
-//! and how it is listed. A reader checks the sizes of files, labels and counts; images that are files of
-//! their own are decoded later, by [`Dataset::checked`].
+//! One file a format, each with a [`Reader`]: where it may lie below the given folder, how it is
+//! recognised, and how it is listed. A reader checks the sizes of files, labels and counts; images
+//! that are files of their own are decoded later, by [`Dataset::checked`].
 
 mod caltech101;
 mod cifar;
@@ -56,8 +56,8 @@ impl Dataset {
     /// The images of `corpus` in a folder or split file of a format.
     ///
     /// # Errors
-    /// Nothing of the format is there, or more than one set; a file that is missing or damaged; windows,
-    /// which have a constructor of their own.
+    /// Nothing of the format is there, or more than one set; a file that is missing or damaged;
+    /// windows, which have a constructor of their own.
     pub fn open(path: &Path, format: Format, corpus: Corpus) -> Result<Self, DataError> {
         if !path.is_file() {
             folder::require_folder(path)?;
@@ -116,7 +116,8 @@ fn unknown<'a>(path: &Path, readers: impl Iterator<Item = &'a Reader>) -> DataEr
     DataError::UnknownFormat { path: path.into(), reason }
 }
 
-/// Images as files: all of them for a pretext task, those of the training part where there are parts.
+/// Images as files: all of them for a pretext task, those of the training part where there are
+/// parts.
 fn list_folder(root: &Path, corpus: Corpus) -> Result<Listing, DataError> {
     let unlabelled = |folder: &Path| {
         let items = folder::list_unlabelled(folder)?.into_iter().map(Item::from).collect();

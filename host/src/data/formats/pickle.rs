@@ -1,7 +1,7 @@
 //! Pickles that arrays and lists are stored in: what those of CIFAR's batches may build.
 //!
-//! Dictionaries, lists, tuples, numbers, strings and numpy arrays. What a call would make is what it was to
-//! be made of: [`Call`].
+//! Dictionaries, lists, tuples, numbers, strings and numpy arrays. What a call would make is what
+//! it was to be made of: [`Call`].
 
 use crate::pickle::{self, Called, Id, Kind, Object, Objects, Policy, Refusal};
 
@@ -31,7 +31,8 @@ impl<'a> Policy<'a> for Arrays {
 
     const OBJECTS_MAX: usize = VALUES_MAX;
     const STACK_MAX: usize = VALUES_MAX;
-    /// Long integers of four bytes' length, sets, the two ways to make an object of a class, references.
+    /// Long integers of four bytes' length, sets, the two ways to make an object of a class,
+    /// references.
     const UNKNOWN: &'static [u8] = &[0x8b, 0x8f, 0x90, 0x81, 0x92, b'Q'];
 
     fn keeps(_: Kind, _: &[u8]) -> Result<bool, String> {

@@ -34,7 +34,8 @@ names! {
         Food101 = "food101",
         /// PASCAL VOC 2007 classification.
         Voc2007 = "voc2007",
-        /// Recordings of a motion sensor, cut into windows; see [`Dataset::windows`](crate::data::Dataset::windows).
+        /// Recordings of a motion sensor, cut into windows; see
+        /// [`Dataset::windows`](crate::data::Dataset::windows).
         Windows = "windows",
     }
 }

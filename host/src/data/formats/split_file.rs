@@ -1,9 +1,11 @@
-//! A split file: a table that names the images, their labels and their parts, for sets in no other format.
+//! A split file: a table that names the images, their labels and their parts, for sets in no other
+//! format.
 //!
-//! Tab-separated (`.tsv`) or comma-separated (`.csv`, quoted as in RFC 4180), UTF-8, with a header. Columns, in any
-//! order: `path`, relative to the file; `label` for one class, or `labels` for any number of them between `|`;
-//! `split`, one of `train`, `val`, `test`, `unlabelled`; and with `labels`, `difficult`: classes that count neither
-//! for nor against. `split` may be left out, and then the set is divided at random.
+//! Tab-separated (`.tsv`) or comma-separated (`.csv`, quoted as in RFC 4180), UTF-8, with a header.
+//! Columns, in any order: `path`, relative to the file; `label` for one class, or `labels` for any
+//! number of them between `|`; `split`, one of `train`, `val`, `test`, `unlabelled`; and with
+//! `labels`, `difficult`: classes that count neither for nor against. `split` may be left out, and
+//! then the set is divided at random.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,5 +1,6 @@
-//! STL-10, binary version: 3 · 96 · 96 pixels an image, red plane first, each plane column by column; labels
-//! in files of their own, from 1 on; 100 000 unlabelled images, which are never read as a whole.
+//! STL-10, binary version: 3 · 96 · 96 pixels an image, red plane first, each plane column by
+//! column; labels in files of their own, from 1 on; 100 000 unlabelled images, which are never read
+//! as a whole.
 //!
 //! Coates, Ng, Lee (2011); <https://cs.stanford.edu/~acoates/stl10>.
 

@@ -1,8 +1,8 @@
-//! PASCAL VOC 2007, classification: `ImageSets/Main/{train,val,test}.txt` name the images, an XML file for each says
-//! what they show.
+//! PASCAL VOC 2007, classification: `ImageSets/Main/{train,val,test}.txt` name the images, an XML
+//! file for each says what they show.
 //!
-//! Everingham et al. (2010) and the development kit: an image shows a class if one object of it is not marked
-//! *difficult*; where all are, it counts neither for nor against the class.
+//! Everingham et al. (2010) and the development kit: an image shows a class if one object of it is
+//! not marked *difficult*; where all are, it counts neither for nor against the class.
 
 use std::path::Path;
 

@@ -34,7 +34,8 @@ pub const CHANGES_BEFORE: usize = 9;
 /// [`GREY`], [`BLURRED`], [`SOLARISE`].
 pub const FLAGS: usize = 10;
 
-/// Words of one row's or column's taps: first row or byte, count, place of the weights in this table.
+/// Words of one row's or column's taps: first row or byte, count, place of the weights in this
+/// table.
 pub const TAP_FIELDS: usize = 3;
 /// Bits of a code in [`CHANGES`].
 pub const CHANGE_BITS: u32 = 4;

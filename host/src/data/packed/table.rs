@@ -1,4 +1,5 @@
-//! What the kernels know of each image of a chunk: a table of words and one of numbers, for each view.
+//! What the kernels know of each image of a chunk: a table of words and one of numbers, for each
+//! view.
 
 use std::ops::Range;
 

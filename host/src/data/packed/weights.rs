@@ -1,6 +1,7 @@
 //! Weights of one axis of a scaling: bicubic (a = −½), widened when shrinking, in fixed point.
 //!
-//! To the bit those of `fast_image_resize` 6, which scales on the host and keeps its weights to itself.
+//! To the bit those of `fast_image_resize` 6, which scales on the host and keeps its weights to
+//! itself.
 
 use std::ops::Range;
 
@@ -143,7 +144,8 @@ mod tests {
 
     #[test]
     fn halving_weighs_as_the_filter_does() {
-        // At 0.25, 0.75, 1.25 and 1.75 the filter is 222, 58, −18 and −6 of 256; two such pixels make one.
+        // At 0.25, 0.75, 1.25 and 1.75 the filter is 222, 58, −18 and −6 of 256; two such pixels
+        // make one.
         let axis = Axis::new(20, 10, 5..6);
         let Taps { first, count, weights } = axis.pixels[0];
         assert_eq!((first, count, weights, axis.precision), (7, 8, 0, 16));

@@ -22,7 +22,8 @@ impl Tile {
     }
 }
 
-/// All tiles: small ones for small outputs and devices, large ones where registers and outputs abound.
+/// All tiles: small ones for small outputs and devices, large ones where registers and outputs
+/// abound.
 pub(super) const TILES: [Tile; 4] = [
     Tile { cube: [32, 32], unit: [4, 4] },
     Tile { cube: [64, 64], unit: [4, 4] },

@@ -1,4 +1,5 @@
-//! BYOL (Grill et al. 2020): each view predicts what a slower copy of the network makes of the other.
+//! BYOL (Grill et al. 2020): each view predicts what a slower copy of the network makes of the
+//! other.
 
 use burn_autodiff::Autodiff;
 use burn_tensor::Tensor;
@@ -21,10 +22,11 @@ pub struct Byol {
 
 /// BYOL's loss of two views, mean over the batch (squared distance, in `[0, 8]`).
 ///
-/// Grill et al. (2020), eq. 2, both ways: `[2 − 2 cos(q(x), t(y))] + [2 − 2 cos(q(y), t(x))]` with the
-/// predictions q of the online network and the target network's projections t, which are constants. On
-/// normalised vectors that is `‖u − t‖²`: inner up to the normalised predictions u, outer the squared
-/// distance. A row of zeros counts as itself, at distance 1 from every unit vector.
+/// Grill et al. (2020), eq. 2, both ways: `[2 − 2 cos(q(x), t(y))] + [2 − 2 cos(q(y), t(x))]` with
+/// the predictions q of the online network and the target network's projections t, which are
+/// constants. On normalised vectors that is `‖u − t‖²`: inner up to the normalised predictions u,
+/// outer the squared distance. A row of zeros counts as itself, at distance 1 from every unit
+/// vector.
 #[derive(Clone, Debug)]
 pub struct Prediction<B: Kernels> {
     /// Normalised, `[2·batch, feature]`: for every prediction the other view's.
@@ -32,7 +34,8 @@ pub struct Prediction<B: Kernels> {
 }
 
 impl<B: Kernels> Prediction<B> {
-    /// `projections`: the target network's of both views, `[batch, feature]`, rows need not be normalised.
+    /// `projections`: the target network's of both views, `[batch, feature]`, rows need not be
+    /// normalised.
     ///
     /// # Panics
     /// If there are not two.

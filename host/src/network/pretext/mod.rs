@@ -105,8 +105,8 @@ pub trait PretextTask: fmt::Debug + Send + Sync {
 
 /// A pretext method on one backend.
 pub trait Method<B: Kernels>: PretextTask {
-    /// L^P as a function of the head's outputs. `targets`: the target network's output `[batch, feature]`
-    /// for every view, constants of the loss; none without a target network.
+    /// L^P as a function of the head's outputs. `targets`: the target network's output `[batch,
+    /// feature]` for every view, constants of the loss; none without a target network.
     ///
     /// # Panics
     /// If the method has a target network and there are no targets.

@@ -12,7 +12,8 @@ use crate::network::loss::{Loss, indices};
 /// NT-Xent contrastive loss of two views, mean over the 2·batch anchors (nats).
 ///
 /// Chen et al. (2020), eq. 1: logits `z zᵀ/τ` of the normalised outputs, the diagonal excluded, the
-/// other view of the same image as the target. Inner up to the masked logits, outer the cross entropy.
+/// other view of the same image as the target. Inner up to the masked logits, outer the cross
+/// entropy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NtXent {
     /// τ > 0, dimensionless.

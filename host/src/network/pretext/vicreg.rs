@@ -12,19 +12,19 @@ use crate::network::loss::Loss;
 
 /// Variance-invariance-covariance loss of two views `[batch, feature]` (dimensionless).
 ///
-/// Bardes et al. (2022), eq. 1 to 6, over n images and d features, with the unbiased covariance C of each
-/// view:
+/// Bardes et al. (2022), eq. 1 to 6, over n images and d features, with the unbiased covariance C
+/// of each view:
 ///
 /// ```text
 /// invariance/(n d) Σ (a − b)²  +  Σ over views of
 ///     variance/d Σ_j max(0, deviation − √(C_jj + epsilon))  +  covariance/d Σ_{i≠j} C_ij²
 /// ```
 ///
-/// One departure from the equations: the squared distance of the views is divided by d, as in the paper's
-/// algorithm and in the code that its coefficients were chosen with.
+/// One departure from the equations: the squared distance of the views is divided by d, as in the
+/// paper's algorithm and in the code that its coefficients were chosen with.
 ///
-/// Inner up to the differences of the views and both covariance matrices, outer the sum of squares and of
-/// hinges: `max(0, γ − √(v + ε))` is convex in a variance v.
+/// Inner up to the differences of the views and both covariance matrices, outer the sum of squares
+/// and of hinges: `max(0, γ − √(v + ε))` is convex in a variance v.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Vicreg {
     /// Weight of the distance of the views, at least 0.

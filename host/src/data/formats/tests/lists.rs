@@ -96,7 +96,8 @@ fn voc_2007_has_sets_of_labels_in_which_difficult_objects_do_not_count() {
     let parts: Vec<_> = set.all_items().iter().map(|&item| set.part(item).unwrap()).collect();
     assert_eq!(parts, [Part::Train, Part::Train, Part::Validation, Part::Test]);
     assert!(matches!(set.labels(&[0]), Err(DataError::MultiLabel { .. })));
-    // A class without an image is no reason to refuse, and counts are those of the images that show one.
+    // A class without an image is no reason to refuse, and counts are those of the images that show
+    // one.
     let (set, _) = set.checked(&crate::data::ImageSettings::default()).unwrap();
     assert_eq!(set.describe(None).classes[person as usize].images, 1);
     assert_eq!(open(root.path(), Corpus::Pretext).len(), 2);

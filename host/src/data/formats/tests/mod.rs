@@ -65,8 +65,8 @@ fn in_part(set: &Dataset, part: Option<Part>) -> usize {
     set.all_items().iter().filter(|&&item| set.part(item) == part).count()
 }
 
-/// Every cut of a file is refused by name or leaves a smaller valid set, and none panics; the file is left
-/// whole. Returns how many cuts were refused.
+/// Every cut of a file is refused by name or leaves a smaller valid set, and none panics; the file
+/// is left whole. Returns how many cuts were refused.
 fn cut_everywhere(root: &Path, name: &str, step: usize) -> usize {
     let whole = fs::read(root.join(name)).unwrap();
     let mut refusals = 0;
