@@ -263,8 +263,8 @@ fn what_is_no_second_sentence_is_left_alone() {
 /// The most columns of a comment in Rust.
 const COMMENT_COLUMNS: usize = 100;
 
-/// The numbers, from 1, of the lines that are a comment and have more than [`COMMENT_COLUMNS`]. A row of
-/// a table cannot be broken.
+/// The numbers, from 1, of the lines that are a comment and have more than [`COMMENT_COLUMNS`]. A
+/// row of a table cannot be broken.
 fn wide_comments(source: &str) -> Vec<usize> {
     let comments =
         (1..).zip(source.lines()).filter(|(_, line)| line.trim_start().starts_with("//"));
