@@ -1,4 +1,4 @@
-//! The command line: flags become a validated [`Job`], the job's end becomes an exit code.
+//! The command line: flags become a validated job, the job's end becomes an exit code.
 //!
 //! | code | meaning |
 //! |---|---|
