@@ -5,9 +5,9 @@
 //! with kernels of our own, one implementation for all of them, and transfer nothing back to the
 //! host but scalars.
 
-#[cfg(any(feature = "flex", feature = "candle", feature = "ndarray"))]
 pub(crate) mod allocator;
 mod backend_name;
+#[cfg(any(feature = "flex", feature = "candle", feature = "ndarray"))]
 mod cpu;
 mod device_info;
 pub(crate) mod device_memory;
