@@ -3,16 +3,18 @@
 //!
 //! ```no_run
 //! use bissl::config::Preset;
-//! use bissl::kernels::Flex;
+//! use bissl::kernels::Kernels;
 //! use bissl::stage::{self, Needs, Silent, Task};
 //!
-//! let task = Task::<Flex>::load(Preset::Demo.config(), Needs::Both, Default::default())?;
-//! let pretrained = stage::pretrain(&task, &mut Silent)?;
-//! let warmed = stage::warm_up(&task, &pretrained.backbone, &mut Silent)?;
-//! let aligned = stage::align(&task, &pretrained, &warmed, &mut Silent)?;
-//! let tuned = stage::finetune(&task, &aligned, &mut Silent)?;
-//! println!("{:?}", stage::measured(&task, &tuned.network, &task.split.test)?);
-//! # Ok::<(), bissl::error::Error>(())
+//! fn train<B: Kernels>() -> Result<(), bissl::error::Error> {
+//!     let task = Task::<B>::load(Preset::Demo.config(), Needs::Both, Default::default())?;
+//!     let pretrained = stage::pretrain(&task, &mut Silent)?;
+//!     let warmed = stage::warm_up(&task, &pretrained.backbone, &mut Silent)?;
+//!     let aligned = stage::align(&task, &pretrained, &warmed, &mut Silent)?;
+//!     let tuned = stage::finetune(&task, &aligned, &mut Silent)?;
+//!     println!("{:?}", stage::measured(&task, &tuned.network, &task.split.test)?);
+//!     Ok(())
+//! }
 //! ```
 //!
 //! A stage gives the core's machine a [`Problem`](crate::driver::Problem) and drives it event by

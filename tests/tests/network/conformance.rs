@@ -15,8 +15,8 @@ use crate::support::{TEMPERATURE, noise, problem_settings, small_networks};
 const SIZE: usize = 8;
 const BATCH: usize = 6;
 const PROJECTOR: &[usize] = &[12, 8];
-/// Devices of these tests are programs on the processor, on which a launch takes long: there the kit
-/// looks along one direction, at a method with a target network and one without.
+/// Devices of these tests are programs on the processor, on which a launch takes long: there the
+/// kit looks along one direction, at a method with a target network and one without.
 const ON_DEVICE: bool = cfg!(feature = "device");
 
 fn pixels(seed: u64) -> Vec<f32> {
