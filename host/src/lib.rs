@@ -15,6 +15,7 @@ pub mod data;
 pub mod device_failure;
 pub mod driver;
 pub mod error;
+mod hash;
 pub mod interchange;
 pub mod kernels;
 pub mod machine;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::backend::{BackendError, Work, dispatch};
 use crate::config::RunConfig;
 use crate::driver::{download, upload};
+use crate::hash::hash;
 use crate::kernels::{Kernels, Tensor, allocator, profile};
 use crate::model::{architecture, method, networks, recompute};
 use crate::network::{
@@ -17,7 +18,6 @@ use crate::network::{
 };
 use crate::report::Table;
 use crate::report::statistics::median;
-use crate::run::hash;
 
 /// What `bench step` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]

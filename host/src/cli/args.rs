@@ -40,7 +40,12 @@ enum Commands {
     /// Fine-tunes a backbone on labelled images with a fresh head.
     Finetune(RunArguments),
     /// Measures a backbone: held-out accuracy, linear probe, nearest neighbours.
-    Evaluate(Settings),
+    Evaluate {
+        #[command(flatten)]
+        data: ChangedData,
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Measures what things cost and how exact they are.
     Bench {
         #[command(subcommand)]
@@ -209,7 +214,18 @@ struct RunArguments {
     #[arg(long, conflicts_with = "preset")]
     resume: bool,
     #[command(flatten)]
+    data: ChangedData,
+    #[command(flatten)]
     settings: Settings,
+}
+
+/// What becomes of data that differ from a run's record.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(super) struct ChangedData {
+    /// Go on where images of a run are missing or changed: draws a new split, and holds out no
+    /// image whose label an earlier stage has seen.
+    #[arg(long)]
+    accept_changed_data: bool,
 }
 
 /// What was asked for.
@@ -248,6 +264,7 @@ pub(super) struct Invocation {
     pub(super) command: &'static str,
     pub(super) out: PathBuf,
     pub(super) resume: bool,
+    pub(super) accept_changed: bool,
     pub(super) settings: Settings,
     /// Flag as typed, key, value.
     pub(super) overrides: Vec<(String, &'static str, String)>,
@@ -265,7 +282,7 @@ pub(super) enum Stage {
 
 impl Invocation {
     fn new(command: &'static str, arguments: RunArguments, matches: &ArgMatches) -> Self {
-        let RunArguments { out, resume, settings } = arguments;
+        let RunArguments { out, resume, data, settings } = arguments;
         let out = out.unwrap_or_else(|| PathBuf::from("runs").join(command));
         let overrides = flags_of(command)
             .filter_map(|(flag, key)| {
@@ -273,12 +290,14 @@ impl Invocation {
                 Some((format!("--{}", flag.name), key.name.as_str(), value.clone()))
             })
             .collect();
-        Self { command, out, resume, settings, overrides }
+        let accept_changed = data.accept_changed_data;
+        Self { command, out, resume, accept_changed, settings, overrides }
     }
 
     /// One that writes no run.
     fn reading(command: &'static str, settings: Settings, matches: &ArgMatches) -> Self {
-        Self::new(command, RunArguments { out: None, resume: false, settings }, matches)
+        let data = ChangedData::default();
+        Self::new(command, RunArguments { out: None, resume: false, data, settings }, matches)
     }
 
     /// The value of `--from`.
@@ -348,8 +367,9 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
         Commands::Pretrain(arguments) => stage(Stage::Pretrain, "pretrain", arguments),
         Commands::Align(arguments) => stage(Stage::Align, "align", arguments),
         Commands::Finetune(arguments) => stage(Stage::Finetune, "finetune", arguments),
-        Commands::Evaluate(settings) => {
-            Parsed::Stage(Stage::Evaluate, Invocation::reading("evaluate", settings, own))
+        Commands::Evaluate { data, settings } => {
+            let arguments = RunArguments { out: None, resume: false, data, settings };
+            stage(Stage::Evaluate, "evaluate", arguments)
         }
         Commands::Bench { action } => match action {
             BenchAction::Stage {

@@ -36,7 +36,7 @@ use crate::data::DataError;
 use crate::plan::PlanJob;
 use crate::progress::{INTERRUPTED, Interrupt, Verbosity};
 use crate::report::Format;
-use crate::run::{Ending, Origin, Outcome, RunError, RunFolder, write_atomic};
+use crate::run::{Ending, Origin, Outcome, RunError, RunFolder, stored_settings, write_atomic};
 use crate::verify::VerifyJob;
 use args::{Invocation, Measure, Parsed, Stage};
 use commands::{Command, Job};
@@ -120,7 +120,13 @@ fn start(stage: Stage, invocation: &Invocation, arguments: Vec<OsString>) -> Res
     if verbosity == Verbosity::Progress {
         eprint!("{}", config.to_lines());
     }
-    let ended = commands::run(Job { command, config, interrupt, verbosity });
+    let ended = commands::run(Job {
+        command,
+        config,
+        accept_changed: invocation.accept_changed,
+        interrupt,
+        verbosity,
+    });
     if writes {
         let ending = ended.as_ref().map_or(Ending::Failed, |outcome| (*outcome).into());
         let written = RunFolder::end(&invocation.out, ending);
@@ -237,13 +243,13 @@ fn base(invocation: &Invocation) -> Result<Layers> {
         let Origin::Run(run) = Origin::of(&invocation.out)? else {
             return Err(ConfigError::Resume { path: invocation.out.clone() }.into());
         };
-        return stored(&run.join("config.toml"));
+        return stored(&run);
     }
     if let Some(name) = preset {
         return Ok(Layers::preset(Preset::named(name)?));
     }
     if let Some(from) = invocation.from() {
-        return stored(&Origin::of(Path::new(from))?.config_path());
+        return stored(&Origin::of(Path::new(from))?.run_path());
     }
     Ok(Layers::preset(match invocation.command {
         "demo" => Preset::Demo,
@@ -254,11 +260,12 @@ fn base(invocation: &Invocation) -> Result<Layers> {
 }
 
 /// The settings of a run; says on the standard error which of them an older program did not store.
-fn stored(path: &Path) -> Result<Layers> {
-    let layers = Layers::stored(path)?;
+fn stored(run: &Path) -> Result<Layers> {
+    let layers = stored_settings(run)?;
     let absent = layers.absent();
     if !absent.is_empty() {
-        let (path, keys) = (path.display(), absent.join(", "));
+        let (path, keys) = (run.join("config.toml"), absent.join(", "));
+        let path = path.display();
         eprintln!("warning: {path}: written by an older version of bissl: defaults for {keys}");
     }
     Ok(layers)

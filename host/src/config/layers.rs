@@ -49,6 +49,26 @@ impl Layers {
         Self { sources: vec![defaults, stored], stored: Some(1) }
     }
 
+    /// The same with the relative paths of the stored configuration taken from `directory`, where
+    /// the run was started; later layers' paths stay relative to the working directory.
+    #[must_use]
+    pub fn started_in(mut self, directory: &Path) -> Self {
+        const PATHS: [&str; 3] = ["data.pretext.path", "data.downstream.path", "from"];
+        let Some(source) = self.stored.map(|index| &self.sources[index]) else { return self };
+        let Ok(tree) = DeTable::parse(&source.text) else { return self };
+        let absolute = |key: &&str| {
+            let path = check::find(tree.get_ref(), key)?.get_ref().as_str()?;
+            let named = path == "none" || path.starts_with("embedded:");
+            let path = (!named && Path::new(path).is_relative()).then(|| directory.join(path))?;
+            Some(format!("{key} = {}\n", toml::Value::from(path.to_str()?)))
+        };
+        let text: String = PATHS.iter().filter_map(absolute).collect();
+        let origin = source.origin.clone();
+        drop(tree);
+        self.sources.push(Source { origin, text });
+        self
+    }
+
     /// The keys that the stored configuration lacks and that have their defaults unless a later
     /// layer sets them. Empty where the base is a preset, and where the text is no TOML.
     pub fn absent(&self) -> Vec<String> {

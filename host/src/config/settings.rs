@@ -111,6 +111,9 @@ settings! {
         validation_share: Option<f64> = None,
             "share of each class's training images to choose the epoch; \"none\" = validation_per_class",
             Kind::NumberOrNone(BELOW_1);
+        test_share: f64 = 0.2,
+            "share of each class to test on, where the set has no test part and labels_per_class is \"none\"",
+            FRACTION;
         on_bad_image: OnBadImage = OnBadImage::Skip,
             "unreadable images: stop at the first, leave out, or leave out and list in the run's folder",
             Kind::Name(OnBadImage::NAMES), [flag("on-bad-image", "NAME", LABELLED)];

@@ -26,6 +26,7 @@ use crate::report::{Chart, Series, Table};
 use crate::run::Origin;
 use crate::stage::images::{Images, Needs};
 use crate::stage::origin::{Pretrained, Stored};
+use crate::stage::record::Known;
 use crate::stage::tensors::Weights;
 
 /// Which checkpoints of a run are looked at.
@@ -204,7 +205,7 @@ impl Work for SpectrumJob {
         let (config, align) = (&self.config, &self.config.align);
         let networks = networks(config, 1);
         let pretexts = pretexts(&self, &networks)?;
-        let images = Images::load(config, Needs::Pretext, &[])?;
+        let images = Images::load(config, Needs::Pretext, &[], &Known::default())?;
         images.warnings.iter().for_each(|warning| warn(warning));
         let domains = (streams::ALIGN_PRODUCT_ORDER, streams::ALIGN_PRODUCT_VIEW);
         let batch = align.product_batch();

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::RgbImage;
+use rayon::prelude::*;
 
 use super::bad_images::{self, BadImageReport};
 use super::folder;
 use super::item::{Item, Source};
 use super::label::{Label, LabelSet, Targets, Task};
-use super::{Channels, DataError, ImageSettings, Pack, Part, Sample};
+use super::{Channels, DataError, ImageSettings, Pack, Part, Sample, decode_image};
+use crate::hash::hash;
 
 /// Whether folder names are labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,8 @@ pub struct Dataset {
     settings: ImageSettings,
     pixels: Pixels,
     sizes: Option<SizeRange>,
+    /// Hash of every item's bytes; empty before [`Dataset::checked`].
+    hashes: Vec<u64>,
 }
 
 /// Smallest and largest of a data set's images, in pixels.
@@ -145,7 +149,8 @@ impl Dataset {
             return Err(DataError::TooManyItems { name });
         }
         let settings = ImageSettings::default();
-        Ok(Self { name, items, classes, settings, pixels: Pixels::OnDemand, sizes: None })
+        let pixels = Pixels::OnDemand;
+        Ok(Self { name, items, classes, settings, pixels, sizes: None, hashes: Vec::new() })
     }
 
     /// The set without its broken images, after decoding every one, on all cores.
@@ -162,17 +167,21 @@ impl Dataset {
         // alone.
         let kept_bytes = AtomicU64::new(0);
         let decode = |item: &Item| {
-            if let Source::Raw { images, .. } = &item.source {
+            let stored = item.bytes(&settings)?;
+            let hash = hash(&stored);
+            match &item.source {
                 // Nothing to decode, and a copy in memory would save nothing.
-                return Ok((images.dimensions(), None));
+                Source::Raw { images, .. } => return Ok((images.dimensions(), hash, None)),
+                Source::Window { recordings, .. } => {
+                    return Ok(((recordings.length() as u32, 1), hash, None));
+                }
+                Source::File(_) | Source::Embedded { .. } => {}
             }
-            if let Source::Window { recordings, .. } = &item.source {
-                return Ok(((recordings.length() as u32, 1), None));
-            }
-            let image = item.decode(&settings)?;
+            let image = decode_image(&item.name(), &stored, &settings)?;
             let bytes = image.as_raw().len() as u64;
             let so_far = kept_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-            Ok((image.dimensions(), (so_far <= settings.cache_bytes_max).then_some(image)))
+            let size = image.dimensions();
+            Ok((size, hash, (so_far <= settings.cache_bytes_max).then_some(image)))
         };
         let decoded = bad_images::each(&self.items, settings.on_bad_image, decode)?;
         let fits = kept_bytes.into_inner() <= settings.cache_bytes_max;
@@ -185,11 +194,13 @@ impl Dataset {
             bad: Vec::new(),
         };
         let (mut items, mut images) = (Vec::with_capacity(unchecked.len()), Vec::new());
+        let mut hashes = Vec::with_capacity(unchecked.len());
         let mut sizes: Option<SizeRange> = None;
         for (item, result) in unchecked.into_iter().zip(decoded) {
             match result {
-                Ok((size, image)) => {
+                Ok((size, hash, image)) => {
                     items.push(item);
+                    hashes.push(hash);
                     images.extend(image);
                     sizes = Some(SizeRange::including(sizes, size));
                 }
@@ -199,9 +210,43 @@ impl Dataset {
         report.within_limit(&name)?;
         let keep = fits && images.len() == items.len();
         let pixels = if keep { Pixels::Cached(images) } else { Pixels::OnDemand };
-        let set = Self { name, items, classes, settings, pixels, sizes };
+        let set = Self { name, items, classes, settings, pixels, sizes, hashes };
         set.require_items_in_every_class()?;
         Ok((set, report))
+    }
+
+    /// The set with the hash of every item: one that is not [`checked`](Self::checked).
+    pub(super) fn hashed(mut self) -> Result<Self, DataError> {
+        let hashed = |item: &Item| Ok(hash(&item.bytes(&self.settings)?));
+        self.hashes = self.items.par_iter().map(hashed).collect::<Result<_, DataError>>()?;
+        Ok(self)
+    }
+
+    /// Hash of every item's bytes as stored; empty before [`Dataset::checked`].
+    pub(crate) fn hashes(&self) -> &[u64] {
+        &self.hashes
+    }
+
+    pub(super) fn item(&self, item: u32) -> &Item {
+        &self.items[item as usize]
+    }
+
+    pub(super) fn label_of(&self, item: u32) -> &Label {
+        &self.items[item as usize].label
+    }
+
+    /// The items at `kept` as `items` describes them now, with other classes.
+    pub(super) fn with_items(&self, kept: &[u32], items: Vec<Item>, classes: Vec<String>) -> Self {
+        let pixels = match &self.pixels {
+            Pixels::OnDemand => Pixels::OnDemand,
+            Pixels::Cached(images) => {
+                Pixels::Cached(kept.iter().map(|item| images[*item as usize].clone()).collect())
+            }
+        };
+        let hashes = kept.iter().map(|item| self.hashes[*item as usize]).collect();
+        let Self { name, settings, sizes, .. } = self;
+        let (name, settings, sizes) = (name.clone(), *settings, *sizes);
+        Self { name, items, classes, settings, pixels, sizes, hashes }
     }
 
     fn require_items_in_every_class(&self) -> Result<(), DataError> {
@@ -358,9 +403,10 @@ impl Dataset {
         let item = &self.items[item as usize];
         match &item.source {
             Source::Raw { images, index } => Ok(Stored::Pixels(images.image(*index))),
-            Source::File(_) | Source::Embedded { .. } | Source::Window { .. } => {
+            Source::File(_) | Source::Embedded { .. } => {
                 item.bytes(&self.settings).map(Stored::Encoded)
             }
+            Source::Window { .. } => item.decode(&self.settings).map(Stored::Pixels),
         }
     }
 

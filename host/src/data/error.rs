@@ -104,6 +104,11 @@ pub enum DataError {
         /// How many there must be.
         needed: u32,
     },
+    /// Items that a run recorded are missing, or have changed.
+    #[error(
+        "{0}; expected them as they were: restore them, or --accept-changed-data draws a new split"
+    )]
+    Changed(Box<super::Changes>),
     /// A split of a data set that has no labels, or a label asked of an unlabelled item.
     #[error("{name}: has no labels, expected one sub-folder per class")]
     Unlabelled {

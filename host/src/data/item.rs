@@ -62,6 +62,11 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    /// The same with another label.
+    pub(super) fn labelled(&self, label: Label) -> Self {
+        Self { label, ..self.clone() }
+    }
+
     pub(super) fn name(&self) -> Cow<'_, str> {
         match &self.source {
             Source::File(path) => path.to_string_lossy(),
@@ -73,14 +78,15 @@ impl Item {
         }
     }
 
-    pub(super) fn bytes(&self, settings: &ImageSettings) -> Result<Cow<'static, [u8]>, DataError> {
+    /// What is stored of it: an encoded image, pixels, or samples.
+    pub(super) fn bytes(&self, settings: &ImageSettings) -> Result<Cow<'_, [u8]>, DataError> {
         let path = match &self.source {
-            Source::Embedded { bytes, .. } => return Ok(Cow::Borrowed(bytes)),
             Source::File(path) => path,
-            Source::Raw { .. } => unreachable!("pixels are not read as a file"),
-            Source::Window { .. } => {
-                let reason = "a window of sensor samples, expected an image";
-                return Err(DataError::bad_image(&self.name(), reason));
+            Source::Embedded { bytes, .. } => return Ok(Cow::Borrowed(bytes)),
+            Source::Raw { images, index } => return Ok(Cow::Borrowed(images.bytes(*index))),
+            Source::Window { recordings, index, start } => {
+                let samples = recordings.window(*index, *start).samples();
+                return Ok(Cow::Borrowed(bytemuck::cast_slice(samples)));
             }
         };
         let unreadable = |error: std::io::Error| DataError::bad_image(&self.name(), error);
@@ -94,8 +100,13 @@ impl Item {
     }
 
     pub(super) fn decode(&self, settings: &ImageSettings) -> Result<RgbImage, DataError> {
-        if let Source::Raw { images, index } = &self.source {
-            return Ok(images.image(*index));
+        match &self.source {
+            Source::Raw { images, index } => return Ok(images.image(*index)),
+            Source::Window { .. } => {
+                let reason = "a window of sensor samples, expected an image";
+                return Err(DataError::bad_image(&self.name(), reason));
+            }
+            Source::File(_) | Source::Embedded { .. } => {}
         }
         decode_image(&self.name(), &self.bytes(settings)?, settings)
     }

@@ -147,10 +147,8 @@ impl RawImages {
 
     /// Image `index < len()`.
     pub(crate) fn image(&self, index: u32) -> RgbImage {
-        let Layout { width, height, order, first, stride, .. } = self.layout;
-        let start = first + index as usize * stride;
-        let length = self.layout.image_len().expect("the constructor looked");
-        let bytes = &self.bytes[start..start + length];
+        let Layout { width, height, order, .. } = self.layout;
+        let bytes = self.bytes(index);
         let (columns, rows) = (width as usize, height as usize);
         let plane = columns * rows;
         RgbImage::from_fn(width, height, |x, y| {
@@ -164,6 +162,14 @@ impl RawImages {
                 }
             })
         })
+    }
+
+    /// The pixels of an image as they lie in the file.
+    pub(crate) fn bytes(&self, index: u32) -> &[u8] {
+        let Layout { first, stride, .. } = self.layout;
+        let start = first + index as usize * stride;
+        let length = self.layout.image_len().expect("the constructor looked");
+        &self.bytes[start..start + length]
     }
 }
 

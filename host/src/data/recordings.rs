@@ -36,6 +36,14 @@ pub struct Window<'a> {
     pub length: usize,
 }
 
+impl<'a> Window<'a> {
+    /// `[length, CHANNELS]`: its own samples.
+    pub(crate) fn samples(&self) -> &'a [f32] {
+        let Self { stretch, start, length } = *self;
+        &stretch[start * CHANNELS..(start + length) * CHANNELS]
+    }
+}
+
 /// How the network's inputs are made of samples: `value = sample · scale + offset`, for each
 /// channel.
 #[derive(Clone, Copy, Debug, PartialEq)]

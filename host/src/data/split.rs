@@ -1,5 +1,7 @@
 //! Which items are for training, for validation and for testing.
 
+use std::fmt;
+
 use bissl_core::{Permutation, Stream};
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +14,35 @@ use super::{DataError, Dataset, Part, Task, streams};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SplitSettings {
-    /// Labelled training images of each class, at least 1; all of them where absent, which a set
-    /// without a test part does not allow.
+    /// Labelled training images of each class, at least 1; all of them where absent.
     pub labels_per_class: Option<u32>,
     /// How many images are for validation; where the set has a validation part, its images are used
     /// instead.
     pub validation: Validation,
+    /// Share of each class that is for testing where the set has no test part and
+    /// `labels_per_class` is absent, in `[0, 1)`; at least one image.
+    pub test_share: f64,
+}
+
+impl SplitSettings {
+    /// Whether the share `test_share` of a set is held out.
+    pub(crate) fn draws_test(&self, set: &Dataset) -> bool {
+        let is_test = |item| set.part(item) == Some(Part::Test);
+        self.labels_per_class.is_none() && !(0..set.len()).any(is_test)
+    }
+}
+
+impl fmt::Display for SplitSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.labels_per_class {
+            Some(labels) => write!(f, "labels_per_class = {labels}")?,
+            None => write!(f, "labels_per_class = \"none\", test_share = {}", self.test_share)?,
+        }
+        match self.validation {
+            Validation::PerClass(images) => write!(f, ", validation_per_class = {images}"),
+            Validation::Share(share) => write!(f, ", validation_share = {share}"),
+        }
+    }
 }
 
 /// How many images of each class, of those in no given test part, are for validation.
@@ -76,7 +101,8 @@ impl Split {
         }
         let has = |part| (0..set.len()).any(|item| set.part(item) == Some(part));
         let test_is_given = has(Part::Test);
-        if settings.labels_per_class.is_none() && !test_is_given {
+        let draws_test = settings.draws_test(set);
+        if draws_test && settings.test_share <= 0.0 {
             return Err(DataError::NothingToTest { name: set.name().into() });
         }
         let strata = Stratum::of(set);
@@ -86,9 +112,11 @@ impl Split {
             validation: (!has(Part::Validation)).then_some(settings.validation),
             scale,
             test_is_given,
+            test_share: draws_test.then_some(settings.test_share),
         };
         let mut split = Self { train: Vec::new(), validation: Vec::new(), test: Vec::new() };
-        for stratum in &strata {
+        // A class without images can only be one that another set has.
+        for stratum in strata.iter().filter(|stratum| !stratum.items.is_empty()) {
             split.draw_stratum(set, stratum, &stratum_settings, seed)?;
         }
         for items in [&mut split.train, &mut split.validation, &mut split.test] {
@@ -140,8 +168,13 @@ impl Split {
         self.validation.append(&mut pool);
         unused.sort_unstable();
         let mut train = shuffled(unused, Stream::new(seed, streams::LABELS), *index);
-        let leftover =
-            settings.labels.map_or(Vec::new(), |labels| train.split_off(labels as usize));
+        // Of all images, also of those that are for validation.
+        let tested = settings.test_share.map(|share| {
+            let count = Validation::Share(share).of(train.len() + drawn as usize, settings.scale);
+            train.len().saturating_sub(count.max(1) as usize).max(1)
+        });
+        let labels = settings.labels.map(|labels| labels as usize).or(tested);
+        let leftover = labels.map_or(Vec::new(), |labels| train.split_off(labels));
         self.train.append(&mut train);
 
         if settings.validation.is_none() {
@@ -166,6 +199,8 @@ struct StratumSettings {
     /// How many classes a stratum stands for.
     scale: u32,
     test_is_given: bool,
+    /// Where the test images are drawn by their share.
+    test_share: Option<f64>,
 }
 
 /// Items that are divided among themselves.

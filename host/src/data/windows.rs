@@ -95,7 +95,7 @@ impl Dataset {
             let reason = format!("no recording that is chosen has a window of {length} samples");
             return Err(DataError::damaged(path.join(TABLE), reason));
         }
-        Self::new(path.display().to_string(), items, classes)
+        Self::new(path.display().to_string(), items, classes)?.hashed()
     }
 }
 

@@ -7,9 +7,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, SystemDisk};
-use super::files::{self, create_folder, hash, write_synced};
+use super::files::{self, create_folder, write_synced};
 use super::tensors;
 use super::{NamedTensor, RunError, TensorView};
+use crate::hash::hash;
 
 const FORMAT: u32 = 1;
 const WEIGHTS: &str = "weights.safetensors";

@@ -74,10 +74,3 @@ pub(super) fn create_folder(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     }
     disk.sync_folder(above)
 }
-
-/// 64-bit FNV-1a: every step is a bijection of the state, so one changed byte always changes it.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |state, byte| {
-        (state ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}

@@ -238,7 +238,8 @@ impl Origin {
         }
     }
 
-    fn run_path(&self) -> PathBuf {
+    /// The folder of the run.
+    pub fn run_path(&self) -> PathBuf {
         match self {
             Self::Run(path) => path.clone(),
             // RUN/checkpoints/STAGE-STEP. `..` also works for a relative path with one component.
@@ -254,6 +255,19 @@ fn is_empty(disk: &dyn Disk, path: &Path) -> Result<bool, RunError> {
 }
 
 pub(super) fn stored_config(disk: &dyn Disk, run: &Path) -> Result<RunConfig, RunError> {
+    Ok(stored_layers(disk, run)?.resolve()?)
+}
+
+/// The settings of the run in `run` as the base of others; its relative paths mean what they meant
+/// where the run was started.
+///
+/// # Errors
+/// There is no run, or it cannot be read.
+pub fn stored_settings(run: &Path) -> Result<Layers, RunError> {
+    stored_layers(&SystemDisk, run)
+}
+
+fn stored_layers(disk: &dyn Disk, run: &Path) -> Result<Layers, RunError> {
     let path = config_path(run);
     if !disk.exists(&path) {
         let reason = "it holds no config.toml".to_owned();
@@ -262,7 +276,14 @@ pub(super) fn stored_config(disk: &dyn Disk, run: &Path) -> Result<RunConfig, Ru
     }
     let bytes = disk.read(&path).map_err(RunError::io("read", &path))?;
     let text = String::from_utf8(bytes).map_err(|error| RunError::damaged(&path, error))?;
-    Ok(Layers::stored_text(&path, text).resolve()?)
+    let layers = Layers::stored_text(&path, text);
+    let history = history::read(disk, run)?;
+    let directory = history.iter().find_map(history::Happened::directory);
+    let here = std::env::current_dir().ok();
+    Ok(match directory {
+        Some(directory) if here.as_deref() != Some(directory) => layers.started_in(directory),
+        _ => layers,
+    })
 }
 
 pub(super) fn config_path(run: &Path) -> PathBuf {

@@ -25,6 +25,9 @@ pub(super) enum Happened {
         unix_seconds: u64,
         /// The command line, starting with the program's name.
         arguments: Vec<String>,
+        /// Where it was started, if the system knows: relative paths begin there.
+        #[serde(default)]
+        directory: Option<PathBuf>,
         /// Version of the program.
         version: String,
         /// Operating system and kind of processor.
@@ -43,6 +46,16 @@ pub(super) enum Happened {
         /// How it ended.
         outcome: Ending,
     },
+}
+
+impl Happened {
+    /// Where a process was started.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Started { directory, .. } => directory.as_deref(),
+            Self::Ended { .. } => None,
+        }
+    }
 }
 
 /// How a process ended.
@@ -86,6 +99,7 @@ pub(super) fn started(arguments: Vec<String>, threads: usize) -> Happened {
         time,
         unix_seconds,
         arguments,
+        directory: std::env::current_dir().ok(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         processor: machine::processor(),

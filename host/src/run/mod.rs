@@ -40,9 +40,8 @@ pub use checkpoint::{
 };
 pub use checkpoints::{Checkpoints, Newest};
 pub use error::RunError;
-pub(crate) use files::hash;
 pub use files::write_atomic;
-pub use folder::{Origin, RunFolder};
+pub use folder::{Origin, RunFolder, stored_settings};
 pub use history::Ending;
 pub use metrics::{MetricsWriter, last_metrics};
 pub use overview::{Overview, RunState, StageProgress};

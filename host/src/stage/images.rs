@@ -1,5 +1,6 @@
 //! The data sets of a run, images or windows, and the batches of each stage.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,11 +8,13 @@ use crate::error::{Place, Result, fail};
 use bissl_core::Stream;
 use serde::Serialize;
 
+use super::record::{Followed, Known, Whose};
 use crate::config::{AugmentOn, RunConfig};
 use crate::data::{
     Augmentation, BadImage, BadImageReport, CHANNELS, Channels, Corpus, DataError, Dataset,
     Embedded, Format, ImageSettings, Labelled, LabelledBatches, Motion, OnBadImage, Prefetch,
-    PretextBatches, Recipe, Split, SplitSettings, TwoViews, Validation, WindowSelection,
+    PretextBatches, Recipe, RecordedSet, Split, SplitSettings, TwoViews, Validation,
+    WindowSelection,
 };
 use crate::driver::Source;
 use crate::run::{NamedTensor, write_atomic};
@@ -39,6 +42,27 @@ pub struct Images {
     pub warnings: Vec<String>,
     /// Broken images of the sets that quarantine theirs.
     quarantined: Vec<Quarantined>,
+    /// What an earlier record says about the labelled items.
+    recorded: Recorded,
+}
+
+/// What a record says about the labelled items.
+#[derive(Clone, Debug, Default)]
+struct Recorded {
+    /// A division that holds for the same settings and seed.
+    division: Option<(SplitSettings, u64, Split)>,
+    /// Hashes of the items that an earlier stage was trained on or chosen by.
+    seen: HashSet<u64>,
+    /// Of those, the items that it was trained on.
+    trained: HashSet<u64>,
+    /// Whether it is an error to ask for another division.
+    binding: bool,
+    /// Whether data had changed, and the user accepted that.
+    redrawn: bool,
+    /// Whether another set is measured than the recorded one.
+    foreign: bool,
+    /// Classes that the head that is measured does not know.
+    unknown: Vec<String>,
 }
 
 /// One line of the list of a run's quarantined images.
@@ -67,10 +91,24 @@ impl Images {
     ///
     /// Windows are normalised as the tensors of a checkpoint say, or, where they say nothing, by
     /// the pretext corpus.
-    pub(crate) fn load(config: &RunConfig, needs: Needs, tensors: &[NamedTensor]) -> Result<Self> {
-        if config.windows() {
-            return Self::load_windows(config, needs, tensors);
-        }
+    ///
+    /// # Errors
+    /// A set cannot be read, or is not as `known` says.
+    pub(crate) fn load(
+        config: &RunConfig,
+        needs: Needs,
+        tensors: &[NamedTensor],
+        known: &Known,
+    ) -> Result<Self> {
+        let images = if config.windows() {
+            Self::load_windows(config, needs, tensors)?
+        } else {
+            Self::load_pictures(config, needs)?
+        };
+        images.following(known)
+    }
+
+    fn load_pictures(config: &RunConfig, needs: Needs) -> Result<Self> {
         let mut left_out = LeftOut::default();
         let images = ImageSettings { pixels_max: config.image.pixels_max, ..Default::default() };
         let pretext = (needs != Needs::Downstream)
@@ -102,7 +140,119 @@ impl Images {
             augment_on: config.image.augment_on,
             warnings,
             quarantined,
+            recorded: Recorded::default(),
         })
+    }
+
+    /// The same, of the items that a record names.
+    fn following(mut self, known: &Known) -> Result<Self> {
+        let Some(record) = &known.record else { return Ok(self) };
+        if let (Whose::Own, Some(set), Some(recorded)) =
+            (known.whose, &self.pretext, &record.pretext)
+        {
+            let (set, _) = self.followed("data.pretext", Arc::clone(set), recorded, known)?;
+            self.pretext = Some(set);
+        }
+        if let (Some(set), Some(recorded)) = (&self.downstream, &record.downstream) {
+            let section = "data.downstream";
+            let (set, same) = self.followed(section, Arc::clone(set), recorded, known)?;
+            self.recorded.seen.extend(recorded.seen(true));
+            self.recorded.trained.extend(recorded.seen(false));
+            let measured = matches!(known.whose, Whose::Measured { .. });
+            self.recorded.binding = measured && !known.accept_changed;
+            self.recorded.foreign = measured && !same;
+            if same {
+                self.recorded.division = record
+                    .division()
+                    .zip(recorded.split())
+                    .map(|((settings, seed), split)| (settings, seed, split));
+            }
+            self.downstream = Some(set);
+            if !same && known.whose == (Whose::Measured { head: true }) {
+                self.name_by(&recorded.classes, known.accept_changed)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Numbers the classes as the head that is measured does, by their names.
+    ///
+    /// # Errors
+    /// The head does not know some of them, and that was not accepted.
+    fn name_by(&mut self, head: &[String], accept_unknown: bool) -> Result<()> {
+        let set = self.downstream();
+        let unknown: Vec<String> =
+            set.classes().iter().filter(|class| !head.contains(class)).cloned().collect();
+        if !unknown.is_empty() && !accept_unknown {
+            fail!(
+                "data.downstream: found classes {} in {}, expected those that the head was trained \
+                 on: {}. --accept-changed-data shows what it takes them for",
+                unknown.join(", "),
+                set.name(),
+                head.join(", ")
+            );
+        }
+        let classes = [head, &unknown].concat();
+        self.downstream = Some(Arc::new(set.numbered_by(classes)));
+        self.recorded.unknown = unknown;
+        Ok(())
+    }
+
+    /// The recorded items of a set, or the set as it is; and whether they are the recorded ones.
+    fn followed(
+        &mut self,
+        section: &'static str,
+        set: Arc<Dataset>,
+        recorded: &RecordedSet,
+        known: &Known,
+    ) -> Result<(Arc<Dataset>, bool)> {
+        match known.follow(&set, recorded).at(section)? {
+            Followed::Same { set: found, added } => {
+                if added > 0 {
+                    self.warnings.push(format!(
+                        "{section}: {added} items were added to {} after the run recorded its \
+                         data; they are not used",
+                        set.name()
+                    ));
+                }
+                Ok((found.map_or(set, Arc::new), true))
+            }
+            Followed::Anew { accepted } => {
+                if let Some(changes) = accepted {
+                    self.recorded.redrawn = true;
+                    self.warnings.push(format!(
+                        "warning: {section}: {changes}; accepted: the split is drawn anew"
+                    ));
+                }
+                Ok((set, false))
+            }
+        }
+    }
+
+    /// Hashes of the labelled items whose labels an earlier stage has seen.
+    pub(crate) fn seen(&self) -> &HashSet<u64> {
+        &self.recorded.seen
+    }
+
+    /// Whether data had changed since a record, and the user accepted that.
+    pub(crate) fn redrawn(&self) -> bool {
+        self.recorded.redrawn
+    }
+
+    /// The items that a measured head is judged on: those of `split`, or, of another set than the
+    /// recorded one, all that it has not seen.
+    pub(crate) fn judged(&self, split: &Split) -> Vec<u32> {
+        if !self.recorded.foreign {
+            return split.test.clone();
+        }
+        let set = self.downstream();
+        let fresh = |item: &u32| !self.recorded.seen.contains(&set.hashes()[*item as usize]);
+        set.all_items().into_iter().filter(fresh).collect()
+    }
+
+    /// Classes that the head that is measured does not know: the last ones of the set.
+    pub(crate) fn unknown_classes(&self) -> &[String] {
+        &self.recorded.unknown
     }
 
     /// The same of windows.
@@ -150,6 +300,7 @@ impl Images {
             augment_on: config.image.augment_on,
             warnings: Vec::new(),
             quarantined: Vec::new(),
+            recorded: Recorded::default(),
         })
     }
 
@@ -201,17 +352,56 @@ impl Images {
         self.downstream.as_ref().expect("the command loaded the downstream set")
     }
 
-    /// Divides D^D by the configuration and a seed.
-    pub(crate) fn split(&self, config: &RunConfig, seed: u64) -> Result<Split> {
-        let downstream = &config.data.downstream;
-        let settings = SplitSettings {
-            labels_per_class: downstream.labels_per_class.map(|n| n as u32),
-            validation: match downstream.validation_share {
-                Some(share) => Validation::Share(share),
-                None => Validation::PerClass(downstream.validation_per_class as u32),
-            },
-        };
-        Split::draw(self.downstream(), &settings, seed).at("data.downstream")
+    /// Divides D^D by the configuration and a seed, as a record says where it says so; and what is
+    /// to be told about it.
+    ///
+    /// # Errors
+    /// It cannot be divided; the record of the run that is measured says otherwise.
+    pub(crate) fn split(&self, config: &RunConfig, seed: u64) -> Result<(Split, Vec<String>)> {
+        let settings = split_settings(config);
+        let Recorded { division, seen, trained, binding, .. } = &self.recorded;
+        if let Some((recorded, _, split)) = division.as_ref().filter(|(_, of, _)| *of == seed) {
+            if *recorded == settings {
+                return Ok((split.clone(), Vec::new()));
+            }
+            if *binding {
+                fail!(
+                    "data.downstream: found {settings}, expected {recorded}: the run recorded \
+                     which images it held out. --accept-changed-data draws a new split"
+                );
+            }
+        }
+        let set = self.downstream();
+        let mut split = Split::draw(set, &settings, seed).at("data.downstream")?;
+        let drawn = split.test.len();
+        let among =
+            |set_of: &HashSet<u64>, item: &u32| set_of.contains(&set.hashes()[*item as usize]);
+        split.test.retain(|item| !among(seen, item));
+        split.validation.retain(|item| !among(trained, item));
+        let left_out = drawn - split.test.len();
+        if split.test.is_empty() {
+            fail!(
+                "data.downstream: an earlier stage has seen the labels of all {drawn} test images, \
+                 expected one that it has not"
+            );
+        }
+        let mut notes = Vec::new();
+        if left_out > 0 {
+            notes.push(format!(
+                "data.downstream: an earlier stage has seen the labels of {left_out} of {drawn} \
+                 test images; they are not used"
+            ));
+        }
+        if settings.draws_test(set) {
+            notes.push(format!(
+                "data.downstream: {} has no test part: {} % of each class are held out \
+                 ({} images); data.downstream.test_share changes that",
+                set.name(),
+                100.0 * settings.test_share,
+                split.test.len()
+            ));
+        }
+        Ok((split, notes))
     }
 
     /// Batches of D^P from the streams of the two domains.
@@ -329,4 +519,17 @@ fn warning(path: &str, report: &BadImageReport) -> Option<String> {
         text += &format!("\n  and {} more", report.bad.len() - SHOWN);
     }
     Some(text)
+}
+
+/// How a configuration divides the labelled items.
+pub(crate) fn split_settings(config: &RunConfig) -> SplitSettings {
+    let downstream = &config.data.downstream;
+    SplitSettings {
+        labels_per_class: downstream.labels_per_class.map(|n| n as u32),
+        validation: match downstream.validation_share {
+            Some(share) => Validation::Share(share),
+            None => Validation::PerClass(downstream.validation_per_class as u32),
+        },
+        test_share: downstream.test_share,
+    }
 }

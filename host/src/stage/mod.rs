@@ -35,6 +35,7 @@ mod online;
 pub(crate) mod origin;
 mod pretrain;
 mod probe;
+pub(crate) mod record;
 mod session;
 pub(crate) mod start;
 mod task;

@@ -142,6 +142,17 @@ impl Stored {
         }
     }
 
+    /// Whether the stage has seen labels.
+    pub(crate) fn saw_labels(&self) -> bool {
+        let stage = &self.checkpoint.manifest.stage;
+        !(stage.ends_with("pretrain") || stage == IMPORT)
+    }
+
+    /// Whether it holds a fine-tuned head.
+    pub(crate) fn fine_tuned(&self) -> bool {
+        self.checkpoint.manifest.stage.contains("finetune")
+    }
+
     /// The seed of the stage: labels that it has seen are those of this seed's split.
     ///
     /// # Errors
@@ -163,7 +174,7 @@ impl Stored {
     /// The seeds differ.
     pub(crate) fn require_same_labels(&self, config: &RunConfig) -> Result<()> {
         let (stage, seed) = (&self.checkpoint.manifest.stage, self.seed()?);
-        if stage.ends_with("pretrain") || stage == IMPORT || seed == config.seed {
+        if !self.saw_labels() || seed == config.seed {
             return Ok(());
         }
         self.named(Err(Error::Failed(format!(

@@ -3,6 +3,7 @@
 use super::images::Needs;
 use super::observer::Observer;
 use super::origin::{Pretrained, Stored};
+use super::record::Known;
 use super::task::Task;
 use super::warm_up::Headed;
 use super::{bilevel, pretrain, warm_up};
@@ -68,7 +69,13 @@ impl Start {
     ) -> Result<Started<B>> {
         let stored = self.from.as_ref().map(|from| Stored::open(from, config)).transpose()?;
         let tensors = stored.as_ref().map_or(&[][..], Stored::tensors);
-        let task = Task::continued(config.clone(), Needs::Both, tensors, device.clone())?;
+        let task = Task::continued(
+            config.clone(),
+            Needs::Both,
+            tensors,
+            &Known::default(),
+            device.clone(),
+        )?;
         task.images.warnings.iter().for_each(|warning| warn(warning));
         let mut shown = Shown { verbosity, progress: None };
         let pretrained = match &stored {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::images::{Images, Needs};
 use super::metric;
+use super::record::Known;
 use crate::config::{ClassWeights, Metric, RunConfig};
-use crate::data::{Split, Targets};
+use crate::data::{Dataset, Split, Targets};
 use crate::driver::{Classification, Downstream, Networks, ProblemSettings, balanced_weights};
 use crate::error::{Result, fail};
 use crate::kernels::Kernels;
@@ -43,18 +44,23 @@ impl<B: Kernels> Task<B> {
     /// # Errors
     /// A data set cannot be read or divided.
     pub fn load(config: RunConfig, needs: Needs, device: B::Device) -> Result<Self> {
-        Self::continued(config, needs, &[], device)
+        Self::continued(config, needs, &[], &Known::default(), device)
     }
 
-    /// The same, with what the tensors of a checkpoint say about the inputs.
+    /// The same, with what the tensors of a checkpoint and a record say about the inputs.
+    ///
+    /// # Errors
+    /// A data set cannot be read or divided, or is not as it is recorded.
     pub(crate) fn continued(
         config: RunConfig,
         needs: Needs,
         tensors: &[NamedTensor],
+        known: &Known,
         device: B::Device,
     ) -> Result<Self> {
-        let images = Images::load(&config, needs, tensors)?;
-        let classes = images.downstream.as_ref().map_or(1, |set| set.classes().len());
+        let images = Images::load(&config, needs, tensors, known)?;
+        let known = |set: &Arc<Dataset>| set.classes().len() - images.unknown_classes().len();
+        let classes = images.downstream.as_ref().map_or(1, known);
         let networks = model::networks(&config, classes);
         let (seed, prefix) = (config.seed, String::new());
         let task = Self {
@@ -76,12 +82,14 @@ impl<B: Kernels> Task<B> {
     /// # Errors
     /// They cannot be divided; their labels do not allow the configuration's class weights.
     pub fn with_seed(&self, seed: u64) -> Result<Self> {
-        let split = self.images.split(&self.config, seed)?;
+        let (split, notes) = self.images.split(&self.config, seed)?;
+        let mut images = self.images.clone();
+        images.warnings.extend(notes);
         let downstream = match self.config.downstream.class_weights {
             ClassWeights::None => Arc::clone(&self.downstream),
             ClassWeights::Balanced => balanced(&self.config, &self.images, &split.train)?,
         };
-        Ok(Self { seed, split, downstream, ..self.clone() })
+        Ok(Self { seed, images, split, downstream, ..self.clone() })
     }
 
     /// The same with a pretext method of the caller's own.

@@ -4,9 +4,10 @@ use crate::error::{Result, fail};
 use bissl_core::{Bank, Group, Register};
 
 use crate::driver::{Networks, Problem, Target, download, upload};
+use crate::hash::hash;
 use crate::kernels::Kernels;
 use crate::network::{Network, ParameterTable, TowerParameters};
-use crate::run::{NamedTensor, hash};
+use crate::run::NamedTensor;
 
 /// A network's parameters and running statistics, flat.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,34 +6,35 @@ use crate::rust_source::{Crate, Graph, circle, shipped, tokens};
 use crate::{files, text};
 
 /// The top-level modules of the host from the lowest up, and those that each of them names.
-const MODULES: [(&str, &[&str]); 23] = [
+const MODULES: [(&str, &[&str]); 24] = [
     ("device_failure", &[]),
+    ("hash", &[]),
     ("machine", &[]),
     ("names", &[]),
     ("pickle", &[]),
     ("progress", &[]),
     ("report", &[]),
-    ("data", &["names", "pickle"]),
+    ("data", &["hash", "names", "pickle"]),
     ("kernels", &["data", "device_failure", "names"]),
     ("backend", &["device_failure", "kernels"]),
     ("network", &["kernels", "names"]),
     ("config", &["data", "kernels", "names", "network"]),
     ("driver", &["data", "kernels", "network"]),
     ("model", &["config", "driver", "kernels", "network"]),
-    ("run", &["config", "machine"]),
+    ("run", &["config", "hash", "machine"]),
     ("error", &["backend", "config", "data", "driver", "machine", "report", "run"]),
     ("state_dict", &["pickle", "run"]),
     (
         "stage",
         &[
-            "backend", "config", "data", "driver", "error", "kernels", "machine", "model",
+            "backend", "config", "data", "driver", "error", "hash", "kernels", "machine", "model",
             "network", "progress", "run",
         ],
     ),
     (
         "bench",
         &[
-            "backend", "config", "data", "driver", "error", "kernels", "model", "network",
+            "backend", "config", "data", "driver", "error", "hash", "kernels", "model", "network",
             "progress", "report", "run", "stage",
         ],
     ),

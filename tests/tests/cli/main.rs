@@ -11,6 +11,7 @@ mod interruption;
 mod methods;
 mod multi_label;
 mod presets;
+mod recorded;
 mod refusals;
 mod running;
 mod spectrum;

@@ -16,6 +16,7 @@ use crate::progress::duration;
 use crate::report::statistics::{Sample, paired_difference};
 use crate::report::{self, Chart, Method, Neighbour, NeighbourRow, Picture, Report, Series, Table};
 use crate::run::{Record, RunFolder, Solve, read_records, write_atomic};
+use crate::stage::record::Splits;
 use crate::stage::{self, Evaluation, Frozen, Needs, Session, Task, View, Weights, metric};
 
 const BASELINE: &str = "pretrain → fine-tune";
@@ -42,7 +43,7 @@ pub(super) fn demo<B: Kernels>(
     let task = Task::<B>::load(config, Needs::Both, device)?;
     warn(&task);
     let metric = task.metric()?;
-    let mut session = open(folder, &task, view)?;
+    let mut session = open(folder, &task, Splits::Several, view)?;
     let mut methods = [method(BASELINE), method(ALIGNED)];
     let mut neighbours = Vec::new();
     let mut seconds = Vec::new();

@@ -11,6 +11,8 @@ pub(in crate::cli) struct Job {
     pub(in crate::cli) command: Command,
     /// Every setting.
     pub(in crate::cli) config: RunConfig,
+    /// Go on where data differ from the record of a run.
+    pub(in crate::cli) accept_changed: bool,
     /// Asked between steps.
     pub(in crate::cli) interrupt: Interrupt,
     /// How much is shown.

@@ -34,16 +34,22 @@ impl Work for Start {
     type Output = Result<()>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Result<()> {
-        let Job { command, config, interrupt, verbosity } = self.0;
+        let Job { command, config, accept_changed, interrupt, verbosity } = self.0;
         let view = View { interrupt, verbosity };
         match command {
             Command::Demo { run } => demo::demo::<B>(run, config, view, device),
-            Command::Pretrain { run } => stages::pretrain::<B>(run, config, view, device),
-            Command::Align { run, from } => stages::align::<B>(run, &from, config, view, device),
-            Command::Finetune { run, from } => {
-                stages::finetune::<B>(run, &from, config, view, device)
+            Command::Pretrain { run } => {
+                stages::pretrain::<B>(run, config, accept_changed, view, device)
             }
-            Command::Evaluate { from } => stages::evaluate::<B>(&from, config, &view, device),
+            Command::Align { run, from } => {
+                stages::align::<B>(run, &from, config, accept_changed, view, device)
+            }
+            Command::Finetune { run, from } => {
+                stages::finetune::<B>(run, &from, config, accept_changed, view, device)
+            }
+            Command::Evaluate { from } => {
+                stages::evaluate::<B>(&from, config, accept_changed, &view, device)
+            }
         }
     }
 }
