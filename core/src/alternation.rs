@@ -1,11 +1,8 @@
 //! The bilevel stage: lower steps, then upper steps, many times.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use crate::descent::{DescentStep, is_finite};
 use crate::error::get;
-use crate::protocol::{accept, forward};
+use crate::machine::{forward, step};
 use crate::update::UpdateSettings;
 use crate::{
     Completion, ConfigError, ConjugateGradient, DescentSettings, Evaluation, Event, Group,
@@ -16,7 +13,7 @@ use crate::{
 
 /// How one level of the bilevel stage is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Level {
     /// N_L or N_U, steps in an alternation, at least 1.
@@ -31,7 +28,7 @@ pub struct Level {
 
 /// The bilevel stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AlternationSettings<S: LinearSolver = Solver> {
@@ -145,7 +142,7 @@ impl<S: LinearSolver> AlternationSettings<S> {
 /// iterate; a solver that takes gradients instead finds those of the last lower steps in `Basis`.
 /// Optimiser states and schedules run on over the alternations. The result of the stage is θ_P.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Alternation<S: LinearSolver = Solver> {
@@ -157,7 +154,7 @@ pub struct Alternation<S: LinearSolver = Solver> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State<S: LinearSolver> {
@@ -177,6 +174,40 @@ impl<S: LinearSolver> Alternation<S> {
         let state = State::Lower(settings.lower_step(0));
         let (ticket, memory) = (Ticket::default(), S::Memory::default());
         Self { settings, alternation: 0, ticket, state, memory }
+    }
+
+    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State<S>, UnexpectedReply> {
+        Ok(match self.state {
+            State::Lower(mut step) => match forward(&mut step, reply, scalars)? {
+                Some(record) if is_finite(&record) => State::LowerReport(record),
+                Some(record) => State::Done(Completion::Diverged { index: record.index }),
+                None => State::Lower(step),
+            },
+            State::LowerReport(record) => self.after_lower(record.index),
+            State::Linearize => {
+                let solver = self.settings.hypergradient.solver();
+                self.memory = S::relinearized(&solver, self.memory);
+                self.upper(self.alternation * self.settings.upper_steps)
+            }
+            State::Hypergradient { index, mut machine } => {
+                match forward(&mut machine, reply, scalars)? {
+                    Some(record) => {
+                        self.memory = machine.memory();
+                        self.on_hypergradient(index, record)
+                    }
+                    None => State::Hypergradient { index, machine },
+                }
+            }
+            State::Update { index, record, mut machine } => {
+                match forward(&mut machine, reply, scalars)? {
+                    Some(report) => self.on_update(index, record, report),
+                    None => State::Update { index, record, machine },
+                }
+            }
+            State::UpperReport(record) => self.after_upper(record.index),
+            State::AlternationReport => self.after_alternation(),
+            State::Done(_) => return Err(UnexpectedReply::Ended),
+        })
     }
 
     fn after_lower(&mut self, index: u32) -> State<S> {
@@ -268,45 +299,5 @@ impl<S: LinearSolver> Machine for Alternation<S> {
         }
     }
 
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            State::Lower(mut step) => match forward(&mut step, reply, scalars)? {
-                Some(record) if is_finite(&record) => State::LowerReport(record),
-                Some(record) => State::Done(Completion::Diverged { index: record.index }),
-                None => State::Lower(step),
-            },
-            State::LowerReport(record) => self.after_lower(record.index),
-            State::Linearize => {
-                let solver = self.settings.hypergradient.solver();
-                self.memory = S::relinearized(&solver, self.memory);
-                self.upper(self.alternation * self.settings.upper_steps)
-            }
-            State::Hypergradient { index, mut machine } => {
-                match forward(&mut machine, reply, scalars)? {
-                    Some(record) => {
-                        self.memory = machine.memory();
-                        self.on_hypergradient(index, record)
-                    }
-                    None => State::Hypergradient { index, machine },
-                }
-            }
-            State::Update { index, record, mut machine } => {
-                match forward(&mut machine, reply, scalars)? {
-                    Some(report) => self.on_update(index, record, report),
-                    None => State::Update { index, record, machine },
-                }
-            }
-            State::UpperReport(record) => self.after_upper(record.index),
-            State::AlternationReport => self.after_alternation(),
-            State::Done(_) => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
+    step!();
 }

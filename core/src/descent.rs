@@ -1,10 +1,7 @@
 //! Gradient descent on one loss: a single step, and a stage of them.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use crate::error::{get, positive};
-use crate::protocol::{accept, forward, front};
+use crate::machine::{forward, front, machine, step};
 use crate::update::UpdateSettings;
 use crate::{
     Bank, Completion, ConfigError, Evaluation, Event, Group, Machine, Optimizer, Pairs, Pending,
@@ -14,7 +11,7 @@ use Register::{Banked, Direction, Parameter, Residual};
 
 /// How one level is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DescentSettings {
     pub(crate) evaluation: Evaluation,
@@ -81,7 +78,7 @@ impl DescentSettings {
 /// loss or the gradient's norm is not finite no parameter changes and the recorded norm is not
 /// finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct DescentStep {
     settings: DescentSettings,
@@ -94,7 +91,7 @@ pub struct DescentStep {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum StepState {
     Gradient,
@@ -160,6 +157,37 @@ impl DescentStep {
         }
     }
 
+    fn output(&self) -> Option<StepRecord> {
+        let StepState::Done { gradient_norm } = self.state else { return None };
+        Some(StepRecord {
+            index: self.index,
+            loss: self.loss,
+            gradient_norm,
+            learning_rate: self.settings.schedule.rate(self.index),
+            distance: self.distance,
+        })
+    }
+
+    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<StepState, UnexpectedReply> {
+        Ok(match self.state {
+            StepState::Gradient => self.on_gradient(front(scalars)?),
+            StepState::Keep { .. } => self.after_gradient(),
+            StepState::CopyLower { proximity } => StepState::SubtractUpper { proximity },
+            StepState::SubtractUpper { proximity } => StepState::Distance { proximity },
+            StepState::Distance { proximity } => {
+                let [distance_sq] = front(scalars)?;
+                self.distance = Some(libm::sqrtf(distance_sq));
+                StepState::AddProximity { proximity }
+            }
+            StepState::AddProximity { .. } => self.update(),
+            StepState::Update(mut update) => match forward(&mut update, reply, scalars)? {
+                Some(report) => StepState::Done { gradient_norm: report.gradient_norm },
+                None => StepState::Update(update),
+            },
+            StepState::Done { .. } => return Err(UnexpectedReply::Ended),
+        })
+    }
+
     fn on_gradient(&mut self, [loss]: [f32; 1]) -> StepState {
         self.loss = loss;
         match self.keep {
@@ -190,54 +218,11 @@ impl DescentStep {
     }
 }
 
-impl Machine for DescentStep {
-    type Output = StepRecord;
-
-    fn pending(&self) -> Pending<StepRecord> {
-        match self.state {
-            StepState::Done { gradient_norm } => Pending::Done(StepRecord {
-                index: self.index,
-                loss: self.loss,
-                gradient_norm,
-                learning_rate: self.settings.schedule.rate(self.index),
-                distance: self.distance,
-            }),
-            _ => Pending::Request(self.ticket, self.request()),
-        }
-    }
-
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            StepState::Gradient => self.on_gradient(front(scalars)?),
-            StepState::Keep { .. } => self.after_gradient(),
-            StepState::CopyLower { proximity } => StepState::SubtractUpper { proximity },
-            StepState::SubtractUpper { proximity } => StepState::Distance { proximity },
-            StepState::Distance { proximity } => {
-                let [distance_sq] = front(scalars)?;
-                self.distance = Some(libm::sqrtf(distance_sq));
-                StepState::AddProximity { proximity }
-            }
-            StepState::AddProximity { .. } => self.update(),
-            StepState::Update(mut update) => match forward(&mut update, reply, scalars)? {
-                Some(report) => StepState::Done { gradient_norm: report.gradient_norm },
-                None => StepState::Update(update),
-            },
-            StepState::Done { .. } => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
-}
+machine!(DescentStep => StepRecord);
 
 /// A whole stage of plain descent: pretraining, head warm-up, fine-tuning.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Descent {
     settings: DescentSettings,
@@ -246,7 +231,7 @@ pub struct Descent {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
     Step(DescentStep),
@@ -259,6 +244,21 @@ impl Descent {
     pub fn new(settings: DescentSettings) -> Self {
         let state = State::Step(DescentStep::new(settings, 0));
         Self { settings, ticket: Ticket::default(), state }
+    }
+
+    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
+        Ok(match self.state {
+            State::Step(mut step) => match forward(&mut step, reply, scalars)? {
+                Some(record) if is_finite(&record) => State::Report(record),
+                Some(record) => State::Done(Completion::Diverged { index: record.index }),
+                None => State::Step(step),
+            },
+            State::Report(record) if record.index + 1 < self.settings.steps() => {
+                State::Step(DescentStep::new(self.settings, record.index + 1))
+            }
+            State::Report(_) => State::Done(Completion::Finished),
+            State::Done(_) => return Err(UnexpectedReply::Ended),
+        })
     }
 }
 
@@ -273,28 +273,7 @@ impl Machine for Descent {
         }
     }
 
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            State::Step(mut step) => match forward(&mut step, reply, scalars)? {
-                Some(record) if is_finite(&record) => State::Report(record),
-                Some(record) => State::Done(Completion::Diverged { index: record.index }),
-                None => State::Step(step),
-            },
-            State::Report(record) if record.index + 1 < self.settings.steps() => {
-                State::Step(DescentStep::new(self.settings, record.index + 1))
-            }
-            State::Report(_) => State::Done(Completion::Finished),
-            State::Done(_) => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
+    step!();
 }
 
 /// Whether the step was taken.

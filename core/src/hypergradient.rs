@@ -1,13 +1,10 @@
 //! The upper gradient through the implicit function theorem.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use crate::error::{check, get, non_negative, positive};
-use crate::protocol::{accept, forward, front};
+use crate::machine::{forward, front, machine};
 use crate::{
-    CgSettings, ConfigError, ConjugateGradient, Evaluation, LinearSolver, Machine, Pending,
-    Register, Reply, Report, Request, Solver, SolverSettings, Termination, Ticket, UnexpectedReply,
+    CgSettings, ConfigError, ConjugateGradient, Evaluation, LinearSolver, Register, Reply, Report,
+    Request, Solver, SolverSettings, Termination, Ticket, UnexpectedReply,
 };
 use Register::{
     DirectGradient, DownstreamHeadDirect, DownstreamHeadGradient, Product, Residual, Solution,
@@ -15,7 +12,7 @@ use Register::{
 
 /// How the upper variable enters the lower problem.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Coupling {
     /// Through (λ/2)‖θ_P − θ_D‖² (BiSSL): `A v = v + H v/(λ + δ)`, and x is the implicit term.
@@ -30,7 +27,7 @@ pub enum Coupling {
 
 /// What a hypergradient is computed with.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct HypergradientSettings<S: LinearSolver = Solver> {
@@ -151,7 +148,7 @@ impl<S: LinearSolver> HypergradientSettings<S> {
 
 /// What one hypergradient was.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct HypergradientRecord {
     /// The solve's report; Rayleigh quotients are those of H.
@@ -168,7 +165,7 @@ pub struct HypergradientRecord {
 /// (arXiv 2410.02387, eqs. 6 to 8). G_θ ends in [`HypergradientSettings::result`], G_φ in
 /// `DownstreamHeadGradient`. Four registers of the backbone's length and two of the head's.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Hypergradient<S: LinearSolver = Solver> {
@@ -182,7 +179,7 @@ pub struct Hypergradient<S: LinearSolver = Solver> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(bound = ""))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State<S: LinearSolver> {
@@ -197,7 +194,7 @@ enum State<S: LinearSolver> {
 
 /// Where the lowering of one `Apply` stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum Apply {
     Product,
@@ -274,6 +271,33 @@ impl<S: LinearSolver> Hypergradient<S> {
         }
     }
 
+    fn output(&self) -> Option<HypergradientRecord> {
+        let State::Done(solve) = self.state else { return None };
+        let Self { loss_at_lower, loss_at_upper, .. } = *self;
+        Some(HypergradientRecord { solve, loss_at_lower, loss_at_upper })
+    }
+
+    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State<S>, UnexpectedReply> {
+        Ok(match self.state {
+            State::GradientAtLower => {
+                let [loss] = front(scalars)?;
+                self.loss_at_lower = loss;
+                let solver = S::begin(self.settings.solver, self.memory);
+                State::Solve { solver, apply: Apply::Product }
+            }
+            State::Solve { solver, apply } => self.step_solve(solver, apply, reply, scalars)?,
+            State::CrossProduct(report) => self.after_implicit(report),
+            State::GradientAtUpper(report) => {
+                let [loss] = front(scalars)?;
+                self.loss_at_upper = Some(loss);
+                State::AddBackbone(report)
+            }
+            State::AddBackbone(report) => State::AddHead(report),
+            State::AddHead(report) => State::Done(report),
+            State::Done(_) => return Err(UnexpectedReply::Ended),
+        })
+    }
+
     /// The state after a reply inside the solve.
     fn step_solve(
         &mut self,
@@ -317,46 +341,4 @@ impl<S: LinearSolver> Hypergradient<S> {
     }
 }
 
-impl<S: LinearSolver> Machine for Hypergradient<S> {
-    type Output = HypergradientRecord;
-
-    fn pending(&self) -> Pending<HypergradientRecord> {
-        match self.state {
-            State::Done(solve) => Pending::Done(HypergradientRecord {
-                solve,
-                loss_at_lower: self.loss_at_lower,
-                loss_at_upper: self.loss_at_upper,
-            }),
-            _ => Pending::Request(self.ticket, self.request()),
-        }
-    }
-
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            State::GradientAtLower => {
-                let [loss] = front(scalars)?;
-                self.loss_at_lower = loss;
-                let solver = S::begin(self.settings.solver, self.memory);
-                State::Solve { solver, apply: Apply::Product }
-            }
-            State::Solve { solver, apply } => self.step_solve(solver, apply, reply, scalars)?,
-            State::CrossProduct(report) => self.after_implicit(report),
-            State::GradientAtUpper(report) => {
-                let [loss] = front(scalars)?;
-                self.loss_at_upper = Some(loss);
-                State::AddBackbone(report)
-            }
-            State::AddBackbone(report) => State::AddHead(report),
-            State::AddHead(report) => State::Done(report),
-            State::Done(_) => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
-}
+machine!(Hypergradient<S: LinearSolver> => HypergradientRecord);

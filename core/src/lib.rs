@@ -28,6 +28,7 @@ mod descent;
 mod drive;
 mod error;
 mod hypergradient;
+mod machine;
 mod objective;
 mod optimizer;
 mod order;

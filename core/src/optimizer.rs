@@ -1,15 +1,12 @@
 //! Optimiser recurrences as coefficients; the [`Update`](crate::Update) machine asks for the
 //! vectors.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use crate::ConfigError;
 use crate::error::{fraction, get, non_negative, positive};
 
 /// Which recurrence turns a gradient g into a step, at rate η (the schedule's).
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase", deny_unknown_fields))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Optimizer {
@@ -81,7 +78,7 @@ impl Optimizer {
 /// `p ← decay·p − rate · m / (√v · second_scale + ε)`; the bias corrections are in `rate` and
 /// `second_scale`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct AdamCoefficients {
     /// Factor of the gradient.

@@ -2,9 +2,6 @@
 
 use core::num::NonZeroU32;
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use crate::random::philox;
 use crate::{ConfigError, Stream};
 
@@ -13,7 +10,7 @@ use crate::{ConfigError, Stream};
 /// A balanced Feistel network of six Philox rounds on the next even number of bits, walked until
 /// the value falls inside (Black, Rogaway 2002): less than four evaluations on average.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Permutation {
     key: [u32; 2],
@@ -65,7 +62,7 @@ impl Permutation {
 /// The remainder of an epoch that fills no batch is left out; which items those are differs by
 /// epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BatchOrder {
     stream: Stream,

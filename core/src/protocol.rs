@@ -2,14 +2,11 @@
 
 use core::fmt;
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use crate::{StepRecord, UpperRecord};
 
 /// A set of parameters that is trained together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Group {
     /// θ_P.
@@ -24,7 +21,7 @@ pub enum Group {
 
 /// A bank of vectors of the backbone's length, for solvers that keep several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Bank {
     /// Kept directions (or kept gradients).
@@ -40,7 +37,7 @@ pub enum Bank {
 /// solve runs, so a bilevel stage needs four work vectors and not seven. On a problem with
 /// [`Coupling::General`](crate::Coupling::General) they have the length of the lower variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Register {
     /// The parameters of a group.
@@ -73,7 +70,7 @@ pub enum Register {
 
 /// At most [`Pairs::CAPACITY`] pairs of registers whose dots travel in one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Pairs {
     pairs: [(Register, Register); Self::CAPACITY],
@@ -108,7 +105,7 @@ impl Pairs {
 
 /// Which gradient is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Evaluation {
     /// L^P at (θ_P, φ_P); without the proximity term, which the machine adds.
@@ -129,7 +126,7 @@ pub enum Evaluation {
 /// the scalars of its reply, and whoever puts a machine aside inside a step keeps the workspace
 /// with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Request {
@@ -255,7 +252,7 @@ pub enum Request {
 
 impl Request {
     /// What it is answered with; `None` where that depends on the driver's segments.
-    fn answer(&self) -> Option<Reply> {
+    pub(crate) fn answer(&self) -> Option<Reply> {
         Some(match self {
             Self::Dots { pairs } => Reply::Scalars(pairs.count.into()),
             Self::BasisDots { pairs, count, .. } => {
@@ -280,7 +277,7 @@ impl Request {
 
 /// What the driver answers. Scalars themselves are in the workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Reply {
     /// Done.
@@ -291,7 +288,7 @@ pub enum Reply {
 
 /// Identity of one request; its reply must carry the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Ticket(u32);
 
@@ -305,7 +302,7 @@ impl Ticket {
 
 /// A place where a driver may look, write a checkpoint, or stop.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
     /// A step of plain descent, or a lower step, was taken.
@@ -404,88 +401,3 @@ impl fmt::Display for UnexpectedReply {
 }
 
 impl core::error::Error for UnexpectedReply {}
-
-/// Refuses whatever does not answer what is pending: a reply after the end, to another request, of
-/// another kind or count, or with more scalars than the workspace holds.
-///
-/// How many scalars answer `SegmentDots` only the driver knows: the machine asks
-/// [`expect_segments`].
-pub(crate) fn accept<O>(
-    pending: Pending<O>,
-    ticket: Ticket,
-    reply: Reply,
-    scalars: &[f32],
-) -> Result<(), UnexpectedReply> {
-    let (expected, answer) = match pending {
-        Pending::Request(expected, request) => (expected, request.answer()),
-        Pending::Event(expected, _) => (expected, Some(Reply::Ack)),
-        Pending::Done(_) => return Err(UnexpectedReply::Ended),
-    };
-    if ticket != expected {
-        return Err(UnexpectedReply::WrongTicket { expected, found: ticket });
-    }
-    answer.map_or(Ok(()), |expected| expect(expected, reply, scalars))
-}
-
-/// Refuses another reply, and scalars that do not lie in the workspace.
-fn expect(expected: Reply, found: Reply, scalars: &[f32]) -> Result<(), UnexpectedReply> {
-    match expected {
-        _ if found != expected => Err(UnexpectedReply::WrongReply { expected, found }),
-        Reply::Scalars(needed) if scalars.len() < needed as usize => {
-            Err(UnexpectedReply::ShortWorkspace { needed, found: scalars.len() as u32 })
-        }
-        Reply::Scalars(_) | Reply::Ack => Ok(()),
-    }
-}
-
-/// The number of segments S of a reply to [`Request::SegmentDots`] with so many pairs.
-///
-/// Where it is not `known` yet, which is 0, any positive multiple of the pairs is an answer, and a
-/// refusal names the nearest that is no larger.
-pub(crate) fn expect_segments<const PAIRS: u32>(
-    known: u32,
-    found: Reply,
-    scalars: &[f32],
-) -> Result<u32, UnexpectedReply> {
-    let count = if let Reply::Scalars(count) = found { count } else { 0 };
-    let segments = if known > 0 { known } else { (count / PAIRS).max(1) };
-    expect(Reply::Scalars(PAIRS * segments), found, scalars)?;
-    Ok(segments)
-}
-
-/// The first `N` scalars of an accepted reply.
-///
-/// # Errors
-/// None that [`accept`] has not found: the device has no room for a panic that cannot happen.
-pub(crate) fn front<const N: usize>(scalars: &[f32]) -> Result<[f32; N], UnexpectedReply> {
-    let short = UnexpectedReply::ShortWorkspace { needed: N as u32, found: scalars.len() as u32 };
-    scalars.first_chunk::<N>().copied().ok_or(short)
-}
-
-/// Hands a reply on to an inner machine; its output once it has ended.
-pub(crate) fn forward<M: Machine>(
-    machine: &mut M,
-    reply: Reply,
-    scalars: &mut [f32],
-) -> Result<Option<M::Output>, UnexpectedReply> {
-    let Pending::Request(ticket, _) = machine.pending() else {
-        return Err(UnexpectedReply::Ended);
-    };
-    machine.step(ticket, reply, scalars)?;
-    Ok(match machine.pending() {
-        Pending::Done(output) => Some(output),
-        _ => None,
-    })
-}
-
-/// Moves the `count` scalars that follow the first `skipped` to the front.
-///
-/// Not `copy_within`, which can panic: of what the workspace does not hold nothing is moved.
-pub(crate) fn move_to_front(scalars: &mut [f32], skipped: usize, count: usize) {
-    for place in 0..count {
-        let value = scalars.get(skipped + place).copied();
-        if let (Some(value), Some(scalar)) = (value, scalars.get_mut(place)) {
-            *scalar = value;
-        }
-    }
-}

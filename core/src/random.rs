@@ -3,9 +3,6 @@
 //! Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011). Integers only, so the same on every
 //! processor; floats are made by exact scaling.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 /// The 10 rounds of Philox4x32 on one counter.
 pub(crate) fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {
@@ -27,7 +24,7 @@ pub(crate) fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 /// Streams of different `seed` or `domain` are independent. A domain names a purpose (initial
 /// weights, augmentation, batch order …); who owns the seed owns the list of domains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Stream {
     seed: u64,
@@ -48,7 +45,7 @@ impl Stream {
 
 /// Successive draws at one index; at most 2¹⁶ blocks of four words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Draws {
     stream: Stream,
     index: u64,

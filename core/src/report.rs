@@ -1,11 +1,8 @@
 //! Numerical outcomes: values that the caller decides about, never errors.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 /// How a linear solve ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Termination {
@@ -25,7 +22,7 @@ pub enum Termination {
 
 /// What is known about one solve of `A x = b`. Squares are kept so that solvers need no roots.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Report {
     /// How it ended.
@@ -48,6 +45,26 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of a solve that used no product: only x = b = 0 is known to solve the system.
+    pub(crate) fn without_products(
+        termination: Termination,
+        rhs_sq: f32,
+        [solution_sq, alignment]: [f32; 2],
+    ) -> Self {
+        let residual_sq = (termination == Termination::Converged).then_some(0.0);
+        let (rayleigh_max, rayleigh_min) = (None, None);
+        Self {
+            termination,
+            products: 0,
+            rhs_sq,
+            solution_sq,
+            residual_sq,
+            alignment,
+            rayleigh_max,
+            rayleigh_min,
+        }
+    }
+
     /// ‖r‖/‖b‖; `None` where unverified or b = 0.
     ///
     /// The tolerance is compared with `residual() / solution_ratio()`.
@@ -77,7 +94,7 @@ impl Report {
 
 /// The smallest and the largest pᵀAp/pᵀp seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Rayleigh {
     range: Option<(f32, f32)>,
@@ -112,6 +129,51 @@ impl Rayleigh {
     }
 }
 
+/// What a solve that starts from x = 0 has measured so far: its report, but for how it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct Measured {
+    pub(crate) rhs_sq: f32,
+    pub(crate) residual_sq: f32,
+    pub(crate) solution_sq: f32,
+    pub(crate) alignment: f32,
+    pub(crate) rayleigh: Rayleigh,
+    pub(crate) products: u16,
+}
+
+impl Measured {
+    /// Takes ‖b‖², which is ‖r‖² at x = 0; how the solve ends if there is nothing to solve.
+    pub(crate) fn on_right_hand_side(&mut self, [rhs_sq]: [f32; 1]) -> Option<Termination> {
+        (self.rhs_sq, self.residual_sq) = (rhs_sq, rhs_sq);
+        if !rhs_sq.is_finite() {
+            Some(Termination::NonFinite)
+        } else if rhs_sq == 0.0 {
+            Some(Termination::Converged)
+        } else {
+            None
+        }
+    }
+
+    /// ‖x − b‖².
+    pub(crate) fn correction_sq(&self) -> f32 {
+        correction_sq(self.rhs_sq, self.solution_sq, self.alignment)
+    }
+
+    pub(crate) fn report(&self, termination: Termination) -> Report {
+        Report {
+            termination,
+            products: self.products,
+            rhs_sq: self.rhs_sq,
+            solution_sq: self.solution_sq,
+            residual_sq: Some(self.residual_sq),
+            alignment: self.alignment,
+            rayleigh_max: self.rayleigh.max(),
+            rayleigh_min: self.rayleigh.min(),
+        }
+    }
+}
+
 /// ‖x − b‖² from its parts; never below 0.
 pub(crate) fn correction_sq(rhs_sq: f32, solution_sq: f32, alignment: f32) -> f32 {
     let squared = (solution_sq - alignment) + (rhs_sq - alignment);
@@ -120,7 +182,7 @@ pub(crate) fn correction_sq(rhs_sq: f32, solution_sq: f32, alignment: f32) -> f3
 
 /// One step of descent.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StepRecord {
     /// Step number within the stage, from 0.
@@ -138,7 +200,7 @@ pub struct StepRecord {
 
 /// One upper step: its hypergradient and what was done with it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct UpperRecord {
     /// Upper step number within the stage, from 0.
@@ -155,7 +217,7 @@ pub struct UpperRecord {
 
 /// How a training machine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Completion {
     /// All steps were taken.

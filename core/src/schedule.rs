@@ -1,8 +1,5 @@
 //! Learning rates over a stage.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use crate::ConfigError;
 use crate::error::{check, get, positive};
 
@@ -12,7 +9,7 @@ use crate::error::{check, get, positive};
 /// first value and reaches the peak at its last. Step `t ≥ w` of `n` has
 /// `peak · (floor + (1 − floor)(1 + cos(π (t − w)/(n − w)))/2)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Schedule {
     peak: f32,

@@ -1,17 +1,14 @@
 //! One optimiser step on one or two groups of parameters.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
-use crate::protocol::{accept, expect_segments, front};
+use crate::machine::{expect_segments, front, machine};
 use crate::{
-    AdamCoefficients, Group, Machine, Optimizer, Pairs, Pending, Register, Reply, Request, Ticket,
-    UnexpectedReply, clip_factor, lars_ratio,
+    AdamCoefficients, Group, Optimizer, Pairs, Register, Reply, Request, Ticket, UnexpectedReply,
+    clip_factor, lars_ratio,
 };
 
 /// What one update found.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct UpdateReport {
     /// Norm of the whole gradient before clipping. Where it is not finite no parameter has changed.
@@ -22,7 +19,7 @@ pub struct UpdateReport {
 ///
 /// The gradients are consumed. One reply with scalars, and with LARS one more for each group.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Update {
     settings: UpdateSettings,
@@ -34,7 +31,7 @@ pub struct Update {
 
 /// Everything that one update is made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct UpdateSettings {
     pub(crate) optimizer: Optimizer,
@@ -49,7 +46,7 @@ pub(crate) struct UpdateSettings {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum Part {
     Backbone,
@@ -57,7 +54,7 @@ enum Part {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
     Norm,
@@ -151,6 +148,35 @@ impl Update {
         }
     }
 
+    fn output(&self) -> Option<UpdateReport> {
+        let gradient_norm = self.gradient_norm;
+        (self.state == State::Done).then_some(UpdateReport { gradient_norm })
+    }
+
+    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
+        Ok(match self.state {
+            State::Norm if self.settings.backbone.is_some() => {
+                let [backbone_sq, head_sq] = front(scalars)?;
+                self.on_norm(backbone_sq + head_sq)
+            }
+            State::Norm => {
+                let [head_sq] = front(scalars)?;
+                self.on_norm(head_sq)
+            }
+            State::Decay(part) => match self.settings.optimizer {
+                Optimizer::Lars { .. } => State::TrustNorms(part),
+                Optimizer::Sgd { .. } | Optimizer::Adamw { .. } => State::Momentum(part),
+            },
+            State::TrustNorms(part) => {
+                let segments = expect_segments::<2>(0, reply, scalars)?;
+                self.on_trust_norms(part, segments as usize, scalars)
+            }
+            State::Momentum(part) => State::Parameter(part),
+            State::Parameter(part) | State::Adam(part) => self.state_after(part),
+            State::Done => return Err(UnexpectedReply::Ended),
+        })
+    }
+
     fn adam(&self) -> AdamCoefficients {
         let (betas, epsilon, weight_decay) = match self.settings.optimizer {
             Optimizer::Adamw { beta1, beta2, epsilon, weight_decay } => {
@@ -187,52 +213,12 @@ impl Update {
     }
 }
 
-impl Machine for Update {
-    type Output = UpdateReport;
-
-    fn pending(&self) -> Pending<UpdateReport> {
-        match self.state {
-            State::Done => Pending::Done(UpdateReport { gradient_norm: self.gradient_norm }),
-            _ => Pending::Request(self.ticket, self.request()),
-        }
-    }
-
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            State::Norm if self.settings.backbone.is_some() => {
-                let [backbone_sq, head_sq] = front(scalars)?;
-                self.on_norm(backbone_sq + head_sq)
-            }
-            State::Norm => {
-                let [head_sq] = front(scalars)?;
-                self.on_norm(head_sq)
-            }
-            State::Decay(part) => match self.settings.optimizer {
-                Optimizer::Lars { .. } => State::TrustNorms(part),
-                Optimizer::Sgd { .. } | Optimizer::Adamw { .. } => State::Momentum(part),
-            },
-            State::TrustNorms(part) => {
-                let segments = expect_segments::<2>(0, reply, scalars)?;
-                self.on_trust_norms(part, segments as usize, scalars)
-            }
-            State::Momentum(part) => State::Parameter(part),
-            State::Parameter(part) | State::Adam(part) => self.state_after(part),
-            State::Done => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
-}
+machine!(Update => UpdateReport);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Machine, Pending};
 
     const SEGMENTS: u32 = 2;
 

@@ -1,20 +1,17 @@
 //! Exact conjugate gradients on `A x = b`, started from zero.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use crate::error::{fraction, get};
-use crate::protocol::{accept, front};
-use crate::report::{Rayleigh, correction_sq};
+use crate::machine::{front, machine};
+use crate::report::Measured;
 use crate::{
-    ConfigError, LinearSolver, Machine, Pairs, Pending, Register, Reply, Report, Request,
-    SolverFacts, Termination, Ticket, UnexpectedReply,
+    ConfigError, LinearSolver, Pairs, Register, Reply, Report, Request, SolverFacts, Termination,
+    Ticket, UnexpectedReply,
 };
 use Register::{Direction, Product, Residual, Solution};
 
 /// When conjugate gradients stop.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CgSettings {
     tolerance: f32,
@@ -73,23 +70,18 @@ impl CgSettings {
 /// (2) it stops *before* a direction with pᵀAp ≤ 0, so that x is the last iterate at which the
 /// quadratic model decreased: 0 if it was the first direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConjugateGradient {
     settings: CgSettings,
     ticket: Ticket,
     state: State,
-    rhs_sq: f32,
-    residual_sq: f32,
-    solution_sq: f32,
-    alignment: f32,
-    rayleigh: Rayleigh,
-    products: u16,
+    measured: Measured,
 }
 
 /// What is awaited.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
     ZeroSolution,
@@ -107,54 +99,45 @@ enum State {
 impl ConjugateGradient {
     /// A solve that has not begun.
     pub fn new(settings: CgSettings) -> Self {
-        Self {
-            settings,
-            ticket: Ticket::default(),
-            state: State::ZeroSolution,
-            rhs_sq: 0.0,
-            residual_sq: 0.0,
-            solution_sq: 0.0,
-            alignment: 0.0,
-            rayleigh: Rayleigh::default(),
-            products: 0,
+        let (ticket, measured) = (Ticket::default(), Measured::default());
+        Self { settings, ticket, state: State::ZeroSolution, measured }
+    }
+
+    fn output(&self) -> Option<Report> {
+        match self.state {
+            State::Done(termination) => Some(self.measured.report(termination)),
+            _ => None,
         }
     }
 
-    fn report(&self, termination: Termination) -> Report {
-        Report {
-            termination,
-            products: self.products,
-            rhs_sq: self.rhs_sq,
-            solution_sq: self.solution_sq,
-            residual_sq: Some(self.residual_sq),
-            alignment: self.alignment,
-            rayleigh_max: self.rayleigh.max(),
-            rayleigh_min: self.rayleigh.min(),
-        }
-    }
-
-    fn on_right_hand_side(&mut self, [rhs_sq]: [f32; 1]) -> State {
-        self.rhs_sq = rhs_sq;
-        self.residual_sq = rhs_sq;
-        if !rhs_sq.is_finite() {
-            State::Done(Termination::NonFinite)
-        } else if rhs_sq == 0.0 {
-            State::Done(Termination::Converged)
-        } else {
-            State::FirstDirection
-        }
+    fn after(&mut self, _: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
+        Ok(match self.state {
+            State::ZeroSolution => State::RightHandSide,
+            State::RightHandSide => match self.measured.on_right_hand_side(front(scalars)?) {
+                Some(termination) => State::Done(termination),
+                None => State::FirstDirection,
+            },
+            State::FirstDirection | State::Direction { .. } => State::Product,
+            State::Product => State::Curvature,
+            State::Curvature => self.on_curvature(front(scalars)?),
+            State::Solution { alpha } => State::Residual { alpha },
+            State::Residual { alpha } => State::Norms { alpha },
+            State::Norms { alpha } => self.on_norms(alpha, front(scalars)?),
+            State::Done(_) => return Err(UnexpectedReply::Ended),
+        })
     }
 
     fn on_curvature(&mut self, [curvature, direction_sq]: [f32; 2]) -> State {
-        self.products += 1;
-        if !self.rayleigh.see(curvature, direction_sq) {
+        let measured = &mut self.measured;
+        measured.products += 1;
+        if !measured.rayleigh.see(curvature, direction_sq) {
             return State::Done(Termination::NonFinite);
         }
         if curvature <= 0.0 {
             // A is indefinite along p, not a rounding accident: an epsilon would only hide it.
             return State::Done(Termination::NegativeCurvature);
         }
-        let alpha = self.residual_sq / curvature;
+        let alpha = measured.residual_sq / curvature;
         if alpha.is_finite() {
             State::Solution { alpha }
         } else {
@@ -164,16 +147,15 @@ impl ConjugateGradient {
 
     fn on_norms(&mut self, alpha: f32, [residual_sq, solution_sq]: [f32; 2]) -> State {
         // pᵢᵀb = rᵢᵀrᵢ for conjugate directions, so bᵀx needs no dot and b no register.
-        self.alignment += alpha * self.residual_sq;
-        let beta = residual_sq / self.residual_sq;
-        self.residual_sq = residual_sq;
-        self.solution_sq = solution_sq;
-        let correction_sq = correction_sq(self.rhs_sq, solution_sq, self.alignment);
+        let measured = &mut self.measured;
+        measured.alignment += alpha * measured.residual_sq;
+        let beta = residual_sq / measured.residual_sq;
+        (measured.residual_sq, measured.solution_sq) = (residual_sq, solution_sq);
         if !(residual_sq.is_finite() && solution_sq.is_finite() && beta.is_finite()) {
             State::Done(Termination::NonFinite)
-        } else if self.settings.reached(residual_sq, solution_sq, correction_sq) {
+        } else if self.settings.reached(residual_sq, solution_sq, measured.correction_sq()) {
             State::Done(Termination::Converged)
-        } else if self.products >= self.settings.iterations_max {
+        } else if measured.products >= self.settings.iterations_max {
             State::Done(Termination::IterationLimit)
         } else {
             State::Direction { beta }
@@ -218,35 +200,4 @@ impl LinearSolver for ConjugateGradient {
     }
 }
 
-impl Machine for ConjugateGradient {
-    type Output = Report;
-
-    fn pending(&self) -> Pending<Report> {
-        match self.state {
-            State::Done(termination) => Pending::Done(self.report(termination)),
-            _ => Pending::Request(self.ticket, self.request()),
-        }
-    }
-
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            State::ZeroSolution => State::RightHandSide,
-            State::RightHandSide => self.on_right_hand_side(front(scalars)?),
-            State::FirstDirection | State::Direction { .. } => State::Product,
-            State::Product => State::Curvature,
-            State::Curvature => self.on_curvature(front(scalars)?),
-            State::Solution { alpha } => State::Residual { alpha },
-            State::Residual { alpha } => State::Norms { alpha },
-            State::Norms { alpha } => self.on_norms(alpha, front(scalars)?),
-            State::Done(_) => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
-}
+machine!(ConjugateGradient => Report);

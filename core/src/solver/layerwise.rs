@@ -1,19 +1,16 @@
 //! The reference code's variant of conjugate gradients: a step length for each parameter tensor.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
-use crate::protocol::{accept, expect_segments, front};
-use crate::report::Rayleigh;
+use crate::machine::{expect_segments, front, machine};
+use crate::report::Measured;
 use crate::{
-    Bank, ConfigError, LinearSolver, Machine, Pairs, Pending, Register, Reply, Report, Request,
-    SolverFacts, Termination, Ticket, UnexpectedReply,
+    Bank, ConfigError, LinearSolver, Pairs, Register, Reply, Report, Request, SolverFacts,
+    Termination, Ticket, UnexpectedReply,
 };
 use Register::{Banked, Direction, Product, Residual, Solution};
 
 /// How many iterations the layer-wise solver takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct LayerwiseSettings {
     iterations_max: u16,
@@ -63,7 +60,7 @@ const RIGHT_HAND_SIDE: Register = Banked(Bank::Basis, 0);
 /// move any more. That is [`Termination::Converged`] with one tensor, [`Termination::Unverified`]
 /// with several.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Layerwise {
     settings: LayerwiseSettings,
@@ -71,18 +68,13 @@ pub struct Layerwise {
     state: State,
     /// Parameter tensors; 0 until a reply has told.
     segments: u32,
-    rhs_sq: f32,
-    /// ‖r‖² of the recurrence.
-    recurrence_sq: f32,
-    solution_sq: f32,
-    alignment: f32,
-    rayleigh: Rayleigh,
-    products: u16,
+    /// Its residual is the recurrence's r.
+    measured: Measured,
 }
 
 /// What is awaited.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
     ZeroSolution,
@@ -104,44 +96,46 @@ enum State {
 impl Layerwise {
     /// A solve that has not begun.
     pub fn new(settings: LayerwiseSettings) -> Self {
-        Self {
-            settings,
-            ticket: Ticket::default(),
-            state: State::ZeroSolution,
-            segments: 0,
-            rhs_sq: 0.0,
-            recurrence_sq: 0.0,
-            solution_sq: 0.0,
-            alignment: 0.0,
-            rayleigh: Rayleigh::default(),
-            products: 0,
-        }
+        let (ticket, measured) = (Ticket::default(), Measured::default());
+        Self { settings, ticket, state: State::ZeroSolution, segments: 0, measured }
     }
 
-    fn report(&self, termination: Termination) -> Report {
-        let measured = self.products == 0 || self.segments == 1;
-        Report {
-            termination,
-            products: self.products,
-            rhs_sq: self.rhs_sq,
-            solution_sq: self.solution_sq,
-            residual_sq: measured.then_some(self.recurrence_sq),
-            alignment: self.alignment,
-            rayleigh_max: self.rayleigh.max(),
-            rayleigh_min: self.rayleigh.min(),
-        }
+    fn output(&self) -> Option<Report> {
+        let State::Done(termination) = self.state else { return None };
+        let report = self.measured.report(termination);
+        let measured = report.products == 0 || self.segments == 1;
+        Some(Report { residual_sq: report.residual_sq.filter(|_| measured), ..report })
     }
 
-    fn on_right_hand_side(&mut self, [rhs_sq]: [f32; 1]) -> State {
-        self.rhs_sq = rhs_sq;
-        self.recurrence_sq = rhs_sq;
-        if !rhs_sq.is_finite() {
-            State::Done(Termination::NonFinite)
-        } else if rhs_sq == 0.0 {
-            State::Done(Termination::Converged)
-        } else {
-            State::FirstDirection
-        }
+    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
+        Ok(match self.state {
+            State::ZeroSolution => State::KeepRightHandSide,
+            State::KeepRightHandSide => State::RightHandSide,
+            State::RightHandSide => match self.measured.on_right_hand_side(front(scalars)?) {
+                Some(termination) => State::Done(termination),
+                None => State::FirstDirection,
+            },
+            State::FirstDirection | State::NextDirection => State::Product,
+            State::Product => State::Curvatures,
+            State::Curvatures => {
+                self.segments = expect_segments::<3>(self.segments, reply, scalars)?;
+                self.on_curvatures(scalars)
+            }
+            State::Solution => {
+                let steps = scalars.iter_mut().take(self.segments as usize);
+                steps.for_each(|alpha| *alpha = -*alpha);
+                State::Residual
+            }
+            State::Residual => State::Residuals,
+            State::Residuals => {
+                self.segments = expect_segments::<1>(self.segments, reply, scalars)?;
+                self.on_residuals(scalars)
+            }
+            State::CopyResidual => State::Conjugate,
+            State::Conjugate => State::NextDirection,
+            State::Norms => self.on_norms(front(scalars)?),
+            State::Done(_) => return Err(UnexpectedReply::Ended),
+        })
     }
 
     /// Takes p_sᵀ(Ap)_s, r_sᵀr_s and p_sᵀp_s; leaves α_s and r_sᵀr_s.
@@ -151,8 +145,8 @@ impl Layerwise {
         let (curvatures, rest) = scalars.split_at_mut(count.min(scalars.len()));
         let (residuals_sq, rest) = rest.split_at(count.min(rest.len()));
         let (directions_sq, _) = rest.split_at(count.min(rest.len()));
-        self.products += 1;
-        if !self.rayleigh.see(curvatures.iter().sum(), directions_sq.iter().sum()) {
+        self.measured.products += 1;
+        if !self.measured.rayleigh.see(curvatures.iter().sum(), directions_sq.iter().sum()) {
             return State::Done(Termination::NonFinite);
         }
         for (scalar, residual_sq) in curvatures.iter_mut().zip(residuals_sq) {
@@ -170,14 +164,17 @@ impl Layerwise {
         let count = self.segments as usize;
         let (after_sq, rest) = scalars.split_at_mut(count.min(scalars.len()));
         let (before_sq, _) = rest.split_at(count.min(rest.len()));
-        self.recurrence_sq = after_sq.iter().sum();
+        self.measured.residual_sq = after_sq.iter().sum();
         for (scalar, before_sq) in after_sq.iter_mut().zip(before_sq) {
             *scalar = quotient(*scalar, *before_sq);
         }
-        let finite = self.recurrence_sq.is_finite() && after_sq.iter().all(|beta| beta.is_finite());
+        let finite =
+            self.measured.residual_sq.is_finite() && after_sq.iter().all(|beta| beta.is_finite());
         if !finite {
             State::Done(Termination::NonFinite)
-        } else if self.recurrence_sq == 0.0 || self.products >= self.settings.iterations_max {
+        } else if self.measured.residual_sq == 0.0
+            || self.measured.products >= self.settings.iterations_max
+        {
             State::Norms
         } else {
             State::CopyResidual
@@ -185,11 +182,11 @@ impl Layerwise {
     }
 
     fn on_norms(&mut self, [solution_sq, alignment]: [f32; 2]) -> State {
-        self.solution_sq = solution_sq;
-        self.alignment = alignment;
+        let measured = &mut self.measured;
+        (measured.solution_sq, measured.alignment) = (solution_sq, alignment);
         State::Done(if !(solution_sq.is_finite() && alignment.is_finite()) {
             Termination::NonFinite
-        } else if self.recurrence_sq > 0.0 {
+        } else if measured.residual_sq > 0.0 {
             Termination::IterationLimit
         } else if self.segments == 1 {
             Termination::Converged
@@ -246,49 +243,4 @@ impl LinearSolver for Layerwise {
     }
 }
 
-impl Machine for Layerwise {
-    type Output = Report;
-
-    fn pending(&self) -> Pending<Report> {
-        match self.state {
-            State::Done(termination) => Pending::Done(self.report(termination)),
-            _ => Pending::Request(self.ticket, self.request()),
-        }
-    }
-
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            State::ZeroSolution => State::KeepRightHandSide,
-            State::KeepRightHandSide => State::RightHandSide,
-            State::RightHandSide => self.on_right_hand_side(front(scalars)?),
-            State::FirstDirection | State::NextDirection => State::Product,
-            State::Product => State::Curvatures,
-            State::Curvatures => {
-                self.segments = expect_segments::<3>(self.segments, reply, scalars)?;
-                self.on_curvatures(scalars)
-            }
-            State::Solution => {
-                let steps = scalars.iter_mut().take(self.segments as usize);
-                steps.for_each(|alpha| *alpha = -*alpha);
-                State::Residual
-            }
-            State::Residual => State::Residuals,
-            State::Residuals => {
-                self.segments = expect_segments::<1>(self.segments, reply, scalars)?;
-                self.on_residuals(scalars)
-            }
-            State::CopyResidual => State::Conjugate,
-            State::Conjugate => State::NextDirection,
-            State::Norms => self.on_norms(front(scalars)?),
-            State::Done(_) => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
-}
+machine!(Layerwise => Report);

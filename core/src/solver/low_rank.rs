@@ -1,13 +1,7 @@
 //! `(I + G Gᵀ/s)^{-1} b` for a few vectors G, without a product.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
-use crate::protocol::{accept, front, move_to_front};
-use crate::{
-    Bank, Machine, Pairs, Pending, Register, Reply, Report, Request, Termination, Ticket,
-    UnexpectedReply,
-};
+use crate::machine::{front, machine, move_to_front};
+use crate::{Bank, Pairs, Register, Reply, Report, Request, Termination, Ticket, UnexpectedReply};
 use Bank::Basis;
 use Register::{Banked, Product, Residual, Solution};
 
@@ -30,7 +24,7 @@ use Register::{Banked, Product, Residual, Solution};
 /// and hᵢ = 0: anything else would leave an inverse that is not semi-definite, and the next vector
 /// would blow it up.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct LowRank {
     count: u8,
@@ -43,7 +37,7 @@ pub(crate) struct LowRank {
 
 /// What is awaited.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
     Vector(Preparation),
@@ -60,7 +54,7 @@ enum State {
 
 /// Which vector is being reduced.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Preparation {
     source: Bank,
@@ -122,17 +116,32 @@ impl LowRank {
         }
     }
 
-    fn report(&self, termination: Termination) -> Report {
-        Report {
-            termination,
-            products: 0,
-            rhs_sq: self.rhs_sq,
-            solution_sq: self.solution_sq,
-            residual_sq: (termination == Termination::Converged).then_some(0.0),
-            alignment: self.alignment,
-            rayleigh_max: None,
-            rayleigh_min: None,
-        }
+    /// The report, once it has ended.
+    pub(crate) fn output(&self) -> Option<Report> {
+        let State::Done { termination, .. } = self.state else { return None };
+        let norms = [self.solution_sq, self.alignment];
+        Some(Report::without_products(termination, self.rhs_sq, norms))
+    }
+
+    fn after(&mut self, _: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
+        Ok(match self.state {
+            State::Vector(preparation) => State::Overlaps(preparation),
+            State::Overlaps(preparation) => {
+                negate_after(0, scalars, preparation.slot.into());
+                State::Reduced(preparation)
+            }
+            State::Reduced(preparation) => State::Square(preparation),
+            State::Square(preparation) => State::on_square(preparation, front(scalars)?),
+            State::Kept(preparation, _) => {
+                let slot = preparation.slot + 1;
+                State::next(Preparation { slot, ..preparation }, self.count)
+            }
+            State::Coordinates => self.on_coordinates(front(scalars)?, scalars),
+            State::RightHandSide => State::Solution,
+            State::Solution => State::Norms,
+            State::Norms => self.on_norms(front(scalars)?),
+            State::Done { .. } => return Err(UnexpectedReply::Ended),
+        })
     }
 
     /// Takes ‖b‖² and hᵢᵀb; leaves −hᵢᵀb, the coefficients of the correction.
@@ -187,42 +196,4 @@ pub(crate) fn negate_after(skipped: usize, scalars: &mut [f32], count: usize) {
     scalars.iter_mut().take(count).for_each(|scalar| *scalar = -*scalar);
 }
 
-impl Machine for LowRank {
-    type Output = Report;
-
-    fn pending(&self) -> Pending<Report> {
-        match self.state {
-            State::Done { termination, .. } => Pending::Done(self.report(termination)),
-            _ => Pending::Request(self.ticket, self.request()),
-        }
-    }
-
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            State::Vector(preparation) => State::Overlaps(preparation),
-            State::Overlaps(preparation) => {
-                negate_after(0, scalars, preparation.slot.into());
-                State::Reduced(preparation)
-            }
-            State::Reduced(preparation) => State::Square(preparation),
-            State::Square(preparation) => State::on_square(preparation, front(scalars)?),
-            State::Kept(preparation, _) => {
-                let slot = preparation.slot + 1;
-                State::next(Preparation { slot, ..preparation }, self.count)
-            }
-            State::Coordinates => self.on_coordinates(front(scalars)?, scalars),
-            State::RightHandSide => State::Solution,
-            State::Solution => State::Norms,
-            State::Norms => self.on_norms(front(scalars)?),
-            State::Done { .. } => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
-}
+machine!(LowRank => Report);

@@ -1,15 +1,12 @@
 //! What stays from one solve to the next.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use super::{LinearSolver, Solver, SolverSettings};
 
 /// What a solver knows of the vectors that it left in the banks, from one solve to the next.
 ///
 /// Begins as [`Default`]; belongs to the banks' contents and is worthless without them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SolverMemory {
     /// Vectors in use.

@@ -1,8 +1,5 @@
 //! Implicit gradients from first-order ones: M-FAC.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use super::low_rank::LowRank;
 use crate::error::positive;
 use crate::{
@@ -12,7 +9,7 @@ use crate::{
 
 /// What M-FAC replaces the curvature by.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MfacSettings {
     gradients: u8,
@@ -55,7 +52,7 @@ impl MfacSettings {
 /// Ĥ is not the H of the other solvers: the report can say nothing about A x − b and is
 /// [`Termination::Unverified`](crate::Termination::Unverified).
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Mfac {
     solve: LowRank,

@@ -16,9 +16,6 @@ mod low_rank;
 mod memory;
 mod table;
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 pub use cg::{CgSettings, ConjugateGradient};
 pub use facts::SolverFacts;
 pub use identity::Identity;

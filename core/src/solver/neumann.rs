@@ -1,19 +1,16 @@
 //! The truncated Neumann series of A^{-1} around the identity.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
-use crate::protocol::{accept, front};
-use crate::report::{Rayleigh, correction_sq};
+use crate::machine::{front, machine};
+use crate::report::Measured;
 use crate::{
-    CgSettings, ConfigError, LinearSolver, Machine, Pairs, Pending, Register, Reply, Report,
-    Request, SolverFacts, Termination, Ticket, UnexpectedReply,
+    CgSettings, ConfigError, LinearSolver, Pairs, Register, Reply, Report, Request, SolverFacts,
+    Termination, Ticket, UnexpectedReply,
 };
 use Register::{Direction, Product, Residual, Solution};
 
 /// When the series is cut off.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NeumannSettings {
     stop: CgSettings,
@@ -54,24 +51,19 @@ impl NeumannSettings {
 /// `Residual` holds b on entry and is consumed; `Solution` holds x at the end; `Direction` keeps b
 /// for bᵀx, `Product` is scratch. One product and two replies with scalars an iteration.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Neumann {
     settings: NeumannSettings,
     ticket: Ticket,
     state: State,
-    rhs_sq: f32,
-    /// ‖t‖² of the newest term; once a product was made, ‖r‖² of x.
-    term_sq: f32,
-    solution_sq: f32,
-    alignment: f32,
-    rayleigh: Rayleigh,
-    products: u16,
+    /// Its residual is the newest term.
+    measured: Measured,
 }
 
 /// What is awaited.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
     FirstTerm,
@@ -88,50 +80,40 @@ enum State {
 impl Neumann {
     /// A solve that has not begun.
     pub fn new(settings: NeumannSettings) -> Self {
-        Self {
-            settings,
-            ticket: Ticket::default(),
-            state: State::FirstTerm,
-            rhs_sq: 0.0,
-            term_sq: 0.0,
-            solution_sq: 0.0,
-            alignment: 0.0,
-            rayleigh: Rayleigh::default(),
-            products: 0,
+        let (ticket, measured) = (Ticket::default(), Measured::default());
+        Self { settings, ticket, state: State::FirstTerm, measured }
+    }
+
+    fn output(&self) -> Option<Report> {
+        match self.state {
+            State::Done(termination) => Some(self.measured.report(termination)),
+            _ => None,
         }
     }
 
-    fn report(&self, termination: Termination) -> Report {
-        Report {
-            termination,
-            products: self.products,
-            rhs_sq: self.rhs_sq,
-            solution_sq: self.solution_sq,
-            residual_sq: Some(self.term_sq),
-            alignment: self.alignment,
-            rayleigh_max: self.rayleigh.max(),
-            rayleigh_min: self.rayleigh.min(),
-        }
-    }
-
-    fn on_right_hand_side(&mut self, [rhs_sq]: [f32; 1]) -> State {
-        self.rhs_sq = rhs_sq;
-        self.term_sq = rhs_sq;
-        if !rhs_sq.is_finite() {
-            State::Done(Termination::NonFinite)
-        } else if rhs_sq == 0.0 {
-            State::Done(Termination::Converged)
-        } else {
-            State::Product
-        }
+    fn after(&mut self, _: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
+        Ok(match self.state {
+            State::FirstTerm => State::KeepRightHandSide,
+            State::KeepRightHandSide => State::RightHandSide,
+            State::RightHandSide => match self.measured.on_right_hand_side(front(scalars)?) {
+                Some(termination) => State::Done(termination),
+                None => State::Product,
+            },
+            State::Product => State::Curvature,
+            State::Curvature => self.on_curvature(front(scalars)?),
+            State::NextTerm => State::TermNorm,
+            State::TermNorm => self.on_term_norm(front(scalars)?),
+            State::Solution => State::Product,
+            State::Done(_) => return Err(UnexpectedReply::Ended),
+        })
     }
 
     fn on_curvature(&mut self, [curvature, solution_sq, alignment]: [f32; 3]) -> State {
-        self.products += 1;
-        self.solution_sq = solution_sq;
-        self.alignment = alignment;
+        let measured = &mut self.measured;
+        measured.products += 1;
+        (measured.solution_sq, measured.alignment) = (solution_sq, alignment);
         let finite = solution_sq.is_finite() && alignment.is_finite();
-        if self.rayleigh.see(curvature, self.term_sq) && finite {
+        if measured.rayleigh.see(curvature, measured.residual_sq) && finite {
             State::NextTerm
         } else {
             State::Done(Termination::NonFinite)
@@ -139,17 +121,16 @@ impl Neumann {
     }
 
     fn on_term_norm(&mut self, [term_sq]: [f32; 1]) -> State {
-        let before_sq = self.term_sq;
-        self.term_sq = term_sq;
-        let stop = self.settings.stop;
-        let correction_sq = correction_sq(self.rhs_sq, self.solution_sq, self.alignment);
+        let (stop, measured) = (self.settings.stop, &mut self.measured);
+        let before_sq = measured.residual_sq;
+        measured.residual_sq = term_sq;
         if !term_sq.is_finite() {
             State::Done(Termination::NonFinite)
-        } else if stop.reached(term_sq, self.solution_sq, correction_sq) {
+        } else if stop.reached(term_sq, measured.solution_sq, measured.correction_sq()) {
             State::Done(Termination::Converged)
         } else if term_sq > before_sq {
             State::Done(Termination::Diverging)
-        } else if self.products >= stop.iterations_max() {
+        } else if measured.products >= stop.iterations_max() {
             State::Done(Termination::IterationLimit)
         } else {
             State::Solution
@@ -191,35 +172,4 @@ impl LinearSolver for Neumann {
     }
 }
 
-impl Machine for Neumann {
-    type Output = Report;
-
-    fn pending(&self) -> Pending<Report> {
-        match self.state {
-            State::Done(termination) => Pending::Done(self.report(termination)),
-            _ => Pending::Request(self.ticket, self.request()),
-        }
-    }
-
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            State::FirstTerm => State::KeepRightHandSide,
-            State::KeepRightHandSide => State::RightHandSide,
-            State::RightHandSide => self.on_right_hand_side(front(scalars)?),
-            State::Product => State::Curvature,
-            State::Curvature => self.on_curvature(front(scalars)?),
-            State::NextTerm => State::TermNorm,
-            State::TermNorm => self.on_term_norm(front(scalars)?),
-            State::Solution => State::Product,
-            State::Done(_) => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
-}
+machine!(Neumann => Report);

@@ -1,21 +1,18 @@
 //! A low-rank stand-in for the curvature, from a few products with random vectors.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use super::low_rank::{LowRank, negate_after};
-use crate::protocol::{accept, forward, front};
+use crate::machine::{forward, front, machine};
 use crate::report::Rayleigh;
 use crate::{
-    Bank, ConfigError, Coupling, LinearSolver, Machine, Pairs, Pending, Register, Reply, Report,
-    Request, SolverFacts, SolverMemory, Termination, Ticket, UnexpectedReply,
+    Bank, ConfigError, Coupling, LinearSolver, Pairs, Register, Reply, Report, Request,
+    SolverFacts, SolverMemory, Termination, Ticket, UnexpectedReply,
 };
 use Bank::{Basis, BasisProduct};
 use Register::{Banked, Direction, Product};
 
 /// How much of the curvature the Nyström approximation sees.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NystromSettings {
     rank: u8,
@@ -59,7 +56,7 @@ impl NystromSettings {
 /// `Residual` holds b and keeps it; `Solution` holds x at the end. One product and two replies with
 /// scalars a direction, then those of the inversion.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Nystrom {
     rank: u8,
@@ -73,7 +70,7 @@ pub struct Nystrom {
 
 /// What is awaited; `draw` is the number of the sketch.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
     Sketch { draw: u8 },
@@ -125,19 +122,47 @@ impl Nystrom {
         })
     }
 
-    fn report(&self, solve: Report) -> Report {
-        let verdict = match solve.termination {
+    fn output(&self) -> Option<Report> {
+        let solve = match self.state {
+            State::Solve(solve) => solve.output()?,
+            State::NonFinite => Report::without_products(Termination::NonFinite, 0.0, [0.0; 2]),
+            _ => return None,
+        };
+        let termination = match solve.termination {
             Termination::NonFinite => Termination::NonFinite,
             _ if self.indefinite => Termination::NegativeCurvature,
             other => other,
         };
-        Report {
-            termination: verdict,
+        Some(Report {
+            termination,
             products: self.products,
             rayleigh_max: self.rayleigh.max(),
             rayleigh_min: self.rayleigh.min(),
             ..solve
-        }
+        })
+    }
+
+    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
+        Ok(match self.state {
+            State::Sketch { draw } => State::Overlaps { draw },
+            State::Overlaps { draw } => self.on_overlaps(draw, front(scalars)?, scalars),
+            State::Conjugate { draw, sketch_sq } => State::Product { draw, sketch_sq },
+            State::Product { draw, sketch_sq } => State::WithoutIdentity { draw, sketch_sq },
+            State::WithoutIdentity { draw, sketch_sq } => State::Curvature { draw, sketch_sq },
+            State::Curvature { draw, sketch_sq } => {
+                self.on_curvature(draw, sketch_sq, front(scalars)?)
+            }
+            State::Keep { draw, factor } => State::KeepProduct { draw, factor },
+            State::KeepProduct { draw, .. } => {
+                self.count += 1;
+                self.after_sketch(draw)
+            }
+            State::Solve(mut solve) => {
+                forward(&mut solve, reply, scalars)?;
+                State::Solve(solve)
+            }
+            State::NonFinite => return Err(UnexpectedReply::Ended),
+        })
     }
 
     /// Takes ‖ω‖² and Qᵀω; leaves −Qᵀω, the coefficients of the conjugation.
@@ -155,7 +180,7 @@ impl Nystrom {
     ) -> State {
         self.products += 1;
         if direction_sq <= CANCELLED * sketch_sq {
-            return self.after(draw);
+            return self.after_sketch(draw);
         }
         if !self.rayleigh.see(excess + direction_sq, direction_sq) {
             return State::NonFinite;
@@ -169,12 +194,12 @@ impl Nystrom {
             self.indefinite = true;
             State::Solve(LowRank::preparing(BasisProduct, 1.0, 0))
         } else {
-            self.after(draw)
+            self.after_sketch(draw)
         }
     }
 
     /// The next sketch, or the solve where there is none.
-    fn after(&self, draw: u8) -> State {
+    fn after_sketch(&self, draw: u8) -> State {
         if draw + 1 < self.rank {
             State::Sketch { draw: draw + 1 }
         } else {
@@ -240,57 +265,4 @@ impl LinearSolver for Nystrom {
     }
 }
 
-impl Machine for Nystrom {
-    type Output = Report;
-
-    fn pending(&self) -> Pending<Report> {
-        match self.state {
-            State::Solve(solve) => match solve.pending() {
-                Pending::Done(report) => Pending::Done(self.report(report)),
-                _ => Pending::Request(self.ticket, solve.request()),
-            },
-            State::NonFinite => Pending::Done(self.report(Report {
-                termination: Termination::NonFinite,
-                products: 0,
-                rhs_sq: 0.0,
-                solution_sq: 0.0,
-                residual_sq: None,
-                alignment: 0.0,
-                rayleigh_max: None,
-                rayleigh_min: None,
-            })),
-            _ => Pending::Request(self.ticket, self.request()),
-        }
-    }
-
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            State::Sketch { draw } => State::Overlaps { draw },
-            State::Overlaps { draw } => self.on_overlaps(draw, front(scalars)?, scalars),
-            State::Conjugate { draw, sketch_sq } => State::Product { draw, sketch_sq },
-            State::Product { draw, sketch_sq } => State::WithoutIdentity { draw, sketch_sq },
-            State::WithoutIdentity { draw, sketch_sq } => State::Curvature { draw, sketch_sq },
-            State::Curvature { draw, sketch_sq } => {
-                self.on_curvature(draw, sketch_sq, front(scalars)?)
-            }
-            State::Keep { draw, factor } => State::KeepProduct { draw, factor },
-            State::KeepProduct { draw, .. } => {
-                self.count += 1;
-                self.after(draw)
-            }
-            State::Solve(mut solve) => {
-                forward(&mut solve, reply, scalars)?;
-                State::Solve(solve)
-            }
-            State::NonFinite => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
-}
+machine!(Nystrom => Report);

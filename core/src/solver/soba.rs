@@ -1,20 +1,17 @@
 //! One gradient step on the linear system a solve, from where the last solve ended.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use crate::error::check;
-use crate::protocol::{accept, front};
+use crate::machine::{front, machine};
 use crate::report::Rayleigh;
 use crate::{
-    Bank, ConfigError, LinearSolver, Machine, Pairs, Pending, Register, Reply, Report, Request,
-    SolverFacts, SolverMemory, Termination, Ticket, UnexpectedReply,
+    Bank, ConfigError, LinearSolver, Pairs, Register, Reply, Report, Request, SolverFacts,
+    SolverMemory, Termination, Ticket, UnexpectedReply,
 };
 use Register::{Banked, Product, Residual, Solution};
 
 /// How far one step of [`Soba`] goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SobaSettings {
     step: f32,
@@ -53,7 +50,7 @@ const KEPT: Register = Banked(Bank::Basis, 0);
 /// Departure from the paper: only this recurrence is theirs; the lower and the upper variable move
 /// as in BiSSL.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Soba {
     settings: SobaSettings,
@@ -69,7 +66,7 @@ pub struct Soba {
 
 /// What is awaited.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
     Start,
@@ -103,8 +100,9 @@ impl Soba {
         self.memory
     }
 
-    fn report(&self, termination: Termination) -> Report {
-        Report {
+    fn output(&self) -> Option<Report> {
+        let State::Done(termination) = self.state else { return None };
+        Some(Report {
             termination,
             products: self.products,
             rhs_sq: self.rhs_sq,
@@ -113,7 +111,23 @@ impl Soba {
             alignment: self.alignment,
             rayleigh_max: self.rayleigh.max(),
             rayleigh_min: self.rayleigh.min(),
-        }
+        })
+    }
+
+    fn after(&mut self, _: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
+        Ok(match self.state {
+            State::Start => State::Product,
+            State::Product => State::Curvature,
+            State::Curvature => self.on_curvature(front(scalars)?),
+            State::Residual => State::Solution,
+            State::Solution => State::Norms,
+            State::Norms => self.on_norms(front(scalars)?),
+            State::Keep(termination) => {
+                self.memory = SolverMemory { count: 1, ..SolverMemory::default() };
+                State::Done(termination)
+            }
+            State::Done(_) => return Err(UnexpectedReply::Ended),
+        })
     }
 
     fn not_finite(&mut self) -> State {
@@ -190,37 +204,4 @@ impl LinearSolver for Soba {
     }
 }
 
-impl Machine for Soba {
-    type Output = Report;
-
-    fn pending(&self) -> Pending<Report> {
-        match self.state {
-            State::Done(termination) => Pending::Done(self.report(termination)),
-            _ => Pending::Request(self.ticket, self.request()),
-        }
-    }
-
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            State::Start => State::Product,
-            State::Product => State::Curvature,
-            State::Curvature => self.on_curvature(front(scalars)?),
-            State::Residual => State::Solution,
-            State::Solution => State::Norms,
-            State::Norms => self.on_norms(front(scalars)?),
-            State::Keep(termination) => {
-                self.memory = SolverMemory { count: 1, ..SolverMemory::default() };
-                State::Done(termination)
-            }
-            State::Done(_) => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
-}
+machine!(Soba => Report);

@@ -8,7 +8,7 @@ macro_rules! solvers {
     ($($solver:ident $(($settings:ident: $type:ty))? = $name:literal;)*) => {
         /// Which solver, with its settings.
         #[derive(Clone, Copy, Debug, PartialEq)]
-        #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         pub enum SolverSettings {
             $(#[doc = concat!("`", $name, "`.")] $solver $(($type))?,)*
@@ -30,7 +30,7 @@ macro_rules! solvers {
 
         /// A solve of `A x = b` by any of the solvers: b in `Residual`, x in `Solution`.
         #[derive(Clone, Copy, Debug, PartialEq)]
-        #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         pub enum Solver {
             $(#[doc = concat!("`", $name, "`.")] $solver($solver),)*

@@ -1,18 +1,15 @@
 //! The free step: one more direction, without its product.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use super::iteration::Iteration;
 use super::{CAUTION, Iterate, RecycledCg, State};
-use crate::protocol::front;
+use crate::machine::front;
 use crate::report::correction_sq;
 use crate::{Pairs, Register, Request, SolverMemory, UnexpectedReply};
 use Register::{Direction, Residual, Solution};
 
 /// What is awaited.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) enum FreeStep {
     Norms(Iterate),

@@ -1,11 +1,8 @@
 //! Steps along directions whose products are known.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use super::free_step::FreeStep;
 use super::{CAUTION, Iterate, RecycledCg, SPENT, State};
-use crate::protocol::front;
+use crate::machine::front;
 use crate::report::correction_sq;
 use crate::solver::low_rank::negate_after;
 use crate::{Bank, Pairs, Register, Request, SolverMemory, Termination, UnexpectedReply};
@@ -14,7 +11,7 @@ use Register::{Banked, Direction, Product, Residual, Solution};
 
 /// What is awaited. No iterate: the direction is p₀, and x still the projection.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) enum Iteration {
     Product(Option<Iterate>),
@@ -30,7 +27,7 @@ pub(super) enum Iteration {
 
 /// One step along a direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) struct Step {
     /// Where it begins.

@@ -4,14 +4,11 @@ mod free_step;
 mod iteration;
 mod prediction;
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
-use crate::protocol::accept;
+use crate::machine::machine;
 use crate::report::Rayleigh;
 use crate::{
-    CgSettings, ConfigError, LinearSolver, Machine, Pending, Reply, Report, Request, SolverFacts,
-    SolverMemory, Termination, Ticket, UnexpectedReply,
+    CgSettings, ConfigError, LinearSolver, Reply, Report, Request, SolverFacts, SolverMemory,
+    Termination, Ticket, UnexpectedReply,
 };
 use free_step::FreeStep;
 use iteration::Iteration;
@@ -19,7 +16,7 @@ use prediction::Prediction;
 
 /// When recycled conjugate gradients stop, and what they keep.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RecycledCgSettings {
     stop: CgSettings,
@@ -121,7 +118,7 @@ impl RecycledCgSettings {
 /// tolerances, x is extrapolated and reported as unverified. For ‖H‖/(λ+δ) = 0.3 a free step gains
 /// as much as a product does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RecycledCg {
     settings: RecycledCgSettings,
@@ -141,7 +138,7 @@ pub struct RecycledCg {
 
 /// What is awaited, by the part of the solve.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
     Prediction(Prediction),
@@ -152,7 +149,7 @@ enum State {
 
 /// x with its residual.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Iterate {
     residual_sq: f32,
@@ -196,6 +193,22 @@ impl RecycledCg {
             State::Done(Report { termination: Termination::Unverified, .. }) => self.memory,
             _ => SolverMemory { unverified: 0, ..self.memory },
         }
+    }
+
+    fn output(&self) -> Option<Report> {
+        match self.state {
+            State::Done(report) => Some(report),
+            _ => None,
+        }
+    }
+
+    fn after(&mut self, _: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
+        Ok(match self.state {
+            State::Prediction(state) => self.on_prediction(state, scalars)?,
+            State::Iteration(state) => self.on_iteration(state, scalars)?,
+            State::FreeStep(state) => self.on_free_step(state, scalars)?,
+            State::Done(_) => return Err(UnexpectedReply::Ended),
+        })
     }
 
     fn count(&self) -> usize {
@@ -271,30 +284,4 @@ impl LinearSolver for RecycledCg {
     }
 }
 
-impl Machine for RecycledCg {
-    type Output = Report;
-
-    fn pending(&self) -> Pending<Report> {
-        match self.state {
-            State::Done(report) => Pending::Done(report),
-            _ => Pending::Request(self.ticket, self.request()),
-        }
-    }
-
-    fn step(
-        &mut self,
-        ticket: Ticket,
-        reply: Reply,
-        scalars: &mut [f32],
-    ) -> Result<(), UnexpectedReply> {
-        accept(self.pending(), ticket, reply, scalars)?;
-        self.state = match self.state {
-            State::Prediction(state) => self.on_prediction(state, scalars)?,
-            State::Iteration(state) => self.on_iteration(state, scalars)?,
-            State::FreeStep(state) => self.on_free_step(state, scalars)?,
-            State::Done(_) => return Err(UnexpectedReply::Ended),
-        };
-        self.ticket = self.ticket.next();
-        Ok(())
-    }
-}
+machine!(RecycledCg => Report);

@@ -1,11 +1,8 @@
 //! From b to the prediction: everything before the first product.
 
-#[cfg(feature = "serde")]
-use serde::{Deserialize, Serialize};
-
 use super::iteration::Iteration;
 use super::{Iterate, RecycledCg, SPENT, State};
-use crate::protocol::{front, move_to_front};
+use crate::machine::{front, move_to_front};
 use crate::report::correction_sq;
 use crate::solver::low_rank::negate_after;
 use crate::{Bank, Pairs, Register, Request, SolverMemory, Termination, UnexpectedReply};
@@ -14,7 +11,7 @@ use Register::{Direction, Residual, Solution};
 
 /// What is awaited.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) enum Prediction {
     Coordinates,
