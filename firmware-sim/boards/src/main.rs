@@ -112,30 +112,17 @@ impl AlignWork {
     }
 }
 
-#[cfg(target_arch = "arm")]
-#[cortex_m_rt::entry]
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
-    run()
-}
-
-#[cfg(target_arch = "riscv32")]
-#[riscv_rt::entry]
-fn main() -> ! {
-    run()
-}
-
-fn run() -> ! {
     trap::guard();
     stack::paint();
-    // SAFETY: nothing else has a reference to it: `run` is called once, and there is one thread.
+    // SAFETY: nothing else has a reference to it: `main` is called once, and there is one thread.
     let device = unsafe { &mut *addr_of_mut!(DEVICE) };
-    let frames = match frames::flash() {
-        Ok(frames) => frames,
-        Err(error) => {
-            println!("flash image: {error}");
-            exit(1)
-        }
-    };
+    let frames = frames::flash().unwrap_or_else(|error| {
+        println!("flash image: {error}");
+        exit(1)
+    });
     device.begin(SETTINGS);
     let mut counter = Counter::start();
     let mut work = AlignWork::default();

@@ -13,6 +13,17 @@ const fn embedding(inputs: u16, outputs: u16) -> Layer {
     Layer::Dense { inputs, outputs, bias: false, relu: false }
 }
 
+/// A convolution with a ReLU on inputs of `[channels, height, width]`.
+const fn convolution(
+    [channels, height, width]: [u16; 3],
+    filters: u16,
+    kernel: [u16; 2],
+    stride: [u16; 2],
+) -> Layer {
+    let relu = true;
+    Layer::Convolution(Convolution { channels, height, width, filters, kernel, stride, relu })
+}
+
 /// Grey pictures of 8 × 8 pixels; a dark sensor reads 0, a saturated one 1.
 const PICTURE: Input = Input { channels: 1, height: 8, width: 8, range: [0.0, 1.0] };
 
@@ -51,18 +62,13 @@ pub struct SmallDigitsDevice;
 
 impl Configuration for SmallDigitsDevice {
     const MODEL: Model = Model {
-        input: PICTURE,
         encoder: &[dense(64, 16), dense(16, 10)],
         frozen: 1,
         projector: &[dense(10, 4), embedding(4, 4)],
-        classes: 10,
         pretext_batch: 4,
         product_batch: 4,
         downstream_batch: 4,
-        curvature: Curvature::Hessian,
-        basis: 0,
-        basis_products: 0,
-        shared: true,
+        ..DigitsDevice::MODEL
     };
     type Memory = [f32; Plan::new(&Self::MODEL).floats];
     type Solver = ConjugateGradient;
@@ -78,18 +84,11 @@ pub struct LargeDigitsDevice;
 
 impl Configuration for LargeDigitsDevice {
     const MODEL: Model = Model {
-        input: PICTURE,
         encoder: &[dense(64, 64), dense(64, 24)],
-        frozen: 0,
         projector: &[dense(24, 8), embedding(8, 8)],
-        classes: 10,
         pretext_batch: 8,
         product_batch: 8,
-        downstream_batch: 10,
-        curvature: Curvature::Hessian,
-        basis: 0,
-        basis_products: 0,
-        shared: true,
+        ..DigitsDevice::MODEL
     };
     type Memory = [f32; Plan::new(&Self::MODEL).floats];
     type Solver = ConjugateGradient;
@@ -106,38 +105,16 @@ pub struct ConvolutionalDigitsDevice;
 
 impl Configuration for ConvolutionalDigitsDevice {
     const MODEL: Model = Model {
-        input: PICTURE,
         encoder: &[
-            Layer::Convolution(Convolution {
-                channels: 1,
-                height: 8,
-                width: 8,
-                filters: 8,
-                kernel: [3, 3],
-                stride: [1, 1],
-                relu: true,
-            }),
-            Layer::Convolution(Convolution {
-                channels: 8,
-                height: 6,
-                width: 6,
-                filters: 12,
-                kernel: [3, 3],
-                stride: [3, 3],
-                relu: true,
-            }),
+            convolution([1, 8, 8], 8, [3, 3], [1, 1]),
+            convolution([8, 6, 6], 12, [3, 3], [3, 3]),
             dense(48, 16),
         ],
         frozen: 1,
         projector: &[dense(16, 16), embedding(16, 8)],
-        classes: 10,
         pretext_batch: 6,
         product_batch: 6,
-        downstream_batch: 10,
-        curvature: Curvature::Hessian,
-        basis: 0,
-        basis_products: 0,
-        shared: true,
+        ..DigitsDevice::MODEL
     };
     type Memory = [f32; Plan::new(&Self::MODEL).floats];
     type Solver = ConjugateGradient;
@@ -154,24 +131,8 @@ impl Configuration for WatchDevice {
     const MODEL: Model = Model {
         input: Input { channels: 6, height: 1, width: 100, range: [-50.0, 50.0] },
         encoder: &[
-            Layer::Convolution(Convolution {
-                channels: 6,
-                height: 1,
-                width: 100,
-                filters: 16,
-                kernel: [1, 8],
-                stride: [1, 4],
-                relu: true,
-            }),
-            Layer::Convolution(Convolution {
-                channels: 16,
-                height: 1,
-                width: 24,
-                filters: 16,
-                kernel: [1, 5],
-                stride: [1, 2],
-                relu: true,
-            }),
+            convolution([6, 1, 100], 16, [1, 8], [1, 4]),
+            convolution([16, 1, 24], 16, [1, 5], [1, 2]),
             Layer::AveragePool { channels: 16, positions: 10 },
             dense(16, 16),
         ],
@@ -181,10 +142,7 @@ impl Configuration for WatchDevice {
         pretext_batch: 5,
         product_batch: 5,
         downstream_batch: 7,
-        curvature: Curvature::Hessian,
-        basis: 0,
-        basis_products: 0,
-        shared: true,
+        ..DigitsDevice::MODEL
     };
     type Memory = [f32; Plan::new(&Self::MODEL).floats];
     type Solver = ConjugateGradient;

@@ -54,30 +54,17 @@ impl Kernels<f32> for Doubled {
     }
 }
 
-#[cfg(target_arch = "arm")]
-#[cortex_m_rt::entry]
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
-    run()
-}
-
-#[cfg(target_arch = "riscv32")]
-#[riscv_rt::entry]
-fn main() -> ! {
-    run()
-}
-
-fn run() -> ! {
     stack::paint();
     trap::guard();
-    // SAFETY: nothing else has a reference to it: `run` is called once, and there is one thread.
+    // SAFETY: nothing else has a reference to it: `main` is called once, and there is one thread.
     let device = unsafe { &mut *addr_of_mut!(DEVICE) };
-    let frames = match frames::flash() {
-        Ok(frames) => frames,
-        Err(error) => {
-            println!("flash image: {error}");
-            exit(1)
-        }
-    };
+    let frames = frames::flash().unwrap_or_else(|error| {
+        println!("flash image: {error}");
+        exit(1)
+    });
     let settings = match prepare(device, &frames, &mut Blocked) {
         Ok(settings) => settings,
         Err(fault) => {

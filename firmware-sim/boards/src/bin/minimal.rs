@@ -10,38 +10,15 @@
 mod device;
 #[path = "../frames.rs"]
 mod frames;
+#[path = "../one_step.rs"]
+mod one_step;
 #[path = "../stack.rs"]
 #[allow(dead_code)]
 mod stack;
 #[path = "../trap.rs"]
 mod trap;
 
-use core::ptr::addr_of_mut;
-
-use bissl_firmware::{Lengths, Program, Settings, Tick};
 use semihosting::process::exit;
-
-use crate::device::{Device, Kernels};
-
-static mut DEVICE: Program<Device> = Program::new();
-
-/// One step of each stage. The settings are checked at compile time, so the image holds no code
-/// that checks.
-const SETTINGS: Settings = {
-    let lengths = Lengths {
-        pretrain: 1,
-        warm_up: 1,
-        alternations: 1,
-        lower_steps: 1,
-        upper_steps: 1,
-        finetune: 1,
-    };
-    match Settings::new(6, lengths) {
-        Ok(settings) if cfg!(small) => settings.from_flash(),
-        Ok(settings) => settings,
-        Err(_) => panic!("lengths in range"),
-    }
-};
 
 /// Never reached (`no_panic` proves it).
 #[panic_handler]
@@ -49,29 +26,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     exit(101)
 }
 
-#[cfg(target_arch = "arm")]
-#[cortex_m_rt::entry]
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
-    exit(run())
-}
-
-#[cfg(target_arch = "riscv32")]
-#[riscv_rt::entry]
-fn main() -> ! {
-    exit(run())
-}
-
-fn run() -> i32 {
-    trap::guard();
-    // SAFETY: nothing else has a reference to it: `run` is called once, and there is one thread.
-    let device = unsafe { &mut *addr_of_mut!(DEVICE) };
-    let Ok(frames) = frames::flash() else { return 1 };
-    device.begin(SETTINGS);
-    loop {
-        match device.tick(&frames, &mut Kernels) {
-            Ok(Tick::Idle) => return 0,
-            Ok(_) => {}
-            Err(_) => return 1,
-        }
-    }
+    exit(i32::from(one_step::train().is_none()))
 }

@@ -21,19 +21,9 @@ static TRACE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trace.bin"));
 /// Scalars of the longest reply.
 const SCALARS: usize = 64;
 
-#[cfg(target_arch = "arm")]
-#[cortex_m_rt::entry]
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
-    run()
-}
-
-#[cfg(target_arch = "riscv32")]
-#[riscv_rt::entry]
-fn main() -> ! {
-    run()
-}
-
-fn run() -> ! {
     stack::paint();
     trap::guard();
     match replay() {

@@ -31,19 +31,9 @@ const Y: usize = 20 * 20;
 
 static mut OPERANDS: ([f32; X], [f32; W], [f32; Y]) = ([0.5; X], [0.25; W], [0.125; Y]);
 
-#[cfg(target_arch = "arm")]
-#[cortex_m_rt::entry]
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
 fn main() -> ! {
-    run()
-}
-
-#[cfg(target_arch = "riscv32")]
-#[riscv_rt::entry]
-fn main() -> ! {
-    run()
-}
-
-fn run() -> ! {
     let mut counter = Counter::start();
     measure("plain", &mut Compact, &mut counter);
     measure("blocked", &mut Blocked, &mut counter);

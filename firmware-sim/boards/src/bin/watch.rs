@@ -57,25 +57,15 @@ const SETTINGS: Settings = {
     }
 };
 
-#[cfg(target_arch = "arm")]
-#[cortex_m_rt::entry]
-fn main() -> ! {
-    run()
-}
-
-#[cfg(target_arch = "riscv32")]
-#[riscv_rt::entry]
-fn main() -> ! {
-    run()
-}
-
 /// Why there is no result.
 enum Stop {
     Image(ImageError),
     Fault(Fault),
 }
 
-fn run() -> ! {
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
+fn main() -> ! {
     stack::paint();
     trap::guard();
     match train() {
