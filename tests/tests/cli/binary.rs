@@ -65,6 +65,18 @@ pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Ended {
     bissl().args(arguments).output().expect("the binary runs").into()
 }
 
+/// The same of a command that succeeds.
+pub(crate) fn succeed<S: AsRef<std::ffi::OsStr> + std::fmt::Debug>(arguments: &[S]) -> Ended {
+    let ended = run(arguments);
+    assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+    ended
+}
+
+#[allow(dead_code, reason = "the device tests need none")]
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
 /// A process that may be ended from outside.
 pub(crate) struct Running {
     child: Child,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage};
 
-use crate::binary::{Ended, run};
+use crate::binary::succeed;
 
 /// Red pictures and, of the training images, a seventh as many green ones.
 fn put_set(root: &Path) {
@@ -21,12 +21,6 @@ fn put_set(root: &Path) {
             RgbImage::from_pixel(20, 16, Rgb(colour)).save(path).unwrap();
         }
     }
-}
-
-fn succeed(words: &[&str]) -> Ended {
-    let ended = run(words);
-    assert_eq!(ended.code, Some(0), "{words:?}: {ended:?}");
-    ended
 }
 
 /// The weights of a run's last checkpoint.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage};
 
-use crate::binary::{Ended, run};
+use crate::binary::{Ended, run, succeed};
 
 /// Two parts, two classes, 16 pictures that all differ.
 fn put_set(root: &Path) {
@@ -90,8 +90,7 @@ fn throughput_is_the_sum_of_its_parts() {
     let root = tempfile::tempdir().unwrap();
     put_set(root.path());
     let path = root.path().to_str().unwrap();
-    let ended = run(&["bench", "data", path, "--size", "32", "--repeats", "1", "--json"]);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = succeed(&["bench", "data", path, "--size", "32", "--repeats", "1", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((&report["images"], &report["views"]), (&16.into(), &2.into()), "{report}");
     let number = |key: &str| report[key].as_f64().unwrap();

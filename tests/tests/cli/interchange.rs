@@ -8,21 +8,11 @@ use std::path::{Path, PathBuf};
 
 use bissl::run::{NamedTensor, TensorView, read_tensors, write_tensors};
 
-use crate::binary::{Ended, run};
+use crate::binary::{run, succeed, text};
 
 fn file(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interchange/files");
     folder.join(name).to_str().unwrap().to_owned()
-}
-
-fn succeed(words: &[&str]) -> Ended {
-    let ended = run(words);
-    assert_eq!(ended.code, Some(0), "{words:?}: {ended:?}");
-    ended
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn tensor(path: &Path, name: &str) -> NamedTensor {

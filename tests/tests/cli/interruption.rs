@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::binary::{Ended, Running, run};
+use crate::binary::{Running, run, succeed, text};
 
 /// Longer than any of these runs takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -25,9 +25,8 @@ pub(crate) fn pretrain(out: &Path) -> Vec<String> {
     ] {
         words.extend(["--set", setting]);
     }
-    let mut words: Vec<_> = words.into_iter().map(str::to_owned).collect();
-    words.extend(["--out".to_owned(), out.to_str().unwrap().to_owned()]);
-    words
+    words.extend(["--out", text(out)]);
+    words.into_iter().map(str::to_owned).collect()
 }
 
 /// The smallest demo: every stage, with checkpoints between its steps.
@@ -50,9 +49,8 @@ fn demo(out: &Path) -> Vec<String> {
     ] {
         words.extend(["--set", setting]);
     }
-    let mut words: Vec<_> = words.into_iter().map(str::to_owned).collect();
-    words.extend(["--out".to_owned(), out.to_str().unwrap().to_owned()]);
-    words
+    words.extend(["--out", text(out)]);
+    words.into_iter().map(str::to_owned).collect()
 }
 
 /// The smallest demo with BYOL, whose target network has to survive as well.
@@ -115,17 +113,13 @@ pub(crate) fn result(out: &Path) -> (Vec<u8>, Vec<u8>) {
     (weights, metrics)
 }
 
-pub(crate) fn succeed(ended: &Ended) {
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-}
-
 /// Kills a command twice at each of several moments, resumes it, and compares the last weights and
 /// all metrics with those of an uninterrupted run.
 fn survives_kills(command: fn(&Path) -> Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let straight = folder.path().join("straight");
     let started = Instant::now();
-    succeed(&run(&command(&straight)));
+    succeed(&command(&straight));
     let whole = started.elapsed();
     // A fixed low-discrepancy sequence; which step each kill hits depends on the machine.
     for (index, fraction) in [0.62, 0.24, 0.85, 0.47, 0.09].into_iter().enumerate() {
@@ -135,7 +129,7 @@ fn survives_kills(command: fn(&Path) -> Vec<String>) {
             let mut running = Running::start(&arguments);
             if let Some(ended) = running.wait(whole.mul_f64(part)) {
                 // It was faster this time; the comparison below still holds.
-                succeed(&ended);
+                assert_eq!(ended.code, Some(0), "{ended:?}");
             } else {
                 running.kill();
             }
@@ -145,7 +139,7 @@ fn survives_kills(command: fn(&Path) -> Vec<String>) {
                 arguments = resumed(&arguments, &out);
             }
         }
-        succeed(&run(&arguments));
+        succeed(&arguments);
         let (weights, metrics) = result(&out);
         let (expected_weights, expected_metrics) = result(&straight);
         assert!(weights == expected_weights, "weights differ, killed at {fraction}");
@@ -173,7 +167,7 @@ fn a_demo_of_byol_killed_at_random_moments_ends_with_the_same_bits() {
 fn an_interrupt_writes_a_checkpoint_and_says_how_to_continue() {
     let folder = tempfile::tempdir().unwrap();
     let (straight, out) = (folder.path().join("straight"), folder.path().join("interrupted"));
-    succeed(&run(&pretrain(&straight)));
+    succeed(&pretrain(&straight));
     let mut running = Running::start(&pretrain(&out));
     let started = Instant::now();
     while checkpoints(&out).is_empty() {
@@ -188,7 +182,7 @@ fn an_interrupt_writes_a_checkpoint_and_says_how_to_continue() {
     assert!(ended.stderr.contains("--resume"), "{ended:?}");
     let inspected = run(&["inspect", out.to_str().unwrap()]);
     assert!(inspected.stdout.contains("newest valid checkpoint: stage pretrain"), "{inspected:?}");
-    succeed(&run(&resumed(&pretrain(&out), &out)));
+    succeed(&resumed(&pretrain(&out), &out));
     assert!(result(&out) == result(&straight), "an interrupted run differs");
 }
 
@@ -196,13 +190,12 @@ fn an_interrupt_writes_a_checkpoint_and_says_how_to_continue() {
 fn a_damaged_checkpoint_is_passed_over_with_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    succeed(&run(&pretrain(&out)));
+    succeed(&pretrain(&out));
     let expected = result(&out);
     let newest = checkpoints(&out).pop().unwrap().join("weights.safetensors");
     let whole = fs::read(&newest).unwrap();
     fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
-    let ended = run(&resumed(&pretrain(&out), &out));
-    succeed(&ended);
+    let ended = succeed(&resumed(&pretrain(&out), &out));
     assert!(ended.stderr.contains("weights.safetensors is damaged"), "{ended:?}");
     assert!(result(&out) == expected, "resumed from an older checkpoint, a run differs");
 }
@@ -213,14 +206,13 @@ fn a_checkpoint_is_evaluated_on_images_that_its_stage_has_not_seen() {
     let out = folder.path().join("demo");
     let mut words = demo(&out);
     words.extend(["--set", "demo.seeds=2"].map(str::to_owned));
-    succeed(&run(&words));
+    succeed(&words);
     // The newest checkpoint belongs to the second seed; the run's configuration states the first.
     let metrics = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
     let line = metrics.lines().rfind(|line| line.contains("test_accuracy")).unwrap();
     let record: serde_json::Value = serde_json::from_str(line).unwrap();
     let expected = format!("{:.4}", record["value"].as_f64().unwrap());
-    let evaluated = run(&["evaluate", "--from", out.to_str().unwrap()]);
-    succeed(&evaluated);
+    let evaluated = succeed(&["evaluate", "--from", text(&out)]);
     let top1 = evaluated.stdout.lines().find(|line| line.starts_with("held-out top-1")).unwrap();
     assert!(top1.ends_with(&expected), "{top1}, in the demo {expected}");
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage};
 
-use crate::binary::{Ended, run};
+use crate::binary::{run, succeed};
 
 /// A VOC 2007 folder: a red picture shows a dog, a green one a cat, a yellow one both; some cats
 /// are difficult.
@@ -38,12 +38,6 @@ fn put_voc(root: &Path) {
         }
         fs::write(image_sets.join(format!("{part}.txt")), names).unwrap();
     }
-}
-
-fn succeed(arguments: &[&str]) -> Ended {
-    let ended = run(arguments);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    ended
 }
 
 #[test]

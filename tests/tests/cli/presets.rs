@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::binary::{Ended, run};
+use crate::binary::{run, succeed};
 
 /// So small that every recipe takes seconds; nothing else of it is changed.
 const REDUCED: &[&str] = &[
@@ -26,12 +26,6 @@ const REDUCED: &[&str] = &[
     "finetune.epochs=1",
     "evaluate.probe_epochs=1",
 ];
-
-fn succeed(words: &[&str]) -> Ended {
-    let ended = run(words);
-    assert_eq!(ended.code, Some(0), "{words:?}: {ended:?}");
-    ended
-}
 
 /// The command of a stage. Settings of the first stage are stored with its run and taken over.
 fn stage(name: &str, base: [&str; 2], out: &Path) {

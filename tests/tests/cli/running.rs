@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::binary::{Running, run};
-use crate::interruption::{checkpoints, pretrain, result, resumed, succeed};
+use crate::binary::{Running, run, succeed};
+use crate::interruption::{checkpoints, pretrain, result, resumed};
 
 /// Longer than any of these runs takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -27,8 +27,8 @@ fn records(metrics: &[u8], kind: &str) -> Vec<Value> {
 fn the_online_probe_measures_and_changes_no_bit_of_the_training() {
     let folder = tempfile::tempdir().unwrap();
     let (on, off) = (folder.path().join("on"), folder.path().join("off"));
-    succeed(&run(&pretrain(&on)));
-    succeed(&run(&with(&pretrain(&off), "pretrain.probe_every_epochs=none")));
+    succeed(&pretrain(&on));
+    succeed(&with(&pretrain(&off), "pretrain.probe_every_epochs=none"));
     let ((weights, metrics), (plain_weights, plain_metrics)) = (result(&on), result(&off));
     assert!(weights == plain_weights, "the weights differ");
     assert_eq!(records(&metrics, "step"), records(&plain_metrics, "step"));
@@ -73,7 +73,7 @@ fn the_number_of_threads_changes_no_bit() {
     let folder = tempfile::tempdir().unwrap();
     let results = ["1", "3"].map(|threads| {
         let out = folder.path().join(threads);
-        succeed(&run(&with(&pretrain(&out), &format!("threads={threads}"))));
+        succeed(&with(&pretrain(&out), &format!("threads={threads}")));
         result(&out)
     });
     assert!(results[0] == results[1], "with 1 thread and with 3, runs differ");
@@ -91,8 +91,7 @@ fn wait(running: &mut Running, what: &str, done: impl Fn() -> bool) {
 }
 
 fn listed(folder: &Path) -> Value {
-    let listed = run(&["runs", folder.to_str().unwrap(), "--json"]);
-    succeed(&listed);
+    let listed = succeed(&["runs", folder.to_str().unwrap(), "--json"]);
     let runs: Value = serde_json::from_str(&listed.stdout).unwrap();
     assert_eq!(runs.as_array().unwrap().len(), 1, "{runs}");
     runs[0].clone()
@@ -136,15 +135,13 @@ fn sigusr1_asks_for_a_checkpoint_and_sigterm_for_the_end() {
 fn into_a_pipe_goes_no_bar_and_quiet_means_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let ended = run(&pretrain(&out));
-    succeed(&ended);
+    let ended = succeed(&pretrain(&out));
     assert!(!ended.stderr.contains(['\r', '\u{1b}']), "{ended:?}");
     let of_progress = ended.stderr.lines().filter(|line| line.contains("steps/s")).count();
     assert!((1..20).contains(&of_progress), "{ended:?}");
     let command = [&pretrain(&folder.path().join("quiet"))[..], &["--quiet".to_owned()]].concat();
-    let ended = run(&command);
-    succeed(&ended);
+    let ended = succeed(&command);
     assert_eq!(ended.stderr, "");
-    succeed(&run(&resumed(&pretrain(&out), &out)));
+    succeed(&resumed(&pretrain(&out), &out));
     assert_eq!(listed(&out)["state"], "finished");
 }

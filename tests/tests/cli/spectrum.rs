@@ -10,7 +10,7 @@ use bissl::progress::{Interrupt, Verbosity};
 use bissl::run::Origin;
 use serde_json::Value;
 
-use crate::binary::{Ended, run};
+use crate::binary::{Ended, run, succeed};
 
 /// A demo of one seed: pretraining, warm-up, the bilevel stage, fine-tuning; made once.
 fn finished() -> &'static Path {
@@ -34,8 +34,7 @@ fn finished() -> &'static Path {
         ] {
             words.extend(["--set", setting]);
         }
-        let ended = run(&words);
-        assert_eq!(ended.code, Some(0), "{ended:?}");
+        succeed(&words);
         (folder, out)
     });
     path

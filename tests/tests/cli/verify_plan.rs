@@ -2,34 +2,18 @@
 
 use std::sync::LazyLock;
 
-use crate::binary::{Ended, run};
+use crate::binary::{Ended, run, succeed};
 
-const TINY: &[&str] = &[
-    "--preset",
-    "demo",
-    "--width",
-    "8",
-    "--image-size",
-    "16",
-    "--batch",
-    "8",
-    "--upper-batch",
-    "8",
-    "--lower-steps",
-    "2",
-    "--upper-steps",
-    "2",
-    "--quiet",
-    "--set",
-    "network.projector=[16,16]",
-    "--set",
-    "align.product_batch=8",
-    "--set",
-    "align.lower.warm_up_steps=1",
-];
+const TINY: &str = "--preset demo --width 8 --image-size 16 --batch 8 --upper-batch 8 \
+    --lower-steps 2 --upper-steps 2 --quiet --set network.projector=[16,16] \
+    --set align.product_batch=8 --set align.lower.warm_up_steps=1";
+
+fn flags(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
 
 fn tiny(command: &str, more: &[&str]) -> Ended {
-    run(&[&[command], TINY, more].concat())
+    run(&[&[command], &flags(TINY)[..], more].concat())
 }
 
 /// The JSON object of a command that succeeded.
@@ -194,30 +178,16 @@ fn runs() -> &'static (tempfile::TempDir, String, String) {
         let words = ["pretrain", "--preset", "demo", "--out", &pretrained, "--quiet"];
         let small = ["--width", "4", "--image-size", "16", "--epochs", "1", "--batch", "16"];
         let more = ["--set", "pretrain.warm_up_epochs=0"];
-        let ended = run(&[&words[..], &small, &more].concat());
-        assert_eq!(ended.code, Some(0), "{ended:?}");
+        succeed(&[&words[..], &small, &more].concat());
         let words = ["align", "--from", &pretrained, "--out", &aligned, "--quiet"];
-        let ended = run(&[&words[..], SHORT, &["--set", "align.alternations=1"]].concat());
-        assert_eq!(ended.code, Some(0), "{ended:?}");
+        succeed(&[&words[..], &flags(SHORT), &["--set", "align.alternations=1"]].concat());
         (folder, pretrained, aligned)
     });
     &RUNS
 }
 
-const SHORT: &[&str] = &[
-    "--lower-steps",
-    "2",
-    "--upper-steps",
-    "2",
-    "--batch",
-    "16",
-    "--upper-batch",
-    "16",
-    "--product-batch",
-    "16",
-    "--set",
-    "align.lower.warm_up_steps=0",
-];
+const SHORT: &str = "--lower-steps 2 --upper-steps 2 --batch 16 --upper-batch 16 \
+    --product-batch 16 --set align.lower.warm_up_steps=0";
 
 /// On labels that the backbone has seen, a held-out figure would measure something else.
 #[test]
@@ -230,8 +200,7 @@ fn what_has_seen_other_labels_is_measured_by_no_command() {
         for part in ["has seen labels of seed 1", "use --seed 1"] {
             assert!(ended.stderr.contains(part), "{command:?}: {ended:?}");
         }
-        let ended = run(&[command, &["--from", aligned, "--quiet"], SHORT].concat());
-        assert_eq!(ended.code, Some(0), "{command:?}: {ended:?}");
+        succeed(&[command, &["--from", aligned, "--quiet"], &flags(SHORT)].concat());
     }
 }
 
@@ -242,8 +211,13 @@ fn more_alternations_than_the_stage_has_are_all_run() {
     let stage = |alternations: &str, lower_steps: &str| {
         let words = ["bench", "stage", "--from", pretrained, "--json", "--quiet"];
         let more = ["--alternations", alternations, "--set", "align.alternations=1"];
-        run(&[&words[..], SHORT, &more, &["--set", &format!("align.lower_steps={lower_steps}")]]
-            .concat())
+        run(&[
+            &words[..],
+            &flags(SHORT),
+            &more,
+            &["--set", &format!("align.lower_steps={lower_steps}")],
+        ]
+        .concat())
     };
     let ended = stage("3", "2");
     assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bissl::run::{NamedTensor, TensorView, read_tensors, write_tensors};
 use bissl_core::Stream;
 
-use crate::binary::{Ended, run};
+use crate::binary::{run, succeed, text};
 
 const CHANNELS: usize = 6;
 const LENGTH: usize = 40;
@@ -16,16 +16,6 @@ const LENGTH: usize = 40;
 const SAMPLES: usize = 400;
 /// The largest magnitude: 30 000/4096, so that a device's integer is exactly 4096 times the sample.
 const LARGEST: f64 = 7.324_218_75;
-
-fn succeed(words: &[&str]) -> Ended {
-    let ended = run(words);
-    assert_eq!(ended.code, Some(0), "{words:?}: {ended:?}");
-    ended
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// Two exercises of three subjects: a slow and a fast movement with noise, in multiples of 1/4096.
 fn recordings(folder: &Path) -> PathBuf {

@@ -162,10 +162,36 @@ impl<L: Losses, T: Number> Arrays<L, T> {
         Ok(values.iter().map(|x| T::new((*x).into())).collect())
     }
 
-    /// Reads the sensor.
-    fn frame(&mut self) -> Result<(), Missing> {
+    fn read_sensor(&mut self) -> Result<(), Missing> {
         self.frames = self.frames.checked_sub(1).ok_or(Missing::Sensor)?;
         Ok(())
+    }
+
+    /// Reads the sensor for a gradient of this backbone.
+    fn frame(&mut self, backbone: Option<Register>) -> Result<(), Missing> {
+        self.read_sensor()?;
+        match backbone {
+            None if !self.frozen => Err(Missing::Operation("frozen backbone")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The loss at (θ, φ); its gradients go to these registers.
+    fn write_gradients(
+        &mut self,
+        [theta, phi]: [&[T]; 2],
+        loss: impl Fn(&[Dual<T>], &[Dual<T>]) -> Dual<T>,
+        backbone: Option<Register>,
+        head: Register,
+    ) -> Result<f32, Missing> {
+        let (theta_d, phi_d) = (duals(theta, unit(None)), duals(phi, unit(None)));
+        let (value, by_theta) = gradient(theta, |theta| loss(theta, &phi_d));
+        if let Some(backbone) = backbone {
+            self.write(backbone, by_theta)?;
+        }
+        let (_, by_phi) = gradient(phi, |phi| loss(&theta_d, phi));
+        self.write(head, by_phi)?;
+        Ok(value)
     }
 
     pub(crate) fn ranges() -> Vec<std::ops::Range<usize>> {
@@ -291,26 +317,16 @@ impl<L: Losses, T: Number> LowerObjective for Arrays<L, T> {
         backbone: Option<Register>,
         head: Register,
     ) -> Result<f32, Missing> {
-        self.frame()?;
-        if backbone.is_none() && !self.frozen {
-            return Err(Missing::Operation("frozen backbone"));
-        }
+        self.frame(backbone)?;
         let [theta, phi, upper] = [Group::LowerBackbone, Group::PretextHead, Group::UpperBackbone]
             .map(|group| self.numbers(group).unwrap());
-        let fixed = |values: &[T]| duals(values, unit(None));
-        let (phi_d, upper_d) = (fixed(&phi), fixed(&upper));
-        let (loss, by_theta) = gradient(&theta, |theta| L::lower(theta, &phi_d, &upper_d, index));
-        if let Some(backbone) = backbone {
-            self.write(backbone, by_theta)?;
-        }
-        let theta = fixed(&theta);
-        let (_, by_phi) = gradient(&phi, |phi| L::lower(&theta, phi, &upper_d, index));
-        self.write(head, by_phi)?;
-        Ok(loss)
+        let upper = duals(&upper, unit(None));
+        let loss = |theta: &[_], phi: &[_]| L::lower(theta, phi, &upper, index);
+        self.write_gradients([&theta, &phi], loss, backbone, head)
     }
 
     fn linearize(&mut self, index: u32) -> Result<(), Missing> {
-        self.frame()?;
+        self.read_sensor()?;
         let point = [Group::LowerBackbone, Group::PretextHead, Group::UpperBackbone]
             .map(|group| self.read(Register::Parameter(group)).unwrap().to_vec());
         self.linearized = Some((point, index.wrapping_add(self.product_offset)));
@@ -370,24 +386,14 @@ impl<L: Losses, T: Number> UpperObjective for Arrays<L, T> {
         backbone: Option<Register>,
         head: Register,
     ) -> Result<f32, Missing> {
-        self.frame()?;
-        if backbone.is_none() && !self.frozen {
-            return Err(Missing::Operation("frozen backbone"));
-        }
+        self.frame(backbone)?;
         let group = match at {
             Evaluation::UpperAtLower => Group::LowerBackbone,
             Evaluation::UpperAtUpper => Group::UpperBackbone,
             Evaluation::Lower => return Err(Missing::Operation("lower loss here")),
         };
         let (theta, phi) = (self.numbers(group)?, self.numbers(Group::DownstreamHead)?);
-        let phi_d = duals(&phi, unit(None));
-        let (loss, by_theta) = gradient(&theta, |theta| L::upper(theta, &phi_d, index));
-        if let Some(backbone) = backbone {
-            self.write(backbone, by_theta)?;
-        }
-        let theta = duals(&theta, unit(None));
-        let (_, by_phi) = gradient(&phi, |phi| L::upper(&theta, phi, index));
-        self.write(head, by_phi)?;
-        Ok(loss)
+        let loss = |theta: &[_], phi: &[_]| L::upper(theta, phi, index);
+        self.write_gradients([&theta, &phi], loss, backbone, head)
     }
 }

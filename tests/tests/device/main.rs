@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use binary::{Ended, Running, bissl, run};
+use binary::{Ended, Running, bissl, run, succeed};
 use serde_json::Value;
 
 /// Longer than any of these runs takes on a loaded machine.
@@ -57,10 +57,6 @@ fn pretrain(out: &Path) -> Vec<String> {
     small(&line)
 }
 
-fn succeed(ended: &Ended) {
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-}
-
 /// The complete checkpoints of a run.
 fn checkpoints(out: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(out.join("checkpoints")) else { return Vec::new() };
@@ -90,8 +86,7 @@ fn result(out: &Path) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn verify_passes_and_tells_the_errors_of_every_precision() {
-    let ended = run(&small("verify --preset demo --width 8 --json --quiet"));
-    succeed(&ended);
+    let ended = succeed(&small("verify --preset demo --width 8 --json --quiet"));
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(report["failed"], 0, "{report:#}");
     let error = |group: &str, name: &str| {
@@ -119,7 +114,7 @@ fn every_stage_runs_and_an_interrupted_one_ends_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let [straight, killed, aligned, tuned] =
         ["straight", "killed", "aligned", "tuned"].map(|name| folder.path().join(name));
-    succeed(&run(&pretrain(&straight)));
+    succeed(&pretrain(&straight));
 
     let mut running = Running::start(&pretrain(&killed));
     let started = Instant::now();
@@ -130,19 +125,16 @@ fn every_stage_runs_and_an_interrupted_one_ends_with_the_same_bits() {
         }
     }
     running.kill();
-    let resume =
-        |stage: &str, out: &Path| run(&words(&format!("{stage} --resume --out {}", out.display())));
-    succeed(&resume("pretrain", &killed));
+    succeed(&words(&format!("pretrain --resume --out {}", killed.display())));
     assert!(result(&killed) == result(&straight), "a run that was killed has other weights");
 
     let from = |stage: &str, from: &Path, out: &Path| {
         let (from, out) = (from.display(), out.display());
         small(&format!("{stage} --from {from} --out {out} --labels-per-class 3"))
     };
-    succeed(&run(&from("align", &straight, &aligned)));
-    succeed(&run(&from("finetune", &aligned, &tuned)));
-    let evaluated = run(&words(&format!("evaluate --from {}", tuned.display())));
-    succeed(&evaluated);
+    succeed(&from("align", &straight, &aligned));
+    succeed(&from("finetune", &aligned, &tuned));
+    let evaluated = succeed(&words(&format!("evaluate --from {}", tuned.display())));
     assert!(evaluated.stdout.contains("held-out top-1"), "{evaluated:?}");
 }
 
@@ -153,7 +145,7 @@ fn precisions_give_other_weights_and_each_the_same_again() {
         let out = folder.path().join(name);
         let mut command = pretrain(&out);
         command.extend(words(&format!("--precision {precision} --set pretrain.batch=1024")));
-        succeed(&run(&command));
+        succeed(&command);
         result(&out).pop().unwrap().1
     };
     let (f32, bf16) = (weights("f32", "f32"), weights("bf16", "bf16"));

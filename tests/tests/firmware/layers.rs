@@ -16,6 +16,17 @@ const fn dense(inputs: u16, outputs: u16, bias: bool, relu: bool) -> Layer {
     Layer::Dense { inputs, outputs, bias, relu }
 }
 
+/// On inputs of `[channels, height, width]`.
+const fn convolution(
+    [channels, height, width]: [u16; 3],
+    filters: u16,
+    kernel: [u16; 2],
+    stride: [u16; 2],
+    relu: bool,
+) -> Layer {
+    Layer::Convolution(Convolution { channels, height, width, filters, kernel, stride, relu })
+}
+
 /// `(ahead − behind) / 2h`.
 fn difference(ahead: &[f64], behind: &[f64]) -> Vec<f64> {
     ahead.iter().zip(behind).map(|(a, b)| (a - b) / (2.0 * STEP)).collect()
@@ -126,25 +137,9 @@ fn dense_layers_have_their_four_passes() {
 }
 
 /// Two channels of a time series, windows of 3 that overlap by 1.
-const SERIES: Layer = Layer::Convolution(Convolution {
-    channels: 2,
-    height: 1,
-    width: 9,
-    filters: 4,
-    kernel: [1, 3],
-    stride: [1, 2],
-    relu: true,
-});
+const SERIES: Layer = convolution([2, 1, 9], 4, [1, 3], [1, 2], true);
 /// A picture of 5 × 6 pixels with 2 channels.
-const PICTURE: Layer = Layer::Convolution(Convolution {
-    channels: 2,
-    height: 5,
-    width: 6,
-    filters: 3,
-    kernel: [3, 2],
-    stride: [2, 1],
-    relu: false,
-});
+const PICTURE: Layer = convolution([2, 5, 6], 3, [3, 2], [2, 1], false);
 
 #[test]
 fn convolutions_have_their_four_passes() {
@@ -162,15 +157,7 @@ fn sequences_have_their_four_passes() {
     check(&[dense(6, 7, true, true), dense(7, 5, true, true), dense(5, 4, false, false)]);
     check(&[
         SERIES,
-        Layer::Convolution(Convolution {
-            channels: 4,
-            height: 1,
-            width: 4,
-            filters: 3,
-            kernel: [1, 2],
-            stride: [1, 1],
-            relu: true,
-        }),
+        convolution([4, 1, 4], 3, [1, 2], [1, 1], true),
         Layer::AveragePool { channels: 3, positions: 3 },
         dense(3, 4, true, false),
     ]);

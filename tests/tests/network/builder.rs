@@ -1,13 +1,11 @@
 //! What a builder refuses, and what it makes of what it takes.
 
-use bissl::network::{
-    Architecture, BackboneSettings, Builder, Conv, Curvature, Shape, Stem, backbone, feature_maps,
-};
+use bissl::network::{Architecture, Builder, Conv, Curvature, Shape, Stem, backbone, feature_maps};
 use burn_tensor::Tensor;
 
 use crate::backend::B;
 use crate::open_layer::{Tokens, own_backbone};
-use crate::support::{Case, random, values};
+use crate::support::{Case, random, resnet, values};
 
 #[test]
 fn a_layer_that_does_not_fit_is_named_with_what_was_found_and_expected() {
@@ -76,8 +74,7 @@ fn shapes_are_those_of_the_values() {
 
 #[test]
 fn maps_pooled_by_the_head_change_no_bit() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
+    let settings = resnet(Architecture::ResNetSmall, 4, Stem::Small);
     let (pooled, maps) = (backbone(settings), feature_maps(settings));
     assert_eq!(pooled.parameters(), maps.parameters());
     assert_eq!(pooled.statistics(), maps.statistics());

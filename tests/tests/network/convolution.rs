@@ -45,6 +45,28 @@ pub(crate) fn naive(
     (y, [batch, channels_out, h_out, w_out])
 }
 
+/// A convolution whose kernel and strides are square.
+pub(crate) fn square(
+    batch: usize,
+    [channels_in, channels_out]: [usize; 2],
+    [height, width]: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> ConvShape {
+    ConvShape {
+        batch,
+        channels_in,
+        channels_out,
+        height,
+        width,
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding,
+        precision: Precision::F32,
+    }
+}
+
 /// Shapes that the networks never use stand beside those that they do.
 pub(crate) fn shapes() -> Vec<ConvShape> {
     let mut shapes = Vec::new();
@@ -69,34 +91,16 @@ pub(crate) fn shapes() -> Vec<ConvShape> {
             ] {
                 let fits = |size: usize| size + 2 * padding >= kernel;
                 if fits(height) && fits(width) {
-                    shapes.push(ConvShape {
-                        batch,
-                        channels_in,
-                        channels_out,
-                        height,
-                        width,
-                        kernel: [kernel; 2],
-                        stride: [stride; 2],
-                        padding,
-                        precision: Precision::F32,
-                    });
+                    let channels = [channels_in, channels_out];
+                    shapes.push(square(batch, channels, [height, width], kernel, stride, padding));
                 }
             }
         }
     }
     // More channels than a block of the weight's gradient, a row longer than a tile of columns, and
     // an image of several tiles.
-    let wide = |batch, channels_in, (height, width), stride| ConvShape {
-        batch,
-        channels_in,
-        channels_out: 3,
-        height,
-        width,
-        kernel: [3; 2],
-        stride: [stride; 2],
-        padding: 1,
-        precision: Precision::F32,
-    };
+    let wide =
+        |batch, channels_in, side, stride| square(batch, [channels_in, 3], side, 3, stride, 1);
     // Sides that differ: rows of samples, columns, and both.
     for (kernel, stride, padding) in [
         ([1, 8], [1, 4], 0),
@@ -107,30 +111,19 @@ pub(crate) fn shapes() -> Vec<ConvShape> {
         ([3, 2], [2, 1], 0),
         ([1, 1], [1, 2], 0),
     ] {
-        for (batch, (height, width)) in [(1, (5, 9)), (7, (4, 12)), (20, (1, 100))] {
-            if height + 2 * padding >= kernel[0] {
-                let (channels_in, channels_out) = (3, 4);
-                let of = ConvShape {
-                    batch,
-                    channels_in,
-                    channels_out,
-                    height,
-                    width,
-                    kernel,
-                    stride,
-                    padding,
-                    precision: Precision::F32,
-                };
-                shapes.push(of);
+        for (batch, side) in [(1, [5, 9]), (7, [4, 12]), (20, [1, 100])] {
+            if side[0] + 2 * padding >= kernel[0] {
+                let of = square(batch, [3, 4], side, 1, 1, padding);
+                shapes.push(ConvShape { kernel, stride, ..of });
             }
         }
     }
     shapes.extend([
-        wide(5, 65, (3, 4), 1),
-        wide(2, 130, (4, 3), 2),
-        wide(1, 2, (3, 300), 1),
-        wide(2, 2, (5, 301), 2),
-        wide(3, 2, (40, 17), 1),
+        wide(5, 65, [3, 4], 1),
+        wide(2, 130, [4, 3], 2),
+        wide(1, 2, [3, 300], 1),
+        wide(2, 2, [5, 301], 2),
+        wide(3, 2, [40, 17], 1),
     ]);
     shapes
 }
@@ -200,17 +193,7 @@ fn a_sum_of_terms_is_the_sum_of_its_terms() {
 
 #[test]
 fn scratch_of_an_earlier_convolution_leaves_no_trace() {
-    let shape = |side: usize, kernel: usize| ConvShape {
-        batch: 3,
-        channels_in: 2,
-        channels_out: 4,
-        height: side,
-        width: side,
-        kernel: [kernel; 2],
-        stride: [1; 2],
-        padding: kernel / 2,
-        precision: Precision::F32,
-    };
+    let shape = |side, kernel| square(3, [2, 4], [side; 2], kernel, 1, kernel / 2);
     let (small, large) = (shape(4, 3), shape(12, 5));
     let x = random::<B, 4>(1, [3, 2, 4, 4]);
     let w = random::<B, 4>(2, [4, 2, 3, 3]);

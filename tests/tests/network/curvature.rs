@@ -7,10 +7,9 @@ use bissl::network::{
 };
 
 use crate::backend::{B, precision};
-use crate::support::{Case, dot, error, norm, random, shifted, values};
+use crate::support::{Case, dot, error, norm, random, resnet, shifted, values};
 
-const SMALL: BackboneSettings =
-    BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
+const SMALL: BackboneSettings = resnet(Architecture::ResNetSmall, 4, Stem::Small);
 
 const BOTH: [Curvature; 2] = [Curvature::Hessian, Curvature::GaussNewton];
 

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bissl::kernels::Kernels;
 use bissl::network::loss::{gauss_newton_product, hessian_product, value_and_gradient};
 use bissl::network::pretext::NtXent;
-use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
+use bissl::network::{Architecture, Curvature, Stem};
 use burn_tensor::Tensor;
 
 use crate::backend::B;
-use crate::support::{Case, TEMPERATURE, random};
+use crate::support::{Case, TEMPERATURE, random, resnet};
 
 const RUNS: usize = 20;
 const THREADS: [usize; 5] = [1, 2, 3, 4, 7];
@@ -23,11 +23,7 @@ fn add<const D: usize>(hasher: &mut DefaultHasher, tensor: &Tensor<B, D>) {
 
 /// Large enough that every kernel cuts its work into several chunks.
 fn case() -> Case<B> {
-    let settings = BackboneSettings {
-        architecture: Architecture::ResNetSmall,
-        width: 8,
-        stem: Stem::ImageNet,
-    };
+    let settings = resnet(Architecture::ResNetSmall, 8, Stem::ImageNet);
     // A software device takes minutes for what a CPU backend does in seconds.
     let (batch, side) = if B::ON_HOST { (24, 34) } else { (8, 17) };
     Case::new(settings, &[48, 32], (batch, side), 0.1, 5)

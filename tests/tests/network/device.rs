@@ -7,7 +7,8 @@ use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
 use burn_tensor::Tensor;
 
 use crate::backend::B;
-use crate::support::{Case, error, noise, random, tensor, values};
+use crate::convolution::square;
+use crate::support::{Case, error, noise, random, resnet, tensor, values};
 
 /// Relative error of one operation in f32: a few roundings a sum.
 const TOLERANCE: f64 = 5e-6;
@@ -18,7 +19,7 @@ type Results = Vec<(String, Vec<f64>)>;
 fn conv_shapes() -> Vec<ConvShape> {
     let mut shapes = crate::convolution::shapes();
     // A stem, layers of a ResNet, strides beyond the kernel, and outputs of several tiles.
-    for (batch, channels_in, channels_out, [height, width], kernel, stride, padding) in [
+    for (batch, channels_in, channels_out, side, kernel, stride, padding) in [
         (2, 3, 16, [33, 31], 7, 2, 3),
         (4, 64, 64, [8, 8], 3, 1, 1),
         (3, 64, 96, [12, 12], 3, 1, 1),
@@ -27,17 +28,7 @@ fn conv_shapes() -> Vec<ConvShape> {
         (2, 8, 8, [9, 8], 2, 3, 0),
         (9, 4, 8, [40, 33], 3, 2, 1),
     ] {
-        shapes.push(ConvShape {
-            batch,
-            channels_in,
-            channels_out,
-            height,
-            width,
-            kernel: [kernel; 2],
-            stride: [stride; 2],
-            padding,
-            precision: Precision::F32,
-        });
+        shapes.push(square(batch, [channels_in, channels_out], side, kernel, stride, padding));
     }
     shapes
 }
@@ -225,7 +216,7 @@ fn whole<B: Kernels>(settings: BackboneSettings, precision: Precision) -> Result
 }
 
 fn small(stem: Stem) -> BackboneSettings {
-    BackboneSettings { architecture: Architecture::ResNetSmall, width: 8, stem }
+    resnet(Architecture::ResNetSmall, 8, stem)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use bissl::network::{
 use burn_tensor::Tensor;
 
 use crate::backend::B;
-use crate::support::{Case, central, dot, error, norm, shifted, values};
+use crate::support::{Case, central, dot, error, norm, resnet, shifted, values};
 
 /// Of central differences with a relative step of 1e-8 in f64.
 const TOLERANCE: f64 = 1e-7;
@@ -51,16 +51,12 @@ fn case_agrees(case: &Case<B>, name: &str, seed: u64) {
 
 #[test]
 fn small_resnet_agrees_with_central_differences() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
-    agrees(settings, (4, 9), 0.3);
+    agrees(resnet(Architecture::ResNetSmall, 4, Stem::Small), (4, 9), 0.3);
 }
 
 #[test]
 fn resnet_18_with_imagenet_stem_agrees_with_central_differences() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNet18, width: 2, stem: Stem::ImageNet };
-    agrees(settings, (4, 33), 0.3);
+    agrees(resnet(Architecture::ResNet18, 2, Stem::ImageNet), (4, 33), 0.3);
 }
 
 /// Layers with bias and no batch norm, in all orders that there are.

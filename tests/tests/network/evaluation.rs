@@ -1,17 +1,13 @@
 //! Evaluation by running statistics, and their update.
 
-use bissl::network::{Architecture, BackboneSettings, Stem};
+use bissl::network::{Architecture, Stem};
 use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
-use crate::support::{Case, error, tensor, values};
+use crate::support::{Case, error, resnet, tensor, values};
 
 fn case() -> Case<B> {
-    let settings = BackboneSettings {
-        architecture: Architecture::ResNetSmall,
-        width: 3,
-        stem: Stem::ImageNet,
-    };
+    let settings = resnet(Architecture::ResNetSmall, 3, Stem::ImageNet);
     Case::new(settings, &[6, 5], (5, 20), 0.3, 8)
 }
 

@@ -11,7 +11,7 @@ use burn_tensor::Tensor;
 
 use crate::backend::{B, Oracle, precision};
 use crate::oracle::expected;
-use crate::support::{Case, TEMPERATURE, error, values};
+use crate::support::{Case, TEMPERATURE, error, resnet, values};
 
 /// The precision that the backend under test computes in.
 fn kind() -> Precision {
@@ -122,32 +122,26 @@ fn agrees(settings: BackboneSettings, batch_and_side: (usize, usize), prefixes: 
 
 #[test]
 fn a_state_dict_of_resnet_18_gives_what_the_oracle_gives() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNet18, width: 3, stem: Stem::Small };
-    agrees(settings, (4, 8), ("", "projector."));
+    agrees(resnet(Architecture::ResNet18, 3, Stem::Small), (4, 8), ("", "projector."));
 }
 
 #[test]
 fn prefixed_names_and_the_imagenet_stem_are_recognised() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNet18, width: 2, stem: Stem::ImageNet };
-    agrees(settings, (4, 36), ("backbone.", "projector."));
+    agrees(resnet(Architecture::ResNet18, 2, Stem::ImageNet), (4, 36), ("backbone.", "projector."));
 }
 
 #[test]
 fn a_checkpoint_of_our_own_and_a_stride_by_hint_are_read() {
-    let settings = BackboneSettings {
-        architecture: Architecture::ResNetSmall,
-        width: 3,
-        stem: Stem::SmallStrided,
-    };
-    agrees(settings, (5, 13), ("lower_backbone.", "pretext_head."));
+    agrees(
+        resnet(Architecture::ResNetSmall, 3, Stem::SmallStrided),
+        (5, 13),
+        ("lower_backbone.", "pretext_head."),
+    );
 }
 
 #[test]
 fn gauss_newton_is_the_linearisations_gauss_newton() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
+    let settings = resnet(Architecture::ResNetSmall, 4, Stem::Small);
     let case = Case::<B>::new(settings, &[6, 5], (4, 10), 0.2, 5);
     let direction = case.direction(6);
     let names = ("", "projector.");
@@ -161,8 +155,7 @@ fn gauss_newton_is_the_linearisations_gauss_newton() {
 #[cfg(all(feature = "ndarray", not(feature = "wgpu")))]
 #[test]
 fn gradient_and_product_are_the_differences_of_loss_and_gradient() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
+    let settings = resnet(Architecture::ResNetSmall, 4, Stem::Small);
     let case = Case::<B>::new(settings, &[6, 5], (4, 9), 0.3, 2);
     let direction = case.direction(7);
     let given = |case: &Case<B>| {

@@ -10,8 +10,7 @@ use bissl::network::dual::Dual;
 use bissl::network::loss::Loss;
 use bissl::network::pretext::{HeadNorm, Method, PretextTask, Projector};
 use bissl::network::{
-    Architecture, BackboneSettings, Builder, Curvature, Network, Shape, Stem, backbone, mlp_head,
-    output_width,
+    Architecture, Builder, Curvature, Network, Shape, Stem, backbone, mlp_head, output_width,
 };
 use bissl_core::{
     Alternation, AlternationSettings, CgSettings, Completion, Coupling, Event,
@@ -22,7 +21,7 @@ use burn_tensor::{Tensor, TensorData};
 
 use crate::backend::B;
 use crate::conformance::{labelled, obeys_every_law, problem, two_views};
-use crate::support::problem_settings;
+use crate::support::{problem_settings, resnet};
 
 /// Views that point the same way, in features that vary: 1 − cos(a, b), mean over the images, and
 /// `spread` Σ over views and features of (variance − 1/d)² of the normalised rows.
@@ -118,8 +117,7 @@ const METHOD: Cosine = Cosine { spread: 0.3, width: 5 };
 const TASK: Size = Size { per_class: 2.0 };
 
 fn networks() -> Networks {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
+    let settings = resnet(Architecture::ResNetSmall, 4, Stem::Small);
     let features = output_width(settings);
     let projector = Projector { features, widths: &[8], norm: HeadNorm::Batch };
     Networks {

@@ -1,9 +1,9 @@
 //! A whole ResNet-18 in f32 against the same in f64.
 
 use bissl::kernels::Kernels;
-use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
+use bissl::network::{Architecture, Curvature, Stem};
 
-use crate::support::{Case, error, values};
+use crate::support::{Case, error, resnet, values};
 
 #[cfg(feature = "candle")]
 type Single = bissl::kernels::Candle;
@@ -22,8 +22,7 @@ struct Results {
 }
 
 fn results<B: Kernels>() -> Results {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNet18, width: 64, stem: Stem::Small };
+    let settings = resnet(Architecture::ResNet18, 64, Stem::Small);
     let case = Case::<B>::new(settings, &[128, 64], (8, 16), 0.01, 3);
     let direction = case.direction(4);
     let at = case.linearize(Curvature::Hessian);

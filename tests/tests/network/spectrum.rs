@@ -1,15 +1,14 @@
 //! The whole curvature matrix of a network with a few hundred parameters.
 
-use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
+use bissl::network::{Architecture, Curvature, Stem};
 
 use crate::backend::B;
 use crate::eigen::{asymmetry, dense, eigenvalues};
-use crate::support::{Case, tensor, values};
+use crate::support::{Case, resnet, tensor, values};
 
 #[test]
 fn gauss_newton_of_a_whole_network_has_no_negative_eigenvalue() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNetSmall, width: 1, stem: Stem::Small };
+    let settings = resnet(Architecture::ResNetSmall, 1, Stem::Small);
     let case = Case::<B>::new(settings, &[4, 3], (4, 6), 0.5, 21);
     let n = case.backbone.parameters().len();
     let spectrum = |curvature: Curvature| {

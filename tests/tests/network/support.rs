@@ -163,10 +163,17 @@ impl<B: Kernels> Case<B> {
     }
 }
 
+pub(crate) const fn resnet(
+    architecture: Architecture,
+    width: usize,
+    stem: Stem,
+) -> BackboneSettings {
+    BackboneSettings { architecture, width, stem }
+}
+
 /// The networks of a small problem with a task of two classes.
 pub(crate) fn small_networks(pretext: &dyn PretextTask, projector: &[usize]) -> Networks {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
+    let settings = resnet(Architecture::ResNetSmall, 4, Stem::Small);
     let features = output_width(settings);
     let projector = Projector { features, widths: projector, norm: HeadNorm::Batch };
     Networks {

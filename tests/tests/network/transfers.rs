@@ -2,18 +2,14 @@
 
 use bissl::kernels::transfers;
 use bissl::network::pretext::NtXent;
-use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
+use bissl::network::{Architecture, Curvature, Stem};
 
 use crate::backend::B;
-use crate::support::{Case, TEMPERATURE};
+use crate::support::{Case, TEMPERATURE, resnet};
 
 #[test]
 fn a_training_step_reads_its_loss_and_a_product_reads_nothing() {
-    let settings = BackboneSettings {
-        architecture: Architecture::ResNetSmall,
-        width: 2,
-        stem: Stem::ImageNet,
-    };
+    let settings = resnet(Architecture::ResNetSmall, 2, Stem::ImageNet);
     let case = Case::<B>::new(settings, &[6, 5], (4, 16), 0.1, 1);
     let count = |work: &mut dyn FnMut()| {
         let before = transfers();

@@ -4,7 +4,7 @@ use bissl::network::{Architecture, BackboneSettings, Curvature, Stem};
 
 use crate::backend::{B, Oracle, precision};
 use crate::oracle::expected;
-use crate::support::{Case, error, values};
+use crate::support::{Case, error, resnet, values};
 
 fn agrees(settings: BackboneSettings, batch_and_side: (usize, usize), perturbation: f64) {
     // 1e-9 in f64; in f32 a unit near 0 may take its other branch, and then a whole path changes.
@@ -27,63 +27,41 @@ fn agrees(settings: BackboneSettings, batch_and_side: (usize, usize), perturbati
 
 #[test]
 fn small_resnet_agrees_with_the_oracle() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNetSmall, width: 4, stem: Stem::Small };
-    agrees(settings, (4, 10), 0.2);
+    agrees(resnet(Architecture::ResNetSmall, 4, Stem::Small), (4, 10), 0.2);
 }
 
 #[test]
 fn small_resnet_with_strided_stem_agrees_with_the_oracle_on_an_odd_batch() {
-    let settings = BackboneSettings {
-        architecture: Architecture::ResNetSmall,
-        width: 3,
-        stem: Stem::SmallStrided,
-    };
-    agrees(settings, (7, 13), 0.2);
+    agrees(resnet(Architecture::ResNetSmall, 3, Stem::SmallStrided), (7, 13), 0.2);
 }
 
 #[test]
 fn resnet_18_with_imagenet_stem_agrees_with_the_oracle() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNet18, width: 4, stem: Stem::ImageNet };
-    agrees(settings, (4, 36), 0.2);
+    agrees(resnet(Architecture::ResNet18, 4, Stem::ImageNet), (4, 36), 0.2);
 }
 
 #[test]
 fn resnet_18_agrees_with_the_oracle_at_its_initial_parameters() {
     // Every block's last γ is 0 there: only the shortcuts speak.
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNet18, width: 4, stem: Stem::Small };
-    agrees(settings, (4, 8), 0.0);
+    agrees(resnet(Architecture::ResNet18, 4, Stem::Small), (4, 8), 0.0);
 }
 
 #[test]
 fn resnet_34_agrees_with_the_oracle() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNet34, width: 3, stem: Stem::Small };
-    agrees(settings, (4, 9), 0.2);
+    agrees(resnet(Architecture::ResNet34, 3, Stem::Small), (4, 9), 0.2);
 }
 
 #[test]
 fn resnet_50_with_imagenet_stem_agrees_with_the_oracle() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNet50, width: 2, stem: Stem::ImageNet };
-    agrees(settings, (4, 36), 0.2);
+    agrees(resnet(Architecture::ResNet50, 2, Stem::ImageNet), (4, 36), 0.2);
 }
 
 #[test]
 fn resnet_50_with_strided_stem_agrees_with_the_oracle_on_an_odd_batch() {
-    let settings = BackboneSettings {
-        architecture: Architecture::ResNet50,
-        width: 3,
-        stem: Stem::SmallStrided,
-    };
-    agrees(settings, (5, 19), 0.2);
+    agrees(resnet(Architecture::ResNet50, 3, Stem::SmallStrided), (5, 19), 0.2);
 }
 
 #[test]
 fn resnet_50_agrees_with_the_oracle_at_its_initial_parameters() {
-    let settings =
-        BackboneSettings { architecture: Architecture::ResNet50, width: 2, stem: Stem::Small };
-    agrees(settings, (4, 8), 0.0);
+    agrees(resnet(Architecture::ResNet50, 2, Stem::Small), (4, 8), 0.0);
 }

@@ -30,7 +30,7 @@ fn split(system: &System, tensors: &[usize]) -> DenseDriver<Matrix> {
 }
 
 fn layerwise(system: &System, tensors: &[usize], iterations: u16) -> Solve {
-    watch_on(&mut split(system, tensors), &mut machine(iterations), system)
+    watch_on(&mut split(system, tensors), &mut machine(iterations))
 }
 
 /// Lengths of `count` tensors, the last the longest.

@@ -13,6 +13,7 @@ use crate::mfac::{Rounded, solve};
 use crate::precision::{self, close};
 use crate::protocol::{SGD, level, small};
 use crate::quadratic::{Call, Quadratic};
+use crate::solve::converse;
 use crate::tape::{check, record};
 
 fn nystrom(rank: usize) -> SolverSettings {
@@ -374,20 +375,13 @@ fn with_fault(fault: impl Fn(usize, Vec<f64>) -> Vec<f64>) -> (Report, SolverMem
     let case = Case::new(3, even(6, 2.0));
     let mut driver = case.driver();
     let mut machine = Solver::new(nystrom(4), SolverMemory::default());
-    let mut scalars = [f32::NAN; 16];
-    loop {
-        let (ticket, request) = match machine.pending() {
-            Pending::Request(ticket, request) => (ticket, request),
-            Pending::Done(report) => return (report, machine.memory()),
-            Pending::Event(..) => panic!("a solver has no events"),
-        };
-        let reply: Reply = Linear(&mut driver).perform(&request, &mut scalars).unwrap();
-        if let Request::Apply { dst, .. } = request {
+    let report = converse(&mut driver, &mut machine, |driver, request, _| {
+        if let Request::Apply { dst, .. } = *request {
             let product = fault(driver.products - 1, driver.read(dst).to_vec());
-            driver = driver.with(dst, product);
+            driver.write(dst, product).unwrap();
         }
-        machine.step(ticket, reply, &mut scalars).unwrap();
-    }
+    });
+    (report, machine.memory())
 }
 
 #[test]

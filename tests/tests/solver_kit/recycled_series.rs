@@ -1,13 +1,12 @@
 //! Tool: solves one after the other with the same A, the banks kept between them.
 
 use bissl_core::{
-    Bank, CgSettings, Driver, Linear, Machine, Pending, RecycledCg, RecycledCgSettings, Register,
-    Reply, Request, SolverMemory,
+    Bank, CgSettings, RecycledCg, RecycledCgSettings, Register, Reply, Request, SolverMemory,
 };
 
 use crate::dense::{DenseDriver, linear};
 use crate::matrix::{Matrix, Spectral, add, dot, draws, gaussian, norm, scale};
-use crate::solve::Solve;
+use crate::solve::{Solve, converse};
 use crate::systems::System;
 
 /// The banks and what the solver knows of them.
@@ -70,43 +69,33 @@ impl Series {
         self.driver.write(Register::Residual, b.to_vec()).unwrap();
         let before = self.bank(Bank::Basis);
         let mut machine = RecycledCg::new(self.settings, self.memory);
-        let mut scalars = [f32::NAN; 64];
         let (mut iterates, mut quotients) = (Vec::new(), Vec::new());
         let (mut reads, mut written, mut count_max) = (0, Vec::new(), 0);
         let mut projection = Vec::new();
-        for _ in 0..20_000 {
-            let (ticket, request) = match machine.pending() {
-                Pending::Request(ticket, request) => (ticket, request),
-                Pending::Event(..) => panic!("{}: a solver has no events", system.name),
-                Pending::Done(report) => {
-                    self.memory = machine.memory();
-                    let x = self.driver.read(Register::Solution).to_vec();
-                    let solve = Solve { report, x, iterates, quotients };
-                    return Solved { system, solve, before, projection, reads, written, count_max };
-                }
-            };
-            let reply = Linear(&mut self.driver).perform(&request, &mut scalars).unwrap();
+        let report = converse(&mut self.driver, &mut machine, |driver, request, reply| {
             reads += usize::from(matches!(reply, Reply::Scalars(1..)));
-            match request {
+            match *request {
                 Request::Combine { y: Register::Solution, .. } => {
-                    projection = self.driver.read(Register::Solution).to_vec();
+                    projection = driver.read(Register::Solution).to_vec();
                 }
                 Request::Axpby { y: Register::Solution, .. } => {
-                    iterates.push(self.driver.read(Register::Solution).to_vec());
+                    iterates.push(driver.read(Register::Solution).to_vec());
                 }
                 Request::Axpby { y, .. } if matches!(y, Register::Banked(..)) => written.push(y),
                 Request::BasisDots { count, .. } => count_max = count.max(count_max),
                 Request::Apply { src, dst } => {
-                    let product = fault(quotients.len(), self.driver.read(dst).to_vec());
-                    let direction = self.driver.read(src);
+                    let product = fault(quotients.len(), driver.read(dst).to_vec());
+                    let direction = driver.read(src);
                     quotients.push(dot(direction, &product) / dot(direction, direction));
-                    self.driver.write(dst, product).unwrap();
+                    driver.write(dst, product).unwrap();
                 }
                 _ => {}
             }
-            machine.step(ticket, reply, &mut scalars).unwrap();
-        }
-        panic!("{}: a solve without an end", system.name);
+        });
+        self.memory = machine.memory();
+        let x = self.driver.read(Register::Solution).to_vec();
+        let solve = Solve { report, x, iterates, quotients };
+        Solved { system, solve, before, projection, reads, written, count_max }
     }
 
     /// The vectors in use of one bank.

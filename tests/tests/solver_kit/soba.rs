@@ -34,7 +34,7 @@ impl Series {
         self.driver.problem = system.a.clone();
         self.driver = self.driver.clone().with(Register::Residual, system.b.clone());
         let mut machine = Soba::new(self.settings, self.memory);
-        let solve = watch_on(&mut self.driver, &mut machine, system);
+        let solve = watch_on(&mut self.driver, &mut machine);
         self.memory = machine.memory();
         solve
     }
@@ -193,7 +193,7 @@ fn only_its_memory_outlives_a_linearisation() {
     let system = positive_definite(1, 6);
     for (settings, count) in [(soba, 1), (recycled, 0)] {
         let mut solver = Solver::new(settings, SolverMemory::default());
-        watch_on(&mut linear(system.a.clone(), system.b.clone()), &mut solver, &system);
+        watch_on(&mut linear(system.a.clone(), system.b.clone()), &mut solver);
         assert!(solver.memory().count() > 0);
         let kept = solver.memory().relinearized(&settings);
         assert_eq!(kept.count(), count);
