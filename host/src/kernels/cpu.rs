@@ -194,7 +194,8 @@ macro_rules! impl_kernels_on_slices {
             fn rectify(x: &Tensor<Self, 4>) -> Tensor<Self, 4> {
                 $crate::kernels::profile::timed("rectify", Default::default, || {
                     let zero = <Self as BackendTypes>::FloatElem::default();
-                    let y = slice::vector::map(&Self::view(x), |x| if x > zero { x } else { zero });
+                    // Not `x > 0`, which would hide a NaN.
+                    let y = slice::vector::map(&Self::view(x), |x| if x <= zero { zero } else { x });
                     tensor(y, x.dims())
                 })
             }
@@ -203,7 +204,7 @@ macro_rules! impl_kernels_on_slices {
                 $crate::kernels::profile::timed("rectify_mask", Default::default, || {
                     let zero = <Self as BackendTypes>::FloatElem::default();
                     let masked = slice::vector::zip(&Self::view(y), &Self::view(t), |y, t| {
-                        if y > zero { t } else { zero }
+                        if y <= zero { zero } else { t }
                     });
                     tensor(masked, t.dims())
                 })

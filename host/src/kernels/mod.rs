@@ -237,13 +237,13 @@ pub trait Kernels: Backend<FloatElem: Real> {
         cotangents: (&Tensor<Self, 4>, &Tensor<Self, 4>),
     ) -> NormCotangents<Self>;
 
-    /// max(x, 0).
+    /// max(x, 0); NaN stays NaN.
     fn rectify(x: &Tensor<Self, 4>) -> Tensor<Self, 4>;
 
-    /// `t` if `y > 0`, else 0: tangent and cotangent of ReLU from its output.
+    /// 0 if `y ≤ 0`, else `t`, also where `y` is NaN: tangent and cotangent of ReLU from its output.
     fn rectify_mask(y: &Tensor<Self, 4>, t: &Tensor<Self, 4>) -> Tensor<Self, 4>;
 
-    /// Max-pool.
+    /// Max-pool; a NaN wins.
     fn max_pool(s: &PoolShape, x: &Tensor<Self, 4>) -> (Tensor<Self, 4>, Self::Indices);
 
     /// Tangent of max-pool.

@@ -10,6 +10,7 @@ mod evaluation;
 mod layers;
 mod losses;
 mod multi_label;
+mod non_finite;
 mod open_layer;
 mod open_method;
 mod oracle;

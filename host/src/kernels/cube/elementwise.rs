@@ -15,10 +15,8 @@ use super::layout::{
 enum Function {
     /// `x + y`.
     Sum,
-    /// `y` if `x > 0`, else 0.
+    /// 0 if `x ≤ 0`, else `y`: where `x` is NaN, too.
     Mask,
-    /// `max(x, 0)`; `y` is `x` again.
-    Rectify,
 }
 
 #[cube(launch_unchecked)]
@@ -36,8 +34,13 @@ fn zip<N: Size>(
     let zero = Vector::new(0.0f32);
     match f {
         Function::Sum => out[ABSOLUTE_POS] = x + y,
-        Function::Mask => out[ABSOLUTE_POS] = select_many(x.greater_than(zero), y, zero),
-        Function::Rectify => out[ABSOLUTE_POS] = select_many(x.greater_than(zero), x, zero),
+        Function::Mask => {
+            // Bits, because a shader compiler may take it that there is no NaN.
+            let magnitude = Vector::<u32, N>::reinterpret(x) & Vector::new(0x7fff_ffffu32);
+            let is_nan = magnitude.greater_than(Vector::new(0x7f80_0000u32));
+            let unmasked = select_many(x.greater_than(zero), y, zero);
+            out[ABSOLUTE_POS] = select_many(is_nan, y, unmasked);
+        }
     }
 }
 
@@ -69,12 +72,12 @@ pub(super) fn add<R: CubeRuntime>(x: CubeTensor<R>, y: CubeTensor<R>) -> CubeTen
     zipped(x, y, Function::Sum)
 }
 
-/// `max(x, 0)` for images.
+/// `max(x, 0)` for images; NaN stays NaN.
 pub(super) fn rectify<R: CubeRuntime>(x: CubeTensor<R>) -> CubeTensor<R> {
-    zipped(x.clone(), x, Function::Rectify)
+    zipped(x.clone(), x, Function::Mask)
 }
 
-/// `t` if `y > 0`, else 0; for images.
+/// 0 if `y ≤ 0`, else `t`; for images.
 pub(super) fn rectify_mask<R: CubeRuntime>(y: CubeTensor<R>, t: CubeTensor<R>) -> CubeTensor<R> {
     zipped(y, t, Function::Mask)
 }
