@@ -84,6 +84,7 @@ laws! {
     CrossProductDifferences Product "cross-product-differences" "u·(cross product of v) is minus the slope of v·gradient along u",
     Untouched Exact "untouched" "gradients and products write to no parameter and no momentum",
     HypergradientRepeats Exact "hypergradient-repeats" "a whole hypergradient twice is the same, bit for bit",
+    NonFinite Exact "non-finite" "NaN in the first parameters makes losses, gradients and products not finite",
     RefusedReply Exact "refused-reply" "a late, reordered, duplicated or wrong reply is refused and changes nothing",
     SameReplies Exact "same-replies" "a machine and its copy ask the same after the same replies",
 }

@@ -27,7 +27,8 @@
 //! and `DirectGradient`. Parameters are put back bit for bit, also where the problem fails inside a
 //! law. [`Law::LowerHeadDifferences`] and [`Law::UpperHeadDifferences`] keep a head's parameters in
 //! its momentum meanwhile and leave 0 there. So run the kit before a stage, and linearise again
-//! after it.
+//! after it. Running statistics that move with gradients hold NaN after [`Law::NonFinite`]: restore
+//! those, or leave out that law.
 //!
 //! **What a problem may lack.** Registers other than the four; segments, banks, sketches; frozen
 //! backbones; [`Evaluation::UpperAtUpper`](crate::Evaluation::UpperAtUpper). Its error there ends
@@ -52,6 +53,7 @@ mod curvature;
 mod differences;
 mod gradients;
 mod law;
+mod non_finite;
 mod pieces;
 mod probe;
 mod protocol;

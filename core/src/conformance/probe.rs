@@ -185,6 +185,7 @@ impl<P: LowerObjective + UpperObjective> Probe<'_, P> {
             Law::CrossProductDifferences => self.cross_product_differences(),
             Law::Untouched => self.parameters_and_momenta_untouched(),
             Law::HypergradientRepeats => self.hypergradient_repeats(),
+            Law::NonFinite => self.nan_travels(),
             Law::RefusedReply | Law::SameReplies => self.protocol(law),
         }
     }
@@ -210,7 +211,8 @@ impl<P: LowerObjective + UpperObjective> Probe<'_, P> {
         optional(self.ask(at, offset, None))
     }
 
-    fn ask(
+    /// [`evaluate`](Self::evaluate), or the problem's own error.
+    pub(super) fn ask(
         &mut self,
         at: Evaluation,
         offset: u32,

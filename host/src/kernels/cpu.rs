@@ -195,7 +195,8 @@ macro_rules! impl_kernels_on_slices {
                 $crate::kernels::profile::timed("rectify", Default::default, || {
                     let zero = <Self as BackendTypes>::FloatElem::default();
                     // Not `x > 0`, which would hide a NaN.
-                    let y = slice::vector::map(&Self::view(x), |x| if x <= zero { zero } else { x });
+                    let y =
+                        slice::vector::map(&Self::view(x), |x| if x <= zero { zero } else { x });
                     tensor(y, x.dims())
                 })
             }

@@ -56,6 +56,10 @@ pub(crate) enum Fault {
     LowerWritesMomentum,
     ProductWritesParameter,
     UpperLossDrifts,
+    LowerLossHidesNan,
+    LowerGradientMasksNan,
+    UpperHidesNan,
+    ProductMasksNan,
 }
 
 /// A correct backend with one fault.
@@ -99,6 +103,11 @@ impl<L: Losses> Broken<L> {
 
 fn fill(range: std::ops::Range<usize>) -> impl FnOnce(&mut Vec<f32>) {
     move |contents| contents[range].fill(0.0)
+}
+
+/// What `max(x, 0)` written as `x > 0` does to a NaN.
+fn mask(contents: &mut Vec<f32>) {
+    contents.iter_mut().filter(|x| x.is_nan()).for_each(|x| *x = 0.0);
 }
 
 impl<L: Losses> RegisterFile for Broken<L> {
@@ -269,6 +278,7 @@ impl<L: Losses> LowerObjective for Broken<L> {
                     self.change(backbone, fill(last))?;
                 }
                 Fault::LowerIsSum => self.scale(backbone, 24.0)?,
+                Fault::LowerGradientMasksNan => self.change(backbone, mask)?,
                 _ => {}
             }
         }
@@ -279,7 +289,8 @@ impl<L: Losses> LowerObjective for Broken<L> {
             }
             _ => {}
         }
-        Ok(loss)
+        // As a sum over the rows whose loss is a number has it.
+        Ok(if self.is(Fault::LowerLossHidesNan) && loss.is_nan() { 0.0 } else { loss })
     }
 
     fn linearize(&mut self, index: u32) -> Result<(), Missing> {
@@ -297,6 +308,9 @@ impl<L: Losses> LowerObjective for Broken<L> {
         let fault = self.fault;
         if fault == Fault::ProductWritesParameter {
             self.change(Register::Parameter(Group::LowerBackbone), |p| p[0] += 1e-3)?;
+        }
+        if fault == Fault::ProductMasksNan {
+            self.change(dst, mask)?;
         }
         self.change(dst, |product| {
             for (i, y) in product.iter_mut().enumerate() {
@@ -344,6 +358,10 @@ impl<L: Losses> UpperObjective for Broken<L> {
         }
         if self.is(Fault::UpperHeadNegated) {
             self.scale(head, -1.0)?;
+        }
+        if self.is(Fault::UpperHidesNan) && loss.is_nan() {
+            loss = 0.0;
+            written.map_or(Ok(()), |backbone| self.change(backbone, mask))?;
         }
         match (self.fault, written) {
             (Fault::UpperForgetsSegment, Some(backbone)) => {

@@ -6,7 +6,7 @@ use crate::broken::{Broken, Fault};
 use crate::losses::{Logistic, Losses, Ridge};
 
 /// Every fault, and the law that should find it.
-const FAULTS: [(Fault, Law); 45] = [
+const FAULTS: [(Fault, Law); 49] = [
     (Fault::ZeroMultiplies, Law::Zero),
     (Fault::CopyForgetsLast, Law::Copy),
     (Fault::CopyMoves, Law::Copy),
@@ -52,6 +52,10 @@ const FAULTS: [(Fault, Law); 45] = [
     (Fault::LowerWritesMomentum, Law::Untouched),
     (Fault::ProductWritesParameter, Law::Untouched),
     (Fault::UpperLossDrifts, Law::HypergradientRepeats),
+    (Fault::LowerLossHidesNan, Law::NonFinite),
+    (Fault::LowerGradientMasksNan, Law::NonFinite),
+    (Fault::UpperHidesNan, Law::NonFinite),
+    (Fault::ProductMasksNan, Law::NonFinite),
 ];
 
 /// The verdict of `law` on a backend with `fault`.

@@ -17,9 +17,9 @@ pub(crate) trait Number:
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
 
-    /// max(x, 0).
+    /// max(x, 0); NaN stays NaN.
     fn rectified(self) -> Self {
-        if self.value() > 0.0 { self } else { Self::new(0.0) }
+        if self.value() <= 0.0 { Self::new(0.0) } else { self }
     }
 }
 

@@ -94,6 +94,7 @@ fn what_a_bare_problem_lacks_is_reported_and_is_no_pass() {
         Law::UpperHeadDifferences,
         Law::ProductDifferences,
         Law::Untouched,
+        Law::NonFinite,
     ];
     passes(Arrays::<Logistic, f32>::bare(), &unmeasured);
 }
