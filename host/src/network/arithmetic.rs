@@ -1,8 +1,9 @@
 //! What losses compute besides elementwise functions: matrix products and totals, exact and in one
 //! order on every backend.
 //!
-//! A device's own product may round its operands to TF32 unasked, and its own total adds by
-//! atomics, in another order every time. A CPU backend's do neither, and stay in use.
+//! A device's own product may round its operands to TF32 unasked, and its own total adds with
+//! atomics, in a different order every time. The CPU backends do neither, so their own operations
+//! stay in use.
 
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
@@ -14,7 +15,7 @@ use burn_tensor::{Tensor, TensorPrimitive};
 
 use crate::kernels::{Kernels, Precision, Transpose};
 
-/// A backend that losses are written on.
+/// A backend that losses can be written for.
 pub trait Arithmetic: Backend {
     /// `a b`, multiplied in full precision.
     fn product(a: Tensor<Self, 2>, b: Tensor<Self, 2>) -> Tensor<Self, 2>;

@@ -17,35 +17,37 @@ const BETA: usize = 1;
 const MEAN: usize = 0;
 const VARIANCE: usize = 1;
 
-/// `y = γ (x − μ)/√(σ² + ε) + β` per channel. Parameters `weight`, `bias`; running statistics
-/// `running_mean`, `running_var`.
+/// `y = γ (x − μ)/√(σ² + ε) + β` per channel, with parameters `weight` and `bias` and running
+/// statistics `running_mean` and `running_var`.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm {
-    /// How γ starts.
+    /// Initial value of γ.
     pub gamma: Init,
 }
 
-/// What a batch norm keeps.
+/// What a batch norm keeps of its forward pass.
 #[derive(Debug)]
 pub struct NormSaved<B: Kernels> {
     /// x̂ and 1/σ.
     normalized: Normalized<B>,
     /// μ and σ².
     statistics: BatchStatistics<B>,
-    /// Values behind each of them: batch · pixels.
+    /// Number of values per channel: batch · pixels.
     count: usize,
 }
 
-/// γ̇ and β̇, zero where the parameters do not move.
+/// ẋ, γ̇ and β̇; zeros replace a `None`.
 fn tangents<B: Kernels>(
     saved: &Normalized<B>,
+    x_dot: Option<&Tensor<B, 4>>,
     p_dot: Option<Parameters<'_, B>>,
-) -> (Tensor<B, 1>, Tensor<B, 1>) {
+) -> (Tensor<B, 4>, Tensor<B, 1>, Tensor<B, 1>) {
+    let x_dot = x_dot.cloned().unwrap_or_else(|| saved.normalized.zeros_like());
     match p_dot {
-        Some(p_dot) => (p_dot.tensor(GAMMA), p_dot.tensor(BETA)),
+        Some(p_dot) => (x_dot, p_dot.tensor(GAMMA), p_dot.tensor(BETA)),
         None => {
             let zero = Tensor::zeros(saved.inv_std.dims(), &saved.inv_std.device());
-            (zero.clone(), zero)
+            (x_dot, zero.clone(), zero)
         }
     }
 }
@@ -96,16 +98,8 @@ impl<B: Kernels> Passes<B> for BatchNorm {
             return None;
         }
         let saved = &saved.normalized;
-        let (gamma_dot, beta_dot) = tangents(saved, p_dot);
-        let zero;
-        let x_dot = match x_dot {
-            Some(x_dot) => x_dot,
-            None => {
-                zero = saved.normalized.zeros_like();
-                &zero
-            }
-        };
-        Some(B::norm_tangent(saved, &p.tensor(GAMMA), x_dot, &gamma_dot, &beta_dot))
+        let (x_dot, gamma_dot, beta_dot) = tangents(saved, x_dot, p_dot);
+        Some(B::norm_tangent(saved, &p.tensor(GAMMA), &x_dot, &gamma_dot, &beta_dot))
     }
 
     fn backward(
@@ -130,19 +124,11 @@ impl<B: Kernels> Passes<B> for BatchNorm {
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>> {
         let saved = &saved.normalized;
-        let (gamma_dot, _) = tangents(saved, direction.p_dot);
-        let zero;
-        let x_dot = match direction.x_dot {
-            Some(x_dot) => x_dot,
-            None => {
-                zero = saved.normalized.zeros_like();
-                &zero
-            }
-        };
+        let (x_dot, gamma_dot, _) = tangents(saved, direction.x_dot, direction.p_dot);
         let (x_bar, gamma, beta) = B::norm_backward_tangent(
             saved,
             &p.tensor(GAMMA),
-            (x_dot, &gamma_dot),
+            (&x_dot, &gamma_dot),
             (y_bar, direction.y_bar_dot),
         );
         out.parameter(GAMMA, || gamma);

@@ -2,18 +2,18 @@
 
 use super::{BatchNorm, Builder, Init, Shape};
 
-/// What stands between two residual sums. The last γ starts at 0 in either.
+/// The layers between two residual sums. The last γ starts at 0 in both kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Block {
     /// Two 3×3 convolutions, the first one strided.
     Basic,
-    /// 1×1, 3×3, 1×1, the last one four times as wide. The 3×3 convolution is strided, as
-    /// torchvision's and unlike He et al.'s, who stride the first one.
+    /// 1×1, 3×3 and 1×1 convolutions, the last one four times as wide. The 3×3 convolution is
+    /// strided, as in torchvision; He et al. stride the first one.
     Bottleneck,
 }
 
 impl Block {
-    /// Channels of the output over those of the 3×3 convolutions.
+    /// Channels of the output divided by those of the 3×3 convolutions.
     pub(super) fn expansion(self) -> usize {
         match self {
             Self::Basic => 1,
@@ -23,7 +23,7 @@ impl Block {
 }
 
 impl Builder {
-    /// A block whose 3×3 convolutions have `width` channels, and the ReLU behind the sum.
+    /// A block whose 3×3 convolutions have `width` channels, and the ReLU after the sum.
     pub(super) fn block(self, block: Block, name: &str, width: usize, stride: usize) -> Self {
         let to = width * block.expansion();
         let projected = match self.shape() {
@@ -43,7 +43,8 @@ impl Builder {
         self.residual_sum(main, shortcut).relu()
     }
 
-    /// Convolutions of (channels, kernel, stride), each with batch norm, ReLU between them.
+    /// Convolutions of (channels, kernel, stride), each followed by batch norm, with ReLU between
+    /// them.
     fn chain(mut self, name: &str, layers: &[(usize, usize, usize)]) -> Self {
         for (number, (to, kernel, stride)) in (1..).zip(layers.iter().copied()) {
             let last = number == layers.len();

@@ -1,18 +1,18 @@
-//! From layers, one after the other, to a network.
+//! Builds a network from layers, one after the other.
 
 use super::erased::{AnyLayer, OnEveryBackend};
-use super::layer::Wanted;
+use super::layer::TensorSpec;
 use super::parameters::{Init, ParameterTable};
 use super::plan::{Node, Plan, Slot};
 use super::sequence::Network;
 use super::shape::{BuildError, Shape, Unfit};
 use super::{AveragePool, BatchNorm, Conv, Linear, MaxPool, Relu};
 
-/// Composes a [`Network`]: every method appends a layer to what is there.
+/// Composes a [`Network`]: every method appends a layer.
 ///
-/// Shapes are followed as layers come. The first layer that does not fit is the error of
-/// [`Builder::build`]; what comes after it is left out. The parameters of a layer called `name` are
-/// called `name.weight` and so on, those of one without a name `weight`.
+/// Shapes are checked as layers arrive. The first layer that does not fit becomes the error of
+/// [`Builder::build`], and the layers after it are ignored. The parameters of a layer named `name`
+/// are called `name.weight` and so on; those of a layer without a name are called `weight`.
 ///
 /// ```
 /// use bissl::network::{Builder, Shape};
@@ -37,13 +37,13 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A network on this input without layers so far.
+    /// An empty network on this input.
     pub fn new(input: impl Into<Shape>) -> Self {
         let input = input.into();
         Self { plan: Plan::default(), input, shape: input, error: None }
     }
 
-    /// A layer, of this package or another one.
+    /// Appends a layer of this or another package.
     #[must_use]
     pub fn layer(mut self, name: &str, layer: impl OnEveryBackend) -> Self {
         if self.error.is_some() {
@@ -73,51 +73,52 @@ impl Builder {
         self
     }
 
-    /// A `kernel` × `kernel` convolution to `channels` with "same" padding and without bias.
+    /// Appends a `kernel` × `kernel` convolution to `channels` with "same" padding and without
+    /// bias.
     #[must_use]
     pub fn conv(self, name: &str, channels: usize, kernel: usize, stride: usize) -> Self {
         self.layer(name, Conv::same(channels, kernel, stride))
     }
 
-    /// Batch norm whose γ starts at 1.
+    /// Appends a batch norm whose γ starts at 1.
     #[must_use]
     pub fn batch_norm(self, name: &str) -> Self {
         self.layer(name, BatchNorm { gamma: Init::One })
     }
 
-    /// ReLU.
+    /// Appends a ReLU.
     #[must_use]
     pub fn relu(self) -> Self {
         self.layer("relu", Relu)
     }
 
-    /// Max-pool; `padding` is less than `kernel`.
+    /// Appends a max-pool; `padding` is less than `kernel`.
     #[must_use]
     pub fn max_pool(self, kernel: usize, stride: usize, padding: usize) -> Self {
         self.layer("max-pool", MaxPool { kernel, stride, padding })
     }
 
-    /// The mean over all positions of each channel.
+    /// Appends the mean over all positions of each channel.
     #[must_use]
     pub fn average_pool(self) -> Self {
         self.layer("average-pool", AveragePool)
     }
 
-    /// A linear layer with bias, on all values of a sample.
+    /// Appends a linear layer with bias, on all values of a sample.
     #[must_use]
     pub fn linear(self, name: &str, features: usize) -> Self {
         let init = Init::UniformFanIn;
         self.layer(name, Linear { features_out: features, bias: true, init })
     }
 
-    /// `main(x) + x`.
+    /// Appends `main(x) + x`.
     #[must_use]
     pub fn residual(self, main: impl FnOnce(Self) -> Self) -> Self {
         self.residual_sum(main, |shortcut| shortcut)
     }
 
-    /// `main(x) + shortcut(x)`. Either gets a builder to go on with; tensors and layers of `main`
-    /// come first.
+    /// Appends `main(x) + shortcut(x)`. Each branch continues the builder that it gets; the tensors
+    /// and layers of `main` come first.
     #[must_use]
     pub fn residual_sum(
         mut self,
@@ -142,15 +143,15 @@ impl Builder {
         built
     }
 
-    /// What one sample is behind the last layer.
+    /// Shape of one sample after the last layer.
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// The network.
+    /// Finishes the network.
     ///
     /// # Errors
-    /// A layer did not fit to what came before it, or its tensors have the names of others.
+    /// A layer did not fit what came before it, or a tensor's name was taken.
     pub fn build(self) -> Result<Network, BuildError> {
         match self.error {
             Some(error) => Err(error),
@@ -165,8 +166,8 @@ impl Builder {
     }
 }
 
-/// Appends a layer's tensors; a name that is there already is refused and returned.
-fn append(table: &mut ParameterTable, layer: &str, wanted: Vec<Wanted>) -> Option<String> {
+/// Appends a layer's tensors, or refuses and returns a name that is taken.
+fn append(table: &mut ParameterTable, layer: &str, wanted: Vec<TensorSpec>) -> Option<String> {
     for (name, shape, init) in wanted {
         let name = if layer.is_empty() { name } else { format!("{layer}.{name}") };
         if table.segments().iter().any(|segment| segment.name == name) {

@@ -1,4 +1,4 @@
-//! Convolution: without bias where batch norm follows, as in ResNets, with it where none does.
+//! Convolution: without bias before a batch norm, as in ResNets, with bias elsewhere.
 
 use burn_tensor::Tensor;
 
@@ -11,7 +11,7 @@ use crate::kernels::{ConvShape, Kernels};
 const WEIGHT: usize = 0;
 const BIAS: usize = 1;
 
-/// `y = w ∗ x` (+ b). Parameters `weight`, and `bias` if there is one, which starts at 0.
+/// `y = w ∗ x` (+ b), with parameter `weight` and, if there is a bias, `bias`, which starts at 0.
 #[derive(Clone, Debug)]
 pub struct Conv {
     channels_out: usize,
@@ -36,7 +36,7 @@ impl Conv {
         Self { channels_out, kernel, stride, padding: 0, bias: true, init }
     }
 
-    /// `y + b`, the bias from `p`.
+    /// `y + b` with the bias from `p`.
     fn biased<B: Kernels>(&self, p: Parameters<'_, B>, y: Tensor<B, 4>) -> Tensor<B, 4> {
         if !self.bias {
             return y;

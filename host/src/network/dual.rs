@@ -2,24 +2,24 @@
 //!
 //! Over an autodiff backend one piece of code gives the value, its gradient (reverse), its
 //! directional derivative (the tangent), and the tangent of the gradient (reverse over the
-//! tangent); no operation is differentiated twice in reverse mode.
+//! tangent). No operation is differentiated twice in reverse mode.
 
 use burn_backend::Backend;
 use burn_tensor::{Bool, Int, Tensor};
 
 use super::arithmetic::Arithmetic;
 
-/// A value with an optional tangent; `None` is zero and costs nothing.
+/// A value with an optional tangent; `None` means zero and costs nothing.
 #[derive(Clone, Debug)]
 pub struct Dual<B: Backend, const D: usize> {
     /// The value.
     pub value: Tensor<B, D>,
-    /// Its derivative in the direction of the day.
+    /// Its derivative in the direction being followed.
     pub tangent: Option<Tensor<B, D>>,
 }
 
 impl<B: Backend, const D: usize> Dual<B, D> {
-    /// A value that moves in the direction `tangent`.
+    /// A value with its derivative `tangent`.
     pub fn new(value: Tensor<B, D>, tangent: Option<Tensor<B, D>>) -> Self {
         Self { value, tangent }
     }
@@ -30,7 +30,7 @@ impl<B: Backend, const D: usize> Dual<B, D> {
         Self { value: self.value * factor, tangent: self.tangent.map(|t| t * factor) }
     }
 
-    /// A linear map of value and tangent.
+    /// Applies a linear map to value and tangent.
     #[must_use]
     pub fn map<const E: usize>(self, f: impl Fn(Tensor<B, D>) -> Tensor<B, E>) -> Dual<B, E> {
         Dual { value: f(self.value), tangent: self.tangent.map(f) }
@@ -54,7 +54,7 @@ impl<B: Backend, const D: usize> Dual<B, D> {
 }
 
 impl<B: Backend> Dual<B, 2> {
-    /// The rows of all parts, one after the other.
+    /// Stacks the rows of all parts.
     ///
     /// # Panics
     /// If some parts have a tangent and others have none.
@@ -66,7 +66,8 @@ impl<B: Backend> Dual<B, 2> {
         Self { value: Tensor::cat(values, 0), tangent }
     }
 
-    /// Rows divided by their Euclidean norm; a row of zeros stays zero, and so does its derivative.
+    /// Divides each row by its Euclidean norm; a row of zeros stays zero, and so does its
+    /// derivative.
     ///
     /// u = z/‖z‖, u̇ = (ż − u (u·ż))/‖z‖.
     #[must_use]
@@ -82,13 +83,13 @@ impl<B: Backend> Dual<B, 2> {
         Self { value, tangent }
     }
 
-    /// The matrix without its diagonal: those entries get a probability of exactly 0 in a softmax.
+    /// Masks the diagonal: those entries get a probability of exactly 0 in a softmax.
     #[must_use]
     pub fn without_diagonal(self) -> Self {
         let [rows, _] = self.value.dims();
         let device = self.value.device();
         let mask: Tensor<B, 2, Bool> = Tensor::<B, 2>::eye(rows, &device).equal_elem(1.0);
-        // Finite, because ∞ − ∞ would be NaN; its exponential underflows to 0.
+        // Finite, because ∞ − ∞ would be NaN; the exponential underflows to 0.
         let value = self.value.mask_fill(mask.clone(), -1e30);
         Self { value, tangent: self.tangent.map(|t| t.mask_fill(mask, 0.0)) }
     }
@@ -109,7 +110,7 @@ impl<B: Arithmetic> Dual<B, 2> {
     /// Unbiased covariance of the columns, `[columns, columns]`: xᵀx/(rows − 1) of the centred
     /// rows.
     ///
-    /// Of a single row 0: nothing varies.
+    /// It is 0 for a single row, which cannot vary.
     #[must_use]
     pub fn covariance(self) -> Self {
         let [rows, _] = self.value.dims();
@@ -123,7 +124,7 @@ impl<B: Arithmetic> Dual<B, 2> {
         Self { value: B::product(transposed, centred.value), tangent }.scale(share)
     }
 
-    /// Sum of the squared entries, row by row and then over the rows.
+    /// Sum of the squared entries: first within each row, then over the rows.
     #[must_use]
     pub fn square_sum(self) -> Dual<B, 1> {
         let sum = |x: Tensor<B, 2>| B::total(x.sum_dim(1));
@@ -131,7 +132,7 @@ impl<B: Arithmetic> Dual<B, 2> {
         Dual { value: sum(self.value.clone() * self.value), tangent }
     }
 
-    /// Mean over the rows of [`Dual::softmax_cross_entropies`].
+    /// Mean of [`Dual::softmax_cross_entropies`] over the rows.
     pub fn softmax_cross_entropy(self, targets: &Tensor<B, 1, Int>) -> Dual<B, 1> {
         let [rows, _] = self.value.dims();
         // A product, because autodiff's backward pass of a division by a scalar rounds it to f32.
@@ -139,7 +140,7 @@ impl<B: Arithmetic> Dual<B, 2> {
         self.softmax_cross_entropies(targets).map(|x| B::total(x) * per_row)
     }
 
-    /// −log softmax(row) at the target of every row, `[rows, 1]`; targets `[rows]`. In nats.
+    /// −log softmax(row) at each row's target, `[rows, 1]`, in nats; `targets` is `[rows]`.
     ///
     /// Convex in the logits. Its tangent is Σ_j softmax_j u̇_j − u̇_target.
     pub fn softmax_cross_entropies(self, targets: &Tensor<B, 1, Int>) -> Dual<B, 2> {

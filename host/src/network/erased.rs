@@ -1,5 +1,5 @@
-//! Layers of any type in one network: their passes on a backend, and what these keep, without the
-//! type.
+//! Layers of any type in one network: their passes on a backend and what these keep, with the type
+//! erased.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -12,7 +12,7 @@ use super::parameters::Parameters;
 use super::{AveragePool, BatchNorm, Conv, Linear, MaxPool, Relu};
 use crate::kernels::{self, Kernels};
 
-/// What a layer keeps of its forward pass; only the layer knows its type.
+/// What a layer keeps of its forward pass. Only the layer knows the type.
 #[derive(Debug)]
 pub struct Saved(Box<dyn Kept>);
 
@@ -27,7 +27,7 @@ impl Saved {
     }
 }
 
-/// [`Passes`] without the type of what they keep.
+/// [`Passes`] with the type of the saved values erased.
 pub(super) trait Erased<B: Kernels>: Debug + Send + Sync {
     fn forward(&self, p: Parameters<'_, B>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Saved);
 
@@ -133,7 +133,7 @@ impl AnyLayer {
     /// The layer's passes on the backend `B`.
     ///
     /// # Panics
-    /// If the build does not name `B`, and the layer is of another package.
+    /// If the build does not name `B` and the layer comes from another package.
     pub(super) fn on<B: Kernels>(&self) -> &dyn Erased<B> {
         let passes = self.backends.iter().find_map(|on| on.downcast_ref::<Arc<dyn Erased<B>>>());
         passes.map(|passes| &**passes).or_else(|| built_in(&*self.layer)).unwrap_or_else(|| {
@@ -143,7 +143,7 @@ impl AnyLayer {
     }
 }
 
-/// The passes of a layer of this package, for a backend that the build does not name.
+/// The passes of one of this package's layers, for a backend that the build does not name.
 fn built_in<B: Kernels>(layer: &dyn Any) -> Option<&dyn Erased<B>> {
     macro_rules! first {
         ($($layer:ty),*) => {
@@ -161,15 +161,15 @@ fn on<B: Kernels>(layer: Arc<impl Passes<B>>) -> Box<dyn Any + Send + Sync> {
 macro_rules! passes {
     ($($(#[$meta:meta])* $name:ident, $feature:literal, $type:ident, $bytes:literal, $place:ident;)+) => {
         $(
-            /// What a layer has to have where this backend is built: its passes on it.
-            #[allow(non_snake_case, reason = "a module for each row, named as its backend")]
+            /// What a layer needs where this backend is built: its passes on it.
+            #[allow(non_snake_case, reason = "a module for each row, named after its backend")]
             pub(super) mod $name {
-                /// The passes, or nothing where the backend is not built.
+                /// [`Passes`] on this backend.
                 #[cfg(feature = $feature)]
                 pub trait On: super::Passes<crate::kernels::$type> {}
                 #[cfg(feature = $feature)]
                 impl<L: super::Passes<crate::kernels::$type>> On for L {}
-                /// The passes, or nothing where the backend is not built.
+                /// Nothing: this backend is not built.
                 #[cfg(not(feature = $feature))]
                 pub trait On {}
                 #[cfg(not(feature = $feature))]
@@ -177,8 +177,8 @@ macro_rules! passes {
             }
         )+
 
-        /// A layer with passes on every backend of this build: each whose [`Passes`] are written
-        /// for every `B: Kernels`.
+        /// A layer with passes on every backend of this build. Every layer that implements
+        /// [`Passes`] for all `B: Kernels` has them.
         pub trait OnEveryBackend: Layer $(+ $name::On)+ {}
 
         impl<L: Layer $(+ $name::On)+> OnEveryBackend for L {}

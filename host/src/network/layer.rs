@@ -1,4 +1,4 @@
-//! The contract of a layer, and what its passes hand to each other.
+//! The contract of a layer, and what its passes exchange.
 
 use std::fmt::Debug;
 
@@ -8,12 +8,12 @@ use super::parameters::{Init, Parameters};
 use super::shape::{Shape, Unfit};
 use crate::kernels::Kernels;
 
-/// A layer whatever the backend: what it needs of the network around it. Its passes are [`Passes`].
+/// The part of a layer that does not depend on the backend. Its passes are [`Passes`].
 ///
-/// A layer holds its settings and no parameters: those lie in the network's flat vector, and every
-/// pass gets a view of the layer's own.
+/// A layer holds its settings and no parameters. Those lie in the network's flat vector, and every
+/// pass gets a view of the layer's own part.
 pub trait Layer: Debug + Send + Sync + 'static {
-    /// The layer's tensors and its output's shape on an input of this shape.
+    /// The layer's tensors and its output's shape for this input shape.
     ///
     /// # Errors
     /// The layer cannot take such an input.
@@ -22,21 +22,20 @@ pub trait Layer: Debug + Send + Sync + 'static {
 
 /// The four passes of a layer that a Hessian-vector product needs (Pearlmutter 1994), on one
 /// backend.
-///
-/// Written for every `B: Kernels`, as [`Builder::layer`](super::Builder::layer) asks. Values have
-/// rank 4 ([`Shape`] says how). A tangent of `None` is zero. A bar marks cotangents, a dot
+/// Implement it for every `B: Kernels`, as [`Builder::layer`](super::Builder::layer) requires.
+/// Values have rank 4 (see [`Shape`]). A tangent of `None` is zero. A bar marks cotangents, a dot
 /// tangents: `x_bar_dot` is the tangent of the input's cotangent. `p` and `p_dot` are the layer's
 /// parameters and their tangents.
 pub trait Passes<B: Kernels>: Layer {
-    /// What the layer keeps of its forward pass for the other passes.
+    /// What the layer keeps of its forward pass.
     type Saved: Debug + Send + 'static;
 
-    /// Value in training mode (batch norm by batch statistics), and what the other passes need.
+    /// Value in training mode (batch norm uses batch statistics), and what the other passes need.
     fn forward(&self, p: Parameters<'_, B>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Self::Saved);
 
-    /// Value by running statistics, of which `running` are the layer's.
+    /// Value by the layer's `running` statistics.
     ///
-    /// Provided for layers that do not tell training from evaluation.
+    /// The default serves layers that behave alike in training and evaluation.
     fn evaluate(
         &self,
         p: Parameters<'_, B>,
@@ -55,8 +54,8 @@ pub trait Passes<B: Kernels>: Layer {
         p_dot: Option<Parameters<'_, B>>,
     ) -> Option<Tensor<B, 4>>;
 
-    /// Vector-Jacobian product: the cotangent of every parameter goes to `out`, the input's is
-    /// returned if asked.
+    /// Vector-Jacobian product. Every parameter's cotangent goes to `out`; the input's is returned
+    /// if requested.
     fn backward(
         &self,
         p: Parameters<'_, B>,
@@ -75,22 +74,22 @@ pub trait Passes<B: Kernels>: Layer {
         out: &mut Cotangents<B>,
     ) -> Option<Tensor<B, 4>>;
 
-    /// The batch's value of every running statistic of the layout, in its order.
+    /// The batch's value of every running statistic, in the order of the layout.
     fn batch_statistics(&self, _saved: &Self::Saved) -> Vec<Tensor<B, 1>> {
         Vec::new()
     }
 }
 
-/// A tensor that a layer asks for: its name behind the layer's, its shape, and how it starts.
-pub(super) type Wanted = (String, Vec<usize>, Init);
+/// A tensor that a layer asks for: its name within the layer, its shape, and its initial values.
+pub(super) type TensorSpec = (String, Vec<usize>, Init);
 
-/// What a layer is on an input of some shape. Tensors get the numbers 0, 1, … in the order of the
-/// calls.
+/// A layer's tensors and output for one input shape. Tensors are numbered 0, 1, … in the order of
+/// the calls.
 #[derive(Clone, Debug)]
 pub struct Layout {
     pub(super) output: Shape,
-    pub(super) parameters: Vec<Wanted>,
-    pub(super) statistics: Vec<Wanted>,
+    pub(super) parameters: Vec<TensorSpec>,
+    pub(super) statistics: Vec<TensorSpec>,
     pub(super) is_piecewise_linear: bool,
 }
 
@@ -101,14 +100,14 @@ impl Layout {
         Self { output, parameters, statistics, is_piecewise_linear: false }
     }
 
-    /// A layer with this output that is piecewise linear in its input. As long as it has no
-    /// parameters, the tangent of its backward pass is the backward pass of the tangent, and
-    /// neither ẋ nor ȳ is kept for it.
+    /// A layer with this output that is piecewise linear in its input. If it has no parameters, the
+    /// tangent of its backward pass is the backward pass of the tangent, so neither ẋ nor ȳ is kept
+    /// for it.
     pub fn piecewise_linear(output: Shape) -> Self {
         Self { is_piecewise_linear: true, ..Self::new(output) }
     }
 
-    /// One more parameter; `name` goes behind the layer's, with a point between them.
+    /// Adds a parameter; its full name is the layer's name, a point, and `name`.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, shape: &[usize], init: Init) -> Self {
         self.parameters.push((name.into(), shape.to_vec(), init));
@@ -116,7 +115,7 @@ impl Layout {
         self
     }
 
-    /// One more running statistic, a vector.
+    /// Adds a running statistic, which is a vector.
     #[must_use]
     pub fn statistic(mut self, name: impl Into<String>, len: usize, init: Init) -> Self {
         self.statistics.push((name.into(), vec![len], init));
@@ -135,37 +134,37 @@ pub struct Direction<'a, B: Kernels> {
     pub y_bar_dot: &'a Tensor<B, 4>,
 }
 
-/// Collects what a backward pass is asked for.
+/// Collects the cotangents that a backward pass is asked for.
 #[derive(Debug)]
 pub struct Cotangents<B: Kernels> {
     input: bool,
-    /// Number of the layer's first tensor in the network's table.
+    /// Index of the layer's first tensor in the network's table.
     first: usize,
     parameters: Option<Vec<(usize, Tensor<B, 1>)>>,
 }
 
 impl<B: Kernels> Cotangents<B> {
-    /// Wants the parameters' cotangents if `parameters`, the input's if `input`.
+    /// Collects the parameters' cotangents if `parameters`, and the input's if `input`.
     pub fn new(parameters: bool, input: bool) -> Self {
         Self { input, first: 0, parameters: parameters.then(Vec::new) }
     }
 
-    /// Whether the cotangent of the network's input is wanted.
+    /// Whether the cotangent of the input is wanted.
     pub(super) fn wants_input(&self) -> bool {
         self.input
     }
 
-    /// Says whether the coming layer's input cotangent is wanted.
+    /// Sets whether the next layer's input cotangent is wanted.
     pub(super) fn set_wants_input(&mut self, input: bool) {
         self.input = input;
     }
 
-    /// Says which tensor of the network is the coming layer's first one.
+    /// Sets the index of the next layer's first tensor in the network's table.
     pub(super) fn set_first(&mut self, first: usize) {
         self.first = first;
     }
 
-    /// Computes and keeps the cotangent of the layer's parameter `number`, if wanted.
+    /// Computes and keeps the cotangent of the layer's parameter `number` if it is wanted.
     pub fn parameter<const D: usize>(
         &mut self,
         number: usize,
@@ -178,16 +177,16 @@ impl<B: Kernels> Cotangents<B> {
         }
     }
 
-    /// The input's cotangent, if wanted.
+    /// Computes the input's cotangent if it is wanted.
     pub fn input(&self, cotangent: impl FnOnce() -> Tensor<B, 4>) -> Option<Tensor<B, 4>> {
         self.input.then(cotangent)
     }
 
-    /// The cotangents of all `tensors` parameters as one flat vector, in the order of the table;
-    /// `None` if they were not asked for.
+    /// All `tensors` cotangents as one flat vector, in the order of the table; `None` if they were
+    /// not requested.
     ///
     /// # Panics
-    /// If a layer gave none for one of its parameters, or two.
+    /// If a layer gave none or two for one of its parameters.
     pub fn into_flat(self, tensors: usize) -> Option<Tensor<B, 1>> {
         let mut parameters = self.parameters?;
         parameters.sort_by_key(|(number, _)| *number);
@@ -197,7 +196,7 @@ impl<B: Kernels> Cotangents<B> {
     }
 }
 
-/// `a + b` where either may be zero.
+/// `a + b`, where `None` is zero.
 pub(super) fn sum<B: Kernels>(
     a: Option<Tensor<B, 4>>,
     b: Option<Tensor<B, 4>>,

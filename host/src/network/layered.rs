@@ -1,17 +1,17 @@
-//! Small networks for devices: a list of layers without batch norm, described in words.
+//! Small networks for devices: lists of layers without batch norm, written in words.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::resnet::FITS;
-use super::{Builder, Conv, Init, Linear, Network, Shape};
+use super::{Builder, Conv, Init, Linear, Network};
 
-/// Largest number that a layer may name.
+/// Largest number in a layer's words.
 const SIZE_MAX: usize = 4096;
 
-/// One layer of a network, as `convolution 16 kernel 1x8 stride 1x4`, `average-pool` or `dense 16`.
+/// One layer of a network, such as `convolution 16 kernel 1x8 stride 1x4`, `average-pool` or
+/// `dense 16`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerSpec {
     /// A convolution with bias and without padding, then ReLU.
@@ -20,24 +20,24 @@ pub enum LayerSpec {
         filters: usize,
         /// Height and width.
         kernel: [usize; 2],
-        /// Down and to the right.
+        /// Steps down and to the right.
         stride: [usize; 2],
     },
     /// The mean over all positions of each channel.
     AveragePool,
-    /// A linear layer with bias, then ReLU; it reads all that the layer before it gives.
+    /// A linear layer with bias on all values of its input, then ReLU.
     Dense {
-        /// Features that it gives.
+        /// Number of output features.
         outputs: usize,
     },
 }
 
 impl LayerSpec {
-    /// What a layer may be, for messages.
-    pub const EXPECTED: &str = "\"convolution FILTERS kernel HxW stride HxW\" (or one number for both \
+    /// The words of a layer, for messages.
+    pub(crate) const EXPECTED: &str = "\"convolution FILTERS kernel HxW stride HxW\" (or one number for both \
                                 sides; stride 1 if not given), \"average-pool\" or \"dense OUTPUTS\"";
 
-    /// Channels, height and width behind this layer on an input of `[channels, height, width]`.
+    /// Channels, height and width after this layer for an input of `[channels, height, width]`.
     ///
     /// # Errors
     /// The kernel is larger than the input.
@@ -59,10 +59,10 @@ impl LayerSpec {
     }
 }
 
-/// Features that `layers` give on an input of `[channels, height, width]`.
+/// Number of features that `layers` give for an input of `[channels, height, width]`.
 ///
 /// # Errors
-/// There is no layer, a kernel is larger than its input, or more than one position is left at the
+/// There is no layer, a kernel is larger than its input, or more than one position remains at the
 /// end.
 pub fn layered_features(layers: &[LayerSpec], input: [usize; 3]) -> Result<usize, String> {
     if layers.is_empty() {
@@ -71,17 +71,17 @@ pub fn layered_features(layers: &[LayerSpec], input: [usize; 3]) -> Result<usize
     match layers.iter().try_fold(input, |shape, layer| layer.output(shape))? {
         [features, 1, 1] => Ok(features),
         [_, height, width] => Err(format!(
-            "{height}x{width} positions are left behind the last layer, expected one: \
+            "{height}x{width} positions are left after the last layer, expected one: \
              end with \"average-pool\" or \"dense OUTPUTS\""
         )),
     }
 }
 
-/// The backbone `[batch, channels, height, width]` to `[batch, features, 1, 1]`. Parameters are
-/// called by the number of their layer: `0.weight`, `0.bias`, ….
+/// The backbone: `[batch, channels, height, width]` to `[batch, features, 1, 1]`. Parameters are
+/// named after the number of their layer: `0.weight`, `0.bias`, ….
 ///
 /// # Errors
-/// As [`layered_features`].
+/// Those of [`layered_features`].
 pub fn layered(layers: &[LayerSpec], input: [usize; 3]) -> Result<Network, String> {
     layered_features(layers, input)?;
     let start = Builder::new(input);
@@ -93,50 +93,12 @@ pub fn layered(layers: &[LayerSpec], input: [usize; 3]) -> Result<Network, Strin
             }
             LayerSpec::AveragePool => builder.average_pool(),
             LayerSpec::Dense { outputs } => {
-                builder.layer(&name, linear(outputs, true, Init::KaimingFanIn)).relu()
+                let init = Init::KaimingFanIn;
+                builder.layer(&name, Linear { features_out: outputs, bias: true, init }).relu()
             }
         }
     });
     Ok(builder.build().expect("the whole list was checked"))
-}
-
-fn linear(features_out: usize, bias: bool, init: Init) -> Linear {
-    Linear { features_out, bias, init }
-}
-
-/// A projector without batch norm: hidden layers Linear with bias and ReLU, last Linear without
-/// bias.
-///
-/// `widths`: hidden widths, then the output's; at least one.
-pub fn plain_head(features: usize, widths: &[usize]) -> Network {
-    Builder::new(Shape::features(features)).plain_mlp("", widths).build().expect(FITS)
-}
-
-/// A projector as [`plain_head`] with a predictor of the same kind behind it, whose names begin
-/// with `predictor.`.
-pub(super) fn plain_predicting_head(
-    features: usize,
-    projector: &[usize],
-    predictor: &[usize],
-) -> Network {
-    let builder = Builder::new(Shape::features(features)).plain_mlp("", projector);
-    builder.plain_mlp("predictor.", predictor).build().expect(FITS)
-}
-
-impl Builder {
-    /// Named by their places among linear layers and ReLUs: 0, 2, 4, ….
-    fn plain_mlp(mut self, prefix: &str, widths: &[usize]) -> Self {
-        for (index, width) in widths.iter().copied().enumerate() {
-            let hidden = index + 1 < widths.len();
-            let init = if hidden { Init::KaimingFanIn } else { Init::UniformFanIn };
-            let name = format!("{prefix}{}", 2 * index);
-            self = self.layer(&name, linear(width, hidden, init));
-            if hidden {
-                self = self.relu();
-            }
-        }
-        self
-    }
 }
 
 impl fmt::Display for LayerSpec {
@@ -246,8 +208,8 @@ mod tests {
             texts.iter().map(|text| text.parse().unwrap()).collect()
         };
         let two = layers(&["convolution 16 kernel 1x8 stride 1x4", "convolution 9 kernel 1x5"]);
-        let behind = two.iter().try_fold([6, 1, 100], |shape, layer| layer.output(shape));
-        assert_eq!(behind, Ok([9, 1, 20]));
+        let output = two.iter().try_fold([6, 1, 100], |shape, layer| layer.output(shape));
+        assert_eq!(output, Ok([9, 1, 20]));
         let error = layered_features(&two, [6, 1, 100]).expect_err("positions are left");
         assert!(error.starts_with("1x20 positions are left"), "{error}");
         let whole = [&two[..], &layers(&["average-pool", "dense 4"])].concat();
@@ -255,8 +217,8 @@ mod tests {
         let network = layered(&whole, [6, 1, 100]).unwrap();
         assert_eq!(network.parameters().len(), 6 * 8 * 16 + 16 + 16 * 5 * 9 + 9 + 9 * 4 + 4);
         assert_eq!(network.statistics().len(), 0);
-        // 1x7 samples are fewer than the kernel; of 1x8 one position is left, fewer than the
-        // second's.
+        // A width of 7 is less than the first kernel. A width of 8 leaves one position, fewer than
+        // the second kernel needs.
         for width in [7, 8] {
             let error = layered_features(&whole, [6, 1, width]).expect_err("too short");
             assert!(error.contains("expected at most its input's"), "{error}");

@@ -3,7 +3,7 @@
 use burn_tensor::Tensor;
 
 use super::loss::{Loss, gauss_newton_product, hessian_product, value_and_gradient};
-use super::sequence::{Backward, Bars, Linearized, Want};
+use super::sequence::{Backward, CotangentPair, Linearized, Wanted};
 use super::tower::{Running, Tower, TowerParameters, View, accumulate, as_features, as_rows};
 use crate::kernels::Kernels;
 use crate::names::names;
@@ -11,32 +11,33 @@ use crate::names::names;
 names! {
     /// Which curvature operator of L^P a product applies.
     Curvature {
-        /// The exact Hessian, possibly indefinite: six convolution passes a layer and product.
+        /// The exact Hessian, possibly indefinite: six convolution passes per layer and product.
         Hessian = "hessian",
-        /// Gauss-Newton, positive semi-definite: four.
+        /// Gauss-Newton, positive semi-definite: four convolution passes per layer and product.
         GaussNewton = "gauss-newton",
     }
 }
 
-/// What a product with the Hessian computes anew instead of keeping it.
+/// What a product with the Hessian recomputes instead of storing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recompute {
     /// Nothing.
     #[default]
     Nothing,
-    /// The first-order cotangents: two convolution passes a layer more, for the memory of one
-    /// gradient less.
+    /// The first-order cotangents: two more convolution passes per layer, one gradient's memory
+    /// less.
     Cotangents,
 }
 
-/// What a linearisation is for; a [`Curvature`] alone keeps all that its products can use.
+/// What a linearisation is for. Converted from a [`Curvature`], it keeps all that its products can
+/// use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinearizationSettings {
     /// The operator of the products.
     pub curvature: Curvature,
-    /// What they compute anew.
+    /// What the products recompute.
     pub recompute: Recompute,
-    /// Whether the gradient, which products do not need, is computed as well.
+    /// Whether to compute the gradient too; products do not need it.
     pub with_gradient: bool,
 }
 
@@ -48,9 +49,11 @@ impl From<Curvature> for LinearizationSettings {
 
 /// The values and first-order cotangents of one batch.
 ///
-/// A product then costs the tangent work alone. Memory: the activations of a gradient, for the
-/// Hessian as much again for the cotangents unless they are recomputed, and during a product as
-/// much again for the tangents; of layers that are piecewise linear only the activations.
+/// A product costs only the tangent work. Memory:
+///
+/// - the activations of a gradient; piecewise linear layers need nothing else;
+/// - for the Hessian as much again for the cotangents, unless they are recomputed;
+/// - during a product as much again for the tangents.
 pub struct Linearization<'a, B: Kernels> {
     tower: Tower<'a>,
     parameters: TowerParameters<B>,
@@ -61,7 +64,7 @@ pub struct Linearization<'a, B: Kernels> {
     gradient: Option<Tensor<B, 1>>,
 }
 
-/// One tensor a layer, by slot.
+/// One tensor per layer, by slot.
 type PerLayer<B> = Vec<Option<Tensor<B, 4>>>;
 
 struct LinearizedView<B: Kernels> {
@@ -71,11 +74,11 @@ struct LinearizedView<B: Kernels> {
 
 /// First-order cotangents of one view.
 enum FirstOrder<B: Kernels> {
-    /// Those of every layer.
+    /// The cotangents of every layer's output.
     Kept { backbone: PerLayer<B>, head: PerLayer<B> },
-    /// That of the head's output, from which a product makes the others again.
+    /// The cotangent of the head's output, from which each product recomputes the others.
     Output(Tensor<B, 4>),
-    /// Gauss-Newton has no use for any.
+    /// Gauss-Newton needs none.
     Unused,
 }
 
@@ -93,7 +96,7 @@ impl<'a, B: Kernels> Linearization<'a, B> {
         let outputs: Vec<_> = views.iter().map(|view| view.output.clone()).collect();
         let (value, bars) = value_and_gradient(loss.as_ref(), &outputs);
         let keeps = (curvature, recompute) == (Curvature::Hessian, Recompute::Nothing);
-        let want = Want { parameters: with_gradient, input: false, layers: keeps };
+        let wanted = Wanted { parameters: with_gradient, input: false, layers: keeps };
         let mut gradient = None;
         let views = views
             .into_iter()
@@ -102,7 +105,7 @@ impl<'a, B: Kernels> Linearization<'a, B> {
                 let mut kept = None;
                 if keeps || with_gradient {
                     let (head, backbone) =
-                        first_order(tower, &parameters, &view, bar.clone(), want);
+                        first_order(tower, &parameters, &view, bar.clone(), wanted);
                     accumulate::<B>(&mut gradient, backbone.parameters);
                     let (backbone, head) = (backbone.y_bars, head.y_bars);
                     kept = keeps.then_some(FirstOrder::Kept { backbone, head });
@@ -118,23 +121,24 @@ impl<'a, B: Kernels> Linearization<'a, B> {
         Self { tower, parameters, loss, curvature, views, value, gradient }
     }
 
-    /// The loss.
+    /// Value of the loss.
     pub fn value(&self) -> f64 {
         self.value
     }
 
-    /// Its gradient with respect to the backbone, if it was asked for.
+    /// Gradient of the loss with respect to the backbone, if it was requested.
     pub fn gradient(&self) -> Option<&Tensor<B, 1>> {
         self.gradient.as_ref()
     }
 
-    /// Running statistics of backbone and head after the batch, view after view.
+    /// Running statistics of backbone and head after the batch, one view after the other.
     pub fn updated_statistics(&self, running: Running<B>) -> Running<B> {
         let views = self.views.iter();
         views.fold(running, |running, view| self.tower.updated(running, &view.view))
     }
 
-    /// Curvature times `direction`, both of the backbone's length; heads do not move.
+    /// Curvature times `direction`, both of the backbone's length; the head's parameters stay
+    /// fixed.
     pub fn product(&self, direction: &Tensor<B, 1>) -> Tensor<B, 1> {
         let p = &self.parameters;
         let mut tangents = Vec::with_capacity(self.views.len());
@@ -188,8 +192,8 @@ impl<'a, B: Kernels> Linearization<'a, B> {
         let p = &self.parameters;
         let Tower { backbone, head } = self.tower;
         let bar_dot = as_features(output_bar_dot);
-        let below = Want { parameters: false, input: true, layers: false };
-        let bottom = Want { parameters: true, input: false, layers: false };
+        let below = Wanted { parameters: false, input: true, layers: false };
+        let bottom = Wanted { parameters: true, input: false, layers: false };
         let direction = Some(direction);
         match &view.bars {
             FirstOrder::Kept { backbone: backbone_bars, head: head_bars } => {
@@ -202,7 +206,7 @@ impl<'a, B: Kernels> Linearization<'a, B> {
                     .parameters
             }
             FirstOrder::Output(bar) => {
-                let bars = Bars { value: bar.clone(), tangent: bar_dot };
+                let bars = CotangentPair { value: bar.clone(), tangent: bar_dot };
                 let saved = &view.view.head;
                 let (bars, _) =
                     head.backward_and_tangent(&p.head, saved, head_dots, None, bars, below);
@@ -223,24 +227,24 @@ impl<'a, B: Kernels> Linearization<'a, B> {
     }
 
     fn gauss_newton_term(&self, view: &View<B>, bar: Tensor<B, 2>) -> Option<Tensor<B, 1>> {
-        let want = Want { parameters: true, input: false, layers: false };
-        first_order(self.tower, &self.parameters, view, as_features(bar), want).1.parameters
+        let wanted = Wanted { parameters: true, input: false, layers: false };
+        first_order(self.tower, &self.parameters, view, as_features(bar), wanted).1.parameters
     }
 }
 
-/// Backward passes of head and backbone from a cotangent of the output; the head's parameters stand
-/// still. `want` is of the backbone.
+/// Backward passes of head and backbone from a cotangent of the output. The head's parameters get
+/// no cotangents; `wanted` applies to the backbone.
 fn first_order<B: Kernels>(
     tower: Tower<'_>,
     p: &TowerParameters<B>,
     view: &View<B>,
     bar: Tensor<B, 4>,
-    want: Want,
+    wanted: Wanted,
 ) -> (Backward<B>, Backward<B>) {
-    let of_head = Want { parameters: false, input: true, layers: want.layers };
+    let of_head = Wanted { parameters: false, input: true, layers: wanted.layers };
     let mut head = tower.head.backward(&p.head, &view.head, bar, of_head);
     let feature_bar = head.input.take().expect("asked for");
-    let backbone = tower.backbone.backward(&p.backbone, &view.backbone, feature_bar, want);
+    let backbone = tower.backbone.backward(&p.backbone, &view.backbone, feature_bar, wanted);
     (head, backbone)
 }
 

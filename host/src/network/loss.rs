@@ -10,13 +10,12 @@ use super::arithmetic::Arithmetic;
 use super::dual::Dual;
 use crate::kernels::{Kernels, read};
 
-/// A loss, split for Gauss-Newton into an inner map and an outer function that is convex in the
-/// inner map's variables.
+/// A loss, split for Gauss-Newton into an inner map and an outer function of its variables.
 ///
-/// The split decides what the Gauss-Newton operator is: it is positive semi-definite only if
-/// `outer` is convex.
+/// The split defines the Gauss-Newton operator, which is positive semi-definite only if `outer` is
+/// convex.
 pub trait Loss<B: Kernels> {
-    /// From the outputs (one per view, `[batch, feature]`) to the variables of the convex part.
+    /// Maps the outputs (one per view, `[batch, feature]`) to the variables of the convex part.
     fn inner(&self, outputs: Vec<Dual<Autodiff<B>, 2>>) -> Dual<Autodiff<B>, 2>;
 
     /// The convex part: a single value.
@@ -41,14 +40,16 @@ impl<B: Kernels> Loss<B> for CrossEntropy {
     }
 }
 
-/// [`CrossEntropy`] in which a row counts as much as its class: Σ w ℓ / Σ w over the batch (nats).
+/// [`CrossEntropy`] in which each row has the weight of its class: Σ w ℓ / Σ w over the batch
+/// (nats).
 ///
-/// PyTorch's mean with class weights. With weights of 1 it is [`CrossEntropy`], bit for bit.
+/// The same as PyTorch's mean with class weights. With weights of 1 it equals [`CrossEntropy`] bit
+/// for bit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightedCrossEntropy {
     /// The class of every row.
     pub labels: Vec<u32>,
-    /// w of every class, at least 0; above 0 for one of the rows.
+    /// Weight w of every class, at least 0, and above 0 for at least one of the rows.
     pub class_weights: Arc<[f32]>,
 }
 
@@ -80,7 +81,10 @@ pub(super) fn indices<B: Kernels>(
     Tensor::from_data(TensorData::new(values, [len]), &like.device())
 }
 
-/// A tensor that reverse mode differentiates with respect to.
+type Leaves<B> = Vec<Tensor<Autodiff<B>, 2>>;
+type Duals<B> = Vec<Dual<Autodiff<B>, 2>>;
+
+/// A tensor with respect to which reverse mode differentiates.
 fn leaf<B: Kernels>(value: &Tensor<B, 2>) -> Tensor<Autodiff<B>, 2> {
     Tensor::from_inner(value.clone()).require_grad()
 }
@@ -89,7 +93,7 @@ fn constant<B: Kernels>(value: &Tensor<B, 2>) -> Tensor<Autodiff<B>, 2> {
     Tensor::from_inner(value.clone())
 }
 
-/// Gradients of `of` with respect to the leaves; zero where it does not depend on one.
+/// Gradients of `of` with respect to the leaves; zero where it does not depend on a leaf.
 fn gradients<B: Kernels, const D: usize>(
     of: &Tensor<Autodiff<B>, D>,
     leaves: &[Tensor<Autodiff<B>, 2>],
@@ -123,44 +127,45 @@ pub fn value<B: Kernels>(loss: &dyn Loss<B>, outputs: &[Tensor<B, 2>]) -> f64 {
     scalar(loss.outer(loss.inner(duals)).value)
 }
 
-/// ∇²loss · direction, with respect to the outputs.
+/// Leaves for the outputs, and the duals of these leaves with `direction` as tangents.
+fn moving<B: Kernels>(
+    outputs: &[Tensor<B, 2>],
+    direction: &[Tensor<B, 2>],
+) -> (Leaves<B>, Duals<B>) {
+    let leaves: Vec<_> = outputs.iter().map(leaf).collect();
+    let dual = |(leaf, dot): (&Tensor<_, 2>, _)| Dual::new(leaf.clone(), Some(constant(dot)));
+    let duals = leaves.iter().zip(direction).map(dual).collect();
+    (leaves, duals)
+}
+
+/// ∇²loss · direction with respect to the outputs.
 pub fn hessian_product<B: Kernels>(
     loss: &dyn Loss<B>,
     outputs: &[Tensor<B, 2>],
     direction: &[Tensor<B, 2>],
 ) -> Vec<Tensor<B, 2>> {
-    let leaves: Vec<_> = outputs.iter().map(leaf).collect();
-    let duals = leaves
-        .iter()
-        .zip(direction)
-        .map(|(leaf, dot)| Dual::new(leaf.clone(), Some(constant(dot))))
-        .collect();
+    let (leaves, duals) = moving(outputs, direction);
     let derivative = loss.outer(loss.inner(duals)).tangent.expect("a moving input moves the loss");
     gradients(&derivative, &leaves)
 }
 
-/// JᵀH_outer J · direction, with respect to the outputs: the Gauss-Newton part of
+/// JᵀH_outer J · direction with respect to the outputs: the Gauss-Newton part of
 /// [`hessian_product`].
 pub fn gauss_newton_product<B: Kernels>(
     loss: &dyn Loss<B>,
     outputs: &[Tensor<B, 2>],
     direction: &[Tensor<B, 2>],
 ) -> Vec<Tensor<B, 2>> {
-    let leaves: Vec<_> = outputs.iter().map(leaf).collect();
-    let duals = leaves
-        .iter()
-        .zip(direction)
-        .map(|(leaf, dot)| Dual::new(leaf.clone(), Some(constant(dot))))
-        .collect();
+    let (leaves, duals) = moving(outputs, direction);
     let inner = loss.inner(duals);
     let inner_dot = inner.tangent.expect("a moving input moves the variables").inner();
-    // H_outer u̇: reverse over the outer part's tangent, u being the leaf.
+    // H_outer u̇: reverse over the outer part's tangent, with u as the leaf.
     let variables = leaf(&inner.value.clone().inner());
     let outer = loss.outer(Dual::new(variables.clone(), Some(constant(&inner_dot))));
     let derivative = outer.tangent.expect("moving variables move the loss");
     let [curved] = gradients(&derivative, std::slice::from_ref(&variables))
         .try_into()
         .expect("one gradient for one leaf");
-    // Jᵀ of that: reverse over the inner map, contracted with a constant.
+    // Jᵀ of the result: reverse over the inner map, contracted with a constant.
     gradients(&Autodiff::<B>::total(inner.value * constant(&curved)), &leaves)
 }

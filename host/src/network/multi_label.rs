@@ -1,4 +1,4 @@
-//! Losses of a classifier whose images show any number of classes.
+//! Losses of a classifier whose images may show any number of classes.
 
 use burn_autodiff::Autodiff;
 use burn_backend::TensorData;
@@ -9,7 +9,7 @@ use super::dual::Dual;
 use super::loss::Loss;
 use crate::kernels::Kernels;
 
-/// Which loss a set of labels is trained with.
+/// The loss for sets of labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MultiLabel {
     /// [`BinaryCrossEntropy`].
@@ -19,30 +19,30 @@ pub enum MultiLabel {
     Softmax,
 }
 
-/// What the rows of a batch show, `[row, class]` each; both hold 0 and 1.
+/// What each row of a batch shows, as `[row, class]` matrices of 0 and 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MultiHot {
     /// 1 where the row shows the class.
     pub present: Vec<f32>,
-    /// 1 where the entry counts at all.
+    /// 1 where the entry counts.
     pub counted: Vec<f32>,
 }
 
 /// Binary cross entropy of every logit against the presence of its class, mean over the entries
-/// that count (nats); 0 where none does.
+/// that count (nats); 0 if none counts.
 ///
-/// −y ln σ(x) − (1 − y) ln(1 − σ(x)). Convex in the logits, so that the inner map is the identity.
+/// −y ln σ(x) − (1 − y) ln(1 − σ(x)). It is convex in the logits, so the inner map is the identity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BinaryCrossEntropy {
-    /// y, and which entries count.
+    /// y, and the entries that count.
     pub targets: MultiHot,
 }
 
 /// Softmax cross entropy against all classes that a row shows, mean over the rows (nats).
 ///
-/// Σ_c y_c (ln Σ_j exp x_j − x_c): the targets are not normalised, and a row that shows nothing
-/// adds 0. The reference's loss for VOC 2007. Convex in the logits. Entries that do not count are
-/// absent ones.
+/// Σ_c y_c (ln Σ_j exp x_j − x_c). The targets are not normalised, and a row that shows nothing
+/// adds 0. This is the reference's loss for VOC 2007. It is convex in the logits. Entries that do
+/// not count are treated as absent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropy {
     /// y.
@@ -59,8 +59,8 @@ impl<B: Kernels> Loss<B> for BinaryCrossEntropy {
         let counted = matrix::<B>(&self.targets.counted, &logits.value);
         let count: f64 = self.targets.counted.iter().copied().map(f64::from).sum();
         let per_entry = if count > 0.0 { 1.0 / count } else { 0.0 };
-        // ln(1 + eˣ) = ln(e^−m + e^(x−m)) + m with m = max(x, 0), a constant: nothing overflows,
-        // and the derivative is σ(x) at 0 too.
+        // ln(1 + eˣ) = ln(e^−m + e^(x−m)) + m with the constant m = max(x, 0): nothing overflows,
+        // and the derivative at 0 is σ(0).
         let top = logits.value.clone().detach().clamp_min(0.0);
         let one = top.clone().neg().exp();
         let exponential = (logits.value.clone() - top.clone()).exp();
@@ -101,7 +101,7 @@ impl<B: Kernels> Loss<B> for SoftmaxCrossEntropy {
     }
 }
 
-/// Constants of the shape of `like`.
+/// Constants in the shape of `like`.
 fn matrix<B: Kernels>(values: &[f32], like: &Tensor<Autodiff<B>, 2>) -> Tensor<Autodiff<B>, 2> {
     let data = TensorData::new(values.to_vec(), like.dims()).convert::<B::FloatElem>();
     Tensor::from_data(data, &like.device())

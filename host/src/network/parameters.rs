@@ -1,37 +1,37 @@
-//! The table of a flat parameter vector: names, shapes, offsets, initial values; and a layer's view
-//! of such a vector.
+//! The table of a flat parameter vector (names, shapes, offsets, initial values), and a layer's
+//! view of such a vector.
 
 use bissl_core::Stream;
 use burn_tensor::Tensor;
 
 use crate::kernels::{Kernels, Precision};
 
-/// How a tensor starts.
+/// Initial values of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
-    /// All 0.
+    /// All zeros.
     Zero,
-    /// All 1.
+    /// All ones.
     One,
-    /// Normal with variance 2/fan_out (He et al. 2015), as torchvision's ResNets.
+    /// Normal with variance 2/fan_out (He et al. 2015), as in torchvision's ResNets.
     KaimingFanOut,
-    /// Normal with variance 2/fan_in (He et al. 2015): a ReLU layer passes its input's size on,
-    /// which in a network without batch norm nothing else does.
+    /// Normal with variance 2/fan_in (He et al. 2015). A ReLU layer then preserves the size of its
+    /// input, which nothing else does in a network without batch norm.
     KaimingFanIn,
-    /// Uniform in ±1/√fan_in, as torch's linear layers.
+    /// Uniform in ±1/√fan_in, as in torch's linear layers.
     UniformFanIn,
 }
 
 /// One tensor of the vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// torchvision's name.
+    /// Its name, as in torchvision.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
     /// First element in the flat vector.
     pub offset: usize,
-    /// How it starts.
+    /// Its initial values.
     pub init: Init,
 }
 
@@ -41,7 +41,7 @@ impl Segment {
         self.shape.iter().product()
     }
 
-    /// Never: every tensor has elements.
+    /// Always false: every tensor has elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -64,17 +64,17 @@ impl ParameterTable {
         offset
     }
 
-    /// The tensors.
+    /// The tensors, in order.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// Elements of the vector.
+    /// Number of elements of the vector.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is no parameter at all.
+    /// Whether there are no parameters.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -84,8 +84,8 @@ impl ParameterTable {
         self.segments.iter().map(|s| s.offset).chain([self.len]).collect()
     }
 
-    /// The initial vector: element `i` is drawn at index `i` of the stream, so it depends on
-    /// nothing but the seed and its place.
+    /// The initial vector. Element `i` is drawn at index `i` of the stream, so it depends only on
+    /// the seed and its index.
     pub fn initial(&self, stream: Stream) -> Vec<f32> {
         let mut values = vec![0.0; self.len];
         for segment in &self.segments {
@@ -119,7 +119,7 @@ pub struct Parameters<'a, B: Kernels> {
     precision: Precision,
 }
 
-// Derived, they would ask as much of `B`.
+// Not derived: that would require `B: Clone`.
 impl<B: Kernels> Clone for Parameters<'_, B> {
     fn clone(&self) -> Self {
         *self
@@ -129,22 +129,22 @@ impl<B: Kernels> Clone for Parameters<'_, B> {
 impl<B: Kernels> Copy for Parameters<'_, B> {}
 
 impl<'a, B: Kernels> Parameters<'a, B> {
-    /// The tensors of `segments` in `flat`; what is multiplied with them is rounded to `precision`,
-    /// on devices.
+    /// The tensors of `segments` in `flat`. On devices, products with them round their operands to
+    /// `precision`.
     pub fn new(flat: &'a Tensor<B, 1>, segments: &'a [Segment], precision: Precision) -> Self {
         Self { flat, segments, precision }
     }
 
-    /// The tensor `number` of the layer, counted from 0 in the order of its layout.
+    /// Tensor `number` of the layer, counted from 0 in the order of its layout.
     ///
     /// # Panics
-    /// If the layer has no such tensor, or one of another rank.
+    /// If the layer has no such tensor, or the tensor has another rank.
     pub fn tensor<const D: usize>(&self, number: usize) -> Tensor<B, D> {
         let shape = self.segments[number].shape.as_slice();
         self.reshaped(number, shape.try_into().expect("the rank of the layout"))
     }
 
-    /// The same in another shape of as many elements.
+    /// [`Parameters::tensor`] in another shape with as many elements.
     ///
     /// # Panics
     /// If the layer has no such tensor, or the shape has another number of elements.
@@ -153,7 +153,7 @@ impl<'a, B: Kernels> Parameters<'a, B> {
         self.flat.clone().slice(segment.offset..segment.offset + segment.len()).reshape(shape)
     }
 
-    /// What matrix products and convolutions round their operands to, on devices.
+    /// What matrix products and convolutions round their operands to on devices.
     pub fn precision(&self) -> Precision {
         self.precision
     }

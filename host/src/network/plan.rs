@@ -1,4 +1,4 @@
-//! The layers of a network in their order, with residual sums, and the walks over them.
+//! The layers of a network in order, with residual sums, and the walks over them.
 
 use std::ops::Range;
 
@@ -18,15 +18,15 @@ pub(super) enum Node {
     Residual { main: Vec<Node>, shortcut: Vec<Node> },
 }
 
-/// A layer with its own part of the tables.
+/// A layer and its part of the tables.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) layer: AnyLayer,
-    /// Its tensors among the segments of the parameters.
+    /// Range of its tensors in the parameters' segments.
     pub(super) parameters: Range<usize>,
-    /// Its tensors among the segments of the statistics.
+    /// Range of its tensors in the statistics' segments.
     pub(super) statistics: Range<usize>,
-    /// As [`Layout::piecewise_linear`](super::Layout::piecewise_linear) says.
+    /// See [`Layout::piecewise_linear`](super::Layout::piecewise_linear).
     pub(super) is_piecewise_linear: bool,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Plan {
     pub(super) statistics: ParameterTable,
 }
 
-/// Walks the nodes from the input to the output with values.
+/// Walks the nodes from input to output with values.
 pub(super) fn compute<B: Kernels>(
     nodes: &[Node],
     x: Tensor<B, 4>,
@@ -55,7 +55,7 @@ pub(super) fn compute<B: Kernels>(
     })
 }
 
-/// Walks the nodes from the input to the output with tangents.
+/// Walks the nodes from input to output with tangents.
 pub(super) fn push<B: Kernels>(
     nodes: &[Node],
     x_dot: Option<Tensor<B, 4>>,
@@ -70,9 +70,9 @@ pub(super) fn push<B: Kernels>(
     })
 }
 
-/// Walks the nodes from the output to the input, calling `pass` at every layer; the input's
-/// cotangent of the first layer is computed only if `out` asks for it. `T` is what goes from layer
-/// to layer, added where branches meet.
+/// Walks the nodes from output to input and calls `pass` at every layer. The first layer's input
+/// cotangent is computed only if `out` asks for it. `T` travels from layer to layer and is added
+/// where branches meet.
 pub(super) fn descend<B: Kernels, T: Clone>(
     nodes: &[Node],
     y_bar: T,
@@ -83,7 +83,7 @@ pub(super) fn descend<B: Kernels, T: Clone>(
     let wants_input = out.wants_input();
     let mut bar = Some(y_bar);
     for (place, node) in nodes.iter().enumerate().rev() {
-        let y_bar = bar.take().expect("only the first node's input cotangent is ever left out");
+        let y_bar = bar.take().expect("only the first node's input cotangent is left out");
         out.set_wants_input(place > 0 || wants_input);
         bar = match node {
             Node::Layer(slot) => pass(*slot, y_bar, out),

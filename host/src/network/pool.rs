@@ -1,4 +1,4 @@
-//! Max-pool and global average pool; both linear once the winners are known.
+//! Max-pool and global average pool. Both are linear once the winners are known.
 
 use burn_tensor::Tensor;
 
@@ -7,14 +7,14 @@ use super::parameters::Parameters;
 use super::shape::{Shape, Unfit};
 use crate::kernels::{Kernels, PoolShape};
 
-/// The largest value of every window; the first of equal ones wins.
+/// The largest value of every window; among equals the first wins.
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPool {
     /// Window size.
     pub kernel: usize,
     /// Stride.
     pub stride: usize,
-    /// Border that never wins; less than `kernel`.
+    /// Border that never wins, less than `kernel`.
     pub padding: usize,
 }
 
@@ -37,7 +37,7 @@ impl Layer for MaxPool {
 }
 
 impl<B: Kernels> Passes<B> for MaxPool {
-    /// The winners.
+    /// The winners' positions.
     type Saved = (PoolShape, B::Indices);
 
     fn forward(&self, _: Parameters<'_, B>, x: Tensor<B, 4>) -> (Tensor<B, 4>, Self::Saved) {

@@ -7,7 +7,7 @@ use super::parameters::Parameters;
 use super::shape::{Shape, Unfit};
 use crate::kernels::Kernels;
 
-/// `y = max(x, 0)`, of any shape; NaN stays NaN, and its cotangent is not masked.
+/// `y = max(x, 0)` in any shape; NaN stays NaN, and its cotangent is not masked.
 #[derive(Clone, Copy, Debug)]
 pub struct Relu;
 

@@ -1,24 +1,24 @@
-//! Residual networks (He et al. 2016) with torchvision's names, and the heads on top of them.
+//! Residual networks (He et al. 2016) with torchvision's names.
 
 use super::block::Block;
-use super::{Builder, Init, Linear, Network, Shape};
+use super::{Builder, Network, Shape};
 use crate::names::names;
 
-/// Why the networks of this file can be built.
+/// Why the networks of this file always build.
 pub(super) const FITS: &str = "widths are at least 1, and the layers fit each other";
 
 names! {
-    /// Which residual network.
+    /// The residual network.
     Architecture {
-        /// Three stages of one basic block, widths w, 2w, 4w: for images of 32 pixels and small
+        /// Three stages of one basic block with widths w, 2w, 4w: for images of 32 pixels and small
         /// machines.
         ResNetSmall = "resnet-small",
-        /// Four stages of two basic blocks, widths w, 2w, 4w, 8w; w = 64 is ResNet-18.
+        /// Four stages of two basic blocks with widths w, 2w, 4w, 8w; w = 64 is ResNet-18.
         ResNet18 = "resnet18",
-        /// The same stages of 3, 4, 6 and 3 basic blocks; w = 64 is ResNet-34.
+        /// Four stages of 3, 4, 6 and 3 basic blocks with the same widths; w = 64 is ResNet-34.
         ResNet34 = "resnet34",
-        /// The same numbers of bottleneck blocks, strided in the 3×3 convolution, widths 4w, 8w,
-        /// 16w, 32w; w = 64 is ResNet-50.
+        /// Four stages of 3, 4, 6 and 3 bottleneck blocks, strided in the 3×3 convolution, with
+        /// widths 4w, 8w, 16w, 32w; w = 64 is ResNet-50.
         ResNet50 = "resnet50",
     }
 }
@@ -30,7 +30,7 @@ names! {
         Small = "small",
         /// 3×3 convolution, stride 2: for small images and small machines.
         SmallStrided = "small-strided",
-        /// 7×7 convolution, stride 2, then 3×3 max-pool, stride 2: ImageNet's.
+        /// 7×7 convolution, stride 2, then 3×3 max-pool, stride 2: for ImageNet.
         ImageNet = "imagenet",
     }
 }
@@ -42,7 +42,7 @@ pub struct BackboneSettings {
     pub architecture: Architecture,
     /// Channels of the stem and of the first stage's 3×3 convolutions, at least 1.
     pub width: usize,
-    /// What stands before it.
+    /// Layers before the first stage.
     pub stem: Stem,
 }
 
@@ -63,7 +63,7 @@ impl Architecture {
     }
 }
 
-/// Features of a backbone's output.
+/// Number of features of a backbone's output.
 pub fn output_width(settings: BackboneSettings) -> usize {
     let BackboneSettings { architecture, width, stem: _ } = settings;
     (width << (architecture.blocks().len() - 1)) * architecture.block().expansion()
@@ -71,14 +71,14 @@ pub fn output_width(settings: BackboneSettings) -> usize {
 
 /// The backbone: `[batch, 3, h, w]` to `[batch, features, 1, 1]`.
 ///
-/// Every block's last γ starts at 0, so that the network starts as a shallow one (Goyal et al.
+/// The last γ of every block starts at 0, so the network starts as a shallow one (Goyal et al.
 /// 2017).
 pub fn backbone(settings: BackboneSettings) -> Network {
     stages(settings).average_pool().build().expect(FITS)
 }
 
-/// [`backbone`] without its average pool, which is left to the head: `[batch, 3, h, w]` to
-/// `[batch, features, h', w']`. Parameters and their names are the same.
+/// [`backbone`] without its average pool, which the head adds: `[batch, 3, h, w]` to
+/// `[batch, features, h', w']`. The parameters and their names are the same.
 pub fn feature_maps(settings: BackboneSettings) -> Network {
     stages(settings).build().expect(FITS)
 }
@@ -97,39 +97,7 @@ fn stages(settings: BackboneSettings) -> Builder {
     builder
 }
 
-/// A projector: hidden layers Linear with bias, batch norm, ReLU; last Linear without bias.
-///
-/// `widths`: hidden widths, then the output's; at least one.
-pub fn mlp_head(features: usize, widths: &[usize]) -> Network {
-    Builder::new(Shape::features(features)).mlp("", widths).build().expect(FITS)
-}
-
-/// A projector as [`mlp_head`] with a predictor of the same kind behind it, whose names begin with
-/// `predictor.`; the projector's parameters and statistics are the first of either vector.
-pub fn predicting_head(features: usize, projector: &[usize], predictor: &[usize]) -> Network {
-    let builder = Builder::new(Shape::features(features)).mlp("", projector);
-    builder.mlp("predictor.", predictor).build().expect(FITS)
-}
-
-/// A classifier: one linear layer with bias.
-pub fn classifier(features: usize, classes: usize) -> Network {
-    Builder::new(Shape::features(features)).linear("fc", classes).build().expect(FITS)
-}
-
 impl Builder {
-    /// Hidden layers Linear with bias, batch norm, ReLU; last Linear without bias.
-    fn mlp(mut self, prefix: &str, widths: &[usize]) -> Self {
-        for (index, width) in widths.iter().copied().enumerate() {
-            let bias = index + 1 < widths.len();
-            let linear = Linear { features_out: width, bias, init: Init::UniformFanIn };
-            self = self.layer(&format!("{prefix}{}", 3 * index), linear);
-            if bias {
-                self = self.batch_norm(&format!("{prefix}{}", 3 * index + 1)).relu();
-            }
-        }
-        self
-    }
-
     fn stem(self, stem: Stem, width: usize) -> Self {
         let (kernel, stride) = match stem {
             Stem::Small => (3, 1),

@@ -11,10 +11,10 @@ use super::plan::{Plan, compute, descend, push};
 use super::shape::Shape;
 use crate::kernels::{Kernels, Precision};
 
-/// Share of the old value in a running statistic's update.
+/// Weight of the old value in a running statistic's update.
 const RUNNING_DECAY: f64 = 0.9;
 
-/// A sequence of layers with its tables, for every backend; cheap to clone.
+/// A sequence of layers with its tables, for every backend. Clones share the layers.
 #[derive(Clone, Debug)]
 pub struct Network {
     plan: Arc<Plan>,
@@ -23,7 +23,7 @@ pub struct Network {
     precision: Precision,
 }
 
-/// What a forward pass in training mode gives.
+/// Result of a forward pass in training mode.
 #[derive(Debug)]
 pub struct Forward<B: Kernels> {
     /// The output.
@@ -32,46 +32,46 @@ pub struct Forward<B: Kernels> {
     pub saved: Vec<Saved>,
 }
 
-/// What a backward pass gives.
+/// Result of a backward pass.
 #[derive(Clone, Debug)]
-pub struct Backward<B: Kernels> {
-    /// x̄ (or x̄̇), if asked for.
-    pub input: Option<Tensor<B, 4>>,
-    /// p̄ (or p̄̇), if asked for.
-    pub parameters: Option<Tensor<B, 1>>,
-    /// ȳ at the output of every layer that needs it later, by slot; kept by [`Network::backward`]
-    /// if asked for.
-    pub y_bars: Vec<Option<Tensor<B, 4>>>,
+pub(super) struct Backward<B: Kernels> {
+    /// x̄ (or x̄̇), if requested.
+    pub(super) input: Option<Tensor<B, 4>>,
+    /// p̄ (or p̄̇), if requested.
+    pub(super) parameters: Option<Tensor<B, 1>>,
+    /// ȳ at the output of every layer that needs it later, by slot; [`Network::backward`] keeps it
+    /// if requested.
+    pub(super) y_bars: Vec<Option<Tensor<B, 4>>>,
 }
 
 /// A cotangent and its tangent.
 #[derive(Clone, Debug)]
-pub struct Bars<B: Kernels> {
+pub(super) struct CotangentPair<B: Kernels> {
     /// ȳ.
-    pub value: Tensor<B, 4>,
+    pub(super) value: Tensor<B, 4>,
     /// ȳ̇.
-    pub tangent: Tensor<B, 4>,
+    pub(super) tangent: Tensor<B, 4>,
 }
 
-/// Which cotangents a backward pass should give.
+/// The cotangents that a backward pass should give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Want {
-    /// Those of the parameters.
-    pub parameters: bool,
-    /// That of the input.
-    pub input: bool,
-    /// Those of all layers' outputs, for a linearisation.
-    pub layers: bool,
+pub(super) struct Wanted {
+    /// Of the parameters.
+    pub(super) parameters: bool,
+    /// Of the input.
+    pub(super) input: bool,
+    /// Of all layers' outputs, for a linearisation.
+    pub(super) layers: bool,
 }
 
-/// A linearised batch of one network: everything [`Network::backward_tangent`] needs but the
+/// A linearised batch of one network: all that [`Network::backward_tangent`] needs besides the
 /// direction.
 #[derive(Clone, Copy, Debug)]
-pub struct Linearized<'a, B: Kernels> {
+pub(super) struct Linearized<'a, B: Kernels> {
     /// What the forward pass kept.
-    pub saved: &'a [Saved],
+    pub(super) saved: &'a [Saved],
     /// ȳ at the output of every layer that needs it.
-    pub y_bars: &'a [Option<Tensor<B, 4>>],
+    pub(super) y_bars: &'a [Option<Tensor<B, 4>>],
 }
 
 impl Network {
@@ -79,29 +79,29 @@ impl Network {
         Self { plan: Arc::new(plan), input, output, precision: Precision::F32 }
     }
 
-    /// The same network with convolutions and matrix products in this precision; devices only.
+    /// The same network with convolutions and matrix products in this precision, on devices.
     #[must_use]
     pub fn multiplying_in(mut self, precision: Precision) -> Self {
         self.precision = precision;
         self
     }
 
-    /// What one sample of the input is.
+    /// Shape of one input sample.
     pub fn input_shape(&self) -> Shape {
         self.input
     }
 
-    /// What one sample of the output is.
+    /// Shape of one output sample.
     pub fn output_shape(&self) -> Shape {
         self.output
     }
 
-    /// The table of its parameters.
+    /// The table of the parameters.
     pub fn parameters(&self) -> &ParameterTable {
         &self.plan.parameters
     }
 
-    /// The table of its running statistics.
+    /// The table of the running statistics.
     pub fn statistics(&self) -> &ParameterTable {
         &self.plan.statistics
     }
@@ -159,8 +159,8 @@ impl Network {
         })
     }
 
-    /// Jacobian-vector product; also ẋ at the input of every layer that needs it later, by slot.
-    pub fn tangent<B: Kernels>(
+    /// Jacobian-vector product, and ẋ at the input of every layer that needs it later, by slot.
+    pub(super) fn tangent<B: Kernels>(
         &self,
         p: &Tensor<B, 1>,
         saved: &[Saved],
@@ -178,8 +178,8 @@ impl Network {
         (y_dot, x_dots)
     }
 
-    /// Jacobian-vector product alone, without the memory of [`Network::tangent`].
-    pub fn tangent_output<B: Kernels>(
+    /// Jacobian-vector product without the memory of [`Network::tangent`].
+    pub(super) fn tangent_output<B: Kernels>(
         &self,
         p: &Tensor<B, 1>,
         saved: &[Saved],
@@ -204,14 +204,14 @@ impl Network {
     }
 
     /// Vector-Jacobian product.
-    pub fn backward<B: Kernels>(
+    pub(super) fn backward<B: Kernels>(
         &self,
         p: &Tensor<B, 1>,
         saved: &[Saved],
         y_bar: Tensor<B, 4>,
-        want: Want,
+        wanted: Wanted,
     ) -> Backward<B> {
-        let mut y_bars = want.layers.then(|| vec![None; self.plan.slots.len()]);
+        let mut y_bars = wanted.layers.then(|| vec![None; self.plan.slots.len()]);
         let pass = |slot: usize, y_bar: Tensor<B, 4>, out: &mut _| {
             let x_bar = self.layer_backward(slot, p, saved, &y_bar, out);
             if let Some(y_bars) = &mut y_bars
@@ -221,20 +221,20 @@ impl Network {
             }
             x_bar
         };
-        let (input, parameters) = self.descend(y_bar, want, pass, |a, b| B::add(a, &b));
+        let (input, parameters) = self.descend(y_bar, wanted, pass, |a, b| B::add(a, &b));
         Backward { input, parameters, y_bars: y_bars.unwrap_or_default() }
     }
 
-    /// Tangent of [`Network::backward`]: in the direction of the `x_dots` that [`Network::tangent`]
-    /// gave for `p_dot`, and of `y_bar_dot`.
-    pub fn backward_tangent<B: Kernels>(
+    /// Tangent of [`Network::backward`] in the direction of `y_bar_dot` and of the `x_dots` that
+    /// [`Network::tangent`] gave for `p_dot`.
+    pub(super) fn backward_tangent<B: Kernels>(
         &self,
         p: &Tensor<B, 1>,
         at: Linearized<'_, B>,
         mut x_dots: Vec<Option<Tensor<B, 4>>>,
         p_dot: Option<&Tensor<B, 1>>,
         y_bar_dot: Tensor<B, 4>,
-        want: Want,
+        wanted: Wanted,
     ) -> Backward<B> {
         let pass = |slot: usize, y_bar_dot: Tensor<B, 4>, out: &mut _| {
             if self.is_piecewise_linear(slot) {
@@ -247,25 +247,26 @@ impl Network {
             let p = self.parameters_of(slot, p);
             self.passes(slot).backward_tangent(p, &at.saved[slot], direction, y_bar, out)
         };
-        let (input, parameters) = self.descend(y_bar_dot, want, pass, |a, b| B::add(a, &b));
+        let (input, parameters) = self.descend(y_bar_dot, wanted, pass, |a, b| B::add(a, &b));
         Backward { input, parameters, y_bars: Vec::new() }
     }
 
-    /// [`Network::backward`] from `y_bar` and its tangent side by side, for a linearisation that
-    /// has not kept the layers' cotangents: each lives no longer than the layer above it needs it.
+    /// [`Network::backward`] from `y_bar` together with its tangent, for a linearisation that has
+    /// not kept the layers' cotangents. Each cotangent lives only until the next layer of the walk
+    /// has used it.
     ///
-    /// Gives the tangents, and ȳ's x̄ with x̄̇ if the input's are asked for.
-    pub fn backward_and_tangent<B: Kernels>(
+    /// Gives x̄ with x̄̇ if the input's are requested, and the tangent of p̄.
+    pub(super) fn backward_and_tangent<B: Kernels>(
         &self,
         p: &Tensor<B, 1>,
         saved: &[Saved],
         mut x_dots: Vec<Option<Tensor<B, 4>>>,
         p_dot: Option<&Tensor<B, 1>>,
-        bars: Bars<B>,
-        want: Want,
-    ) -> (Option<Bars<B>>, Option<Tensor<B, 1>>) {
-        let pass = |slot: usize, bars: Bars<B>, out: &mut Cotangents<B>| {
-            let Bars { value: y_bar, tangent: y_bar_dot } = bars;
+        bars: CotangentPair<B>,
+        wanted: Wanted,
+    ) -> (Option<CotangentPair<B>>, Option<Tensor<B, 1>>) {
+        let pass = |slot: usize, bars: CotangentPair<B>, out: &mut Cotangents<B>| {
+            let CotangentPair { value: y_bar, tangent: y_bar_dot } = bars;
             let mut first_order = Cotangents::new(false, out.wants_input());
             let value = self.layer_backward(slot, p, saved, &y_bar, &mut first_order);
             let tangent = if self.is_piecewise_linear(slot) {
@@ -277,13 +278,13 @@ impl Network {
                 let p = self.parameters_of(slot, p);
                 self.passes(slot).backward_tangent(p, &saved[slot], direction, &y_bar, out)
             };
-            value.zip(tangent).map(|(value, tangent)| Bars { value, tangent })
+            value.zip(tangent).map(|(value, tangent)| CotangentPair { value, tangent })
         };
-        let add = |a: Bars<B>, b: Bars<B>| Bars {
+        let add = |a: CotangentPair<B>, b: CotangentPair<B>| CotangentPair {
             value: B::add(a.value, &b.value),
             tangent: B::add(a.tangent, &b.tangent),
         };
-        self.descend(bars, want, pass, add)
+        self.descend(bars, wanted, pass, add)
     }
 
     fn layer_backward<B: Kernels>(
@@ -297,17 +298,17 @@ impl Network {
         self.passes(slot).backward(self.parameters_of(slot, p), &saved[slot], y_bar, out)
     }
 
-    /// Walks from the output to the input, calling `pass` at every layer; gives the input's and the
-    /// parameters' cotangents, as far as wanted. `T` is what goes from layer to layer, added where
-    /// branches meet.
+    /// Walks from output to input and calls `pass` at every layer. Gives the input's and the
+    /// parameters' cotangents as far as they are wanted. `T` travels from layer to layer and is
+    /// added where branches meet.
     fn descend<B: Kernels, T: Clone>(
         &self,
         y_bar: T,
-        want: Want,
+        wanted: Wanted,
         mut pass: impl FnMut(usize, T, &mut Cotangents<B>) -> Option<T>,
         add: impl Fn(T, T) -> T,
     ) -> (Option<T>, Option<Tensor<B, 1>>) {
-        let mut out = Cotangents::new(want.parameters, want.input);
+        let mut out = Cotangents::new(wanted.parameters, wanted.input);
         let mut at_slot = |slot: usize, y_bar: T, out: &mut Cotangents<B>| {
             out.set_first(self.plan.slots[slot].parameters.start);
             pass(slot, y_bar, out)
@@ -316,7 +317,7 @@ impl Network {
         (input, out.into_flat(self.plan.parameters.segments().len()))
     }
 
-    /// Running statistics after a training step: `0.9 old + 0.1 batch`, the variance unbiased.
+    /// Running statistics after a training step: `0.9 old + 0.1 batch`, with the unbiased variance.
     pub fn updated_statistics<B: Kernels>(
         &self,
         running: Tensor<B, 1>,
@@ -328,7 +329,7 @@ impl Network {
             .flat_map(|(slot, saved)| self.passes(slot).batch_statistics(saved))
             .collect();
         let statistics = self.plan.statistics.segments().len();
-        assert_eq!(parts.len(), statistics, "every running statistic has a batch's value");
+        assert_eq!(parts.len(), statistics, "a batch has a value for every running statistic");
         if parts.is_empty() {
             return running;
         }

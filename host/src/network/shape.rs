@@ -4,22 +4,21 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// What one sample is between two layers. The tensor has rank 4, the batch first, whatever the
-/// kind.
+/// Shape of one sample between two layers. The tensor always has rank 4, with the batch first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// Feature maps, `[batch, channels, height, width]`; features are maps of one position.
     Maps {
         /// Channels, or features.
         channels: usize,
-        /// Height and width; `None` for a network that takes images of any size.
+        /// Height and width; `None` in a network that takes images of any size.
         size: Option<[usize; 2]>,
     },
     /// Tokens, `[batch, 1, count, width]`.
     Tokens {
-        /// Tokens of a sample.
+        /// Tokens per sample.
         count: usize,
-        /// Values of a token.
+        /// Values per token.
         width: usize,
     },
 }
@@ -35,7 +34,7 @@ impl Shape {
         Self::Maps { channels, size: None }
     }
 
-    /// Values of a sample; `None` where they depend on the size of the image.
+    /// Number of values per sample; `None` if it depends on the size of the image.
     pub fn values(self) -> Option<usize> {
         match self {
             Self::Maps { channels, size } => size.map(|[height, width]| channels * height * width),
@@ -46,7 +45,7 @@ impl Shape {
     /// Channels and size of feature maps.
     ///
     /// # Errors
-    /// The shape is another one.
+    /// The shape has tokens.
     pub fn maps(self) -> Result<(usize, Option<[usize; 2]>), Unfit> {
         match self {
             Self::Maps { channels, size } => Ok((channels, size)),
@@ -57,7 +56,7 @@ impl Shape {
     /// Number and width of tokens.
     ///
     /// # Errors
-    /// The shape is another one.
+    /// The shape has feature maps.
     pub fn tokens(self) -> Result<(usize, usize), Unfit> {
         match self {
             Self::Tokens { count, width } => Ok((count, width)),
@@ -90,24 +89,24 @@ impl fmt::Display for Shape {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("found {found}, expected {expected}")]
 pub struct Unfit {
-    /// What there is.
+    /// What was found.
     pub found: String,
     /// What the layer takes.
     pub expected: String,
 }
 
 impl Unfit {
-    /// An input that does not fit, in words.
+    /// Describes an input that does not fit.
     pub fn new(found: impl fmt::Display, expected: impl fmt::Display) -> Self {
         Self { found: found.to_string(), expected: expected.to_string() }
     }
 }
 
-/// Why layers do not make a network: the first one that does not fit.
+/// Why some layers do not form a network: the first one that does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("layer {slot}, {layer:?}: {reason}")]
 pub struct BuildError {
-    /// Its place in forward order, from 0; a residual sum has that of the layer after it.
+    /// Its position in forward order, from 0; a residual sum has that of the layer after it.
     pub slot: usize,
     /// Its name.
     pub layer: String,

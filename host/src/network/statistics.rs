@@ -1,14 +1,14 @@
-//! What running statistics are statistics of.
+//! Which passes update running statistics.
 
 use crate::names::names;
 
 names! {
-    /// Which passes through θ_P update its running statistics, and φ_P's where it takes part.
+    /// Which passes through θ_P update its running statistics, and φ_P's if φ_P takes part.
     StatisticsUpdates {
-        /// Those of lower steps: products and g_P leave them as they are.
+        /// Only lower steps; products and g_P leave the statistics unchanged.
         LowerSteps = "lower-steps",
-        /// Those of products and of g_P, too: once a view and pass, as in the reference, where
-        /// every product runs the network again.
+        /// Products and g_P, too: once per view and pass, as in the reference, where every product
+        /// runs the network again.
         EveryPass = "every-pass",
     }
 }

@@ -1,18 +1,18 @@
-//! A backbone with a head on top: gradients of a loss over one or more views.
+//! A backbone with a head: gradients of a loss over one or more views.
 
 use burn_tensor::Tensor;
 
 use super::erased::Saved;
 use super::loss::{Loss, value_and_gradient};
-use super::sequence::{Network, Want};
+use super::sequence::{Network, Wanted};
 use crate::kernels::Kernels;
 
-/// A backbone and a head; every view is its own forward pass with its own batch statistics.
+/// A backbone and a head. Every view is a forward pass of its own with its own batch statistics.
 #[derive(Clone, Copy, Debug)]
 pub struct Tower<'a> {
-    /// From images to features.
+    /// Maps images to features.
     pub backbone: &'a Network,
-    /// From features to outputs.
+    /// Maps features to outputs.
     pub head: &'a Network,
 }
 
@@ -26,7 +26,7 @@ pub struct TowerParameters<B: Kernels> {
 }
 
 impl<B: Kernels> TowerParameters<B> {
-    /// Those of a tower on the same backbone whose head is the first part of this one's.
+    /// The parameters of a tower with the same backbone whose head is the first part of this one's.
     #[must_use]
     pub fn first(&self, tower: Tower<'_>) -> Self {
         let len = tower.head.parameters().len();
@@ -45,26 +45,26 @@ pub(super) struct View<B: Kernels> {
     pub(super) output: Tensor<B, 2>,
 }
 
-/// A loss, its gradients, and the batch statistics that were met.
+/// A loss, its gradients, and the batch statistics of its passes.
 #[derive(Debug)]
 pub struct Gradients<B: Kernels> {
     /// The loss.
     pub loss: f64,
-    /// With respect to the backbone; `None` if it was not asked for.
+    /// Gradient with respect to the backbone; `None` if it was not requested.
     pub backbone: Option<Tensor<B, 1>>,
-    /// With respect to the head.
+    /// Gradient with respect to the head.
     pub head: Tensor<B, 1>,
     views: Vec<View<B>>,
 }
 
 impl<B: Kernels> Gradients<B> {
-    /// Running statistics of backbone and head after this step, view after view.
+    /// Running statistics of backbone and head after this step, one view after the other.
     pub fn updated_statistics(&self, tower: Tower<'_>, running: Running<B>) -> Running<B> {
         self.views.iter().fold(running, |running, view| tower.updated(running, view))
     }
 }
 
-/// `[batch, feature]` as the `[batch, feature, 1, 1]` of the layers.
+/// `[batch, feature]` as `[batch, feature, 1, 1]`, the layers' shape.
 pub(super) fn as_features<B: Kernels>(x: Tensor<B, 2>) -> Tensor<B, 4> {
     let [batch, features] = x.dims();
     x.reshape([batch, features, 1, 1])
@@ -76,7 +76,7 @@ pub(super) fn as_rows<B: Kernels>(x: Tensor<B, 4>) -> Tensor<B, 2> {
     x.reshape([batch, features])
 }
 
-/// Sum of optional terms of equal length.
+/// Adds an optional term to a sum.
 pub(super) fn accumulate<B: Kernels>(sum: &mut Option<Tensor<B, 1>>, term: Option<Tensor<B, 1>>) {
     *sum = match (sum.take(), term) {
         (Some(sum), Some(term)) => Some(B::axpby(1.0, &term, 1.0, sum)),
@@ -91,8 +91,8 @@ impl Tower<'_> {
         View { backbone: features.saved, head: output.saved, output: as_rows(output.y) }
     }
 
-    /// Outputs in training mode, `[batch, feature]` for each view, and nothing of what a backward
-    /// pass needs.
+    /// Outputs in training mode, `[batch, feature]` for each view, without the memory of a backward
+    /// pass.
     pub fn outputs<B: Kernels>(
         &self,
         p: &TowerParameters<B>,
@@ -101,8 +101,8 @@ impl Tower<'_> {
         views.iter().map(|x| self.view(p, x.clone()).output).collect()
     }
 
-    /// [`Tower::outputs`] with the running statistics of backbone and head after them, view after
-    /// view.
+    /// [`Tower::outputs`], and the running statistics of backbone and head after them, one view
+    /// after the other.
     pub fn outputs_and_statistics<B: Kernels>(
         &self,
         p: &TowerParameters<B>,
@@ -141,12 +141,13 @@ impl Tower<'_> {
         let (loss, output_bars) = value_and_gradient(loss, &outputs);
         let (mut backbone, mut head) = (None, None);
         for (view, bar) in views.iter().zip(output_bars) {
-            let want = Want { parameters: true, input: with_backbone, layers: false };
-            let below = self.head.backward(&p.head, &view.head, as_features(bar), want);
+            let wanted = Wanted { parameters: true, input: with_backbone, layers: false };
+            let below = self.head.backward(&p.head, &view.head, as_features(bar), wanted);
             accumulate::<B>(&mut head, below.parameters);
             if let Some(feature_bar) = below.input.filter(|_| with_backbone) {
-                let want = Want { parameters: true, input: false, layers: false };
-                let bottom = self.backbone.backward(&p.backbone, &view.backbone, feature_bar, want);
+                let wanted = Wanted { parameters: true, input: false, layers: false };
+                let bottom =
+                    self.backbone.backward(&p.backbone, &view.backbone, feature_bar, wanted);
                 accumulate::<B>(&mut backbone, bottom.parameters);
             }
         }

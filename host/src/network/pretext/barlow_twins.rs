@@ -1,5 +1,5 @@
-//! Barlow Twins (Zbontar et al. 2021): features that agree between the views and not with each
-//! other.
+//! Barlow Twins (Zbontar et al. 2021): each feature agrees between the views, and different
+//! features do not.
 
 use burn_autodiff::Autodiff;
 use burn_tensor::{Bool, Tensor};
@@ -20,20 +20,20 @@ use crate::network::loss::Loss;
 /// Σ_i (1 − C_ii)²  +  off_diagonal Σ_{i≠j} C_ij²,    C = ẑ_Aᵀ ẑ_B / n
 /// ```
 ///
-/// ẑ = (z − mean)/√(variance + [`EPSILON`]) with the biased variance, as the paper's code has it: a
+/// ẑ = (z − mean)/√(variance + [`EPSILON`]) with the biased variance, as in the paper's code: a
 /// batch norm without weights.
 ///
-/// Inner up to C, outer the sum of squares.
+/// The inner map ends at C, and the outer part is the sum of squares.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BarlowTwins {
     /// λ ≥ 0: weight of the squared correlations between features.
     pub off_diagonal: f64,
 }
 
-/// The columns, less their mean and over their deviation.
+/// The columns minus their mean, divided by their deviation.
 ///
-/// With s = 1/√(variance + ε) and the tangent's centred columns ċ it is s (ċ − ẑ mean(ẑ ċ)) that
-/// moves.
+/// With s = 1/√(variance + ε) and the tangent's centred columns ċ, the tangent is s (ċ − ẑ mean(ẑ
+/// ċ)).
 fn standardized<B: Arithmetic>(z: Dual<B, 2>) -> Dual<B, 2> {
     let [rows, _] = z.value.dims();
     // A product, because autodiff's backward pass of a division by a scalar rounds it to f32.
@@ -101,7 +101,7 @@ impl<B: Kernels> Method<B> for BarlowTwins {
     }
 }
 
-/// The columns of a view, standardised, and 1/√(variance + ε) of each.
+/// The standardised columns of a view, and 1/√(variance + ε) of each.
 fn columns(view: &[f64], width: usize) -> Vec<(Vec<f64>, f64)> {
     let rows = centred(view, width);
     let column = |j: usize| {
@@ -113,12 +113,12 @@ fn columns(view: &[f64], width: usize) -> Vec<(Vec<f64>, f64)> {
 }
 
 impl BarlowTwins {
-    /// Weight and aim of the entry at `at` of C.
+    /// Weight and target of the entry of C at index `at`.
     fn aim(&self, at: usize, width: usize) -> (f64, f64) {
         if at / width == at % width { (1.0, 1.0) } else { (self.off_diagonal, 0.0) }
     }
 
-    /// Features of `len` correlations.
+    /// Number of features for `len` correlations.
     fn width(len: usize) -> usize {
         (1..).find(|width| width * width >= len).unwrap_or(1)
     }

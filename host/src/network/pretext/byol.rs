@@ -1,5 +1,5 @@
-//! BYOL (Grill et al. 2020): each view predicts what a slower copy of the network makes of the
-//! other.
+//! BYOL (Grill et al. 2020): each view predicts the other view's projection by a slower copy of the
+//! network.
 
 use burn_autodiff::Autodiff;
 use burn_tensor::Tensor;
@@ -14,7 +14,7 @@ use crate::network::loss::Loss;
 /// The settings of BYOL.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Byol {
-    /// Share of the old parameters in the target network's moving average, in `[0, 1]`.
+    /// Weight of the old parameters in the target network's moving average, in `[0, 1]`.
     pub decay: f64,
     /// Widths of the predictor's hidden layers; its output is as wide as the projector's.
     pub predictor: Vec<usize>,
@@ -22,23 +22,23 @@ pub struct Byol {
 
 /// BYOL's loss of two views, mean over the batch (squared distance, in `[0, 8]`).
 ///
-/// Grill et al. (2020), eq. 2, both ways: `[2 − 2 cos(q(x), t(y))] + [2 − 2 cos(q(y), t(x))]` with
-/// the predictions q of the online network and the target network's projections t, which are
-/// constants. On normalised vectors that is `‖u − t‖²`: inner up to the normalised predictions u,
-/// outer the squared distance. A row of zeros counts as itself, at distance 1 from every unit
-/// vector.
+/// Grill et al. (2020), eq. 2, in both directions:
+/// `[2 − 2 cos(q(x), t(y))] + [2 − 2 cos(q(y), t(x))]`, with the online network's predictions q and
+/// the target network's projections t, which are constants. For normalised vectors each term is
+/// `‖u − t‖²`. The inner map ends at the normalised predictions u, and the outer part is the
+/// squared distance. A row of zeros stays zero, at distance 1 from every unit vector.
 #[derive(Clone, Debug)]
 pub struct Prediction<B: Kernels> {
-    /// Normalised, `[2·batch, feature]`: for every prediction the other view's.
+    /// Normalised, `[2·batch, feature]`: for every prediction the other view's projection.
     targets: Tensor<B, 2>,
 }
 
 impl<B: Kernels> Prediction<B> {
-    /// `projections`: the target network's of both views, `[batch, feature]`, rows need not be
+    /// `projections`: the target network's, `[batch, feature]` for each view; rows need not be
     /// normalised.
     ///
     /// # Panics
-    /// If there are not two.
+    /// If there are not two projections.
     pub fn new(projections: Vec<Tensor<B, 2>>) -> Self {
         let [x, y] = projections.try_into().unwrap_or_else(|found: Vec<_>| {
             panic!("a target network projects two views, found {}", found.len())
@@ -56,7 +56,7 @@ impl<B: Kernels> Loss<B> for Prediction<B> {
     fn outer(&self, predictions: Dual<Autodiff<B>, 2>) -> Dual<Autodiff<B>, 1> {
         let [rows, _] = predictions.value.dims();
         let targets = Dual::new(Tensor::from_inner(self.targets.clone()), None);
-        // Two predictions an image.
+        // There are two predictions per image.
         predictions.minus(targets).square_sum().scale(2.0 / rows as f64)
     }
 }
@@ -89,14 +89,14 @@ impl<B: Kernels> Method<B> for Byol {
     }
 }
 
-/// The rows that are predicted: normalised, each view's for the other one.
+/// The rows to predict, normalised: each view's rows stand in the other view's place.
 fn predicted(targets: &[f64], width: usize) -> Vec<f64> {
     let (a, b) = targets.split_at(targets.len() / 2);
     b.chunks(width).chain(a.chunks(width)).flat_map(unit).collect()
 }
 
-/// The variables are the normalised predictions. Two predictions an image, so 2/rows in the place
-/// of 1/batch.
+/// The variables are the normalised predictions. There are two predictions per image, so 2/rows
+/// replaces 1/batch.
 impl Oracle for Byol {
     fn inner(&self, outputs: &[f64], rows: usize) -> Vec<f64> {
         outputs.chunks(outputs.len() / rows).flat_map(unit).collect()
@@ -110,7 +110,7 @@ impl Oracle for Byol {
     fn gradient(&self, outputs: &[f64], rows: usize, targets: &[f64]) -> Vec<f64> {
         let width = outputs.len() / rows;
         let predicted = predicted(targets, width);
-        // Along the unit itself the distance's slope does not reach the output.
+        // The distance's slope along the unit vector itself does not reach the output.
         let row = |(output, target): (&[f64], &[f64])| {
             through_norm(output, &scale(-4.0 / rows as f64, target))
         };

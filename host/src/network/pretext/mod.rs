@@ -1,8 +1,9 @@
 //! Pretext methods: what the pretext head is, what L^P is, and whether there is a target network.
 //!
-//! One file a method, its settings, loss and [`Oracle`] in it. A method of one's own implements
-//! [`PretextTask`] and [`Method`]; the methods that a configuration can name are in one table,
-//! `model/methods.rs`. Drivers, stages and measurements ask these traits and know no method.
+//! Each method is one file with its settings, loss and [`Oracle`]. Your own method implements
+//! [`PretextTask`] and [`Method`]. The table in `model/methods.rs` lists the methods that a
+//! configuration can name. Drivers, stages and measurements use only these traits and know no
+//! method.
 
 mod barlow_twins;
 mod byol;
@@ -10,6 +11,7 @@ pub mod oracle;
 mod simclr;
 mod vicreg;
 
+pub use super::head::HeadNorm;
 pub use barlow_twins::BarlowTwins;
 pub use byol::{Byol, Prediction};
 pub use oracle::Oracle;
@@ -20,84 +22,71 @@ use std::fmt;
 
 use burn_tensor::Tensor;
 
-use super::layered::{plain_head, plain_predicting_head};
+use super::head::projector;
 use super::loss::Loss;
-use super::resnet::{mlp_head, predicting_head};
+use super::resnet::FITS;
 use super::sequence::Network;
 use super::tower::{Tower, TowerParameters};
 use crate::kernels::Kernels;
 
-/// What stands between the layers of a pretext head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeadNorm {
-    /// Batch norm in front of every ReLU.
-    Batch,
-    /// Nothing, as in networks for devices.
-    Absent,
-}
-
-/// The projector that a configuration asks for.
+/// The projector of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Projector<'a> {
-    /// Features of the backbone.
+    /// Features of the backbone's output.
     pub features: usize,
-    /// Widths of its layers: hidden ones, then the output. At least one.
+    /// Widths of its layers: the hidden ones, then the output. At least one.
     pub widths: &'a [usize],
-    /// What stands between its layers.
+    /// Normalisation between its layers.
     pub norm: HeadNorm,
 }
 
 impl Projector<'_> {
-    /// The projector alone.
+    /// Builds the projector alone.
     pub fn network(&self) -> Network {
-        match self.norm {
-            HeadNorm::Batch => mlp_head(self.features, self.widths),
-            HeadNorm::Absent => plain_head(self.features, self.widths),
-        }
+        projector(self.features, self.widths, self.norm).build().expect(FITS)
     }
 
-    /// The projector with a predictor of the same kind after it, as wide as the projector at its
-    /// end; `hidden` are the predictor's other widths. Names of the predictor begin with
+    /// Builds the projector followed by a predictor of the same kind. The predictor's output is as
+    /// wide as the projector's, `hidden` are its other widths, and its names begin with
     /// `predictor.`.
     pub fn predicting(&self, hidden: &[usize]) -> Network {
         let output = self.widths.last().expect("a projector has a layer");
         let predictor = [hidden, &[*output]].concat();
-        match self.norm {
-            HeadNorm::Batch => predicting_head(self.features, self.widths, &predictor),
-            HeadNorm::Absent => plain_predicting_head(self.features, self.widths, &predictor),
-        }
+        let builder = projector(self.features, self.widths, self.norm);
+        builder.mlp("predictor.", &predictor, self.norm).build().expect(FITS)
     }
 }
 
-/// What a pretext method is on every backend: its heads, and how its loss is called and checked.
+/// The part of a pretext method that does not depend on the backend: its heads, and the name and
+/// oracle of its loss.
 pub trait PretextTask: fmt::Debug + Send + Sync {
-    /// φ_P: the projector, and what the method puts after it. The projector's parameters and
+    /// φ_P: the projector, followed by what the method adds. The projector's parameters and
     /// statistics come first in the flat vectors.
     fn head(&self, projector: &Projector<'_>) -> Network {
         projector.network()
     }
 
-    /// Share of the target network's old parameters in its moving average, in `[0, 1]`; `None`
-    /// without a target network. It is a copy of the backbone and of the projector.
+    /// Weight of the old parameters in the target network's moving average, in `[0, 1]`; `None`
+    /// without a target network. The target network copies the backbone and the projector.
     fn target_decay(&self) -> Option<f64> {
         None
     }
 
-    /// What the head has besides the projector, in words: equal only where weights are
-    /// interchangeable.
+    /// Describes what the head has besides the projector. Two descriptions are equal only if the
+    /// weights are interchangeable.
     fn beyond_projector(&self) -> Option<String> {
         None
     }
 
-    /// The settings that its loss depends on, in words.
+    /// Describes the settings that the loss depends on.
     fn settings_in_words(&self) -> Option<String> {
         None
     }
 
-    /// What the loss is called on an axis, with its unit.
+    /// Axis label of the loss, with its unit.
     fn loss_label(&self) -> &'static str;
 
-    /// The loss once more in f64, for `verify` and tests; `None`: `verify` leaves those checks out.
+    /// The loss in f64 for `verify` and tests. With `None`, `verify` skips those checks.
     fn oracle(&self) -> Option<&dyn Oracle> {
         None
     }
@@ -105,18 +94,18 @@ pub trait PretextTask: fmt::Debug + Send + Sync {
 
 /// A pretext method on one backend.
 pub trait Method<B: Kernels>: PretextTask {
-    /// L^P as a function of the head's outputs. `targets`: the target network's output `[batch,
-    /// feature]` for every view, constants of the loss; none without a target network.
+    /// L^P as a function of the head's outputs. `targets`: the target network's output
+    /// `[batch, feature]` for every view, constants of the loss; empty without a target network.
     ///
     /// # Panics
-    /// If the method has a target network and there are no targets.
+    /// If the method has a target network and `targets` is empty.
     fn loss(&self, targets: Vec<Tensor<B, 2>>) -> Box<dyn Loss<B>>;
 }
 
 impl<B: Kernels> dyn Method<B> + '_ {
-    /// [`Method::loss`] on `views`, `[batch, channels, height, width]` each, beside a target
-    /// network.
-    pub fn loss_beside(
+    /// [`Method::loss`] on `views`, `[batch, channels, height, width]` each, with the outputs of
+    /// `target`.
+    pub(crate) fn loss_beside(
         &self,
         target: Option<(Tower<'_>, &TowerParameters<B>)>,
         views: &[Tensor<B, 4>],
@@ -127,7 +116,7 @@ impl<B: Kernels> dyn Method<B> + '_ {
 }
 
 impl dyn PretextTask + '_ {
-    /// The head of the target network, where the method has one: the projector alone.
+    /// The target network's head, which is the projector alone; `None` without a target network.
     pub fn target_head(&self, projector: &Projector<'_>) -> Option<Network> {
         self.target_decay().map(|_| projector.network())
     }

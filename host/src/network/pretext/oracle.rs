@@ -1,11 +1,10 @@
-//! A pretext loss once more, as plain loops in f64: what `verify` and the tests judge the tensors
-//! by.
+//! A pretext loss as plain loops in f64, against which `verify` and the tests compare the tensors.
 
-/// A loss of two views and its derivatives, cut for Gauss-Newton where
-/// [`Loss`](crate::network::loss::Loss) cuts it.
+/// A loss of two views and its derivatives, split for Gauss-Newton at the same place as its
+/// [`Loss`](crate::network::loss::Loss).
 ///
-/// `outputs` are `rows` rows of equal length, view A above view B; `targets` the target network's
-/// outputs in the same order, empty without a target network.
+/// `outputs` are `rows` rows of equal length, view A before view B. `targets` are the target
+/// network's outputs in the same order; without a target network they are empty.
 pub trait Oracle {
     /// The variables of the convex part, in the order of the loss's inner map.
     fn inner(&self, outputs: &[f64], rows: usize) -> Vec<f64>;
@@ -16,12 +15,13 @@ pub trait Oracle {
     /// The gradient of the loss with respect to the outputs.
     fn gradient(&self, outputs: &[f64], rows: usize, targets: &[f64]) -> Vec<f64>;
 
-    /// tᵀ ∇²outer t at the variables, for their tangents t: vᵀGv of Gauss-Newton where t = J v.
+    /// tᵀ ∇²outer t at the variables for their tangents t; with t = J v this is Gauss-Newton's
+    /// vᵀGv.
     fn quadratic_form(&self, inner: &[f64], tangents: &[f64], rows: usize) -> f64;
 }
 
 impl dyn Oracle + '_ {
-    /// The loss of some outputs.
+    /// The loss of `outputs`.
     pub fn loss(&self, outputs: &[f64], rows: usize, targets: &[f64]) -> f64 {
         self.outer(&self.inner(outputs, rows), rows, targets)
     }
@@ -47,7 +47,7 @@ pub(crate) fn scale(a: f64, x: &[f64]) -> Vec<f64> {
     x.iter().map(|x| a * x).collect()
 }
 
-/// 1/‖x‖; 0 of zeros, which stay zeros when they are normalised.
+/// 1/‖x‖, or 0 for zeros, which stay zeros when normalised.
 fn inverse_norm(x: &[f64]) -> f64 {
     let norm = norm(x);
     if norm == 0.0 { 0.0 } else { 1.0 / norm }
@@ -58,13 +58,13 @@ pub(super) fn unit(x: &[f64]) -> Vec<f64> {
     scale(inverse_norm(x), x)
 }
 
-/// x̄ of u = x/‖x‖, from ū.
+/// x̄ of u = x/‖x‖ from ū.
 pub(super) fn through_norm(x: &[f64], unit_bar: &[f64]) -> Vec<f64> {
     let unit = unit(x);
     scale(inverse_norm(x), &add(unit_bar, -dot(unit_bar, &unit), &unit))
 }
 
-/// The rows of a view, less their mean.
+/// The rows of a view minus their mean.
 pub(super) fn centred(view: &[f64], width: usize) -> Vec<Vec<f64>> {
     let rows = view.len() / width;
     let sum = view.chunks(width).fold(vec![0.0; width], |sum, row| add(&sum, 1.0, row));
@@ -89,7 +89,7 @@ mod tests {
                 invariance: 25.0,
                 variance: 20.0,
                 covariance: 1.5,
-                // Some features of the example vary more, some less.
+                // Some features of the example vary more than this, some less.
                 deviation: 0.75,
                 epsilon: 1e-2,
             }),
@@ -124,8 +124,8 @@ mod tests {
     #[test]
     fn the_forms_are_the_second_derivatives_of_the_convex_parts() {
         // Along a straight line of variables the second difference of the outer part is the form.
-        // Variables such as covariances are not free, but every line through them is one of the
-        // outer part's.
+        // Variables such as covariances are not free, but the outer part is defined on every line
+        // through them.
         let (outputs, targets) = (numbers(1.0), numbers(5.0));
         for (which, method) in methods().iter().enumerate() {
             let inner = method.inner(&outputs, ROWS);

@@ -1,4 +1,4 @@
-//! SimCLR (Chen et al. 2020): the two views of an image among all others.
+//! SimCLR (Chen et al. 2020): tells an image's other view from all other images.
 
 use burn_autodiff::Autodiff;
 use burn_tensor::Tensor;
@@ -11,9 +11,9 @@ use crate::network::loss::{Loss, indices};
 
 /// NT-Xent contrastive loss of two views, mean over the 2·batch anchors (nats).
 ///
-/// Chen et al. (2020), eq. 1: logits `z zᵀ/τ` of the normalised outputs, the diagonal excluded, the
-/// other view of the same image as the target. Inner up to the masked logits, outer the cross
-/// entropy.
+/// Chen et al. (2020), eq. 1: logits `z zᵀ/τ` of the normalised outputs without the diagonal; the
+/// target is the other view of the same image. The inner map ends at the masked logits, and the
+/// outer part is the cross entropy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NtXent {
     /// τ > 0, dimensionless.
@@ -53,7 +53,7 @@ impl<B: Kernels> Method<B> for NtXent {
     }
 }
 
-/// softmax of row `i` without its own column.
+/// Softmax of row `i` without its own column.
 fn probabilities(logits: &[f64], rows: usize, i: usize) -> Vec<f64> {
     let row = &logits[i * rows..(i + 1) * rows];
     let others = || row.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, x)| *x);
@@ -63,12 +63,12 @@ fn probabilities(logits: &[f64], rows: usize, i: usize) -> Vec<f64> {
     row.iter().enumerate().map(share).collect()
 }
 
-/// The other view of the image of row `i`.
+/// Row of the other view of row `i`'s image.
 fn other_view(rows: usize, i: usize) -> usize {
     (i + rows / 2) % rows
 }
 
-/// The variables are `z zᵀ/τ`, the diagonal not meant.
+/// The variables are `z zᵀ/τ`; the diagonal is ignored.
 impl Oracle for NtXent {
     fn inner(&self, outputs: &[f64], rows: usize) -> Vec<f64> {
         let units: Vec<_> = outputs.chunks(outputs.len() / rows).map(unit).collect();
@@ -92,7 +92,7 @@ impl Oracle for NtXent {
         };
         let logit_bars: Vec<Vec<f64>> = (0..rows).map(|i| bar(i).collect()).collect();
         let row = |(i, output): (usize, &[f64])| {
-            // A unit enters its row and its column.
+            // A unit vector enters its row and its column.
             let mut unit_bar = vec![0.0; width];
             for (j, other) in units.iter().enumerate() {
                 let weight = (logit_bars[i][j] + logit_bars[j][i]) / self.temperature;
@@ -103,7 +103,7 @@ impl Oracle for NtXent {
         outputs.chunks(width).enumerate().flat_map(row).collect()
     }
 
-    /// The mean over the anchors of the variance of their logits' tangents under the softmax.
+    /// Mean over the anchors of the variance of their logits' tangents under the softmax.
     fn quadratic_form(&self, logits: &[f64], tangents: &[f64], rows: usize) -> f64 {
         let anchor = |i: usize| {
             let shares = probabilities(logits, rows, i);

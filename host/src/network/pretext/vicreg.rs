@@ -1,4 +1,4 @@
-//! VICReg (Bardes et al. 2022): equal views, features that vary, features that are not correlated.
+//! VICReg (Bardes et al. 2022): views agree, features vary, features are uncorrelated.
 
 use burn_autodiff::Autodiff;
 use burn_tensor::{Bool, Tensor};
@@ -21,21 +21,21 @@ use crate::network::loss::Loss;
 /// ```
 ///
 /// One departure from the equations: the squared distance of the views is divided by d, as in the
-/// paper's algorithm and in the code that its coefficients were chosen with.
+/// paper's algorithm and in the code for which its coefficients were chosen.
 ///
-/// Inner up to the differences of the views and both covariance matrices, outer the sum of squares
-/// and of hinges: `max(0, γ − √(v + ε))` is convex in a variance v.
+/// The inner map ends at the differences of the views and both covariance matrices. The outer part
+/// is the sum of squares and hinges: `max(0, γ − √(v + ε))` is convex in a variance v.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Vicreg {
-    /// Weight of the distance of the views, at least 0.
+    /// Weight of the distance between the views, at least 0.
     pub invariance: f64,
     /// Weight of the hinges, at least 0.
     pub variance: f64,
     /// Weight of the squared covariances, at least 0.
     pub covariance: f64,
-    /// γ > 0: standard deviation that a feature should have.
+    /// γ > 0: the target standard deviation of a feature.
     pub deviation: f64,
-    /// ε > 0: added to a variance under its root, which has no derivative at 0.
+    /// ε > 0: added to a variance before the square root, which has no derivative at 0.
     pub epsilon: f64,
 }
 
@@ -52,7 +52,7 @@ impl Vicreg {
         hinges.plus(others.square_sum().scale(self.covariance * share))
     }
 
-    /// Σ max(0, γ − √(v + ε)); its derivative at the corner is taken as 0.
+    /// Σ max(0, γ − √(v + ε)); the derivative at the corner is 0.
     fn hinges<B: Arithmetic>(&self, variances: Dual<B, 2>) -> Dual<B, 1> {
         let deviations = (variances.value + self.epsilon).sqrt();
         let gap = deviations.clone().neg() + self.deviation;
@@ -109,7 +109,7 @@ impl<B: Kernels> Method<B> for Vicreg {
     }
 }
 
-/// The covariance matrix of centred rows.
+/// The covariance matrix of the centred rows.
 fn covariance(centred: &[Vec<f64>]) -> Vec<f64> {
     let width = centred[0].len();
     let entry = |at: usize| {
@@ -119,14 +119,15 @@ fn covariance(centred: &[Vec<f64>]) -> Vec<f64> {
     (0..width * width).map(entry).collect()
 }
 
-/// Images and features behind `len` variables: batch · width differences and 2 width² covariances.
+/// Number of images and features for `len` variables: batch · width differences and 2 width²
+/// covariances.
 fn sizes(len: usize, rows: usize) -> (usize, usize) {
     let batch = rows / 2;
     let width = (1..).find(|width| batch * width + 2 * width * width >= len).unwrap_or(1);
     (batch, width)
 }
 
-/// The variables are the differences of the views, then both covariance matrices.
+/// The variables are the differences of the views, followed by both covariance matrices.
 impl Oracle for Vicreg {
     fn inner(&self, outputs: &[f64], rows: usize) -> Vec<f64> {
         let (a, b) = outputs.split_at(outputs.len() / 2);
@@ -170,7 +171,8 @@ impl Oracle for Vicreg {
             };
             let matrix_bar: Vec<f64> = covariance(&rows).iter().enumerate().map(bar).collect();
             for (row, difference) in rows.iter().zip(difference.chunks(width)) {
-                // The matrix and its cotangent are symmetric, and a centred row's sum is 0 already.
+                // The matrix and its cotangent are symmetric, and the centred rows sum to 0
+                // already.
                 let through = |j: usize| {
                     let spread: f64 = (0..width).map(|i| row[i] * matrix_bar[i * width + j]).sum();
                     let pull = sign * self.invariance * share / batch as f64;
