@@ -9,13 +9,13 @@ use crate::network::loss::{CrossEntropy, Loss, WeightedCrossEntropy};
 use crate::network::multi_label::{BinaryCrossEntropy, MultiHot, MultiLabel, SoftmaxCrossEntropy};
 use crate::network::{Network, classifier};
 
-/// What a downstream task is on every backend.
+/// The part of a downstream task that does not depend on the backend.
 pub trait DownstreamTask: fmt::Debug + Send + Sync {
-    /// Outputs of the head for each image.
+    /// Number of outputs of the head per image.
     fn outputs(&self) -> usize;
 
-    /// φ_D on `features` of a backbone: one linear layer, where a task says nothing else. Without
-    /// batch norm: a problem keeps the running statistics of backbones and of φ_P alone.
+    /// φ_D on `features` of a backbone; by default one linear layer. It must not have batch norm,
+    /// because a problem keeps the running statistics of the backbones and φ_P only.
     fn head(&self, features: usize) -> Network {
         classifier(features, self.outputs())
     }
@@ -23,30 +23,28 @@ pub trait DownstreamTask: fmt::Debug + Send + Sync {
 
 /// A downstream task on one backend.
 pub trait Downstream<B: Kernels>: DownstreamTask {
-    /// L^D of a batch's outputs `[batch, outputs]`, as a function of what the images are labelled
-    /// with.
+    /// L^D of a batch's outputs `[batch, outputs]` as a function of the images' labels.
     fn loss(&self, targets: &Targets) -> Box<dyn Loss<B>>;
 }
 
-/// Classification: cross entropy against one label an image, or the chosen loss against sets of
-/// them.
+/// Classification: cross entropy for one label per image, or the chosen loss for sets of labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classification {
-    /// Classes, at least 1.
+    /// Number of classes, at least 1.
     pub classes: usize,
-    /// The loss of images with any number of labels.
+    /// The loss for images with any number of labels.
     pub multi_label: MultiLabel,
-    /// How much an image of each class counts where images have one label; `None`: all alike. Sets
+    /// Weight of each class where images have one label; `None` weights all classes equally. Sets
     /// of labels have no such weights.
     pub class_weights: Option<Arc<[f32]>>,
 }
 
-/// Weights with which all classes count alike: N/(classes · N_c) for the N_c of N `labels` that are
-/// of class c (scikit-learn's "balanced"). Their mean over the labels is 1.
+/// Weights that give all classes the same influence: N/(classes · N_c), where N_c of the N `labels`
+/// are of class c (scikit-learn's "balanced"). Their mean over the labels is 1.
 ///
 /// # Errors
-/// The first class that has no label: it would need an infinite weight.
-pub fn balanced_weights(labels: &[u32], classes: usize) -> Result<Arc<[f32]>, usize> {
+/// The first class without a label, whose weight would be infinite.
+pub(crate) fn balanced_weights(labels: &[u32], classes: usize) -> Result<Arc<[f32]>, usize> {
     let mut counts = vec![0usize; classes];
     labels.iter().for_each(|label| counts[*label as usize] += 1);
     if let Some(absent) = counts.iter().position(|count| *count == 0) {
@@ -80,7 +78,7 @@ impl<B: Kernels> Downstream<B> for Classification {
     }
 }
 
-/// Difficult objects neither show a class nor let its absence count.
+/// A difficult object does not show its class, but its class is not counted as absent.
 fn multi_hot(targets: &Targets, classes: usize) -> MultiHot {
     let entries = (0..targets.len())
         .flat_map(|item| (0..classes as u32).map(move |class| targets.presence(item, class)));

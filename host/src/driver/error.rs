@@ -1,11 +1,11 @@
-//! What can fail in a driver.
+//! Errors of a driver.
 
 use bissl_core::Register;
 use thiserror::Error;
 
 use crate::data::DataError;
 
-/// What can fail while a request is performed.
+/// Why a request could not be performed.
 #[derive(Debug, Error)]
 pub enum DriverError {
     /// The request names a vector that this problem does not have.
@@ -17,7 +17,7 @@ pub enum DriverError {
     /// The stage was given no batches of this kind.
     #[error("this stage has no {0} batches")]
     NoBatches(&'static str),
-    /// A product was asked for before the batch was linearised.
-    #[error("a product was asked for before a linearisation")]
+    /// A product was requested before a batch was linearised.
+    #[error("a product was requested before a linearisation")]
     NotLinearized,
 }

@@ -1,4 +1,5 @@
-//! The core's machines meet Burn's tensors: registers as flat vectors, objectives as towers.
+//! Connects the core's machines to Burn's tensors: registers are flat vectors, objectives are
+//! towers.
 
 mod downstream;
 mod error;
@@ -9,7 +10,8 @@ mod registers;
 mod statistics;
 mod target;
 
-pub use downstream::{Classification, Downstream, DownstreamTask, balanced_weights};
+pub(crate) use downstream::balanced_weights;
+pub use downstream::{Classification, Downstream, DownstreamTask};
 pub use error::DriverError;
 pub use networks::Networks;
 pub use problem::{Problem, ProblemSettings, Source, Sources};
@@ -23,8 +25,8 @@ use burn_tensor::Tensor;
 use crate::data::Inputs;
 use crate::kernels::Kernels;
 
-/// A flat vector on a device.
-pub fn upload<B: Kernels, const D: usize>(
+/// Uploads values to a device, in this shape.
+pub(crate) fn upload<B: Kernels, const D: usize>(
     values: Vec<f32>,
     shape: [usize; D],
     device: &B::Device,
@@ -33,8 +35,8 @@ pub fn upload<B: Kernels, const D: usize>(
     Tensor::from_data(data, device)
 }
 
-/// The same from f64, rounded to the backend's elements.
-pub fn upload_wide<B: Kernels, const D: usize>(
+/// [`upload`] from f64, rounded to the backend's elements.
+pub(crate) fn upload_wide<B: Kernels, const D: usize>(
     values: Vec<f64>,
     shape: [usize; D],
     device: &B::Device,
@@ -43,10 +45,9 @@ pub fn upload_wide<B: Kernels, const D: usize>(
     Tensor::from_data(data, device)
 }
 
-/// Views of samples on a device; those that are packed are made there.
-///
-/// A batch of `batch` samples of channels, height and width.
-pub fn upload_inputs<B: Kernels, const VIEWS: usize>(
+/// Uploads views of `batch` samples of these channels, height and width. Packed samples are
+/// unpacked and augmented on the device.
+pub(crate) fn upload_inputs<B: Kernels, const VIEWS: usize>(
     inputs: Inputs<VIEWS>,
     batch: u32,
     [channels, height, width]: [usize; 3],
@@ -59,7 +60,7 @@ pub fn upload_inputs<B: Kernels, const VIEWS: usize>(
     }
 }
 
-/// The elements of a tensor, rounded to f32 where the backend's are wider.
-pub fn download<B: Kernels, const D: usize>(tensor: &Tensor<B, D>) -> Vec<f32> {
+/// Downloads a tensor's elements, rounded to f32 if the backend's are wider.
+pub(crate) fn download<B: Kernels, const D: usize>(tensor: &Tensor<B, D>) -> Vec<f32> {
     tensor.to_data().iter::<f32>().collect()
 }

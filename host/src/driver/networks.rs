@@ -5,20 +5,20 @@ use crate::network::{Network, Tower};
 /// The networks of a problem.
 #[derive(Clone, Debug)]
 pub struct Networks {
-    /// The backbone of both levels.
+    /// The backbone architecture of both levels.
     pub backbone: Network,
-    /// φ_P's: the projector, and what the pretext method puts behind it.
+    /// φ_P's network: the projector, followed by what the pretext method adds.
     pub pretext_head: Network,
-    /// The target network's projector, where the pretext method has a target network.
+    /// The target network's projector, if the pretext method has a target network.
     pub target_head: Option<Network>,
     /// The downstream classifier.
     pub classifier: Network,
 }
 
 impl Networks {
-    /// Classes of the downstream task.
+    /// Number of classes of the downstream task.
     pub fn classes(&self) -> usize {
-        // The classifier is one linear layer: its weight's rows.
+        // The classifier is one linear layer; its weight has one row per class.
         self.classifier.parameters().segments()[0].shape[0]
     }
 
@@ -27,7 +27,7 @@ impl Networks {
         Tower { backbone: &self.backbone, head: &self.pretext_head }
     }
 
-    /// The target network, where the pretext method has one.
+    /// The target network, if the pretext method has one.
     pub fn target_tower(&self) -> Option<Tower<'_>> {
         self.target_head.as_ref().map(|head| Tower { backbone: &self.backbone, head })
     }

@@ -1,4 +1,4 @@
-//! A driver that takes the time of every request and keeps what the solves were about.
+//! A driver that times every request and keeps the vectors of the solves.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use bissl_core::{DriveError, Driver, Evaluation, Register, Reply, Request, Train
 use super::{DriverError, Problem};
 use crate::kernels::{Kernels, allocator, read};
 
-/// Seconds by what they went into.
+/// Seconds spent on each kind of request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Seconds {
     /// Gradients of L^P.
@@ -39,17 +39,17 @@ pub(crate) struct Solved {
     pub(crate) direct: Vec<f32>,
 }
 
-/// Performs requests on a problem and watches.
+/// Performs requests on a problem and observes them.
 pub(crate) struct Observed<'p, 'n, B: Kernels> {
     pub(crate) problem: &'p mut Problem<'n, B>,
     pub(crate) seconds: Seconds,
     pub(crate) products: u32,
     pub(crate) solves: Vec<Solved>,
-    /// Batch of the products of the present alternation.
+    /// Index of the product batch of the current alternation.
     pub(crate) linearized: u32,
-    /// Peak bytes without what is kept here.
+    /// Peak bytes, without what this driver keeps.
     pub(crate) peak: usize,
-    /// Every product differentiates the gradient anew, as the published algorithm does.
+    /// Whether every product differentiates the gradient anew, as the published algorithm does.
     rebuilds: bool,
     kept: usize,
 }
@@ -69,7 +69,7 @@ impl<'p, 'n, B: Kernels> Observed<'p, 'n, B> {
         }
     }
 
-    /// Forgets the solves, begins new sums.
+    /// Returns and resets the seconds, the number of products, and the solves.
     pub(crate) fn take(&mut self) -> (Seconds, u32, Vec<Solved>) {
         self.note_peak();
         self.kept = 0;
@@ -77,7 +77,7 @@ impl<'p, 'n, B: Kernels> Observed<'p, 'n, B> {
         (std::mem::take(&mut self.seconds), std::mem::take(&mut self.products), solves)
     }
 
-    /// Begins a new peak; what ran in between is not this driver's.
+    /// Restarts the measurement of the peak; memory used since the last request does not count.
     pub(crate) fn resume(&mut self) {
         allocator::reset_peak();
     }
@@ -97,7 +97,7 @@ impl<'p, 'n, B: Kernels> Observed<'p, 'n, B> {
         Ok(values)
     }
 
-    /// What is to be kept before a request is performed: x, when the direct gradient is asked for.
+    /// Keeps x before the direct gradient is computed.
     fn before(&mut self, request: &Request) -> Result<(), DriverError> {
         if let Request::Gradient { evaluation: Evaluation::UpperAtUpper, .. } = request {
             let solution = self.keep(Register::Solution)?;
@@ -108,7 +108,7 @@ impl<'p, 'n, B: Kernels> Observed<'p, 'n, B> {
         Ok(())
     }
 
-    /// What is to be kept after it: b and g_D.
+    /// Keeps b and g_D after they are computed.
     fn after(&mut self, request: &Request) -> Result<(), DriverError> {
         match request {
             Request::Gradient { evaluation: Evaluation::UpperAtLower, .. } => {

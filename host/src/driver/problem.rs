@@ -18,7 +18,7 @@ use crate::network::{
 /// Makes batch number `step` of one kind.
 pub type Source<T> = Box<dyn Fn(u32) -> Result<T, DataError>>;
 
-/// Where batches come from; a stage fills in what it needs.
+/// Where batches come from. A stage fills in those that it needs.
 #[derive(Default)]
 pub struct Sources {
     /// Two views for lower steps.
@@ -29,27 +29,27 @@ pub struct Sources {
     pub upper: Option<Source<Labelled>>,
 }
 
-/// What a problem computes, beside its networks and batches. There is no default: whoever builds a
-/// problem says everything.
+/// What a problem computes, besides its networks and batches. There is no default: whoever builds a
+/// problem sets every field.
 #[derive(Clone, Debug)]
 pub struct ProblemSettings<B: Kernels> {
-    /// The pretext method, and so L^P.
+    /// The pretext method, which defines L^P.
     pub pretext: Arc<dyn Method<B>>,
-    /// The downstream task, and so L^D.
+    /// The downstream task, which defines L^D.
     pub downstream: Arc<dyn Downstream<B>>,
     /// The operator of the products.
     pub curvature: Curvature,
-    /// What products compute anew instead of keeping it.
+    /// What products recompute instead of storing.
     pub recompute: Recompute,
-    /// What updates running statistics.
+    /// What updates the running statistics.
     pub statistics: StatisticsUpdates,
-    /// Vectors of the solver that outlive an alternation: a checkpoint has to hold them.
+    /// Vectors of the solver that outlive an alternation. Checkpoints have to store them.
     pub lasting: Vec<Register>,
-    /// Of the sketches, and of the split that the labels come from.
+    /// Seed of the sketches, and of the split that the labels come from.
     pub seed: u64,
 }
 
-/// Registers, networks and batches: what the core's training machines are driven with.
+/// Registers, networks and batches: what the core's training machines act on.
 pub struct Problem<'n, B: Kernels> {
     /// The vectors.
     pub registers: Registers<B>,
@@ -64,7 +64,7 @@ pub struct Problem<'n, B: Kernels> {
 }
 
 impl<'n, B: Kernels> Problem<'n, B> {
-    /// A problem with unwritten registers and initial statistics; `networks` are those of the
+    /// A problem with unwritten registers and initial statistics. `networks` must match the
     /// settings' pretext method and downstream task.
     ///
     /// # Panics
@@ -102,33 +102,33 @@ impl<'n, B: Kernels> Problem<'n, B> {
         self.networks
     }
 
-    /// What it computes.
+    /// What the problem computes.
     pub fn settings(&self) -> &ProblemSettings<B> {
         &self.settings
     }
 
-    /// The same networks and parameters with other batches.
+    /// Replaces the batches; networks and parameters stay.
     pub fn replace_sources(&mut self, sources: Sources) {
         self.sources = sources;
         self.upper_batch = None;
     }
 
-    /// Whether products can be asked for.
-    pub fn is_linearized(&self) -> bool {
+    /// Whether a batch is linearised, so that products can be computed.
+    pub(crate) fn is_linearized(&self) -> bool {
         self.linearization.is_some()
     }
 
-    /// Forgets the linearisation, and its memory with it.
-    pub fn release(&mut self) {
+    /// Drops the linearisation and frees its memory.
+    pub(crate) fn release(&mut self) {
         self.linearization = None;
     }
 
-    /// Linearises with the gradient itself, which products do not need: what differentiating the
-    /// gradient once more begins with.
+    /// Linearises and also computes the gradient, which products do not need. Differentiating the
+    /// gradient once more starts with this.
     ///
     /// # Errors
-    /// As [`LowerObjective::linearize`].
-    pub fn linearize_with_gradient(&mut self, index: u32) -> Result<(), DriverError> {
+    /// Those of [`LowerObjective::linearize`].
+    pub(crate) fn linearize_with_gradient(&mut self, index: u32) -> Result<(), DriverError> {
         self.linearize_for(index, true)
     }
 
@@ -137,7 +137,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
         let views = self.views(source(index)?);
         let parameters = self.parameters(Group::LowerBackbone, Group::PretextHead)?;
         let tower = self.networks.pretext_tower();
-        // The target's outputs enter the loss here, and no product computes them again.
+        // The target's outputs enter the loss here; no product computes them again.
         let loss = self.fixed_loss(&parameters, &views);
         let ProblemSettings { curvature, recompute, .. } = self.settings;
         let settings = LinearizationSettings { curvature, recompute, with_gradient };
@@ -145,17 +145,17 @@ impl<'n, B: Kernels> Problem<'n, B> {
         Ok(())
     }
 
-    /// H `direction` on the linearised batch, outside the registers.
+    /// H `direction` on the linearised batch, without the registers.
     ///
     /// # Errors
-    /// Nothing is linearised.
+    /// No batch is linearised.
     pub fn curvature_product(&self, direction: &Tensor<B, 1>) -> Result<Tensor<B, 1>, DriverError> {
         let linearization = self.linearization.as_ref().ok_or(DriverError::NotLinearized)?;
         Ok(linearization.product(direction))
     }
 
-    /// Registers of the same lengths, all unwritten.
-    pub fn empty_registers(&self) -> Registers<B> {
+    /// Registers of the same lengths as the problem's, all unwritten.
+    pub(crate) fn empty_registers(&self) -> Registers<B> {
         Registers::new(
             self.registers.device().clone(),
             self.networks.backbone.parameters(),
@@ -165,11 +165,11 @@ impl<'n, B: Kernels> Problem<'n, B> {
         )
     }
 
-    /// The target network as the last lower step leaves it; `None` before it is first needed, and
-    /// with a pretext method that has none.
+    /// The target network after the last lower step; `None` before it is first needed, and for a
+    /// pretext method without one.
     ///
     /// # Errors
-    /// None of its own: the registers of θ_P and φ_P are there in every problem.
+    /// None in practice: every problem has the registers of θ_P and φ_P.
     pub fn target(&mut self) -> Result<Option<&Target<B>>, DriverError> {
         if self.target.is_some() {
             let online = self.parameters(Group::LowerBackbone, Group::PretextHead)?;
@@ -178,26 +178,26 @@ impl<'n, B: Kernels> Problem<'n, B> {
         Ok(self.target.as_ref())
     }
 
-    /// Goes on with a stored target network. Without one the first lower step or linearisation
+    /// Continues from a stored target network. Without one, the first lower step or linearisation
     /// copies the online network.
-    pub fn set_target(&mut self, target: Target<B>) {
+    pub(crate) fn set_target(&mut self, target: Target<B>) {
         self.target = Some(target);
     }
 
-    /// Holds the target network still, or lets it follow again: a law about two lower gradients
-    /// asks for the same target in both.
+    /// Freezes the target network, or lets it follow again. A law about two lower gradients needs
+    /// the same target in both.
     pub fn hold_target(&mut self, hold: bool) {
         if let Some(target) = &mut self.target {
-            target.held = hold;
+            target.frozen = hold;
         }
     }
 
-    /// Gradient of L^P on product batch `index`, where [`LowerObjective::linearize`] takes its
-    /// products; returns the loss. Moves neither running statistics nor the target network.
-    /// Arguments are those of [`LowerObjective::lower_gradient`].
+    /// Gradient of L^P on product batch `index`, the batch that [`LowerObjective::linearize`]
+    /// linearises; returns the loss. It changes neither running statistics nor the target network.
+    /// The arguments are those of [`LowerObjective::lower_gradient`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`LowerObjective::lower_gradient`].
     pub fn product_gradient(
         &mut self,
         index: u32,
@@ -213,7 +213,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
         self.store(gradients, backbone, head)
     }
 
-    /// L^P beside the target network as it stands.
+    /// L^P with the current target network's outputs as constants.
     fn fixed_loss(
         &mut self,
         parameters: &TowerParameters<B>,
@@ -225,9 +225,9 @@ impl<'n, B: Kernels> Problem<'n, B> {
         self.settings.pretext.loss_beside(beside, views)
     }
 
-    /// The target network beside an online one that has taken its last step: a copy at first, then
-    /// the moving average. It follows when it is next looked at, not within the step, whose update
-    /// the driver sees as vector operations like any other.
+    /// The target network for an online network that has completed its last step: first a copy,
+    /// later the moving average. It follows when it is next used, because the driver cannot tell
+    /// the step's update from other vector operations.
     fn target_at(&mut self, online: &TowerParameters<B>) -> Option<(Tower<'n>, &mut Target<B>)> {
         let tower = self.networks.target_tower()?;
         let decay = self.settings.pretext.target_decay()?;
@@ -237,7 +237,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
         Some((tower, target))
     }
 
-    /// The loss of a lower step, which moves the target network's running statistics.
+    /// The loss of a lower step, which updates the target network's running statistics.
     fn step_loss(
         &mut self,
         online: &TowerParameters<B>,
@@ -266,7 +266,7 @@ impl<'n, B: Kernels> Problem<'n, B> {
         upload_inputs(views, batch, shape, self.registers.device()).to_vec()
     }
 
-    /// Batch `index` of the upper level; asked for twice in a hypergradient, made once.
+    /// Batch `index` of the upper level. A hypergradient needs it twice; it is made once.
     fn upper_batch(&mut self, index: u32) -> Result<(Tensor<B, 4>, Targets), DriverError> {
         if let Some((kept, images, labels)) = &self.upper_batch
             && *kept == index
@@ -366,7 +366,7 @@ impl<B: Kernels> LowerObjective for Problem<'_, B> {
         backbone: Option<Register>,
         head: Register,
     ) -> Result<f32, DriverError> {
-        // θ_P is about to move: products at the old one are over, and their memory with them.
+        // θ_P is about to move, so no more products at the old θ_P follow: free their memory.
         self.linearization = None;
         let source = self.sources.lower.as_ref().ok_or(DriverError::NoBatches("pretext"))?;
         let views = self.views(source(index)?);
@@ -414,7 +414,7 @@ impl<B: Kernels> UpperObjective for Problem<'_, B> {
         let loss = self.settings.downstream.loss(&labels);
         let views = vec![images];
         let gradients = tower.gradients(&parameters, views, loss.as_ref(), backbone.is_some());
-        // g_P runs θ_P in training mode, too, but its statistics should be those of the pretext
+        // g_P runs θ_P in training mode, too, but θ_P's statistics should be those of the pretext
         // data.
         let running = match (group, self.settings.statistics) {
             (Group::UpperBackbone, _) => Some(&mut self.statistics.upper_backbone),

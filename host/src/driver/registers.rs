@@ -13,7 +13,7 @@ const GROUPS: [Group; 4] =
 
 /// The vectors of a bilevel problem on one device.
 ///
-/// A register that was never written reads as zeros: momenta start there.
+/// A register that was never written reads as zeros, the initial value of momenta.
 #[derive(Clone, Debug)]
 pub struct Registers<B: Kernels> {
     device: B::Device,
@@ -42,7 +42,7 @@ impl Space {
     }
 }
 
-/// Position of a register among the slots; `None` for banks and for registers of general problems.
+/// Index of a register among the slots; `None` for banks and for registers of general problems.
 fn slot(register: Register) -> Option<usize> {
     let of = |group: Group| GROUPS.iter().position(|g| *g == group).expect("all groups listed");
     Some(match register {
@@ -60,6 +60,14 @@ fn slot(register: Register) -> Option<usize> {
     })
 }
 const SLOTS: usize = 19;
+
+/// Index of a bank among the banks.
+fn of_bank(bank: Bank) -> usize {
+    match bank {
+        Bank::Basis => 0,
+        Bank::BasisProduct => 1,
+    }
+}
 
 impl<B: Kernels> Registers<B> {
     /// Registers for the given tables, all unwritten.
@@ -81,12 +89,12 @@ impl<B: Kernels> Registers<B> {
         }
     }
 
-    /// Where the vectors live.
+    /// The device that holds the vectors.
     pub fn device(&self) -> &B::Device {
         &self.device
     }
 
-    /// The most scalars a request exchanges: four for every tensor, or a full bank and four.
+    /// The most scalars that a request exchanges: four per tensor, or a full bank and four.
     pub fn scalars(&self) -> usize {
         let segments = [&self.backbone, &self.pretext_head, &self.downstream_head];
         let segments = segments.iter().map(|space| space.segments()).max().unwrap_or(0);
@@ -114,10 +122,7 @@ impl<B: Kernels> Registers<B> {
         match (register, slot(register)) {
             (_, Some(slot)) => Ok(&mut self.slots[slot]),
             (Register::Banked(bank, index), _) => {
-                let bank = match bank {
-                    Bank::Basis => &mut self.banks[0],
-                    Bank::BasisProduct => &mut self.banks[1],
-                };
+                let bank = &mut self.banks[of_bank(bank)];
                 let index = usize::from(index);
                 if bank.len() <= index {
                     bank.resize(index + 1, None);
@@ -128,17 +133,17 @@ impl<B: Kernels> Registers<B> {
         }
     }
 
-    /// A vector; zeros if it was never written.
+    /// The vector, or zeros if it was never written.
     ///
     /// # Errors
-    /// A register that this kind of problem does not have.
+    /// This kind of problem has no such register.
     pub fn get(&mut self, register: Register) -> Result<Tensor<B, 1>, DriverError> {
         let (len, device) = (self.space(register).whole[1], self.device.clone());
         let place = self.place(register)?;
         Ok(place.get_or_insert_with(|| Tensor::zeros([len], &device)).clone())
     }
 
-    /// Takes the vector out, so that it is not shared and can change in place.
+    /// Takes the vector out, so that it is not shared and can be changed in place.
     fn take(&mut self, register: Register) -> Result<Tensor<B, 1>, DriverError> {
         let (len, device) = (self.space(register).whole[1], self.device.clone());
         Ok(self.place(register)?.take().unwrap_or_else(|| Tensor::zeros([len], &device)))
@@ -147,32 +152,28 @@ impl<B: Kernels> Registers<B> {
     /// Overwrites a vector.
     ///
     /// # Errors
-    /// A register that this kind of problem does not have.
+    /// This kind of problem has no such register.
     pub fn set(&mut self, register: Register, value: Tensor<B, 1>) -> Result<(), DriverError> {
         debug_assert_eq!(value.dims()[0], self.space(register).whole[1], "{register:?}");
         *self.place(register)? = Some(value);
         Ok(())
     }
 
-    /// Forgets a vector: it reads as zeros again and costs no memory.
+    /// Drops a vector. It reads as zeros again and takes no memory.
     ///
     /// # Errors
-    /// A register that this kind of problem does not have.
+    /// This kind of problem has no such register.
     pub fn clear(&mut self, register: Register) -> Result<(), DriverError> {
         *self.place(register)? = None;
         Ok(())
     }
 
     /// Whether the vector was written.
-    pub fn is_set(&self, register: Register) -> bool {
-        let bank = |bank: Bank| match bank {
-            Bank::Basis => &self.banks[0],
-            Bank::BasisProduct => &self.banks[1],
-        };
+    pub(crate) fn is_set(&self, register: Register) -> bool {
         match (slot(register), register) {
             (Some(slot), _) => self.slots[slot].is_some(),
-            (None, Register::Banked(name, index)) => {
-                bank(name).get(usize::from(index)).is_some_and(Option::is_some)
+            (None, Register::Banked(bank, index)) => {
+                self.banks[of_bank(bank)].get(usize::from(index)).is_some_and(Option::is_some)
             }
             _ => false,
         }
@@ -181,7 +182,7 @@ impl<B: Kernels> Registers<B> {
     /// Uploads a vector.
     ///
     /// # Errors
-    /// A register that this kind of problem does not have.
+    /// This kind of problem has no such register.
     pub fn write(&mut self, register: Register, values: Vec<f32>) -> Result<(), DriverError> {
         let len = values.len();
         let tensor = upload(values, [len], &self.device);
@@ -191,7 +192,7 @@ impl<B: Kernels> Registers<B> {
     /// Downloads a vector.
     ///
     /// # Errors
-    /// A register that this kind of problem does not have.
+    /// This kind of problem has no such register.
     pub fn read(&mut self, register: Register) -> Result<Vec<f32>, DriverError> {
         Ok(download(&self.get(register)?))
     }
@@ -201,7 +202,8 @@ impl<B: Kernels> Registers<B> {
         pairs: &[(Register, Register)],
         whole: bool,
     ) -> Result<Vec<f64>, DriverError> {
-        // Pairs of different spaces cannot share bounds; each run of equal spaces is one reading.
+        // Pairs from different spaces have different bounds; each run of equal spaces is read at
+        // once.
         let mut dots = Vec::new();
         let mut rest = pairs;
         while let Some((first, _)) = rest.first() {
@@ -250,7 +252,7 @@ impl<B: Kernels> bissl_core::RegisterFile for Registers<B> {
         Ok(())
     }
 
-    /// All in one reading.
+    /// Reads all scalars at once.
     fn basis_dots(
         &mut self,
         pairs: &[(Register, Register)],
@@ -289,7 +291,7 @@ impl<B: Kernels> bissl_core::RegisterFile for Registers<B> {
         let offsets = self.space(y).offsets.clone();
         let x = self.get(x)?;
         let target = self.take(y)?;
-        // Scaled copy by segments, then one update of the whole.
+        // A copy scaled by segment, followed by one update of the whole vector.
         let scaled = B::scale_segments(&x, &offsets, scalars);
         self.set(y, B::axpby(1.0, &scaled, f64::from(b), target))
     }
@@ -312,7 +314,7 @@ impl<B: Kernels> bissl_core::RegisterFile for Registers<B> {
 
     fn sketch(&mut self, dst: Register, index: u32) -> Result<(), DriverError> {
         let len = self.space(dst).whole[1];
-        // One index for each element: the draw depends on nothing but its place.
+        // Each element has its own index, so that its draw depends only on its position.
         let base = u64::from(index) << 32;
         let values = (0..len).map(|i| self.sketches.at(base | i as u64).normal()).collect();
         self.write(dst, values)

@@ -18,10 +18,10 @@ pub struct Statistics<B: Kernels> {
 }
 
 impl<B: Kernels> Statistics<B> {
-    /// Means of 0 and variances of 1.
+    /// Initial statistics: means of 0 and variances of 1.
     pub fn initial(networks: &Networks, device: &B::Device) -> Self {
         let initial = |network: &Network| {
-            // The stream is not drawn from: statistics start at constants.
+            // The stream is not used: statistics start at constants.
             let values = network.statistics().initial(bissl_core::Stream::new(0, 0));
             let len = values.len();
             upload(values, [len], device)
@@ -33,7 +33,7 @@ impl<B: Kernels> Statistics<B> {
         }
     }
 
-    /// Of θ_P and φ_P.
+    /// Those of θ_P and φ_P.
     pub(super) fn lower(&self) -> Running<B> {
         (self.lower_backbone.clone(), self.pretext_head.clone())
     }

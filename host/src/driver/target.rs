@@ -1,4 +1,4 @@
-//! A target network: a moving average of the online one that no gradient goes through.
+//! A target network: a moving average of the online network, with no gradient through it.
 
 use burn_tensor::Tensor;
 
@@ -8,32 +8,33 @@ use crate::network::{Running, Tower, TowerParameters};
 
 /// Parameters and running statistics of a target network.
 ///
-/// It runs in training mode, by the statistics of its own batches; the running ones are kept, and
-/// nothing is computed by them.
+/// It runs in training mode with the statistics of its own batches. Its running statistics are
+/// stored but not used in any computation.
 #[derive(Clone, Debug)]
 pub struct Target<B: Kernels> {
     /// θ and the projector's part of φ_P, averaged.
     pub parameters: TowerParameters<B>,
     /// Running statistics of backbone and projector.
     pub statistics: Running<B>,
-    /// Whether a lower step has begun that the average has not followed yet.
+    /// Whether a lower step has begun that the average does not include yet.
     behind: bool,
-    /// Whether it stays where it is.
-    pub(super) held: bool,
+    /// Whether it is frozen.
+    pub(super) frozen: bool,
 }
 
-/// The first elements of a flat vector.
+/// The first `len` elements of a flat vector.
 fn first<B: Kernels>(flat: &Tensor<B, 1>, len: usize) -> Tensor<B, 1> {
     flat.clone().slice(0..len)
 }
 
 impl<B: Kernels> Target<B> {
-    /// A target network that has followed every step.
+    /// A target network that includes every step so far.
     pub fn new(parameters: TowerParameters<B>, statistics: Running<B>) -> Self {
-        Self { parameters, statistics, behind: false, held: false }
+        Self { parameters, statistics, behind: false, frozen: false }
     }
 
-    /// A copy of the online network: of its head the projector, which comes first.
+    /// A copy of the online network's backbone and projector; the projector comes first in the
+    /// head.
     pub(super) fn copied(
         tower: Tower<'_>,
         online: &TowerParameters<B>,
@@ -46,21 +47,21 @@ impl<B: Kernels> Target<B> {
         )
     }
 
-    /// The target's outputs in a lower step, which moves its running statistics; its parameters
-    /// follow when the step is over.
+    /// The target's outputs in a lower step, which updates its running statistics. Its parameters
+    /// follow after the step.
     pub(super) fn step(&mut self, tower: Tower<'_>, views: &[Tensor<B, 4>]) -> Vec<Tensor<B, 2>> {
         let running = self.statistics.clone();
         let (outputs, statistics) = tower.outputs_and_statistics(&self.parameters, views, running);
-        if !self.held {
+        if !self.frozen {
             self.statistics = statistics;
             self.behind = true;
         }
         outputs
     }
 
-    /// Moves towards the online network, once for each step: ξ ← decay ξ + (1 − decay) θ.
+    /// Moves towards the online network, once per step: ξ ← decay ξ + (1 − decay) θ.
     pub(super) fn follow(&mut self, tower: Tower<'_>, online: &TowerParameters<B>, decay: f64) {
-        if self.held || !std::mem::take(&mut self.behind) {
+        if self.frozen || !std::mem::take(&mut self.behind) {
             return;
         }
         let online = online.first(tower);
