@@ -117,7 +117,7 @@ fn start(stage: Stage, invocation: &Invocation, arguments: Vec<OsString>) -> Res
         run.begin(arguments.collect(), config.threads)?;
     }
     let interrupt = Interrupt::install().map_err(Error::failed).at("cannot catch Ctrl-C")?;
-    if verbosity == Verbosity::Progress {
+    if invocation.settings.verbose {
         eprint!("{}", config.to_lines());
     }
     let ended = commands::run(Job {
@@ -232,7 +232,9 @@ fn resolve(invocation: &Invocation) -> Result<RunConfig> {
     for assignment in &settings.set {
         layers = layers.set(assignment)?;
     }
-    Ok(layers.resolve()?)
+    let (config, notes) = layers.resolve_with_notes()?;
+    notes.iter().for_each(|note| eprintln!("{note}"));
+    Ok(config)
 }
 
 /// The stored settings of the run that is resumed, else those of the run that is started from, else

@@ -41,6 +41,9 @@ pub(super) struct Settings {
     /// Show no progress.
     #[arg(long)]
     quiet: bool,
+    /// Print every setting before the first step.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(super) verbose: bool,
 }
 
 impl Settings {

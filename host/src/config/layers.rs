@@ -14,6 +14,7 @@ use super::places::{Origin, Places, Source, in_a_row};
 use super::preset::Preset;
 use super::schema::{KEYS, Key};
 use super::settings::RunConfig;
+use super::shorten::shorten;
 
 /// Sources of settings; later ones override earlier ones key by key.
 #[derive(Clone, Debug)]
@@ -21,13 +22,17 @@ pub struct Layers {
     sources: Vec<Source>,
     /// The source that a run stored, where that is the base.
     stored: Option<usize>,
+    /// Sources that make up the base.
+    base: usize,
 }
 
 impl Layers {
     /// A preset as the base.
     pub fn preset(preset: Preset) -> Self {
         let source = |(name, text)| Source { origin: Origin::Preset(name), text };
-        Self { sources: preset.texts().into_iter().map(source).collect(), stored: None }
+        let sources: Vec<_> = preset.texts().into_iter().map(source).collect();
+        let base = sources.len();
+        Self { sources, stored: None, base }
     }
 
     /// A complete configuration, as a run stores it, as the base. Keys that an older program did
@@ -46,7 +51,7 @@ impl Layers {
         let defaults = RunConfig::default().to_preset();
         let defaults = Source { origin: Origin::Preset("default"), text: defaults };
         let stored = Source { origin: Origin::File(path.to_owned()), text };
-        Self { sources: vec![defaults, stored], stored: Some(1) }
+        Self { sources: vec![defaults, stored], stored: Some(1), base: 2 }
     }
 
     /// The same with the relative paths of the stored configuration taken from `directory`, where
@@ -66,6 +71,7 @@ impl Layers {
         let origin = source.origin.clone();
         drop(tree);
         self.sources.push(Source { origin, text });
+        self.base = self.sources.len();
         self
     }
 
@@ -129,6 +135,15 @@ impl Layers {
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub fn resolve(&self) -> Result<RunConfig, ConfigError> {
+        Ok(self.resolve_with_notes()?.0)
+    }
+
+    /// The same, and a line for each warm-up of the base that a later layer's shorter schedule has
+    /// shortened.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn resolve_with_notes(&self) -> Result<(RunConfig, Vec<String>), ConfigError> {
         let texts = in_a_row(&self.sources);
         let places = Places { sources: &self.sources, texts: &texts };
         let mut merged = DeTable::new();
@@ -141,12 +156,22 @@ impl Layers {
         }
         check::keys(&merged, &places)?;
         let document = toml::Deserializer::from(Spanned::new(0..0, merged.clone()));
-        let config = RunConfig::deserialize(document).map_err(|error| ConfigError::Section {
-            place: places.place(error.span().unwrap_or(0..0)),
-            message: error.message().to_owned(),
-        })?;
+        let mut config =
+            RunConfig::deserialize(document).map_err(|error| ConfigError::Section {
+                place: places.place(error.span().unwrap_or(0..0)),
+                message: error.message().to_owned(),
+            })?;
+        let base = || {
+            let (sources, stored) = (self.sources[..self.base].to_vec(), self.stored);
+            Self { sources, stored, base: 0 }.resolve().ok()
+        };
+        let from_base = |key: &str| {
+            let source = check::find(&merged, key).and_then(|value| places.source(value.span()));
+            source.is_some_and(|source| source < self.base)
+        };
+        let notes = shorten(&mut config, base, from_base);
         check::relations(&config, &merged, &places)?;
-        Ok(config)
+        Ok((config, notes))
     }
 }
 

@@ -26,6 +26,7 @@ mod preset;
 mod render;
 mod schema;
 mod settings;
+mod shorten;
 #[cfg(test)]
 mod tests;
 

@@ -41,10 +41,15 @@ pub(super) struct Places<'t> {
 impl Places<'_> {
     /// `FILE:LINE`, the flag, or the preset.
     pub(super) fn place(&self, span: Range<usize>) -> String {
-        match self.texts.iter().position(|text| span.start < text.len()) {
+        match self.source(span.clone()) {
             Some(index) => self.place_in(index, span.start),
             None => "configuration".to_owned(),
         }
+    }
+
+    /// The number of the source that the span lies in.
+    pub(super) fn source(&self, span: Range<usize>) -> Option<usize> {
+        self.texts.iter().position(|text| span.start < text.len())
     }
 
     /// The text of the span.

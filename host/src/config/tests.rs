@@ -181,6 +181,32 @@ fn settings_that_contradict_each_other_are_refused_where_they_are_written() {
 }
 
 #[test]
+fn a_base_s_warm_up_keeps_its_share_of_a_shorter_schedule() {
+    let notes = |layers: Layers| layers.resolve_with_notes().unwrap();
+    let (config, none) = notes(Layers::preset(Preset::Default));
+    let (epochs, warm_up) = (config.pretrain.epochs, config.pretrain.warm_up_epochs);
+    assert!(warm_up > 2 && none.is_empty(), "{none:?}");
+    let shorter = |key: &str, value: u32| {
+        notes(Layers::preset(Preset::Default).flag("--flag", key, &value.to_string()))
+    };
+    // Where it fits, it stays.
+    assert_eq!(shorter("pretrain.epochs", warm_up).0.pretrain.warm_up_epochs, warm_up);
+    let (config, notes) = shorter("pretrain.epochs", warm_up - 1);
+    assert_eq!(config.pretrain.warm_up_epochs, (warm_up - 1) * warm_up / epochs);
+    assert!(notes[0].starts_with("pretrain.warm_up_epochs: "), "{notes:?}");
+    let (config, notes) = shorter("align.alternations", 1);
+    assert!(config.align.lower.warm_up_steps <= config.align.lower_steps);
+    assert!(notes[0].starts_with("align.lower.warm_up_steps: "), "{notes:?}");
+    // Of a run's stored settings as of a preset's.
+    let stored = || Layers::stored_text("config.toml".as_ref(), RunConfig::default().to_toml());
+    let shorter = stored().flag("--epochs", "pretrain.epochs", "1");
+    assert_eq!(shorter.resolve().unwrap().pretrain.warm_up_epochs, 0);
+    // What somebody has set is theirs.
+    let set = stored().flag("--set", "pretrain.warm_up_epochs", "2");
+    set.flag("--epochs", "pretrain.epochs", "1").resolve().expect_err("2 of 1");
+}
+
+#[test]
 fn augmentation_on_a_device_is_refused_where_none_computes_and_of_windows() {
     let text = "[image]\naugment_on = \"device\"\n";
     for backend in ["flex", "candle", "ndarray"] {

@@ -195,6 +195,7 @@ mod tests {
 
     fn start(unix_seconds: u64) -> Happened {
         Happened::Started {
+            directory: None,
             time: String::new(),
             unix_seconds,
             arguments: vec!["bissl".to_owned(), "pretrain".to_owned()],

@@ -5,6 +5,7 @@
 mod binary;
 mod class_weights;
 mod data;
+mod documented;
 mod hvp;
 mod interchange;
 mod interruption;

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::announce::{Stage, announce};
 use super::opening::{open, warn};
 use super::solves::SolveSummary;
 use crate::config::{Metric, RunConfig};
@@ -43,6 +44,8 @@ pub(super) fn demo<B: Kernels>(
     let task = Task::<B>::load(config, Needs::Both, device)?;
     warn(&task);
     let metric = task.metric()?;
+    let stages = [Stage::Pretrain, Stage::Align, Stage::Finetune];
+    announce(&task, &stages, folder.path(), view.verbosity);
     let mut session = open(folder, &task, Splits::Several, view)?;
     let mut methods = [method(BASELINE), method(ALIGNED)];
     let mut neighbours = Vec::new();

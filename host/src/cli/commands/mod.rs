@@ -1,5 +1,6 @@
 //! The commands that train: they open a run, compose the stages in it, and print what came out.
 
+mod announce;
 mod demo;
 mod job;
 mod opening;

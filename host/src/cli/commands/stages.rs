@@ -1,5 +1,6 @@
 //! `pretrain`, `align`, `finetune`, `evaluate`.
 
+use super::announce::{Stage, announce};
 use super::opening::{known, measured, open, warn};
 use super::solves::SolveSummary;
 use crate::config::RunConfig;
@@ -25,6 +26,7 @@ pub(super) fn pretrain<B: Kernels>(
     warn(&task);
     // Refused before the run begins, and so leaves no folder.
     stage::require_validation(&task)?;
+    announce(&task, &[Stage::Pretrain], folder.path(), view.verbosity);
     let mut session = open(folder, &task, Splits::One, view)?;
     stage::pretrain(&task, &mut session)?;
     println!("pretrained backbone: {}", session.folder().path().display());
@@ -45,6 +47,7 @@ pub(super) fn align<B: Kernels>(
     warn(&task);
     stored.require_same_labels(&task.config)?;
     let pretrained = stored.pretrained(&task.networks)?;
+    announce(&task, &[Stage::Align], folder.path(), view.verbosity);
     let mut session = open(folder, &task, Splits::One, view)?;
     let warmed = stage::warm_up(&task, &pretrained.backbone, &mut session)?;
     stage::align(&task, &pretrained, &warmed, &mut session)?;
@@ -69,6 +72,7 @@ pub(super) fn finetune<B: Kernels>(
     let chosen = task.metric()?;
     stored.require_same_labels(&task.config)?;
     let backbone = stored.backbone(&task.networks)?;
+    announce(&task, &[Stage::Finetune], folder.path(), view.verbosity);
     let mut session = open(folder, &task, Splits::One, view)?;
     let tuned = stage::finetune(&task, &backbone, &mut session)?;
     let mut table = Table::new(["measure", "value"]);
