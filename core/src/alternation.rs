@@ -1,7 +1,7 @@
 //! The bilevel stage: lower steps, then upper steps, many times.
 
 use crate::descent::{DescentStep, is_finite};
-use crate::error::get;
+use crate::error::{at_least_one, get};
 use crate::machine::{forward, step};
 use crate::update::UpdateSettings;
 use crate::{
@@ -42,9 +42,7 @@ pub struct AlternationSettings<S: LinearSolver = Solver> {
 
 /// Refuses a number of steps that is 0, or too large in all alternations together.
 const fn count(name: &'static str, steps: u32, alternations: u32) -> Result<(), ConfigError> {
-    if steps == 0 {
-        return Err(ConfigError::Zero { name });
-    }
+    get!(at_least_one(name, steps));
     if steps.checked_mul(alternations).is_none() {
         let range = "a total number of steps below 2^32";
         return Err(ConfigError::OutOfRange { name, value: steps as f32, range });
@@ -94,9 +92,7 @@ impl<S: LinearSolver> AlternationSettings<S> {
         upper: Level,
         hypergradient: HypergradientSettings<S>,
     ) -> Result<Self, ConfigError> {
-        if alternations == 0 {
-            return Err(ConfigError::Zero { name: "alternations" });
-        }
+        get!(at_least_one("alternations", alternations));
         get!(count("lower_steps", lower.steps, alternations));
         get!(count("upper_steps", upper.steps, alternations));
         let Some(proximity) = hypergradient.proximity() else {

@@ -69,6 +69,11 @@ pub(crate) const fn fraction(name: &'static str, value: f32) -> Result<f32, Conf
     check(name, value, value >= 0.0 && value < 1.0, "[0, 1)")
 }
 
+/// `count` if it is not zero.
+pub(crate) const fn at_least_one(name: &'static str, count: u32) -> Result<u32, ConfigError> {
+    if count == 0 { Err(ConfigError::Zero { name }) } else { Ok(count) }
+}
+
 /// `value` if it is finite and `holds`.
 pub(crate) const fn check(
     name: &'static str,

@@ -1,7 +1,7 @@
 //! Learning rates over a stage.
 
 use crate::ConfigError;
-use crate::error::{check, get, positive};
+use crate::error::{at_least_one, check, get, positive};
 
 /// Linear warm-up, then cosine decay to a floor; constant where the floor is 1.
 ///
@@ -27,9 +27,7 @@ impl Schedule {
     pub const fn new(peak: f32, warm_up: u32, steps: u32, floor: f32) -> Result<Self, ConfigError> {
         get!(positive("learning_rate", peak));
         get!(check("floor", floor, floor >= 0.0 && floor <= 1.0, "[0, 1]"));
-        if steps == 0 {
-            return Err(ConfigError::Zero { name: "steps" });
-        }
+        get!(at_least_one("steps", steps));
         get!(check("warm_up", warm_up as f32, warm_up <= steps, "at most the number of steps"));
         Ok(Self { peak, warm_up, steps, floor })
     }

@@ -1,6 +1,6 @@
 //! Exact conjugate gradients on `A x = b`, started from zero.
 
-use crate::error::{fraction, get};
+use crate::error::{at_least_one, fraction, get};
 use crate::machine::{front, machine};
 use crate::report::Measured;
 use crate::{
@@ -29,9 +29,7 @@ impl CgSettings {
     /// The setting that is out of its range.
     pub const fn new(tolerance: f32, iterations_max: u16) -> Result<Self, ConfigError> {
         get!(fraction("tolerance", tolerance));
-        if iterations_max == 0 {
-            return Err(ConfigError::Zero { name: "iterations" });
-        }
+        get!(at_least_one("iterations", iterations_max as u32));
         Ok(Self { tolerance, correction_tolerance: 0.0, iterations_max })
     }
 

@@ -1,5 +1,6 @@
 //! The reference code's variant of conjugate gradients: a step length for each parameter tensor.
 
+use crate::error::at_least_one;
 use crate::machine::{expect_segments, front, machine};
 use crate::report::Measured;
 use crate::{
@@ -22,10 +23,7 @@ impl LayerwiseSettings {
     /// # Errors
     /// No iterations.
     pub fn new(iterations_max: u16) -> Result<Self, ConfigError> {
-        if iterations_max == 0 {
-            return Err(ConfigError::Zero { name: "iterations" });
-        }
-        Ok(Self { iterations_max })
+        at_least_one("iterations", iterations_max.into()).map(|_| Self { iterations_max })
     }
 }
 

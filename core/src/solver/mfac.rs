@@ -1,7 +1,7 @@
 //! Implicit gradients from first-order ones: M-FAC.
 
 use super::low_rank::LowRank;
-use crate::error::positive;
+use crate::error::{at_least_one, positive};
 use crate::{
     Bank, ConfigError, Coupling, LinearSolver, Machine, Pending, Reply, Report, Request,
     SolverFacts, SolverMemory, Ticket, UnexpectedReply,
@@ -23,9 +23,7 @@ impl MfacSettings {
     /// # Errors
     /// The setting that is out of its range.
     pub fn new(gradients: u8, proximity: f32) -> Result<Self, ConfigError> {
-        if gradients == 0 {
-            return Err(ConfigError::Zero { name: "gradients" });
-        }
+        at_least_one("gradients", gradients.into())?;
         Ok(Self { gradients, proximity: positive("proximity", proximity)? })
     }
 

@@ -1,6 +1,7 @@
 //! A low-rank stand-in for the curvature, from a few products with random vectors.
 
 use super::low_rank::{LowRank, negate_after};
+use crate::error::at_least_one;
 use crate::machine::{forward, front, machine};
 use crate::report::Rayleigh;
 use crate::{
@@ -24,7 +25,7 @@ impl NystromSettings {
     /// # Errors
     /// A rank of 0.
     pub fn new(rank: u8) -> Result<Self, ConfigError> {
-        if rank == 0 { Err(ConfigError::Zero { name: "rank" }) } else { Ok(Self { rank }) }
+        at_least_one("rank", rank.into()).map(|_| Self { rank })
     }
 
     /// k.

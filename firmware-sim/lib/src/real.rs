@@ -29,57 +29,38 @@ pub trait Real:
     fn is_finite(self) -> bool;
 }
 
-impl Real for f32 {
-    fn from_f32(value: f32) -> Self {
-        value
-    }
+macro_rules! real {
+    ($real:ty: $exp:path, $ln:path, $sqrt:path) => {
+        impl Real for $real {
+            fn from_f32(value: f32) -> Self {
+                value as Self
+            }
 
-    fn to_f32(self) -> f32 {
-        self
-    }
+            fn to_f32(self) -> f32 {
+                self as f32
+            }
 
-    fn exp(self) -> Self {
-        libm::expf(self)
-    }
+            fn exp(self) -> Self {
+                $exp(self)
+            }
 
-    fn ln(self) -> Self {
-        libm::logf(self)
-    }
+            fn ln(self) -> Self {
+                $ln(self)
+            }
 
-    fn sqrt(self) -> Self {
-        libm::sqrtf(self)
-    }
+            fn sqrt(self) -> Self {
+                $sqrt(self)
+            }
 
-    fn is_finite(self) -> bool {
-        Self::is_finite(self)
-    }
+            fn is_finite(self) -> bool {
+                Self::is_finite(self)
+            }
+        }
+    };
 }
 
-impl Real for f64 {
-    fn from_f32(value: f32) -> Self {
-        Self::from(value)
-    }
-
-    fn to_f32(self) -> f32 {
-        self as f32
-    }
-
-    fn exp(self) -> Self {
-        libm::exp(self)
-    }
-
-    fn ln(self) -> Self {
-        libm::log(self)
-    }
-
-    fn sqrt(self) -> Self {
-        libm::sqrt(self)
-    }
-
-    fn is_finite(self) -> bool {
-        Self::is_finite(self)
-    }
-}
+real!(f32: libm::expf, libm::logf, libm::sqrtf);
+real!(f64: libm::exp, libm::log, libm::sqrt);
 
 /// Storage whose zeroed form is a constant, so that a `static` can hold it from the start and it
 /// never moves.

@@ -41,6 +41,17 @@ pub(crate) fn report_describes_norms(system: &System, solve: &Solve) -> Verdict 
     Ok(())
 }
 
+/// The same without the residual, of a report that has none; with the last iterate as x.
+pub(crate) fn report_without_residual_describes(system: &System, solve: &Solve) {
+    let (report, x, b) = (&solve.report, &solve.x, &system.b);
+    for (found, expected) in [(report.rhs_sq, dot(b, b)), (report.solution_sq, dot(x, x))] {
+        assert!(close(found.into(), expected, precision::REPORT, 0.0), "{}", system.name);
+    }
+    report_describes_alignment(system, solve).unwrap();
+    report_describes_products(system, solve).unwrap();
+    returns_its_last_iterate(system, solve).unwrap();
+}
+
 /// bᵀx and cos(x, b) are those of the returned x.
 pub(crate) fn report_describes_alignment(system: &System, solve: &Solve) -> Verdict {
     let (report, x, b) = (&solve.report, &solve.x, &system.b);

@@ -8,8 +8,8 @@ use bissl_core::{
 
 use crate::dense::{DenseDriver, linear};
 use crate::laws;
-use crate::matrix::{Matrix, add, distance, dot, norm};
-use crate::precision::{self, close};
+use crate::matrix::{Matrix, add, distance, norm};
+use crate::precision;
 use crate::protocol::{SGD, level, small};
 use crate::solve::{Solve, watch_on};
 use crate::systems::{self, System, block_coupled, near_identity, positive_definite, scalar};
@@ -134,13 +134,7 @@ fn the_report_describes_the_x_that_is_returned_and_claims_no_residual() {
             let report = solve.report;
             assert_eq!(report.termination, Termination::IterationLimit, "{}", system.name);
             assert_eq!((report.residual_sq, report.residual()), (None, None));
-            let (b, x) = (&system.b, &solve.x);
-            for (found, expected) in [(report.rhs_sq, dot(b, b)), (report.solution_sq, dot(x, x))] {
-                assert!(close(found.into(), expected, precision::REPORT, 0.0), "{}", system.name);
-            }
-            laws::report_describes_alignment(&system, &solve).unwrap();
-            laws::report_describes_products(&system, &solve).unwrap();
-            laws::returns_its_last_iterate(&system, &solve).unwrap();
+            laws::report_without_residual_describes(&system, &solve);
         }
     }
 }

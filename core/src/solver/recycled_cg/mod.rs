@@ -4,6 +4,7 @@ mod free_step;
 mod iteration;
 mod prediction;
 
+use crate::error::at_least_one;
 use crate::machine::machine;
 use crate::report::Rayleigh;
 use crate::{
@@ -36,11 +37,8 @@ impl RecycledCgSettings {
     /// # Errors
     /// The setting that is out of its range.
     pub fn new(stop: CgSettings, capacity: u8, verify_every: u8) -> Result<Self, ConfigError> {
-        for (name, count) in [("capacity", capacity), ("verify_every", verify_every)] {
-            if count == 0 {
-                return Err(ConfigError::Zero { name });
-            }
-        }
+        at_least_one("capacity", capacity.into())?;
+        at_least_one("verify_every", verify_every.into())?;
         Ok(Self { stop, capacity, verify_every, extrapolates: false })
     }
 
