@@ -51,7 +51,8 @@ const fn count(name: &'static str, steps: u32, alternations: u32) -> Result<(), 
 }
 
 impl AlternationSettings<ConjugateGradient> {
-    /// With plain conjugate gradients, in a constant too; else as [`new`](Self::new).
+    /// With plain conjugate gradients, also in a constant; otherwise the same as
+    /// [`new`](Self::new).
     ///
     /// # Errors
     /// Those of [`new`](Self::new).
@@ -85,7 +86,7 @@ impl<S: LinearSolver> AlternationSettings<S> {
         Self::assemble(alternations, lower, upper, hypergradient)
     }
 
-    /// For a solver that takes no gradients.
+    /// For a solver that uses no lower gradients.
     const fn assemble(
         alternations: u32,
         lower: Level,

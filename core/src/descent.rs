@@ -191,7 +191,7 @@ impl DescentStep {
     fn on_gradient(&mut self, [loss]: [f32; 1]) -> StepState {
         self.loss = loss;
         match self.keep {
-            // A finite gradient may come with it, but not one to be followed.
+            // The gradient may still be finite, but it must not be followed.
             _ if !loss.is_finite() => StepState::Done { gradient_norm: f32::NAN },
             Some(slot) => StepState::Keep { slot },
             None => self.after_gradient(),

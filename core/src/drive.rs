@@ -16,7 +16,7 @@ pub trait Driver {
     fn perform(&mut self, request: &Request, scalars: &mut [f32]) -> Result<Reply, Self::Error>;
 }
 
-/// Where [`drive`] came back.
+/// Why [`drive`] returned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Progress<O> {
     /// The machine reports; call [`drive`] again to go on.
@@ -33,7 +33,7 @@ pub enum DriveError<E> {
     Problem(E),
     /// This kind of problem cannot perform this request.
     Unsupported(Request),
-    /// The workspace has `found` scalars, the request `needed` more than that.
+    /// The workspace has `found` scalars; the request needs `needed`, which is more.
     ShortWorkspace {
         /// Scalars needed.
         needed: usize,
@@ -93,7 +93,7 @@ pub fn drive<M: Machine, D: Driver<Error = DriveError<E>>, E>(
     }
 }
 
-/// Vector operations alone, for a driver of one's own that performs the rest.
+/// The vector operations alone, for a driver of your own that performs the rest.
 #[derive(Debug)]
 pub struct Vectors<'a, P>(pub &'a mut P);
 

@@ -43,7 +43,7 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-/// The value, or back with the error: `?` is not for constants.
+/// The value, or an early return with the error: constant functions have no `?`.
 macro_rules! get {
     ($result:expr) => {
         match $result {

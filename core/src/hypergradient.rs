@@ -38,7 +38,7 @@ pub struct HypergradientSettings<S: LinearSolver = Solver> {
 }
 
 impl HypergradientSettings {
-    /// With a solver that is chosen when the program runs; else as
+    /// With a solver that is chosen when the program runs; otherwise the same as
     /// [`with_solver`](Self::with_solver).
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl HypergradientSettings {
 }
 
 impl HypergradientSettings<ConjugateGradient> {
-    /// With plain conjugate gradients, in a constant too; else as
+    /// With plain conjugate gradients, also in a constant; otherwise the same as
     /// [`with_solver`](Self::with_solver).
     ///
     /// # Errors
@@ -146,7 +146,7 @@ impl<S: LinearSolver> HypergradientSettings<S> {
     }
 }
 
-/// What one hypergradient was.
+/// What one hypergradient found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -192,7 +192,7 @@ enum State<S: LinearSolver> {
     Done(Report),
 }
 
-/// Where the lowering of one `Apply` stands.
+/// How far the lowering of one `Apply` has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -215,16 +215,16 @@ impl<S: LinearSolver> Hypergradient<S> {
         }
     }
 
-    /// The same, going on with what the solve before has left in the banks.
+    /// The same, continuing with what the previous solve has left in the banks.
     ///
-    /// For the same linearisation; after a new one, [`LinearSolver::relinearized`] says what is
-    /// left.
+    /// For the same linearisation; after a new one, [`LinearSolver::relinearized`] says what
+    /// remains.
     #[must_use]
     pub fn with_memory(self, memory: S::Memory) -> Self {
         Self { memory, ..self }
     }
 
-    /// What the next hypergradient on the same linearisation goes on with; complete at the end.
+    /// What the next hypergradient on the same linearisation continues with; complete at the end.
     pub fn memory(&self) -> S::Memory {
         self.memory
     }

@@ -43,11 +43,11 @@ macro_rules! machine {
 }
 pub(crate) use machine;
 
-/// Refuses whatever does not answer what is pending: a reply after the end, to another request, of
+/// Refuses a reply that does not answer what is pending: one after the end, to another request, of
 /// another kind or count, or with more scalars than the workspace holds.
 ///
-/// How many scalars answer `SegmentDots` only the driver knows: the machine asks
-/// [`expect_segments`].
+/// Only the driver knows how many scalars answer `SegmentDots`; the machine checks that itself
+/// ([`expect_segments`]).
 pub(crate) fn accept<O>(
     pending: Pending<O>,
     ticket: Ticket,
@@ -65,7 +65,7 @@ pub(crate) fn accept<O>(
     answer.map_or(Ok(()), |expected| expect(expected, reply, scalars))
 }
 
-/// Refuses another reply, and scalars that do not lie in the workspace.
+/// Refuses any reply but `expected`, and a workspace that is too short for its scalars.
 fn expect(expected: Reply, found: Reply, scalars: &[f32]) -> Result<(), UnexpectedReply> {
     match expected {
         _ if found != expected => Err(UnexpectedReply::WrongReply { expected, found }),
@@ -76,10 +76,10 @@ fn expect(expected: Reply, found: Reply, scalars: &[f32]) -> Result<(), Unexpect
     }
 }
 
-/// The number of segments S of a reply to [`Request::SegmentDots`] with so many pairs.
+/// The number of segments S that a reply to `SegmentDots` with `PAIRS` pairs implies.
 ///
-/// Where it is not `known` yet, which is 0, any positive multiple of the pairs is an answer, and a
-/// refusal names the nearest that is no larger.
+/// `known` is 0 until the first such reply. Until then any positive multiple of `PAIRS` is taken,
+/// and an error names the largest one that does not exceed the reply.
 pub(crate) fn expect_segments<const PAIRS: u32>(
     known: u32,
     found: Reply,
@@ -94,13 +94,14 @@ pub(crate) fn expect_segments<const PAIRS: u32>(
 /// The first `N` scalars of an accepted reply.
 ///
 /// # Errors
-/// None that [`accept`] has not found: the device has no room for a panic that cannot happen.
+/// None, since [`accept`] has checked the length. But a panic, even one that cannot happen, takes
+/// flash on a device.
 pub(crate) fn front<const N: usize>(scalars: &[f32]) -> Result<[f32; N], UnexpectedReply> {
     let short = UnexpectedReply::ShortWorkspace { needed: N as u32, found: scalars.len() as u32 };
     scalars.first_chunk::<N>().copied().ok_or(short)
 }
 
-/// Hands a reply on to an inner machine; its output once it has ended.
+/// Passes a reply on to an inner machine; returns its output once it has ended.
 pub(crate) fn forward<M: Machine>(
     machine: &mut M,
     reply: Reply,
@@ -118,7 +119,7 @@ pub(crate) fn forward<M: Machine>(
 
 /// Moves the `count` scalars that follow the first `skipped` to the front.
 ///
-/// Not `copy_within`, which can panic: of what the workspace does not hold nothing is moved.
+/// Unlike `copy_within` it cannot panic: scalars beyond the end of the workspace are skipped.
 pub(crate) fn move_to_front(scalars: &mut [f32], skipped: usize, count: usize) {
     for place in 0..count {
         let value = scalars.get(skipped + place).copied();

@@ -81,7 +81,7 @@ impl Pairs {
     /// The most dots one request carries.
     pub const CAPACITY: usize = 4;
 
-    /// No pair, for a [`Request::BasisDots`] that carries nothing else.
+    /// No pairs: for a [`Request::BasisDots`] that asks for the bank's dots alone.
     pub const NONE: Self =
         Self { pairs: [(Register::Residual, Register::Residual); Self::CAPACITY], count: 0 };
 
@@ -275,7 +275,7 @@ impl Request {
     }
 }
 
-/// What the driver answers. Scalars themselves are in the workspace.
+/// The driver's answer. The scalars themselves are in the workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -300,7 +300,7 @@ impl Ticket {
     }
 }
 
-/// A place where a driver may look, write a checkpoint, or stop.
+/// A point where a driver may inspect the machine, write a checkpoint, or stop.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -323,7 +323,7 @@ pub enum Pending<O> {
     Request(Ticket, Request),
     /// Look at this and reply `Ack`.
     Event(Ticket, Event),
-    /// Nothing; the result.
+    /// The machine has ended; this is the result.
     Done(O),
 }
 
@@ -332,7 +332,7 @@ pub enum Pending<O> {
 /// *Invariant:* a machine is plain data. It may be copied, compared, stored and put aside between
 /// any two replies; the same replies lead to the same requests, bit for bit.
 pub trait Machine {
-    /// What it ends with.
+    /// The result.
     type Output: Copy;
 
     /// What it waits for. Asking twice gives the same answer.

@@ -12,11 +12,11 @@ pub enum Termination {
     IterationLimit,
     /// A direction with pᵀAp ≤ 0 appeared; x is the iterate before it.
     NegativeCurvature,
-    /// A scalar was infinite or NaN, or a squared norm left the range of f32; x is not to be used.
+    /// A scalar was infinite or NaN, or a squared norm left the range of f32; x must not be used.
     NonFinite,
     /// No product of this solve's own has verified x.
     Unverified,
-    /// The series grows; x is the sum before it did.
+    /// The series grows; x is the sum before that.
     Diverging,
 }
 
@@ -40,7 +40,8 @@ pub struct Report {
     /// Largest pᵀAp/pᵀp seen, a lower bound of the top eigenvalue; of `H` in a hypergradient's
     /// report.
     pub rayleigh_max: Option<f32>,
-    /// Smallest pᵀAp/pᵀp seen, an upper bound of the lowest eigenvalue; likewise.
+    /// Smallest pᵀAp/pᵀp seen, an upper bound of the lowest eigenvalue; of `H` in a hypergradient's
+    /// report.
     pub rayleigh_min: Option<f32>,
 }
 
@@ -207,7 +208,7 @@ pub struct UpperRecord {
     pub index: u32,
     /// Number of its alternation, from 0.
     pub alternation: u32,
-    /// The hypergradient's.
+    /// What its hypergradient found.
     pub hypergradient: crate::HypergradientRecord,
     /// Norm of (G_θ, G_φ) before clipping.
     pub gradient_norm: f32,

@@ -29,7 +29,7 @@ pub struct Update {
     gradient_norm: f32,
 }
 
-/// Everything that one update is made of.
+/// Everything that determines one update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

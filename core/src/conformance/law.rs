@@ -2,7 +2,7 @@
 
 use super::Settings;
 
-/// What a law's figure may be at most.
+/// The largest figure with which a law holds.
 enum Limit {
     /// 0: the same bits.
     Exact,

@@ -132,7 +132,7 @@ impl<P: RegisterFile> Probe<'_, P> {
         Ok(ratio(difference, norm))
     }
 
-    /// Runs `law` with a copy of `parameter` in `kept`, and puts it back whatever comes.
+    /// Runs `law` with a copy of `parameter` in `kept`, and always puts it back.
     pub(super) fn keeping<T>(
         &mut self,
         parameter: Register,

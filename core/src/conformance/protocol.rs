@@ -16,8 +16,8 @@ const EXCHANGES_MAX: u32 = 10_000;
 /// Checks [`Law::RefusedReply`] or [`Law::SameReplies`] on a machine of the caller's choice, from
 /// its state to its end; other laws are `NotAsked`.
 ///
-/// The figure is the number of exchanges that break the law. Replies may have 32 scalars. Of the
-/// driver it asks what the machine asks.
+/// The figure is the number of exchanges that break the law. Replies may have 32 scalars. It asks
+/// the driver for what the machine asks for.
 ///
 /// # Errors
 /// The driver's; a right reply that the machine refuses; a workspace below the longest reply, or a
@@ -40,7 +40,7 @@ where
     Ok(Outcome::Judged(Verdict { law, measured: count, limit: 0.0 }))
 }
 
-/// Somebody who looks at each exchange. `watched` is a copy of the workspace's front before the
+/// An observer of each exchange. `watched` is a copy of the workspace's front before the
 /// reply is taken.
 trait Onlooker<M: Machine> {
     /// Takes the right reply, and says whether the law holds here.

@@ -16,7 +16,7 @@ pub struct Settings {
     pub directions: u8,
     /// First batch that is asked for; the kit uses this one and the three after it, of both levels.
     pub index: u32,
-    /// First draw that is asked for where the problem has sketches; likewise.
+    /// First draw that is asked for where the problem has sketches; the kit uses successive ones.
     pub sketch: u32,
     /// The longest difference step, as a share of the parameters' norm (of 1 where that is 0).
     pub step: f32,

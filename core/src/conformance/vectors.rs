@@ -4,7 +4,7 @@ use super::probe::{Figure, Probe, apart, ratio, worst};
 use crate::{LowerObjective, Register, UpperObjective};
 use Register::{Direction, Product, Residual, Solution};
 
-/// Factors of no special value, exact in f32.
+/// Arbitrary factors, exact in f32.
 pub(super) const A: f32 = 0.75;
 pub(super) const B: f32 = -1.25;
 

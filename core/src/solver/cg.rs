@@ -33,7 +33,7 @@ impl CgSettings {
         Ok(Self { tolerance, correction_tolerance: 0.0, iterations_max })
     }
 
-    /// Stop, also, at ‖r‖ ≤ `share` · ‖x − b‖, `share` in `[0, 1)`.
+    /// Also stop at ‖r‖ ≤ `share` · ‖x − b‖, `share` in `[0, 1)`.
     ///
     /// With A ⪰ I this bounds the share of the second-order correction that is missed,
     /// ‖x − x*‖/‖b − x*‖, by `share`/(1 − `share`): the same accuracy whether the correction is 1 %

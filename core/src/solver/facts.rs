@@ -1,17 +1,18 @@
-//! What others have to know of a solver, so that nobody asks for its name.
+//! What others need to know about a solver, so that nobody has to match on its name.
 
 use crate::Register;
 
-/// What the machines above a solver, and whoever stores, checks or plans a stage, ask of it.
+/// What the machines above a solver need to know about it, as does whoever stores, checks or plans
+/// a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SolverFacts {
     /// Whether it asks for products, and so needs a linearisation.
     pub uses_products: bool,
-    /// Lower gradients that it takes from the lower phase instead of products.
+    /// Number of lower gradients that it uses instead of products.
     pub gradients: u8,
-    /// Vectors of [`Bank::Basis`](crate::Bank::Basis) that it uses at most.
+    /// Maximum number of vectors of [`Bank::Basis`](crate::Bank::Basis).
     pub basis: u8,
-    /// Vectors of [`Bank::BasisProduct`](crate::Bank::BasisProduct) that it uses at most.
+    /// Maximum number of vectors of [`Bank::BasisProduct`](crate::Bank::BasisProduct).
     pub basis_products: u8,
     /// Scalars for each segment in its longest reply to a request by segments.
     pub segment_scalars: u8,
@@ -22,12 +23,12 @@ pub struct SolverFacts {
     /// Whether it solves a general coupling's `A = H + δ I` too, which need not be near the
     /// identity.
     pub solves_general: bool,
-    /// Registers that outlive an alternation: they belong into every checkpoint.
+    /// Registers that outlive an alternation; every checkpoint has to hold them.
     pub lasting_registers: &'static [Register],
 }
 
 impl SolverFacts {
-    /// Products, and nothing that is kept: what a solver starts its own facts from.
+    /// A solver that uses products and keeps nothing; the others say how they differ.
     pub(super) const PLAIN: Self = Self {
         uses_products: true,
         gradients: 0,
@@ -40,7 +41,8 @@ impl SolverFacts {
         lasting_registers: &[],
     };
 
-    /// Vectors of the backbone's length that it keeps at most, beside the four work vectors.
+    /// Maximum number of vectors of the backbone's length that it keeps, besides the four work
+    /// vectors.
     pub const fn vectors(&self) -> u16 {
         self.basis as u16 + self.basis_products as u16
     }

@@ -27,7 +27,7 @@ impl LayerwiseSettings {
     }
 }
 
-/// b, for bᵀx at the end.
+/// Keeps b: the report needs bᵀx.
 const RIGHT_HAND_SIDE: Register = Banked(Bank::Basis, 0);
 
 /// The recurrence of the authors' code (arXiv 2410.02387): conjugate gradients' formulas, but with
@@ -64,7 +64,7 @@ pub struct Layerwise {
     settings: LayerwiseSettings,
     ticket: Ticket,
     state: State,
-    /// Parameter tensors; 0 until a reply has told.
+    /// Number of parameter tensors; 0 until the first reply that shows it.
     segments: u32,
     /// Its residual is the recurrence's r.
     measured: Measured,
@@ -139,7 +139,7 @@ impl Layerwise {
     /// Takes p_sᵀ(Ap)_s, r_sᵀr_s and p_sᵀp_s; leaves α_s and r_sᵀr_s.
     fn on_curvatures(&mut self, scalars: &mut [f32]) -> State {
         let count = self.segments as usize;
-        // They are all there; the minima say so to the compiler.
+        // The workspace holds them all; the minima show the compiler that no split can panic.
         let (curvatures, rest) = scalars.split_at_mut(count.min(scalars.len()));
         let (residuals_sq, rest) = rest.split_at(count.min(rest.len()));
         let (directions_sq, _) = rest.split_at(count.min(rest.len()));
@@ -157,7 +157,7 @@ impl Layerwise {
         }
     }
 
-    /// Takes r_sᵀr_s, behind which that of before the step still is; leaves β_s.
+    /// Takes r_sᵀr_s, followed by that from before the step, which is still there; leaves β_s.
     fn on_residuals(&mut self, scalars: &mut [f32]) -> State {
         let count = self.segments as usize;
         let (after_sq, rest) = scalars.split_at_mut(count.min(scalars.len()));
@@ -226,7 +226,7 @@ impl LinearSolver for Layerwise {
             State::Solution => Request::SegmentAxpby { x: Direction, b: 1.0, y: Solution },
             State::Residual => Request::SegmentAxpby { x: Product, b: 1.0, y: Residual },
             State::Residuals => Request::SegmentDots { pairs: Pairs::new([(Residual, Residual)]) },
-            // p ← r + β p needs the factors on p: A p is no longer needed and gives its place.
+            // p ← r + β p needs the factors on p. A p is no longer needed: its register is used.
             State::CopyResidual => Request::Copy { src: Residual, dst: Product },
             State::Conjugate => Request::SegmentAxpby { x: Direction, b: 1.0, y: Product },
             State::NextDirection => Request::Copy { src: Product, dst: Direction },

@@ -7,29 +7,29 @@ use crate::{ConfigError, Coupling, Machine, Report, Request};
 
 /// Plain data: copied, compared and printed; with the crate's features also stored and logged.
 ///
-/// Implemented for whatever is.
+/// Implemented for every type that is all of that.
 pub trait Plain: Copy + Debug + PartialEq + Stored + Logged {}
 impl<T: Copy + Debug + PartialEq + Stored + Logged> Plain for T {}
 
-/// Has a stored form, where the feature `serde` is on; without it, anything.
+/// A type with a stored form, if the feature `serde` is on; otherwise any type.
 #[cfg(feature = "serde")]
 pub trait Stored: serde::Serialize + serde::de::DeserializeOwned {}
 #[cfg(feature = "serde")]
 impl<T: serde::Serialize + serde::de::DeserializeOwned> Stored for T {}
 
-/// Has a stored form, where the feature `serde` is on; without it, anything.
+/// A type with a stored form, if the feature `serde` is on; otherwise any type.
 #[cfg(not(feature = "serde"))]
 pub trait Stored {}
 #[cfg(not(feature = "serde"))]
 impl<T> Stored for T {}
 
-/// Can be logged, where the feature `defmt` is on; without it, anything.
+/// A type that can be logged, if the feature `defmt` is on; otherwise any type.
 #[cfg(feature = "defmt")]
 pub trait Logged: defmt::Format {}
 #[cfg(feature = "defmt")]
 impl<T: defmt::Format> Logged for T {}
 
-/// Can be logged, where the feature `defmt` is on; without it, anything.
+/// A type that can be logged, if the feature `defmt` is on; otherwise any type.
 #[cfg(not(feature = "defmt"))]
 pub trait Logged {}
 #[cfg(not(feature = "defmt"))]
@@ -44,11 +44,11 @@ impl<T> Logged for T {}
 ///
 /// Sealed: the features of this crate add to what is demanded of an implementation.
 pub trait LinearSolver: Machine<Output = Report> + Plain + sealed::Sealed {
-    /// What a solve is determined by, beside A, b and the memory.
+    /// What determines a solve, besides A, b and the memory.
     type Settings: Plain;
 
-    /// What is known of the vectors in the banks, from one solve to the next; begins as its
-    /// default. `()` where nothing is kept.
+    /// What is known about the vectors in the banks, from one solve to the next; starts as its
+    /// default. `()` if nothing is kept.
     type Memory: Plain + Default + From<SolverMemory> + Into<SolverMemory>;
 
     /// A solve that has not begun; `memory` is that of the solve before, with the same A.
@@ -57,15 +57,15 @@ pub trait LinearSolver: Machine<Output = Report> + Plain + sealed::Sealed {
     /// The pending request; after the end, the last one.
     fn request(&self) -> Request;
 
-    /// What is to be known of it with these settings.
+    /// The facts about it with these settings.
     fn facts(settings: &Self::Settings) -> SolverFacts;
 
-    /// What the next solve goes on with; complete at the end.
+    /// What the next solve continues with; complete at the end.
     fn memory(&self) -> Self::Memory {
         Self::Memory::default()
     }
 
-    /// What is left of `memory` when A becomes another matrix.
+    /// What remains of `memory` when A changes.
     fn relinearized(_settings: &Self::Settings, _memory: Self::Memory) -> Self::Memory {
         Self::Memory::default()
     }

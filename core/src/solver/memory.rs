@@ -4,7 +4,7 @@ use super::{LinearSolver, Solver, SolverSettings};
 
 /// What a solver knows of the vectors that it left in the banks, from one solve to the next.
 ///
-/// Begins as [`Default`]; belongs to the banks' contents and is worthless without them.
+/// Starts as [`Default`]. It describes the contents of the banks and means nothing without them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -33,7 +33,7 @@ impl Default for SolverMemory {
 }
 
 impl SolverMemory {
-    /// A bank whose first `count` vectors somebody else has filled, for [`Mfac`](crate::Mfac).
+    /// A bank whose first `count` vectors the caller has filled, for [`Mfac`](crate::Mfac).
     ///
     /// Where a [`Hypergradient`](crate::Hypergradient) runs without an
     /// [`Alternation`](crate::Alternation): the lower gradients lie in `Basis`.
@@ -57,7 +57,8 @@ impl SolverMemory {
         self.stride = if alpha > 0.0 { alpha } else { 1.0 };
     }
 
-    /// A bank that is ready for solves; `None`: its preparation failed, nothing in it is of use.
+    /// A bank that is ready for solves; with `None`, one whose preparation failed: nothing in it can
+    /// be used.
     pub(crate) const fn prepared(count: Option<u8>) -> Self {
         match count {
             Some(count) => Self { prepared: true, ..Self::filled(count) },
@@ -65,7 +66,7 @@ impl SolverMemory {
         }
     }
 
-    /// What is left of it when A becomes another matrix; see [`LinearSolver::relinearized`].
+    /// What remains of it when A changes; see [`LinearSolver::relinearized`].
     #[must_use]
     pub fn relinearized(self, settings: &SolverSettings) -> Self {
         Solver::relinearized(settings, self)
@@ -77,12 +78,12 @@ impl SolverMemory {
     }
 }
 
-/// For a solver that keeps nothing.
+/// A solver that keeps nothing takes no memory.
 impl From<SolverMemory> for () {
     fn from(_: SolverMemory) {}
 }
 
-/// Of a solver that keeps nothing.
+/// A solver that keeps nothing leaves an empty memory.
 impl From<()> for SolverMemory {
     fn from((): ()) -> Self {
         Self::default()

@@ -7,7 +7,7 @@ use crate::{
     SolverFacts, SolverMemory, Ticket, UnexpectedReply,
 };
 
-/// What M-FAC replaces the curvature by.
+/// What M-FAC uses in place of the curvature.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

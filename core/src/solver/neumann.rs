@@ -26,7 +26,7 @@ impl NeumannSettings {
         CgSettings::new(tolerance, iterations_max).map(|stop| Self { stop })
     }
 
-    /// Stop, also, at ‖r‖ ≤ `share` · ‖x − b‖; see [`CgSettings::with_correction_tolerance`].
+    /// Also stop at ‖r‖ ≤ `share` · ‖x − b‖; see [`CgSettings::with_correction_tolerance`].
     ///
     /// # Errors
     /// A share outside its range.

@@ -27,19 +27,18 @@ impl SobaSettings {
     }
 }
 
-/// x between solves.
+/// Holds x between solves.
 const KEPT: Register = Banked(Bank::Basis, 0);
 
 /// `x ← x − ρ (A x − b)`, once a solve, x kept from solve to solve
 /// (Dagréou, Ablin, Vaiter, Moreau 2022, SOBA: the recurrence of v).
 ///
 /// x follows the solution of a system that changes slowly, over upper steps and over alternations:
-/// it outlives a new linearisation, other than what recycling keeps. The first solve starts from x
-/// = b.
+/// unlike what recycling keeps, it survives a new linearisation. The first solve starts from b.
 ///
 /// `Residual` holds b; `Solution` holds x at the end; `Product` is scratch; `Direction` is not
 /// touched. `Banked(Basis, 0)` keeps x between solves, a vector of the backbone's length that
-/// belongs into every checkpoint. One product and two replies with scalars a solve.
+/// every checkpoint has to hold. One product and two replies with scalars a solve.
 ///
 /// The product measures the x of the solve before, on this solve's A and b, and not the x that is
 /// returned. The report therefore ends in [`Termination::IterationLimit`], the one product being
@@ -95,7 +94,7 @@ impl Soba {
         }
     }
 
-    /// What the next solve goes on with.
+    /// What the next solve continues with.
     pub fn memory(&self) -> SolverMemory {
         self.memory
     }
@@ -138,7 +137,7 @@ impl Soba {
     fn on_curvature(&mut self, [curvature, solution_sq, rhs_sq]: [f32; 3]) -> State {
         self.products += 1;
         self.rhs_sq = rhs_sq;
-        // x = 0 is a start like any other, it only has no quotient.
+        // x = 0 is a start like any other, but it gives no quotient.
         let seen = solution_sq == 0.0 || self.rayleigh.see(curvature, solution_sq);
         if seen && rhs_sq.is_finite() { State::Residual } else { self.not_finite() }
     }
@@ -198,7 +197,7 @@ impl LinearSolver for Soba {
         self.memory()
     }
 
-    /// All of it: its x goes on.
+    /// All of it: the next solve continues from x.
     fn relinearized(_: &SobaSettings, memory: SolverMemory) -> SolverMemory {
         memory
     }

@@ -22,7 +22,7 @@ macro_rules! solvers {
                 }
             }
 
-            /// What is to be known of the solver with these settings.
+            /// The facts about the solver with these settings.
             pub fn facts(&self) -> SolverFacts {
                 Solver::facts(self)
             }
@@ -46,7 +46,7 @@ macro_rules! solvers {
                 }
             }
 
-            /// What the next solve goes on with.
+            /// What the next solve continues with.
             pub fn memory(&self) -> SolverMemory {
                 match self {
                     $(Self::$solver(machine) => LinearSolver::memory(machine).into(),)*

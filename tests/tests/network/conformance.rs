@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bissl::data::{Inputs, Labelled, Targets, TwoViews};
 use bissl::driver::{Networks, Problem, ProblemSettings, Sources};
 use bissl::network::Curvature;
 use bissl::network::pretext::{BarlowTwins, Byol, Method, NtXent, Vicreg};
@@ -10,36 +9,20 @@ use bissl_core::conformance::{Kit, Law, Outcome, Settings};
 use bissl_core::{Group, LowerObjective, Register, Stream};
 
 use crate::backend::{B, precision};
-use crate::support::{TEMPERATURE, noise, problem_settings, small_networks};
+use crate::support::{TEMPERATURE, labelled, noise, problem_settings, small_networks, two_views};
 
-const SIZE: usize = 8;
-const BATCH: usize = 6;
+pub(crate) const BATCH: usize = 6;
 const PROJECTOR: &[usize] = &[12, 8];
 /// Devices of these tests are programs on the processor, on which a launch takes long: there the
 /// kit looks along one direction, at a method with a target network and one without.
 const ON_DEVICE: bool = cfg!(feature = "device");
 
-fn pixels(seed: u64) -> Vec<f32> {
-    noise(seed, BATCH * 3 * SIZE * SIZE).into_iter().map(|x| x as f32).collect()
-}
-
-pub(crate) fn two_views(seed: u64) -> TwoViews {
-    let views = Inputs::Values([seed, seed + 1].map(pixels));
-    TwoViews { views, batch: BATCH as u32, shape: [3, SIZE, SIZE] }
-}
-
-pub(crate) fn labelled(seed: u64) -> Labelled {
-    let labels = Targets::Classes((0..BATCH as u32).map(|i| i % 2).collect());
-    let images = Inputs::Values([pixels(seed)]);
-    Labelled { images, labels, batch: BATCH as u32, shape: [3, SIZE, SIZE] }
-}
-
 /// A problem away from its initial weights, where no γ is 0.
 pub(crate) fn problem(networks: &Networks, settings: ProblemSettings<B>) -> Problem<'_, B> {
     let sources = Sources {
-        lower: Some(Box::new(|index| Ok(two_views(100 + 2 * u64::from(index))))),
-        product: Some(Box::new(|index| Ok(two_views(500 + 2 * u64::from(index))))),
-        upper: Some(Box::new(|index| Ok(labelled(900 + u64::from(index))))),
+        lower: Some(Box::new(|index| Ok(two_views(100 + 2 * u64::from(index), BATCH)))),
+        product: Some(Box::new(|index| Ok(two_views(500 + 2 * u64::from(index), BATCH)))),
+        upper: Some(Box::new(|index| Ok(labelled(900 + u64::from(index), BATCH)))),
     };
     let mut problem = Problem::<B>::new(networks, Default::default(), sources, settings);
     for (number, group, network) in [

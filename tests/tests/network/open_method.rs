@@ -20,8 +20,8 @@ use burn_autodiff::Autodiff;
 use burn_tensor::{Tensor, TensorData};
 
 use crate::backend::B;
-use crate::conformance::{labelled, obeys_every_law, problem, two_views};
-use crate::support::{problem_settings, resnet};
+use crate::conformance::{BATCH, obeys_every_law, problem};
+use crate::support::{labelled, problem_settings, resnet, two_views};
 
 /// Views that point the same way, in features that vary: 1 − cos(a, b), mean over the images, and
 /// `spread` Σ over views and features of (variance − 1/d)² of the normalised rows.
@@ -159,9 +159,9 @@ fn alternations_lower_both_losses_of_ones_own() {
     let networks = networks();
     let mut problem = problem(&networks, settings(Curvature::GaussNewton));
     problem.replace_sources(Sources {
-        lower: Some(Box::new(|_| Ok(two_views(100)))),
-        product: Some(Box::new(|_| Ok(two_views(100)))),
-        upper: Some(Box::new(|_| Ok(labelled(900)))),
+        lower: Some(Box::new(|_| Ok(two_views(100, BATCH)))),
+        product: Some(Box::new(|_| Ok(two_views(100, BATCH)))),
+        upper: Some(Box::new(|_| Ok(labelled(900, BATCH)))),
     });
     let mut scalars = vec![0.0; problem.registers.scalars()];
     let mut machine = machine(3);

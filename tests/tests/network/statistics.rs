@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bissl::data::{Inputs, Labelled, Targets, TwoViews};
 use bissl::driver::{Networks, Problem, ProblemSettings, Sources};
 use bissl::network::pretext::NtXent;
 use bissl::network::{Curvature, StatisticsUpdates, Tower, TowerParameters};
@@ -10,10 +9,11 @@ use bissl_core::{Evaluation, Group, LowerObjective, Register, Stream, UpperObjec
 use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
-use crate::support::{error, noise, problem_settings, small_networks, values};
+use crate::support::{
+    SIDE, error, labelled, pixels, problem_settings, small_networks, two_views, values,
+};
 
 const BATCH: usize = 5;
-const SIDE: usize = 8;
 const PROJECTOR: &[usize] = &[16, 5];
 
 fn pretext() -> NtXent {
@@ -24,26 +24,11 @@ fn networks() -> Networks {
     small_networks(&pretext(), PROJECTOR)
 }
 
-fn pixels(seed: u64) -> Vec<f32> {
-    noise(seed, BATCH * 3 * SIDE * SIDE).into_iter().map(|x| x as f32).collect()
-}
-
-fn two_views() -> TwoViews {
-    let views = Inputs::Values([1, 2].map(pixels));
-    TwoViews { views, batch: BATCH as u32, shape: [3, SIDE, SIDE] }
-}
-
-fn labelled() -> Labelled {
-    let labels = Targets::Classes((0..BATCH as u32).map(|i| i % 2).collect());
-    let images = Inputs::Values([pixels(3)]);
-    Labelled { images, labels, batch: BATCH as u32, shape: [3, SIDE, SIDE] }
-}
-
 fn problem(networks: &Networks, statistics: StatisticsUpdates) -> Problem<'_, B> {
     let sources = Sources {
-        lower: Some(Box::new(|_| Ok(two_views()))),
-        product: Some(Box::new(|_| Ok(two_views()))),
-        upper: Some(Box::new(|_| Ok(labelled()))),
+        lower: Some(Box::new(|_| Ok(two_views(1, BATCH)))),
+        product: Some(Box::new(|_| Ok(two_views(1, BATCH)))),
+        upper: Some(Box::new(|_| Ok(labelled(3, BATCH)))),
     };
     let device = Default::default();
     let settings =
@@ -120,8 +105,8 @@ fn as_in_the_reference_every_product_and_g_p_move_those_of_the_lower_level() {
     let groups = (Group::LowerBackbone, Group::DownstreamHead);
     let nothing = Tensor::zeros([1], &Default::default());
     let of_backbone = (start.lower_backbone, nothing);
-    let of_g_p = after(downstream, &mut problem, groups, vec![pixels(3)], of_backbone).0;
-    let twice = vec![pixels(1), pixels(2), pixels(1), pixels(2)];
+    let of_g_p = after(downstream, &mut problem, groups, vec![pixels(3, BATCH)], of_backbone).0;
+    let twice = vec![pixels(1, BATCH), pixels(2, BATCH), pixels(1, BATCH), pixels(2, BATCH)];
     let groups = (Group::LowerBackbone, Group::PretextHead);
     let tower = networks.pretext_tower();
     let expected = after(tower, &mut problem, groups, twice, (of_g_p, start.pretext_head));

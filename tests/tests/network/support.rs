@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bissl::data::{Inputs, Labelled, Targets, TwoViews};
 use bissl::driver::{Classification, Networks, ProblemSettings};
 use bissl::kernels::{Kernels, Real};
 use bissl::network::loss::Loss;
@@ -23,6 +24,27 @@ pub(crate) const TEMPERATURE: f64 = 0.5;
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<f64> {
     let stream = Stream::new(seed, 0);
     (0..len).map(|i| f64::from(stream.at(i as u64).normal())).collect()
+}
+
+/// Height and width of the images of small problems.
+pub(crate) const SIDE: usize = 8;
+
+/// `batch` images of [`noise`].
+pub(crate) fn pixels(seed: u64, batch: usize) -> Vec<f32> {
+    noise(seed, batch * 3 * SIDE * SIDE).into_iter().map(|x| x as f32).collect()
+}
+
+/// The images of `seed` and of the seed after it.
+pub(crate) fn two_views(seed: u64, batch: usize) -> TwoViews {
+    let views = Inputs::Values([seed, seed + 1].map(|seed| pixels(seed, batch)));
+    TwoViews { views, batch: batch as u32, shape: [3, SIDE, SIDE] }
+}
+
+/// Images of two classes in turn.
+pub(crate) fn labelled(seed: u64, batch: usize) -> Labelled {
+    let labels = Targets::Classes((0..batch as u32).map(|i| i % 2).collect());
+    let images = Inputs::Values([pixels(seed, batch)]);
+    Labelled { images, labels, batch: batch as u32, shape: [3, SIDE, SIDE] }
 }
 
 /// A tensor of `values`, rounded to the backend's element type.

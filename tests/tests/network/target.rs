@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bissl::data::{Inputs, TwoViews};
 use bissl::driver::{Networks, Problem, Sources};
 use bissl::network::pretext::{Byol, Method};
 use bissl::network::{Curvature, Linearization, TowerParameters};
@@ -10,11 +9,13 @@ use bissl_core::{Group, LowerObjective, Register, RegisterFile, Stream};
 use burn_tensor::Tensor;
 
 use crate::backend::{B, precision};
-use crate::support::{dot, error, noise, norm, problem_settings, random, small_networks, values};
+use crate::support::{
+    SIDE, dot, error, noise, norm, pixels, problem_settings, random, small_networks, tensor,
+    two_views, values,
+};
 
 const DECAY: f64 = 0.75;
 const BATCH: usize = 5;
-const SIDE: usize = 8;
 const PROJECTOR: &[usize] = &[6, 5];
 
 fn pretext() -> Byol {
@@ -25,20 +26,10 @@ fn networks() -> Networks {
     small_networks(&pretext(), PROJECTOR)
 }
 
-fn pixels(seed: u64) -> Vec<f32> {
-    noise(seed, BATCH * 3 * SIDE * SIDE).into_iter().map(|x| x as f32).collect()
-}
-
-fn two_views(seed: u64) -> TwoViews {
-    let (batch, shape) = (BATCH as u32, [3, SIDE, SIDE]);
-    let views = Inputs::Values([seed, seed + 1].map(pixels));
-    TwoViews { views, batch, shape }
-}
-
 fn problem(networks: &Networks, curvature: Curvature) -> Problem<'_, B> {
     let sources = Sources {
-        lower: Some(Box::new(|step| Ok(two_views(100 + 2 * u64::from(step))))),
-        product: Some(Box::new(|step| Ok(two_views(500 + 2 * u64::from(step))))),
+        lower: Some(Box::new(|step| Ok(two_views(100 + 2 * u64::from(step), BATCH)))),
+        product: Some(Box::new(|step| Ok(two_views(500 + 2 * u64::from(step), BATCH)))),
         upper: None,
     };
     let settings = problem_settings(Arc::new(pretext()), curvature);
@@ -169,8 +160,8 @@ fn products_take_its_outputs_as_constants() {
         let target = problem.target().unwrap().unwrap().parameters.clone();
         let online = online(&mut problem);
         let image = |seed: u64| {
-            let x: Vec<f64> = pixels(seed).into_iter().map(f64::from).collect();
-            crate::support::tensor::<B, 4>(&x, [BATCH, 3, SIDE, SIDE])
+            let x: Vec<f64> = pixels(seed, BATCH).into_iter().map(f64::from).collect();
+            tensor::<B, 4>(&x, [BATCH, 3, SIDE, SIDE])
         };
         let views = vec![image(500), image(501)];
         let outputs = networks.target_tower().unwrap().outputs(&target, &views);

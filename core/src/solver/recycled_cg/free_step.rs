@@ -13,16 +13,16 @@ use Register::{Direction, Residual, Solution};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) enum FreeStep {
     Norms(Iterate),
-    /// With the ‖x‖² and bᵀx of the x to be.
+    /// With ‖x‖² and bᵀx after the step.
     Step {
         solution_sq: f32,
         alignment: f32,
     },
 }
 
-/// A residual has more of the steep directions than the right-hand side that it is left of: by this
-/// much, times `CAUTION`, is H assumed to be larger on it while no product has measured that
-/// (`docs/decisions/0008-recycling.md`).
+/// A residual contains more of the steep directions than the right-hand side that it is left over
+/// from. Until a product has measured it, H is assumed to be larger on the residual by this factor,
+/// times `CAUTION` (`docs/decisions/0008-recycling.md`).
 const PRIOR: f32 = 2.5;
 
 impl FreeStep {
@@ -55,8 +55,8 @@ impl RecycledCg {
         })
     }
 
-    /// Whether a free step from x, with this ‖x − b‖², may do; before the next direction is known,
-    /// which is about as long as r.
+    /// Whether a free step from x, with this ‖x − b‖², may be good enough. The next direction is
+    /// not known yet; it is about as long as r.
     pub(super) fn may_step_freely(&self, x: Iterate, correction_sq: f32) -> bool {
         let stride = self.memory.stride;
         let correction_sq = 2.0 * (correction_sq + stride * stride * x.residual_sq);

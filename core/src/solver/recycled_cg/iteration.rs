@@ -9,7 +9,7 @@ use crate::{Bank, Pairs, Register, Request, SolverMemory, Termination, Unexpecte
 use Bank::{Basis, BasisProduct};
 use Register::{Banked, Direction, Product, Residual, Solution};
 
-/// What is awaited. No iterate: the direction is p₀, and x still the projection.
+/// What is awaited. Without an iterate the direction is p₀ and x is still the projection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -44,8 +44,8 @@ pub(super) struct Step {
     kept: bool,
 }
 
-/// ‖p‖² below this share of ‖r‖²: orthogonalised only once, p is conjugate to a hundred times
-/// rounding or worse, too little for what is built upon it.
+/// ‖p‖² below this share of ‖r‖²: p was orthogonalised only once, so it is conjugate to within a
+/// hundred roundings at best, which is not enough for what is built on it.
 const CANCELLED: f32 = 1e-4;
 
 impl Iteration {

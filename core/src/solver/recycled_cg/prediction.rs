@@ -151,7 +151,7 @@ impl RecycledCg {
         State::Iteration(Iteration::NextResidual { x, free: false })
     }
 
-    /// Takes ‖x‖² and p₀ᵀr of before the prediction's step.
+    /// Takes ‖x‖², and p₀ᵀr from before the prediction's step.
     fn on_predicted_norms(&mut self, [solution_sq, slope]: [f32; 2]) -> State {
         self.memory.unverified += 1;
         self.unverified(solution_sq, self.alignment + slope)
