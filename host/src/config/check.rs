@@ -13,7 +13,7 @@ use crate::data::Format;
 use crate::kernels::Precision;
 use crate::network::{Curvature, LayerSpec, layered_features};
 
-/// Refuses unknown keys, wrong types and values out of range.
+/// Rejects unknown keys, wrong types and values out of range.
 pub(super) fn keys(tree: &DeTable<'_>, places: &Places<'_>) -> Result<(), ConfigError> {
     table("", tree, places)
 }
@@ -47,12 +47,12 @@ fn join(section: &str, name: &str) -> String {
     if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
 }
 
-/// Whether `key` is one of section `section`, directly or deeper.
+/// Whether `key` is in section `section` or in one of its subsections.
 fn is_inside(key: &str, section: &str) -> bool {
     key.strip_prefix(section).is_some_and(|rest| section.is_empty() || rest.starts_with('.'))
 }
 
-/// The keys and sections directly in `section`, in words.
+/// The keys and sections directly in `section`, for messages.
 fn names_in(section: &str) -> String {
     let mut names: Vec<&str> = Vec::new();
     for key in KEYS.iter().filter(|key| is_inside(&key.name, section)) {
@@ -125,7 +125,7 @@ fn fits(kind: &Kind, value: &DeValue<'_>) -> bool {
             list.len() <= LAYERS_MAX
                 && list.iter().all(|layer| layer.get_ref().as_str().is_some_and(is_layer))
         }),
-        // Its parts have places of their own.
+        // The coefficients inside have places of their own.
         Kind::Optimizer => value.is_table(),
     }
 }
@@ -150,7 +150,7 @@ fn number(value: &DeValue<'_>) -> Option<f64> {
 }
 
 impl Interval {
-    /// Whether `value` lies in it, as it is and rounded to f32.
+    /// Whether it contains `value`, both as given and rounded to f32.
     fn contains(&self, value: f64) -> bool {
         [value, f64::from(value as f32)].into_iter().all(|x| {
             (x > self.min || (self.min_allowed && x == self.min))
@@ -199,7 +199,7 @@ fn optimizer(
     Ok(())
 }
 
-/// Refuses settings that are possible one by one but not together.
+/// Rejects settings that are valid one by one but not together.
 pub(super) fn relations(
     config: &RunConfig,
     tree: &DeTable<'_>,
@@ -224,7 +224,8 @@ pub(super) fn relations(
         if path.starts_with("embedded:") && format != Format::Auto {
             let key = format!("data.{section}.format");
             let place = places.place(find(tree, &key).map_or(0..0, Spanned::span));
-            let (found, expected) = (format.to_string(), format!("auto, as {path} has its own"));
+            let (found, expected) =
+                (format.to_string(), format!("auto: {path} has its own format"));
             return Err(ConfigError::Invalid { place, key, found, expected });
         }
     }
@@ -286,7 +287,7 @@ pub(super) fn relations(
     Ok(())
 }
 
-/// Refuses images beside windows, and windows to a network that expects three channels.
+/// Rejects images together with windows, and windows for a network that expects three channels.
 fn kinds(config: &RunConfig, tree: &DeTable<'_>, places: &Places<'_>) -> Result<(), ConfigError> {
     let refused = |key: &str, found: String, expected: String| {
         let place = places.place(find(tree, key).map_or(0..0, Spanned::span));
@@ -295,23 +296,23 @@ fn kinds(config: &RunConfig, tree: &DeTable<'_>, places: &Places<'_>) -> Result<
     let (pretext, downstream) = (config.data.pretext.format, config.data.downstream.format);
     match (pretext == Format::Windows, downstream == Format::Windows) {
         (true, false) => {
-            let expected = format!("{pretext}, as data.pretext.format");
+            let expected = format!("{pretext}, the same as data.pretext.format");
             refused("data.downstream.format", downstream.to_string(), expected)
         }
         (false, true) => {
-            let expected = format!("{downstream}, as data.downstream.format");
+            let expected = format!("{downstream}, the same as data.downstream.format");
             refused("data.pretext.format", pretext.to_string(), expected)
         }
         (true, true) if config.network.architecture != Family::Layers => {
             let found = config.network.architecture.to_string();
-            let expected = "layers: windows are no images of three channels".to_owned();
+            let expected = "layers: windows are not images of three channels".to_owned();
             refused("network.architecture", found, expected)
         }
         _ => Ok(()),
     }
 }
 
-/// Refuses augmentation on a device where none computes, and of windows.
+/// Rejects augmentation on a device that cannot do it, and augmentation of windows on any device.
 fn augment_on(
     config: &RunConfig,
     tree: &DeTable<'_>,
@@ -319,9 +320,11 @@ fn augment_on(
 ) -> Result<(), ConfigError> {
     let expected = match config.image.augment_on {
         AugmentOn::Device if !config.backend.on_device() => {
-            format!("host: the backend `{}` has no device of its own", config.backend)
+            format!("host: the backend `{}` computes on the host", config.backend)
         }
-        AugmentOn::Device if config.windows() => "host: windows are augmented there".to_owned(),
+        AugmentOn::Device if config.windows() => {
+            "host: windows are always augmented there".to_owned()
+        }
         AugmentOn::Device | AugmentOn::Host => return Ok(()),
     };
     let key = "image.augment_on".to_owned();
@@ -330,7 +333,7 @@ fn augment_on(
     Err(ConfigError::Invalid { place, key, found, expected })
 }
 
-/// The refusal of `[augment]`, with the place of its key.
+/// Turns an error of `[augment]` into one with the place of its key.
 fn augment(
     error: &bissl_core::ConfigError,
     tree: &DeTable<'_>,

@@ -1,4 +1,4 @@
-//! Settings of the core's machines, once the number of steps is known.
+//! Settings of the core's machines, which need the number of steps.
 
 use bissl_core::{
     AlternationSettings, CgSettings, ConfigError, Coupling, DescentSettings, Evaluation,
@@ -21,7 +21,7 @@ fn steps(epochs: u32, steps_per_epoch: u32) -> Result<u32, ConfigError> {
 }
 
 impl PretrainSettings {
-    /// Descent of L^P over `steps_per_epoch` ≥ 1 steps an epoch.
+    /// Descent of L^P over `steps_per_epoch` ≥ 1 steps per epoch.
     ///
     /// # Errors
     /// Too many steps.
@@ -34,7 +34,7 @@ impl PretrainSettings {
 }
 
 impl WarmUpSettings {
-    /// Descent of L^D in φ_D alone, at `(θ_D, φ_D)`, over `steps_per_epoch` ≥ 1 steps an epoch.
+    /// Descent of L^D in φ_D only, at `(θ_D, φ_D)`, over `steps_per_epoch` ≥ 1 steps per epoch.
     ///
     /// # Errors
     /// Too many steps.
@@ -48,7 +48,7 @@ impl WarmUpSettings {
 }
 
 impl FinetuneSettings {
-    /// Descent of L^D at `(θ_D, φ_D)` over `steps_per_epoch` ≥ 1 steps an epoch.
+    /// Descent of L^D at `(θ_D, φ_D)` over `steps_per_epoch` ≥ 1 steps per epoch.
     ///
     /// # Errors
     /// Too many steps.
@@ -61,7 +61,7 @@ impl FinetuneSettings {
 }
 
 impl LevelSettings {
-    /// `steps` an alternation, rates over all `alternations`.
+    /// `steps` per alternation; learning rates follow a schedule over all `alternations`.
     fn level(&self, steps: u32, alternations: u32) -> Result<Level, ConfigError> {
         let total = steps.checked_mul(alternations).ok_or(ConfigError::OutOfRange {
             name: "alternations",
@@ -74,7 +74,7 @@ impl LevelSettings {
 }
 
 impl AlignSettings {
-    /// m of M-FAC.
+    /// Number of gradients m of M-FAC.
     pub fn mfac_gradients(&self) -> usize {
         self.mfac_gradients.unwrap_or(self.lower_steps as usize)
     }
@@ -82,7 +82,7 @@ impl AlignSettings {
     /// The chosen solver with its settings.
     ///
     /// # Errors
-    /// A setting out of its range.
+    /// A setting is out of its range.
     pub fn solver(&self) -> Result<SolverSettings, ConfigError> {
         let stop = CgSettings::new(self.tolerance, self.iterations)?
             .with_correction_tolerance(self.correction_tolerance)?;
@@ -120,7 +120,7 @@ impl AlignSettings {
         })
     }
 
-    /// The bilevel stage.
+    /// Settings of the bilevel stage.
     ///
     /// # Errors
     /// Too many steps.

@@ -1,10 +1,10 @@
-//! What can be wrong with a configuration.
+//! Errors of a configuration.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// A configuration that is refused; nothing has been written.
+/// A configuration that is rejected. Nothing has been written.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file could not be read as text.
@@ -15,15 +15,15 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// Not TOML.
+    /// The text is not TOML.
     #[error("{place}: not valid TOML: {message}")]
     Syntax {
         /// `FILE:LINE` or the flag.
         place: String,
-        /// The parser's words.
+        /// The parser's message.
         message: String,
     },
-    /// A key that no setting has.
+    /// No setting has this key.
     #[error("{place}: unknown key `{key}`, expected {expected}")]
     UnknownKey {
         /// `FILE:LINE` or the flag.
@@ -33,7 +33,7 @@ pub enum ConfigError {
         /// The keys of that section.
         expected: String,
     },
-    /// A value of the wrong type or out of its range.
+    /// A value has the wrong type or is out of its range.
     #[error("{place}: `{key}` is {found}, expected {expected}")]
     Invalid {
         /// `FILE:LINE` or the flag.
@@ -45,44 +45,44 @@ pub enum ConfigError {
         /// What is allowed.
         expected: String,
     },
-    /// A value that its section refuses.
+    /// A section rejects a value.
     #[error("{place}: {message}")]
     Section {
         /// `FILE:LINE` or the flag.
         place: String,
-        /// Key, what was found, what was expected.
+        /// Key, what was found, and what was expected.
         message: String,
     },
-    /// `--set` without `=` or with an impossible key.
+    /// `--set` has no `=` or an impossible key.
     #[error("--set {text}: expected KEY=VALUE, such as align.damping=1")]
     Assignment {
         /// What was given.
         text: String,
     },
-    /// `--resume` names no run.
+    /// `--resume` does not name a run.
     #[error("{} is a checkpoint: --resume needs the folder of its run", path.display())]
     Resume {
         /// What was given.
         path: PathBuf,
     },
-    /// A stage that cannot start from initial weights.
+    /// The stage cannot start from initial weights.
     #[error("bissl {command} needs --from RUN: the run or checkpoint to start from")]
     NoOrigin {
         /// The command.
         command: &'static str,
     },
-    /// What is compared is no configuration.
+    /// What is to be compared is not a configuration.
     #[error("{name}: expected a preset (`bissl config show`), the folder of a run or a TOML file")]
     Settings {
         /// What was given.
         name: String,
     },
-    /// No preset has that name.
+    /// No preset has this name.
     #[error("unknown preset `{name}`, expected {expected}")]
     Preset {
         /// What was given.
         name: String,
-        /// The names that there are.
+        /// The known names.
         expected: String,
     },
 }

@@ -1,16 +1,16 @@
 //! Flags that override one setting, and the commands that take them.
 
-/// A flag that overrides one setting. `--batch` and the like mean the command's own stage; one flag
-/// may override several settings.
+/// A flag that overrides one or more settings. `--batch` and similar flags refer to the command's
+/// own stage.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// Without its dashes.
+    /// Name without the dashes.
     pub name: &'static str,
-    /// The name of its value in help texts.
+    /// Name of its value in help texts.
     pub value: &'static str,
     /// The commands that take it, such as `bench stage`.
     pub commands: &'static [&'static str],
-    /// The flag that it follows in help texts; `None` = it is listed where its setting is.
+    /// The flag after which help texts list it; `None` lists it at the place of its setting.
     pub after: Option<&'static str>,
 }
 
@@ -54,7 +54,7 @@ pub(super) const BILEVEL: &[&str] = &["demo", "align", "plan"];
 pub(super) const SOLVES: &[&str] = &["demo", "align", "bench stage", "plan", "verify"];
 pub(super) const PRODUCTS: &[&str] =
     &["demo", "align", "bench stage", "bench step", "plan", "verify"];
-/// Commands whose `--batch` is that of a lower step, and those whose `--upper-batch` is an upper
-/// step's.
+/// Commands whose `--batch` is that of a lower step (`LOWER`), and whose `--upper-batch` is that of
+/// an upper step (`UPPER`).
 pub(super) const LOWER: &[&str] = &["align", "bench stage", "bench step", "plan", "verify"];
 pub(super) const UPPER: &[&str] = &["align", "bench stage", "plan", "verify"];

@@ -1,9 +1,9 @@
-//! `settings!`: a section of the configuration from one table, a row a setting.
+//! `settings!`: defines a section of the configuration by one table with a row per setting.
 
 use super::flags::Flag;
 use super::kind::Kind;
 
-/// A setting as its row describes it.
+/// A setting as described by its row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub(super) name: &'static str,
@@ -12,10 +12,10 @@ pub(super) struct Row {
     pub(super) flags: &'static [Flag],
 }
 
-/// The rows of a section, then the sections inside it.
+/// The rows of a section, followed by its subsections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table {
-    /// Why the defaults are what they are, or nothing.
+    /// Why the defaults are what they are, or an empty text.
     pub(super) note: &'static str,
     pub(super) rows: &'static [Row],
     pub(super) sections: &'static [(&'static str, Table)],
@@ -26,10 +26,10 @@ pub(super) trait Section {
     const TABLE: Table;
 }
 
-/// A struct of settings, its defaults (those of the preset `default`), and its [`Table`].
+/// Defines a struct of settings, its defaults (those of the preset `default`), and its [`Table`].
 ///
-/// A row is `name: type = default, help, kind, [flags];`. Where a value may be `"none"` the row
-/// begins with `#[serde(with = "optional")]`. Sections inside follow as `[name]: type, help;`. With
+/// A row is `name: type = default, help, kind, [flags];`. If a value may be `"none"`, the row
+/// begins with `#[serde(with = "optional")]`. Subsections follow as `[name]: type, help;`. With
 /// `for TYPE` the struct is defined elsewhere and rows have no type.
 macro_rules! settings {
     (@default) => { Default::default() };

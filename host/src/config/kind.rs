@@ -1,8 +1,8 @@
-//! What values a setting takes.
+//! Which values a setting may have.
 
 use crate::network::LayerSpec;
 
-/// What values a key takes.
+/// The values that a key may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// An integer from `min` to `max`.
@@ -46,7 +46,7 @@ pub enum Kind {
     Optimizer,
 }
 
-/// A range of numbers; NaN and infinity lie in none.
+/// A range of numbers. It contains neither NaN nor infinity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     /// Infimum.
@@ -75,12 +75,12 @@ const fn non_negative(max: f64) -> Interval {
     Interval { min: 0.0, max, min_allowed: true, max_allowed: true }
 }
 
-/// In `(0, max]`.
+/// A number in `(0, max]`.
 pub(super) const fn above_0(max: f64) -> Kind {
     Kind::Number(positive(max))
 }
 
-/// In `[0, max]`.
+/// A number in `[0, max]`.
 pub(super) const fn from_0(max: f64) -> Kind {
     Kind::Number(non_negative(max))
 }
@@ -122,7 +122,7 @@ pub(super) const TEXTS_MAX: usize = 256;
 pub(super) const LAYERS_MAX: usize = 16;
 
 impl Kind {
-    /// Whether its values are written as strings, so that a flag needs no quotes.
+    /// Whether its values are strings, so that a flag needs no quotes.
     pub(super) fn is_text(&self) -> bool {
         matches!(self, Self::Name(_) | Self::Data(_) | Self::Folder)
     }

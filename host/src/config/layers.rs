@@ -1,4 +1,4 @@
-//! Layers of settings, and how they are merged without losing their places.
+//! Layers of settings, merged without losing their places.
 
 use std::fs;
 use std::path::Path;
@@ -16,18 +16,18 @@ use super::schema::{KEYS, Key};
 use super::settings::RunConfig;
 use super::shorten::shorten;
 
-/// Sources of settings; later ones override earlier ones key by key.
+/// Sources of settings. Later ones override earlier ones key by key.
 #[derive(Clone, Debug)]
 pub struct Layers {
     sources: Vec<Source>,
-    /// The source that a run stored, where that is the base.
+    /// Index of the source that a run stored, if that is the base.
     stored: Option<usize>,
     /// Sources that make up the base.
     base: usize,
 }
 
 impl Layers {
-    /// A preset as the base.
+    /// Starts from a preset.
     pub fn preset(preset: Preset) -> Self {
         let source = |(name, text)| Source { origin: Origin::Preset(name), text };
         let sources: Vec<_> = preset.texts().into_iter().map(source).collect();
@@ -35,8 +35,8 @@ impl Layers {
         Self { sources, stored: None, base }
     }
 
-    /// A complete configuration, as a run stores it, as the base. Keys that an older program did
-    /// not know have their defaults; see [`absent`](Self::absent).
+    /// Starts from a complete configuration as stored by a run. Keys that an older program did not
+    /// know get their defaults; see [`absent`](Self::absent).
     ///
     /// # Errors
     /// The file cannot be read.
@@ -44,10 +44,10 @@ impl Layers {
         Ok(Self::stored_text(path, read(path)?))
     }
 
-    /// The same from the file's text.
+    /// [`Layers::stored`] from the file's text.
     pub fn stored_text(path: &Path, text: String) -> Self {
-        // `[augment]` is the file's last section and as old as the format: without it the file is
-        // cut short, which no default may hide.
+        // `[augment]` is the file's last section and as old as the format. If it is missing, the
+        // file is cut short, which no default may hide.
         let defaults = RunConfig::default().to_preset();
         let defaults = Source { origin: Origin::Preset("default"), text: defaults };
         let stored = Source { origin: Origin::File(path.to_owned()), text };
@@ -75,8 +75,8 @@ impl Layers {
         self
     }
 
-    /// The keys that the stored configuration lacks and that have their defaults unless a later
-    /// layer sets them. Empty where the base is a preset, and where the text is no TOML.
+    /// The keys that the stored configuration lacks; they have their defaults unless a later layer
+    /// sets them. Empty if the base is a preset or the text is not TOML.
     pub fn absent(&self) -> Vec<String> {
         let Some(source) = self.stored.map(|index| &self.sources[index]) else { return Vec::new() };
         let Ok(tree) = DeTable::parse(&source.text) else { return Vec::new() };
@@ -86,7 +86,7 @@ impl Layers {
         all.filter(|key| check::find(tree.get_ref(), key).is_none()).collect()
     }
 
-    /// Overrides by a TOML file.
+    /// Overrides with a TOML file.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -95,7 +95,7 @@ impl Layers {
         Ok(self)
     }
 
-    /// Overrides one key by a flag's value; text needs no quotes.
+    /// Overrides one key with a flag's value; text needs no quotes.
     #[must_use]
     pub fn flag(mut self, flag: &str, key: &str, value: &str) -> Self {
         let is_text = Key::find(key).is_some_and(|key| key.kind.is_text());
@@ -115,10 +115,10 @@ impl Layers {
         self
     }
 
-    /// Overrides by `--set KEY=VALUE`.
+    /// Overrides with `--set KEY=VALUE`.
     ///
     /// # Errors
-    /// There is no `=`, or the key has other characters than letters, digits, `_`, `-` and `.`.
+    /// There is no `=`, or the key has characters other than letters, digits, `_`, `-` and `.`.
     pub fn set(self, assignment: &str) -> Result<Self, ConfigError> {
         let malformed = || ConfigError::Assignment { text: assignment.to_owned() };
         let (key, value) = assignment.split_once('=').ok_or_else(malformed)?;
@@ -130,10 +130,10 @@ impl Layers {
         Ok(self.flag(&format!("--set {assignment}"), key, value))
     }
 
-    /// Merges and checks.
+    /// Merges and checks the layers.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its place.
+    /// The first problem, with its place.
     pub fn resolve(&self) -> Result<RunConfig, ConfigError> {
         Ok(self.resolve_with_notes()?.0)
     }
@@ -176,7 +176,7 @@ impl Layers {
 }
 
 impl Preset {
-    /// The complete settings.
+    /// The preset's complete settings.
     pub fn config(self) -> RunConfig {
         Layers::preset(self).resolve().expect("presets are valid: tests resolve each of them")
     }
@@ -186,8 +186,8 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
-/// Puts `over` on top of `base`. A table extends a table, except that an optimiser replaces
-/// another.
+/// Merges `over` into `base`. A table extends a table, but an optimiser replaces a different
+/// optimiser.
 fn merge<'t>(base: &mut DeTable<'t>, over: DeTable<'t>) {
     for (key, value) in over {
         let name = key.get_ref().clone();
@@ -199,7 +199,7 @@ fn merge<'t>(base: &mut DeTable<'t>, over: DeTable<'t>) {
                 merge(old, new);
             }
             (_, value) => {
-                // The old key goes first: a map that keeps it would keep its place too.
+                // Remove the old key first: a map that keeps its key would also keep its place.
                 base.remove(name.as_ref());
                 base.insert(key, Spanned::new(span, value));
             }

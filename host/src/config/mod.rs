@@ -6,9 +6,8 @@
 //! flags and --set ─────────┘
 //! ```
 //!
-//! Later layers override earlier ones key by key. Whatever is wrong is reported with its file and
-//! line, or its flag, the key, what was found and what is allowed. Nothing behind this module
-//! checks a setting again.
+//! Later layers override earlier ones key by key. An error names the file and line or the flag, the
+//! key, what was found and what is allowed. No later module checks a setting again.
 
 mod check;
 mod convert;

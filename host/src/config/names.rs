@@ -1,4 +1,4 @@
-//! Closed sets of names that settings choose from; those of a network or of data are with it.
+//! Closed sets of names for settings. The names of networks and data are defined with them.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,17 +6,17 @@ use crate::names::names;
 use crate::network::Architecture;
 
 names! {
-    /// Where training images are cut, scaled and changed; what is done to them is drawn on the
-    /// host.
+    /// Where training images are cropped, scaled and changed. The random changes are drawn on the
+    /// host in either case.
     AugmentOn {
         /// On the host, ahead of the step.
         Host = "host",
-        /// On the device that computes, to which images travel as bytes.
+        /// On the computing device, which receives the images as bytes.
         Device = "device",
     }
 }
 
-/// Family of the backbone.
+/// Architecture family of the backbone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Family {
     /// The layers of `network.layers`, without batch norm: for devices.
@@ -63,19 +63,19 @@ names! {
 names! {
     /// How the linear system of a hypergradient is solved.
     SolverName {
-        /// Conjugate gradients that go on with the directions of earlier solves.
+        /// Conjugate gradients that reuse the directions of earlier solves.
         RecycledCg = "recycled-cg",
         /// Conjugate gradients.
         Cg = "cg",
-        /// The published code's variant with step lengths for each tensor; for reproduction.
+        /// The published code's variant with a step length per tensor; for reproduction.
         Layerwise = "layerwise",
         /// Truncated Neumann series.
         Neumann = "neumann",
         /// Nyström approximation of a Gauss-Newton operator.
         Nystrom = "nystrom",
-        /// Low-rank inverse from the gradients of the lower steps; no products.
+        /// Low-rank inverse from the gradients of the lower steps, without products.
         Mfac = "mfac",
-        /// One product a solve on a warm-started x.
+        /// One product per solve on a warm-started x.
         Soba = "soba",
         /// x = b.
         Identity = "identity",
@@ -83,7 +83,7 @@ names! {
 }
 
 names! {
-    /// The loss of images with any number of labels.
+    /// The loss for images with any number of labels.
     MultiLabelLoss {
         /// Binary cross entropy of every class.
         Binary = "binary",
@@ -93,25 +93,25 @@ names! {
 }
 
 names! {
-    /// How much training images of each class count in the loss of one label an image.
+    /// Weights of the classes in the loss for images with one label.
     ClassWeights {
-        /// All alike.
+        /// The same weight for every image.
         None = "none",
-        /// As much as makes the classes count alike.
+        /// Weights that give all classes the same influence.
         Balanced = "balanced",
     }
 }
 
 names! {
-    /// What a classifier is judged by.
+    /// The metric of a classifier.
     Metric {
-        /// `Top1`, or `Map11` where images have several labels.
+        /// `Top1`, or `Map11` for images with several labels.
         Auto = "auto",
-        /// Share of images whose class has the largest score.
+        /// Share of images whose own class has the largest score.
         Top1 = "top-1",
-        /// Share of images whose class is among the five with the largest scores.
+        /// Share of images whose own class is among the five largest scores.
         Top5 = "top-5",
-        /// Mean of the classes' own accuracies.
+        /// Mean of the per-class accuracies.
         MeanPerClass = "mean-per-class",
         /// Mean over the classes of the 11-point average precision of VOC 2007.
         Map11 = "map-11",

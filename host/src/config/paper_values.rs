@@ -1,8 +1,8 @@
-//! The paper presets against the paper's numbers, typed a second time.
+//! Compares the paper presets with the paper's numbers, typed here a second time.
 
 use super::{Preset, TASKS};
 
-/// What all of its experiments share.
+/// Values that all experiments share.
 const SHARED: &[(&str, &str)] = &[
     ("image.size", "96"),
     ("network.width", "64"),
@@ -59,7 +59,7 @@ const SHARED: &[(&str, &str)] = &[
     ("finetune.choice", "\"best\""),
 ];
 
-/// What each of them has of its own.
+/// Values of each experiment.
 const OWN: &[(&str, &[(&str, &str)])] = &[
     (
         "paper-resnet18-stl10",

@@ -1,12 +1,12 @@
-//! Where settings come from, and how errors name the places in it.
+//! Sources of settings, and how errors name places in them.
 //!
-//! Every source is parsed with spans. Each is parsed as if it followed the earlier ones (spaces
-//! before it, on its first line), so that a span of the merged tree names its source and line.
+//! Every source is parsed with spans, as if it followed the earlier ones (with spaces before it, on
+//! its first line). A span of the merged tree therefore identifies its source and line.
 
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// A text of settings.
+/// A source of settings: its origin and its text.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) origin: Origin,
@@ -20,7 +20,7 @@ pub(super) enum Origin {
     Preset(&'static str),
 }
 
-/// The sources' texts, each after as many spaces as the earlier ones are long.
+/// The sources' texts, each after as many spaces as all earlier texts have bytes.
 pub(super) fn in_a_row(sources: &[Source]) -> Vec<String> {
     let mut length = 0;
     let text = |source: &Source| {
@@ -31,10 +31,10 @@ pub(super) fn in_a_row(sources: &[Source]) -> Vec<String> {
     sources.iter().map(text).collect()
 }
 
-/// Names the places of spans.
+/// Turns spans into the names of places.
 pub(super) struct Places<'t> {
     pub(super) sources: &'t [Source],
-    /// Of [`in_a_row`].
+    /// The texts of [`in_a_row`].
     pub(super) texts: &'t [String],
 }
 
@@ -58,7 +58,7 @@ impl Places<'_> {
         text.and_then(|text| text.get(span)).unwrap_or("missing")
     }
 
-    /// The place of an error of the parser in one of the texts.
+    /// The place of a parser's error in one of the texts.
     pub(super) fn syntax_place(&self, text: &str, span: Option<Range<usize>>) -> String {
         let index = self.texts.iter().position(|other| other == text).unwrap_or(0);
         self.place_in(index, span.map_or(0, |span| span.start))

@@ -1,4 +1,4 @@
-//! Settings that come with the program.
+//! Presets: settings that come with the program.
 
 use serde::Serialize;
 
@@ -6,12 +6,13 @@ use super::error::ConfigError;
 use super::settings::RunConfig;
 use crate::data::AugmentSettings;
 
-/// Settings that come with the program.
+/// A preset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// General recommendation for images of 32 to 96 pixels.
+    /// Recommendation for images of 32 to 96 pixels.
     Default,
-    /// The same in an hour instead of days: a narrower network, Gauss-Newton products, fewer steps.
+    /// As `Default`, but for an hour instead of days: a narrower network, Gauss-Newton products,
+    /// fewer steps.
     Fast,
     /// What `bissl demo` runs.
     Demo,
@@ -21,14 +22,14 @@ pub enum Preset {
     Bench,
     /// What `bissl bench stage` measures.
     BenchStage,
-    /// The paper's numbers, and those of one of its downstream tasks.
+    /// The paper's settings, optionally for one of its downstream tasks.
     Paper(Recipe, Option<&'static Task>),
 }
 
 /// An experiment of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipe {
-    /// ResNet-18, SimCLR on STL-10's unlabelled images: the first version of the paper.
+    /// ResNet-18, SimCLR on STL-10's unlabelled images: from the first version of the paper.
     Resnet18Stl10,
     /// ResNet-50, SimCLR on ImageNet.
     Resnet50ImagenetSimclr,
@@ -36,29 +37,29 @@ pub enum Recipe {
     Resnet50ImagenetByol,
 }
 
-/// A downstream task of the paper: what it chose for the upper level by search.
+/// A downstream task of the paper with the upper level's settings that the paper's search chose.
 #[derive(Debug, PartialEq)]
 pub struct Task {
-    /// As typed behind the preset's name and a slash.
+    /// Name, typed after the preset's name and a slash.
     pub name: &'static str,
-    /// How validation images are held out where the data set has no part of its own for them.
+    /// How validation images are chosen if the data set does not publish its own.
     validation: Validation,
     /// Peak rate and weight decay of the upper level after SimCLR.
     pub simclr: [f32; 2],
-    /// The same after BYOL.
+    /// Peak rate and weight decay of the upper level after BYOL.
     pub byol: [f32; 2],
 }
 
 impl Eq for Task {}
 
-/// What is held out of the training images.
+/// Which images are held out for validation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Validation {
-    /// The data set says.
+    /// Those that the data set publishes.
     Published,
-    /// A fifth.
+    /// A fifth of the training images.
     Share,
-    /// Of every class, training images and validation images.
+    /// Fixed numbers of training and validation images per class.
     PerClass(u32, u32),
 }
 use Validation::{PerClass, Published, Share};
@@ -72,7 +73,7 @@ const fn task(
     Task { name, validation, simclr, byol }
 }
 
-/// Zakarias, Hansen, Tan (arXiv 2410.02387), the hyper-parameters of each data set.
+/// Zakarias, Hansen, Tan (arXiv 2410.02387): the hyper-parameters of each data set.
 pub const TASKS: &[Task] = &[
     task("aircraft", Published, [0.03, 0.005], [0.015, 0.003]),
     task("caltech101", PerClass(24, 6), [0.03, 0.0001], [0.015, 0.0002]),
@@ -96,7 +97,7 @@ const BENCH_STAGE: (&str, &str) = ("bench-stage", include_str!("presets/bench-st
 const PAPER: (&str, &str) = ("paper", include_str!("presets/paper.toml"));
 
 impl Preset {
-    /// Every name; those that begin with `paper-resnet50` may be followed by a slash and a task.
+    /// Every name. Those that begin with `paper-resnet50` may be followed by a slash and a task.
     pub const NAMES: &[&str] = &[
         "default",
         "fast",
@@ -109,10 +110,10 @@ impl Preset {
         "paper-resnet50-imagenet-byol",
     ];
 
-    /// The preset called `name`; `tiny` is another name of `demo`.
+    /// The preset called `name`; `tiny` is another name for `demo`.
     ///
     /// # Errors
-    /// There is none of that name, or it has no such task.
+    /// No preset has that name, or it has no such task.
     pub fn named(name: &str) -> Result<Self, ConfigError> {
         let unknown = || ConfigError::Preset { name: name.to_owned(), expected: Self::expected() };
         let (base, task) = match name.split_once('/') {
@@ -134,7 +135,7 @@ impl Preset {
             "paper-resnet50-imagenet-byol" => Self::Paper(Recipe::Resnet50ImagenetByol, task),
             _ => return Err(unknown()),
         };
-        // Only ResNet-50's tasks have rates of their own.
+        // Only the ResNet-50 presets have tasks.
         match (preset, task) {
             (Self::Paper(_, None), Some(_)) => Err(unknown()),
             (Self::Paper(..), _) | (_, None) => Ok(preset),
@@ -142,19 +143,19 @@ impl Preset {
         }
     }
 
-    /// The names, a line each, and the tasks.
+    /// The names, one per line, and the tasks.
     pub fn list() -> String {
         let names: String = Self::NAMES.iter().map(|name| format!("{name}\n")).collect();
-        format!("{names}\nbehind paper-resnet50-...: /TASK, one of {}\n", tasks())
+        format!("{names}\nafter paper-resnet50-...: /TASK, one of {}\n", tasks())
     }
 
-    /// What a name may be, in words.
+    /// The valid names, for messages.
     fn expected() -> String {
         let (names, tasks) = (Self::NAMES.join(", "), tasks());
-        format!("one of {names}; behind paper-resnet50-…, /TASK with one of {tasks}")
+        format!("one of {names}; after paper-resnet50-…, /TASK with one of {tasks}")
     }
 
-    /// Name and text of what it is made of; later ones override earlier ones.
+    /// Names and texts of the parts of the preset. Later parts override earlier ones.
     pub(super) fn texts(self) -> Vec<(&'static str, String)> {
         let owned = |(name, text): (&'static str, &str)| (name, text.to_owned());
         let augment = |settings| ("augment", augment_section(settings));
@@ -210,8 +211,8 @@ impl Recipe {
         }
     }
 
-    /// The division of the images, and both trainings of the upper level: the head's alone and the
-    /// stage's.
+    /// The split of the images, and the settings of both trainings of the upper level: the head's
+    /// warm-up and the bilevel stage.
     fn task_section(self, task: &Task) -> String {
         let [rate, decay] = match self {
             Self::Resnet18Stl10 | Self::Resnet50ImagenetSimclr => task.simclr,

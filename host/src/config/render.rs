@@ -1,4 +1,4 @@
-//! A configuration as text: complete, commented, and the same for equal settings.
+//! Configurations as text: complete, commented, and identical for equal settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -39,12 +39,12 @@ impl RunConfig {
         text
     }
 
-    /// Every key but those of `[augment]`, each section under its note.
+    /// Every key except those of `[augment]`, each section after its note.
     pub(super) fn to_preset(&self) -> String {
         document(&self.leaves(), |key| key.note, |_| String::new())
     }
 
-    /// Every setting without comments, a line for each section: for the terminal.
+    /// Every setting without comments, one line per section, for the terminal.
     pub fn to_lines(&self) -> String {
         let mut sections: BTreeMap<&str, String> = BTreeMap::new();
         let leaves = self.leaves();
@@ -82,7 +82,7 @@ impl RunConfig {
         leaves
     }
 
-    /// The same with another seed.
+    /// The same configuration with another seed.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -90,7 +90,7 @@ impl RunConfig {
     }
 }
 
-/// Every key of [`KEYS`] after its comment, every section after its note.
+/// Every key of [`KEYS`] after its comment, and every section after its note.
 fn document(
     leaves: &BTreeMap<String, String>,
     note: impl Fn(&Key) -> &str,
@@ -146,9 +146,9 @@ fn optimizer(leaves: &BTreeMap<String, String>, name: &str) -> String {
     format!("{{ {kind} = {{ {} }} }}", coefficients.join(", "))
 }
 
-/// A setting that differs between two configurations: key, first value, second value.
+/// The first setting that differs between two configurations: key, first value, second value.
 ///
-/// `threads`, `tensorboard` and `[checkpoint]` are left out: no result depends on them.
+/// `threads`, `tensorboard` and `[checkpoint]` are ignored, because no result depends on them.
 pub fn first_difference(one: &RunConfig, other: &RunConfig) -> Option<(String, String, String)> {
     let (one, other) = (one.leaves(), other.leaves());
     let absent = || "absent".to_owned();
@@ -164,7 +164,7 @@ pub fn first_difference(one: &RunConfig, other: &RunConfig) -> Option<(String, S
         })
 }
 
-/// Every key in which configurations differ, with its value in each.
+/// Every key whose value differs between configurations, with its value in each.
 pub fn differences(configs: &[&RunConfig]) -> Vec<(String, Vec<String>)> {
     let leaves: Vec<_> = configs.iter().map(|config| config.leaves()).collect();
     let keys: BTreeSet<&String> = leaves.iter().flat_map(BTreeMap::keys).collect();

@@ -7,25 +7,25 @@ use super::keys::{Section, Table};
 use super::kind::Kind;
 use super::settings::RunConfig;
 
-/// One key.
+/// A key of the configuration.
 #[derive(Clone, Debug)]
 pub struct Key {
-    /// With its sections: `align.damping`.
+    /// Name with its sections, such as `align.damping`.
     pub name: String,
-    /// What values it takes.
+    /// The values that it may have.
     pub kind: Kind,
-    /// One line for `config show`.
+    /// Its help, one line, for `config show`.
     pub help: &'static str,
     /// The flags that override it.
     pub flags: &'static [Flag],
-    /// The note on its section.
+    /// The note of its section.
     pub(super) note: &'static str,
 }
 
 /// The section that [`crate::data::AugmentSettings`] describes itself.
 pub(super) const AUGMENT: &str = "augment";
 
-/// Every key but those of `[augment]`, in the order in which they are written.
+/// Every key except those of `[augment]`, in the order in which they are written.
 pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     let mut keys = Vec::new();
     collect("", &RunConfig::TABLE, &mut keys);
@@ -55,25 +55,25 @@ static FLAGS: LazyLock<Vec<(&Flag, &Key)>> = LazyLock::new(|| {
     let (mut flags, moved): (Vec<_>, Vec<_>) = all.partition(|(flag, _)| flag.after.is_none());
     for (flag, key) in moved {
         let before = flags.iter().rposition(|(other, _)| Some(other.name) == flag.after);
-        let before = before.expect("a flag follows a known one: a test asks for every help text");
+        let before = before.expect("a flag follows a known one: a test reads every help text");
         flags.insert(before + 1, (flag, key));
     }
     flags
 });
 
 /// The flags of a command with their keys, in the order of its help text. A flag that overrides two
-/// keys is there twice.
+/// keys appears twice.
 pub fn flags_of(command: &str) -> impl Iterator<Item = (&'static Flag, &'static Key)> {
     FLAGS.iter().copied().filter(move |(flag, _)| flag.commands.contains(&command))
 }
 
 impl Key {
-    /// The key of that name.
+    /// The key with this name.
     pub fn find(name: &str) -> Option<&'static Key> {
         KEYS.iter().find(|key| key.name == name)
     }
 
-    /// Its section, empty at the top, and its name within.
+    /// Its section, empty at the top level, and its name within the section.
     pub(super) fn parts(&self) -> (&str, &str) {
         self.name.rsplit_once('.').unwrap_or(("", &self.name))
     }

@@ -213,7 +213,7 @@ fn augmentation_on_a_device_is_refused_where_none_computes_and_of_windows() {
         let error = refusal(&format!("backend = \"{backend}\"\n{text}"));
         let expected = format!(
             "run.toml:3: `image.augment_on` is device, \
-             expected host: the backend `{backend}` has no device of its own"
+             expected host: the backend `{backend}` computes on the host"
         );
         assert_eq!(error, expected);
     }
@@ -224,7 +224,7 @@ fn augmentation_on_a_device_is_refused_where_none_computes_and_of_windows() {
     assert_eq!(on_device(Preset::Default).unwrap().image.augment_on, AugmentOn::Device);
     let error = on_device(Preset::named("watch").unwrap()).expect_err("windows").to_string();
     let expected = "--augment-on: `image.augment_on` is device, \
-                    expected host: windows are augmented there";
+                    expected host: windows are always augmented there";
     assert_eq!(error, expected);
 }
 

@@ -312,8 +312,8 @@ fn networks_that_do_not_fit_their_inputs_are_refused_before_anything_is_written(
     let out = folder.path().join("run");
     let settings = settings(&data);
     for (setting, expected) in [
-        ("network.architecture=resnet18", "expected layers: windows are no images"),
-        ("data.downstream.format=auto", "expected windows, as data.pretext.format"),
+        ("network.architecture=resnet18", "expected layers: windows are not images"),
+        ("data.downstream.format=auto", "expected windows, the same as data.pretext.format"),
         ("network.layers=[\"dense\"]", "expected a list of 0 to 16 of"),
         ("network.layers=[]", "`network.layers`: there are none"),
         ("network.layers=[\"convolution 4 kernel 1x8\"]", "1x33 positions are left"),
