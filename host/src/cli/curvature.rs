@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::words::{Output, Settings, named};
 use crate::config::MethodName;
-use crate::curvature::{HvpJob, Which};
+use crate::curvature::{CheckpointSelection, HvpJob};
 use crate::interchange::NetworkHints;
 use crate::kernels::BackendName;
 use crate::network::{Architecture, Curvature, Stem};
@@ -110,8 +110,8 @@ pub(super) struct SpectrumArguments {
     #[arg(long, value_name = "RUN")]
     pub(super) run: PathBuf,
     /// all: every checkpoint with a pretext network; last: the newest of them.
-    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = which())]
-    pub(super) checkpoints: Which,
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = selection())]
+    pub(super) checkpoints: CheckpointSelection,
     /// Eigenvalues at either end of the spectrum.
     #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u16).range(1..=500))]
     pub(super) eigenvalues: u16,
@@ -130,9 +130,9 @@ pub(super) struct SpectrumArguments {
     pub(super) settings: Settings,
 }
 
-fn which() -> impl TypedValueParser<Value = Which> {
+fn selection() -> impl TypedValueParser<Value = CheckpointSelection> {
     PossibleValuesParser::new(["all", "last"]).map(|name| match name.as_str() {
-        "last" => Which::Last,
-        _ => Which::All,
+        "last" => CheckpointSelection::Last,
+        _ => CheckpointSelection::All,
     })
 }

@@ -200,7 +200,7 @@ fn spectrum(invocation: &Invocation, arguments: SpectrumArguments) -> Result<Out
     prepare(&config, verbosity)?;
     let job = SpectrumJob {
         origin: Origin::of(&run)?,
-        which: checkpoints,
+        checkpoints,
         eigenvalues: eigenvalues.into(),
         iterations: iterations.into(),
         curvature: curvature.unwrap_or(config.align.curvature),

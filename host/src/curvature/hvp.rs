@@ -1,7 +1,7 @@
-//! `hvp`: loss, gradient and curvature product of a state that somebody else wrote.
+//! `hvp`: loss, gradient and curvature product of a state written by another program.
 //!
-//! Everything goes in and out as safetensors under torchvision's names, so that another framework
-//! can compute the same and compare.
+//! All inputs and outputs are safetensors with torchvision's names, so that another framework can
+//! compute and compare the same quantities.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,34 +25,34 @@ use crate::run::{
     Precision, RealTensor, RealTensors, RunError, read_real_tensors, write_real_tensors,
 };
 
-/// What `hvp` is asked for.
+/// The job of `hvp`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HvpJob {
     /// File of the backbone's and the pretext head's parameters.
     pub backbone: PathBuf,
-    /// File of the target network's, where the method has one: backbone and projector.
+    /// File of the target network (backbone and projector), if the method has one.
     pub target: Option<PathBuf>,
     /// File with `view_a` and `view_b`, `[batch, 3, height, width]`, normalised pixels.
     pub views: PathBuf,
-    /// File with one tensor for each parameter of the backbone.
+    /// File with one tensor per parameter of the backbone.
     pub vector: PathBuf,
-    /// File that is written: `loss`, `gradient.NAME`, `product.NAME`.
+    /// Output file with `loss`, `gradient.NAME` and `product.NAME`.
     pub out: PathBuf,
-    /// What the file of the backbone does not tell.
+    /// Properties that the backbone's file does not reveal.
     pub hints: NetworkHints,
-    /// Which pretext loss.
+    /// The pretext loss.
     pub objective: MethodName,
     /// τ of NT-Xent, above 0; `None`: the default preset's.
     pub temperature: Option<f64>,
-    /// Which product.
+    /// The curvature operator of the product.
     pub curvature: Curvature,
-    /// In which numbers is computed and written; f64 needs the backend `ndarray`.
+    /// Precision of computation and output; f64 needs the backend `ndarray`.
     pub precision: Precision,
-    /// What computes; `None`: the first that this binary has for the precision.
+    /// The backend; `None`: the first one of this binary that has the precision.
     pub backend: Option<BackendName>,
 }
 
-/// What `hvp` prints.
+/// The report that `hvp` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HvpReport {
     /// Backbone, width, stem and projector.
@@ -63,13 +63,13 @@ pub struct HvpReport {
     pub curvature: String,
     /// `f32` or `f64`.
     pub precision: String,
-    /// What computed.
+    /// Name of the backend.
     pub backend: String,
     /// Images in each view, height and width in pixels.
     pub views: [usize; 3],
     /// L, nats.
     pub loss: f64,
-    /// ‖∇L‖, the backbone's part.
+    /// ‖∇L‖ over the backbone's parameters.
     pub gradient_norm: f64,
     /// ‖v‖.
     pub vector_norm: f64,
@@ -125,7 +125,7 @@ impl Views {
     }
 }
 
-/// The backend of a job.
+/// The backend for a job.
 fn backend(job: &HvpJob) -> Result<BackendName, ConfigError> {
     let of = |name: BackendName| match name.element_bytes() {
         8 => Precision::F64,
@@ -148,7 +148,7 @@ fn backend(job: &HvpJob) -> Result<BackendName, ConfigError> {
     }
 }
 
-/// Refuses an output that cannot be written, before anything is computed.
+/// Rejects an output that cannot be written, before any computation.
 fn check_out(job: &HvpJob) -> Result<(), ConfigError> {
     let out = &job.out;
     let refuse = |message: String| {
@@ -171,13 +171,13 @@ fn check_out(job: &HvpJob) -> Result<(), ConfigError> {
         if let (Ok(ours), Ok(theirs)) = (out.canonicalize(), input.canonicalize())
             && ours == theirs
         {
-            return refuse(format!("found the file of {flag}, expected another one"));
+            return refuse(format!("found the file of {flag}, expected a different one"));
         }
     }
     Ok(())
 }
 
-/// Refuses what the objective has no use for, and the absence of what it needs.
+/// Rejects files and flags that the objective does not use, and requires those that it needs.
 fn check_objective(job: &HvpJob) -> Result<(), ConfigError> {
     let predicts = default_pretext(job.objective).target_decay().is_some();
     let message = match &job.target {
@@ -188,17 +188,17 @@ fn check_objective(job: &HvpJob) -> Result<(), ConfigError> {
             format!("found --target {}, expected none: it has no target network", file.display())
         }
         _ if job.temperature.is_some() && job.objective != MethodName::Simclr => {
-            "found --temperature, expected none: it is of simclr alone".to_owned()
+            "found --temperature, expected none: only simclr has one".to_owned()
         }
         _ => return Ok(()),
     };
     Err(ConfigError::Section { place: format!("--objective {}", job.objective), message })
 }
 
-/// Computes, and writes the file.
+/// Computes and writes the output file.
 ///
 /// # Errors
-/// The backend is not there; a file cannot be read, does not fit or cannot be written; loss,
+/// The backend is not available; a file cannot be read, does not fit or cannot be written; loss,
 /// gradient or product is not finite.
 pub fn hvp(job: HvpJob) -> Result<HvpReport> {
     check_objective(&job)?;
@@ -208,7 +208,7 @@ pub fn hvp(job: HvpJob) -> Result<HvpReport> {
     dispatch(name, Compute { job, backend: name }).at(needs)?
 }
 
-/// A job that waits for its backend.
+/// A job that is run once its backend is known.
 struct Compute {
     job: HvpJob,
     backend: BackendName,
@@ -221,7 +221,7 @@ impl Work for Compute {
         let Self { job, backend } = self;
         let state = State::read(&job.backbone, job.hints, job.objective)?;
         let method: Arc<dyn Method<B>> = match job.temperature {
-            // As typed, in f64: a configuration's is in f32.
+            // As typed, in f64; a configuration stores it as f32.
             Some(temperature) => Arc::new(NtXent { temperature }),
             None => method(&state.config),
         };
@@ -301,13 +301,13 @@ impl Products {
         let at = Linearization::new(tower, parameters, views, loss, settings);
         Self {
             loss: at.value(),
-            gradient: read(at.gradient().expect("made with it").clone()),
+            gradient: read(at.gradient().expect("the gradient was requested").clone()),
             product: read(at.product(&flat(vector))),
         }
     }
 }
 
-/// Cuts a flat vector into the tensors of `table`, as `KIND.NAME`.
+/// Splits a flat vector into the tensors of `table`, named `KIND.NAME`.
 fn insert(tensors: &mut RealTensors, kind: &str, table: &ParameterTable, values: &[f64]) {
     for segment in table.segments() {
         let values = values[segment.offset..segment.offset + segment.len()].to_vec();

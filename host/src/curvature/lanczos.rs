@@ -1,8 +1,8 @@
-//! The ends of a symmetric operator's spectrum by the method of Lanczos, every basis vector kept.
+//! The ends of a symmetric operator's spectrum by the Lanczos method. All basis vectors are kept.
 //!
 //! Lanczos (1950) with full reorthogonalisation, twice (Golub & Van Loan 2013, section 10.3): k
 //! products give a tridiagonal matrix whose extreme eigenvalues approach those of the operator.
-//! Without it, copies of converged eigenvalues would appear.
+//! Without reorthogonalisation, copies of converged eigenvalues would appear.
 
 use std::fmt;
 
@@ -13,8 +13,7 @@ pub(super) trait Symmetric {
     /// A vector of the operator's space.
     type Vector;
 
-    /// Size of what rounding leaves of a vector that should vanish, relative to the operator's
-    /// norm.
+    /// Size of the rounding error in a vector that should vanish, relative to the operator's norm.
     fn rounding(&self) -> f64;
 
     /// The operator times `v`.
@@ -33,10 +32,10 @@ pub(super) trait Symmetric {
     fn norm(&self, v: &Self::Vector) -> f64;
 }
 
-/// A product or a start vector with infinite elements or NaN; or a start vector of zeros.
+/// A product or start vector with infinite or NaN elements, or a start vector of zeros.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct NotFinite {
-    /// Products before it.
+    /// Number of products before it.
     pub(super) products: usize,
 }
 
@@ -48,12 +47,12 @@ impl fmt::Display for NotFinite {
 
 impl std::error::Error for NotFinite {}
 
-/// What there is after a step.
+/// State after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Growth {
     /// The basis can grow further.
     Open,
-    /// The basis spans all that can be reached from the start: the eigenvalues found are exact.
+    /// The basis spans everything that the start vector can reach, so the eigenvalues are exact.
     Complete,
 }
 
@@ -61,20 +60,21 @@ pub(super) enum Growth {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ritz {
     pub(super) value: f64,
-    /// An eigenvalue is no farther than this from `value`, up to the rounding of the products.
+    /// Upper bound of the distance between `value` and the nearest eigenvalue, up to the rounding
+    /// of the products.
     pub(super) bound: f64,
 }
 
-/// A basis that grows by one product a step; memory: one vector a step.
+/// A basis that grows by one product and one stored vector per step.
 pub(super) struct Lanczos<V> {
     basis: Vec<V>,
     diagonal: Vec<f64>,
-    /// Between the basis vectors; the last one leads out of the basis.
+    /// Couplings between the basis vectors. The last one leads out of the basis.
     off_diagonal: Vec<f64>,
 }
 
 impl<V> Lanczos<V> {
-    /// From a start vector that is not zero.
+    /// Starts from a nonzero vector.
     pub(super) fn new<O: Symmetric<Vector = V>>(operator: &O, start: V) -> Result<Self, NotFinite> {
         let norm = operator.norm(&start);
         if !norm.is_finite() || norm == 0.0 {
@@ -84,7 +84,7 @@ impl<V> Lanczos<V> {
         Ok(Self { basis: vec![first], diagonal: Vec::new(), off_diagonal: Vec::new() })
     }
 
-    /// One product.
+    /// Makes one step, with one product.
     ///
     /// # Panics
     /// After [`Growth::Complete`].
@@ -119,7 +119,7 @@ impl<V> Lanczos<V> {
         Ok(Growth::Open)
     }
 
-    /// Estimates after the steps so far, ascending, one a step.
+    /// Estimates after the steps so far, one per step, in ascending order.
     pub(super) fn ritz(&self) -> Vec<Ritz> {
         let Some((out, inner)) = self.off_diagonal.split_last() else { return Vec::new() };
         eigenpairs(&self.diagonal, inner)
@@ -135,7 +135,8 @@ mod tests {
 
     use super::*;
 
-    /// A reflected diagonal matrix (I − 2uuᵀ) D (I − 2uuᵀ), ‖u‖ = 1: dense, its spectrum known.
+    /// A reflected diagonal matrix (I − 2uuᵀ) D (I − 2uuᵀ) with ‖u‖ = 1: dense, with a known
+    /// spectrum.
     struct Reflected {
         diagonal: Vec<f64>,
         u: Vec<f64>,
@@ -193,7 +194,7 @@ mod tests {
         (0..len).map(|i| f64::from(stream.at(i as u64).normal())).collect()
     }
 
-    /// `steps` steps from noise; fewer where the basis is complete.
+    /// `steps` steps from noise, or fewer if the basis is complete earlier.
     fn run(operator: &Reflected, steps: usize) -> Lanczos<Vec<f64>> {
         let mut lanczos = Lanczos::new(operator, noise(operator.diagonal.len(), 2)).unwrap();
         for _ in 0..steps {
@@ -204,7 +205,7 @@ mod tests {
         lanczos
     }
 
-    /// A bulk within ±1 and a few eigenvalues far outside, as Hessians of networks have.
+    /// A bulk within ±1 and a few eigenvalues far outside, as in the Hessians of networks.
     fn outliers() -> Reflected {
         let mut diagonal: Vec<f64> = (0..400).map(|i| -1.0 + f64::from(i) / 200.0).collect();
         diagonal.extend([120.0, 60.0, 31.0, 30.0, 7.0, -14.0, -5.0]);

@@ -1,4 +1,4 @@
-//! What the curvature looks like: products of a given state, and the ends of a run's spectrum.
+//! Curvature: products for a given state, and the ends of the spectrum along a run.
 
 mod hvp;
 mod lanczos;
@@ -7,4 +7,6 @@ mod tridiagonal;
 mod weights;
 
 pub use hvp::{HvpJob, HvpReport, hvp};
-pub use spectrum::{CheckpointSpectrum, Eigenvalue, SpectrumJob, SpectrumReport, Which, spectrum};
+pub use spectrum::{
+    CheckpointSelection, CheckpointSpectrum, Eigenvalue, SpectrumJob, SpectrumReport, spectrum,
+};

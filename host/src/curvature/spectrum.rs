@@ -1,9 +1,9 @@
 //! `spectrum`: the ends of the pretext loss's curvature along a run's checkpoints.
 //!
 //! The operator is that of the bilevel stage: the backbone block on one pretext batch in training
-//! mode, without λ and δ, the batch being the stage's first product batch. λ + δ stands beside the
-//! result: how many products a solve needs depends on the largest eigenvalue over it, and whether
-//! the system is definite at all on the smallest.
+//! mode, without λ and δ. The batch is the stage's first product batch. The report also has λ + δ:
+//! the ratio of the largest eigenvalue to it decides how many products a solve needs, and its sum
+//! with the smallest eigenvalue decides whether the system is definite.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,43 +29,44 @@ use crate::stage::origin::{Pretrained, Stored};
 use crate::stage::record::Known;
 use crate::stage::tensors::Weights;
 
-/// Which checkpoints of a run are looked at.
+/// The checkpoints of a run to analyse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// Every valid one that holds a pretext network, oldest first.
+pub enum CheckpointSelection {
+    /// Every valid checkpoint with a pretext network, oldest first.
     All,
-    /// The newest of them.
+    /// The newest of these.
     Last,
 }
 
-/// What `spectrum` is asked for.
+/// The job of `spectrum`.
 #[derive(Debug)]
 pub struct SpectrumJob {
-    /// The run, or one of its checkpoints.
+    /// The run or one of its checkpoints.
     pub origin: Origin,
-    /// Which of its checkpoints.
-    pub which: Which,
-    /// Eigenvalues at either end, at least 1.
+    /// The checkpoints to analyse.
+    pub checkpoints: CheckpointSelection,
+    /// Number of eigenvalues at each end, at least 1.
     pub eigenvalues: usize,
-    /// Products for each checkpoint, at least twice `eigenvalues`; the memory is that many vectors
-    /// of the backbone's length.
+    /// Products per checkpoint, at least twice `eigenvalues`. The memory is this many vectors of
+    /// the backbone's length.
     pub iterations: usize,
-    /// Which operator.
+    /// The curvature operator.
     pub curvature: Curvature,
-    /// The run's settings; `align.product_batch` images are looked at.
+    /// The run's settings. The batch has `align.product_batch` images.
     pub config: RunConfig,
-    /// How much is shown on the way.
+    /// How much is shown during the computation.
     pub verbosity: Verbosity,
-    /// Asked between products.
+    /// Checked between products.
     pub interrupt: Interrupt,
 }
 
-/// An eigenvalue with its certainty.
+/// An eigenvalue estimate with its error bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Eigenvalue {
-    /// Lanczos' estimate.
+    /// Estimate of Lanczos' method.
     pub value: f64,
-    /// An eigenvalue is no farther than this from it, up to the rounding of the products.
+    /// Upper bound of the distance between `value` and the nearest eigenvalue, up to the rounding
+    /// of the products.
     pub bound: f64,
 }
 
@@ -80,32 +81,32 @@ impl From<Ritz> for Eigenvalue {
 pub struct CheckpointSpectrum {
     /// Stage of the checkpoint.
     pub stage: String,
-    /// Steps of the stage that were done.
+    /// Completed steps of the stage.
     pub step: u64,
     /// L^P on the batch, nats.
     pub loss: f64,
-    /// Products: fewer than asked for where no more could be learnt.
+    /// Number of products; fewer than requested if more could not add information.
     pub products: usize,
     /// Largest first.
     pub largest: Vec<Eigenvalue>,
-    /// Smallest first; negative ones make an indefinite operator.
+    /// Smallest first; a negative one makes the operator indefinite.
     pub smallest: Vec<Eigenvalue>,
 }
 
-/// What `spectrum` prints.
+/// The report that `spectrum` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SpectrumReport {
     /// The run.
     pub run: String,
     /// Backbone, width, stem and projector.
     pub network: String,
-    /// What computed.
+    /// Name of the backend.
     pub backend: String,
     /// `hessian` or `gauss-newton`.
     pub curvature: String,
     /// Images, two views each.
     pub batch: usize,
-    /// Side in pixels.
+    /// Width and height of the images in pixels.
     pub size: usize,
     /// Seed of the batch and of the start vector.
     pub seed: u64,
@@ -119,10 +120,10 @@ pub struct SpectrumReport {
     pub checkpoints: Vec<CheckpointSpectrum>,
 }
 
-/// Computes what was asked for; `None` after an interruption.
+/// Computes the spectra; `None` after an interruption.
 ///
 /// # Errors
-/// Data or checkpoints cannot be read, no checkpoint holds a pretext network, or a product is not
+/// Data or checkpoints cannot be read, no checkpoint has a pretext network, or a product is not
 /// finite.
 pub fn spectrum(job: SpectrumJob) -> Result<Option<SpectrumReport>> {
     dispatch(job.config.backend, job)?
@@ -133,18 +134,18 @@ struct Pretext {
     stage: String,
     step: u64,
     online: Pretrained,
-    /// Backbone and projector of the target network, where the method has one.
+    /// Backbone and projector of the target network, if the method has one.
     target: Option<(Weights, Weights)>,
 }
 
 impl Pretext {
-    /// `None` for a checkpoint of a stage without a pretext network.
+    /// `None` for a checkpoint from a stage without a pretext network.
     fn read(path: &Path, config: &RunConfig, networks: &Networks) -> Result<Option<Self>> {
         let stored = Stored::read(path.to_owned(), config)?;
         let Some(online) = stored.pretext(networks)? else { return Ok(None) };
         let target = stored.target(networks)?;
         if networks.target_head.is_some() && target.is_none() {
-            fail!("{}: found no target network, expected one beside θ_P", path.display());
+            fail!("{}: found no target network, expected one with θ_P", path.display());
         }
         let (stage, step) = stored.position();
         Ok(Some(Self { stage: stage.to_owned(), step, online, target }))
@@ -164,10 +165,10 @@ fn paths(origin: &Origin) -> Result<Vec<PathBuf>> {
     Ok(entries.into_iter().map(|entry| entry.path).collect())
 }
 
-/// The pretext networks of a run, oldest first. A damaged checkpoint is passed over with a warning.
+/// The pretext networks of a run, oldest first. Skips a damaged checkpoint with a warning.
 fn pretexts(job: &SpectrumJob, networks: &Networks) -> Result<Vec<Pretext>> {
     let mut paths = paths(&job.origin)?;
-    if job.which == Which::Last {
+    if job.checkpoints == CheckpointSelection::Last {
         paths.reverse();
     }
     let mut found = Vec::new();
@@ -177,13 +178,13 @@ fn pretexts(job: &SpectrumJob, networks: &Networks) -> Result<Vec<Pretext>> {
             Err(error) if paths.len() > 1 => warn(&format!("warning: {error}")),
             Err(error) => return Err(error),
         }
-        if job.which == Which::Last && !found.is_empty() {
+        if job.checkpoints == CheckpointSelection::Last && !found.is_empty() {
             break;
         }
     }
     if found.is_empty() {
         fail!(
-            "{}: found {} checkpoints, expected one that holds a backbone with its projector: \
+            "{}: found {} checkpoints, expected one with a backbone and its projector, \
              of stage pretrain or align",
             run_name(&job.origin),
             paths.len()
@@ -304,7 +305,7 @@ impl<B: Kernels> Symmetric for Block<'_, B> {
     type Vector = Tensor<B, 1>;
 
     fn rounding(&self) -> f64 {
-        // Some hundred roundings a layer, some twenty layers, of random sign.
+        // About a hundred roundings per layer and twenty layers, with random signs.
         100.0 * <B::FloatElem as Float>::epsilon().wide()
     }
 
@@ -333,7 +334,7 @@ impl<B: Kernels> Symmetric for Block<'_, B> {
     }
 }
 
-/// Ranks from the top that the table and the drawing show.
+/// Ranks from the largest eigenvalue that the table and the chart show.
 const SHOWN: [(usize, &str); 5] = [(0, "largest"), (1, "2nd"), (2, "3rd"), (4, "5th"), (9, "10th")];
 
 impl SpectrumReport {
@@ -342,7 +343,7 @@ impl SpectrumReport {
         f64::from(self.proximity) + f64::from(self.damping)
     }
 
-    /// Eigenvalues over the checkpoints, one line a rank.
+    /// Eigenvalues over the checkpoints, one line per rank.
     pub fn chart(&self) -> Chart {
         let line = |name: &str, value: &dyn Fn(&CheckpointSpectrum) -> Option<f64>| Series {
             name: name.to_owned(),

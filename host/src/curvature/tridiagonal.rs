@@ -1,6 +1,6 @@
 //! Eigenvalues of a small symmetric tridiagonal matrix.
 
-/// Rotations of one eigenvalue; two or three sweeps are usual.
+/// Maximum number of QL steps per eigenvalue; two or three are usual.
 const SWEEPS_MAX: usize = 100;
 
 /// An eigenvalue, and the last element of its normalised eigenvector.
@@ -10,20 +10,20 @@ pub(super) struct Eigenpair {
     pub(super) last: f64,
 }
 
-/// All eigenvalues of the matrix with this diagonal and these elements beside it, ascending.
+/// All eigenvalues of the matrix with this diagonal and off-diagonal, in ascending order.
 ///
-/// Implicit QL with the shift of Wilkinson (Martin, Wilkinson 1968; Golub & Van Loan 2013, section
-/// 8.3), in f64; of the eigenvectors the last row alone is carried along. `beside` is one shorter
-/// than `diagonal`; all numbers finite.
+/// Implicit QL with Wilkinson's shift (Martin, Wilkinson 1968; Golub & Van Loan 2013, section 8.3),
+/// in f64. Only the last row of the eigenvectors is computed. `beside` is one shorter than
+/// `diagonal`; all numbers must be finite.
 ///
 /// # Panics
-/// The lengths do not fit.
+/// If the lengths do not fit.
 pub(super) fn eigenpairs(diagonal: &[f64], beside: &[f64]) -> Vec<Eigenpair> {
     let n = diagonal.len();
     assert_eq!(
         beside.len() + 1,
         n,
-        "a tridiagonal matrix has one element less beside its diagonal"
+        "the off-diagonal of a tridiagonal matrix is one element shorter than its diagonal"
     );
     let mut matrix = Tridiagonal {
         diagonal: diagonal.to_vec(),
@@ -45,17 +45,17 @@ pub(super) fn eigenpairs(diagonal: &[f64], beside: &[f64]) -> Vec<Eigenpair> {
     pairs
 }
 
-/// The matrix on its way to a diagonal one.
+/// The matrix while it is being diagonalised.
 struct Tridiagonal {
     diagonal: Vec<f64>,
-    /// Element i couples i and i + 1; the last one is 0.
+    /// Element i couples indices i and i + 1; the last element is 0.
     beside: Vec<f64>,
-    /// Of the product of all rotations.
+    /// Last row of the product of all rotations.
     last_row: Vec<f64>,
 }
 
 impl Tridiagonal {
-    /// The last index that `first` is coupled to, over elements that are not negligible.
+    /// The last index that is coupled to `first` through elements that are not negligible.
     fn block_end(&self, first: usize) -> usize {
         let negligible = |i: &usize| {
             let size = self.diagonal[*i].abs() + self.diagonal[i + 1].abs();
@@ -65,11 +65,12 @@ impl Tridiagonal {
         (first..last).find(negligible).unwrap_or(last)
     }
 
-    /// One implicit QL step on the block `first..=end`: rotations from below, a bulge upwards.
+    /// One implicit QL step on the block `first..=end`: rotations from the bottom chase a bulge
+    /// upwards.
     fn sweep(&mut self, first: usize, end: usize) {
         let d = &mut self.diagonal;
         let e = &mut self.beside;
-        // Wilkinson: the eigenvalue of the leading 2 × 2 block that is nearer to d[first].
+        // Wilkinson's shift: the eigenvalue of the leading 2 × 2 block that is closer to d[first].
         let half = (d[first + 1] - d[first]) / (2.0 * e[first]);
         let shift = d[first] - e[first] / (half + half.hypot(1.0).copysign(half));
         let (mut sin, mut cos, mut moved) = (1.0, 1.0, 0.0);
@@ -79,7 +80,7 @@ impl Tridiagonal {
             let length = f.hypot(bulge);
             e[i + 1] = length;
             if length == 0.0 {
-                // The matrix falls apart here; the rest of the block waits for the next step.
+                // The matrix splits here; the next step handles the rest of the block.
                 d[i + 1] -= moved;
                 e[end] = 0.0;
                 return;

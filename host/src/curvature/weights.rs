@@ -1,11 +1,10 @@
-//! A backbone and a pretext head out of a file of named tensors: which network it is, and its
-//! parameters.
+//! Reads a backbone and a pretext head from a file of named tensors, and recognises the network.
 //!
-//! Names of the backbone are torchvision's, with or without the prefix `backbone.`; those of the
-//! projector are its place in torch's `Sequential(Linear, BatchNorm1d, ReLU, …, Linear)` behind
-//! `projector.`, of BYOL's predictor the same behind `predictor.`. The checkpoints of our own runs
-//! say `lower_backbone.` and `pretext_head.`, of the target network `target_backbone.` and
-//! `target_projector.`.
+//! The backbone's names are torchvision's, with or without the prefix `backbone.`. The projector's
+//! names are the places in torch's `Sequential(Linear, BatchNorm1d, ReLU, …, Linear)` after
+//! `projector.`; BYOL's predictor is named the same way after `predictor.`. Checkpoints of our own
+//! runs use `lower_backbone.` and `pretext_head.`, and for the target network `target_backbone.`
+//! and `target_projector.`.
 
 use std::path::Path;
 
@@ -20,27 +19,27 @@ use crate::run::{RealTensors, RunError, read_real_tensors};
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) networks: Networks,
-    /// The networks in words.
+    /// Description of the networks.
     pub(super) name: String,
     /// The backbone's parameters, flat.
     pub(super) backbone: Vec<f64>,
     /// The pretext head's parameters, flat.
     pub(super) head: Vec<f64>,
-    /// The settings that the networks and the pretext method are of.
+    /// The settings of the networks and of the pretext method.
     pub(super) config: RunConfig,
 }
 
 const BACKBONE: [&str; 2] = ["backbone.", "lower_backbone."];
 
-/// Which of the networks in a file.
+/// A network in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+enum NetworkRole {
     Online,
     Target,
 }
 
-impl Which {
-    /// What the names of backbone and head begin with in our own checkpoints.
+impl NetworkRole {
+    /// Prefixes of the backbone's and the head's names in our own checkpoints.
     fn own_prefixes(self) -> (&'static str, &'static str) {
         match self {
             Self::Online => ("lower_backbone.", "pretext_head."),
@@ -51,14 +50,14 @@ impl Which {
 
 const PREDICTOR: &str = "predictor.";
 
-/// `tensors` in two: those of a backbone and those of a pretext head, without their prefixes but
-/// that of the predictor.
+/// Splits `tensors` into those of a backbone and those of a pretext head. Strips their prefixes,
+/// except the predictor's.
 fn divide(
     path: &Path,
     tensors: RealTensors,
-    which: Which,
+    role: NetworkRole,
 ) -> Result<(RealTensors, RealTensors), RunError> {
-    let (own_backbone, own_head) = which.own_prefixes();
+    let (own_backbone, own_head) = role.own_prefixes();
     let is_ours = tensors.keys().any(|name| name.starts_with(own_backbone));
     let head_prefix = if is_ours { own_head } else { "projector." };
     let (mut backbone, mut head) = (RealTensors::new(), RealTensors::new());
@@ -68,8 +67,8 @@ fn divide(
             continue;
         }
         if !is_ours && name.starts_with(PREDICTOR) {
-            // A target network has none, and a file may hold the online one's beside it.
-            if which == Which::Online {
+            // A target network has no predictor, but the file may also hold the online network's.
+            if role == NetworkRole::Online {
                 head.insert(name, tensor);
             }
             continue;
@@ -79,14 +78,14 @@ fn divide(
         } else {
             BACKBONE.iter().find_map(|prefix| name.strip_prefix(prefix))
         };
-        // Our checkpoints hold more than these two: momenta, the upper level.
+        // Our checkpoints also hold momenta and the upper level.
         let own = match stripped {
             None if is_ours => continue,
             own => own.unwrap_or(&name),
         };
         if !is_no_parameter(own) && backbone.insert(own.to_owned(), tensor).is_some() {
             let reason =
-                format!("tensor {own} is there twice, once as {name}: expected one of them");
+                format!("tensor {own} appears twice, once as {name}: expected one of them");
             return Err(RunError::unfit(path, reason));
         }
     }
@@ -94,8 +93,8 @@ fn divide(
     Ok((backbone, head))
 }
 
-/// Widths of the projector (`prefix` empty) or the predictor: the rows of its linear layers, every
-/// third of a `Sequential`.
+/// Widths of the projector (if `prefix` is empty) or the predictor: the rows of its linear layers,
+/// which are every third layer of the `Sequential`.
 fn widths(path: &Path, head: &RealTensors, prefix: &str) -> Result<Vec<usize>, RunError> {
     let part = if prefix.is_empty() { "projector." } else { prefix };
     let mut widths = Vec::new();
@@ -115,8 +114,8 @@ fn widths(path: &Path, head: &RealTensors, prefix: &str) -> Result<Vec<usize>, R
     }
     if widths.is_empty() {
         let reason = format!(
-            "tensor {part}0.weight is missing, expected the first linear layer of a {} beside the \
-             backbone",
+            "tensor {part}0.weight is missing, expected the first linear layer of a {} besides \
+             the backbone",
             part.trim_end_matches('.')
         );
         return Err(RunError::unfit(path, reason));
@@ -124,13 +123,13 @@ fn widths(path: &Path, head: &RealTensors, prefix: &str) -> Result<Vec<usize>, R
     Ok(widths)
 }
 
-/// Name of a head's tensor as the file says it.
+/// Name of a head's tensor as written in the file.
 fn head_name(name: &str) -> String {
     if name.starts_with(PREDICTOR) { name.to_owned() } else { format!("projector.{name}") }
 }
 
-/// The values of `table`'s tensors, flat. Each must be there, and nothing else; `said` is how the
-/// file says a name.
+/// The values of `table`'s tensors as one flat vector. No tensor may be missing or unknown. `said`
+/// gives the name as written in the file.
 fn flat(
     path: &Path,
     table: &ParameterTable,
@@ -170,23 +169,23 @@ fn flat(
     Ok(values)
 }
 
-/// No counter of batches: it is no real number.
+/// Reads the tensors without the batch counters, which are not real numbers.
 fn read(path: &Path) -> Result<RealTensors, RunError> {
     read_real_tensors(path, |name| !name.ends_with(".num_batches_tracked"))
 }
 
 impl State {
-    /// Reads the backbone and the pretext head of `method` in `path`; settings of the method that
-    /// the file does not tell are the default preset's.
+    /// Reads the backbone and the pretext head of `method` from `path`. Settings of the method that
+    /// the file does not reveal are the default preset's.
     ///
     /// # Errors
-    /// The file cannot be read; a tensor is missing, unknown or of another shape.
+    /// The file cannot be read, or a tensor is missing, unknown or of another shape.
     pub(super) fn read(
         path: &Path,
         hints: NetworkHints,
         method: MethodName,
     ) -> Result<Self, RunError> {
-        let (backbone, head) = divide(path, read(path)?, Which::Online)?;
+        let (backbone, head) = divide(path, read(path)?, NetworkRole::Online)?;
         let shape_of = |name: &str| backbone.get(name).map(|tensor| tensor.shape.as_slice());
         let Recognized { architecture: residual, width, stem } =
             recognize(shape_of, hints).map_err(|reason| RunError::unfit(path, reason))?;
@@ -201,8 +200,8 @@ impl State {
         config.pretext.method = method;
         if method == MethodName::Byol {
             config.byol.predictor = widths(path, &head, PREDICTOR)?;
-            // The last one is the output's: as wide as the projector's, or a tensor does not fit
-            // below.
+            // The last width is the output's. It must equal the projector's, or a tensor does not
+            // fit below.
             config.byol.predictor.pop();
         }
         let (networks, name) = (networks(&config, 1), architecture(&config));
@@ -213,25 +212,25 @@ impl State {
         Ok(Self { networks, name, backbone, head, config })
     }
 
-    /// Reads the target network in `path`, of this state's shapes: flat parameters of backbone and
-    /// projector.
+    /// Reads the target network in `path`, which has the same shapes: flat parameters of backbone
+    /// and projector.
     ///
     /// # Errors
-    /// As [`State::read`].
+    /// Those of [`State::read`].
     pub(super) fn read_target(&self, path: &Path) -> Result<(Vec<f64>, Vec<f64>), RunError> {
-        let (backbone, head) = divide(path, read(path)?, Which::Target)?;
+        let (backbone, head) = divide(path, read(path)?, NetworkRole::Target)?;
         let tower =
-            self.networks.target_tower().expect("asked for of a method with a target network");
+            self.networks.target_tower().expect("only called for a method with a target network");
         Ok((
             flat(path, tower.backbone.parameters(), str::to_owned, &self.name, &backbone)?,
             flat(path, tower.head.parameters(), head_name, &self.name, &head)?,
         ))
     }
 
-    /// Reads a direction in the backbone's parameters: one tensor for each, by name.
+    /// Reads a direction in the backbone's parameters: one tensor per parameter, by name.
     ///
     /// # Errors
-    /// As [`State::read`].
+    /// Those of [`State::read`].
     pub(super) fn read_direction(&self, path: &Path) -> Result<Vec<f64>, RunError> {
         let tensors = read_real_tensors(path, |_| true)?
             .into_iter()

@@ -213,7 +213,7 @@ fn tensors_that_do_not_fit_are_refused_by_file_and_name() {
     refuses("w", "layer1.0.conv1.weight has shape [2, 2, 1, 1], expected [2, 2, 3, 3]", |w| {
         w.insert("layer1.0.conv1.weight".to_owned(), tensor(&[2, 2, 1, 1]));
     });
-    refuses("w", "tensor bn1.bias is there twice", |w| {
+    refuses("w", "tensor bn1.bias appears twice", |w| {
         w.insert("backbone.bn1.bias".to_owned(), tensor(&[2]));
     });
     refuses("w", "tensor bn1.bias holds NaN at element 1, expected finite numbers", |w| {

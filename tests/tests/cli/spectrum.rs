@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use bissl::curvature::{SpectrumJob, Which, spectrum};
+use bissl::curvature::{CheckpointSelection, SpectrumJob, spectrum};
 use bissl::network::Curvature;
 use bissl::progress::{Interrupt, Verbosity};
 use bissl::run::Origin;
@@ -135,7 +135,7 @@ fn an_interrupted_measurement_has_no_result() {
     let interrupt = Interrupt::default();
     interrupt.request();
     let job = SpectrumJob {
-        which: Which::All,
+        checkpoints: CheckpointSelection::All,
         eigenvalues: 1,
         iterations: 4,
         curvature: Curvature::Hessian,
