@@ -5,15 +5,15 @@ use serde::Serialize;
 /// One claim with its error.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
-    /// What it was made on.
+    /// What the check was made on.
     pub group: String,
-    /// What is claimed.
+    /// The claim.
     pub name: String,
-    /// Relative error, or the number of changes where nothing may change.
+    /// Relative error, or the number of changes if nothing may change.
     pub error: f64,
     /// The largest error that passes.
     pub bound: f64,
-    /// Whether it did; a NaN does not.
+    /// Whether the check passed; a NaN fails.
     pub ok: bool,
 }
 
@@ -23,7 +23,7 @@ impl Check {
     }
 }
 
-/// Checks as they are made.
+/// Collects checks as they are made.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     pub(super) done: Vec<Check>,
@@ -36,12 +36,12 @@ impl Checks {
         self.done.push(check);
     }
 
-    /// On what the checks were made.
+    /// Notes what the checks were made on.
     pub(super) fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
-    /// What could not be checked, and why.
+    /// Notes what could not be checked, and why.
     pub(super) fn leave_out(&mut self, reason: String) {
         self.left_out.push(reason);
     }

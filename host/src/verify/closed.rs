@@ -1,8 +1,8 @@
-//! The closed forms, solved by the core's machines.
+//! Checks the core's machines on problems with closed forms.
 //!
-//! Everything runs on f32 vectors with the constants below, whatever the configuration says of λ, δ
-//! and γ: the forms are there to find a machine that is wrong, at a conditioning at which f32 is
-//! not the limit. Of the configuration's solver, rank, capacity and step length are taken.
+//! Everything runs on f32 vectors with the constants below, regardless of the configuration's λ, δ
+//! and γ: these checks find errors of a machine, at a conditioning at which f32 is not the limit.
+//! Only solver, rank, capacity and step length come from the configuration.
 
 use crate::error::{Error, Result, fail};
 use bissl_core::{
@@ -24,20 +24,20 @@ const DAMPING: f64 = 0.5;
 const DIRECT_WEIGHT: f64 = 0.75;
 /// m of M-FAC.
 const GRADIENTS: u8 = 5;
-/// Solves of SOBA on one system: at ρ ≥ 0.05 its error falls below f32's.
+/// Solves of SOBA on one system: for ρ ≥ 0.05 its error falls below that of f32.
 const SOBA_SOLVES: u32 = 400;
 
-/// Gradients and products leave the machine's vectors rounded to f32 once: 6e-8, and central
-/// differences in f64 add 1e-9.
+/// Gradients and products are rounded to f32 once when they leave the machine's vectors (6e-8).
+/// Central differences in f64 add 1e-9.
 const ROUNDED: f64 = 1e-6;
-/// Solves stop at ‖r‖ ≤ 1e-6 ‖x‖. A ≥ 1 on the quadratic makes that 1e-6 of x; the regressions'
+/// Solves stop at ‖r‖ ≤ 1e-6 ‖x‖. With A ≥ 1 on the quadratic this is 1e-6 of x. The regressions'
 /// smallest eigenvalue near 0.1 makes it 1e-5, and f32 recurrences add a few roundings of 6e-8
 /// times the condition number of about 100. Measured: below 1e-6.
 const SOLVED: f64 = 5e-5;
-/// What a solve is stopped at.
+/// Tolerance of the solves.
 const TOLERANCE: f32 = 1e-6;
 
-/// The configuration's solver with this module's constants.
+/// Settings of a solver: the configuration's, with this module's constants.
 fn solver(align: &AlignSettings, name: SolverName) -> Result<SolverSettings> {
     let settings = AlignSettings {
         solver: name,
@@ -54,15 +54,15 @@ fn solver(align: &AlignSettings, name: SolverName) -> Result<SolverSettings> {
     if solver.facts().stops_by_tolerance {
         return Ok(solver);
     }
-    // The layer-wise solver has no other end; it is CG where there is one segment.
+    // The layer-wise solver has no other stopping rule. With one segment it is CG.
     Ok(AlignSettings { iterations: 2 * BACKBONE as u16, ..settings }.solver()?)
 }
 
-/// Which solvers are held against a form: the two exact ones and, where it differs, the configured
-/// one.
+/// The solvers to check on a form: the two exact ones and, if it is different, the configured one.
 fn solvers(align: &AlignSettings, coupling: Coupling) -> Result<Vec<SolverName>> {
     let mut names = vec![SolverName::Cg, SolverName::RecycledCg];
-    // With a general coupling A is H + δ I: series, low rank and one-step solvers are not for it.
+    // With a general coupling A is H + δ I, which series, low-rank and one-step solvers do not
+    // solve.
     let general = solver(align, align.solver)?.facts().solves_general;
     if (general || coupling != Coupling::General) && !names.contains(&align.solver) {
         names.push(align.solver);
@@ -70,7 +70,7 @@ fn solvers(align: &AlignSettings, coupling: Coupling) -> Result<Vec<SolverName>>
     Ok(names)
 }
 
-/// A form at a point, with all that its hypergradient is compared with.
+/// A form at a point, with everything that its hypergradient is compared with.
 struct Case<F> {
     slices: Slices<F>,
     coupling: Coupling,
@@ -78,14 +78,14 @@ struct Case<F> {
 }
 
 impl<F: Form> Case<F> {
-    /// At a random u and φ, w where the lower level ends, all rounded to f32.
+    /// At a random u and φ, and at the w where the lower level ends, all rounded to f32.
     fn new(form: F, coupling: Coupling, damping: f64, seed: u64) -> Self {
         let [_, upper, head] = form.lengths();
         let mut draws = Stream::new(seed, 2).at(0);
         let mut normal =
             |len: usize| -> Vec<f64> { (0..len).map(|_| f64::from(draws.normal())).collect() };
         let mut slices = Slices::new(form, seed);
-        // Weights of ridge have to be positive.
+        // Ridge weights must be positive.
         let u: Vec<f64> = match coupling {
             Coupling::General => normal(upper).iter().map(|x| 0.3 + 0.1 * x.abs()).collect(),
             Coupling::Proximity { .. } => normal(upper),
@@ -109,10 +109,10 @@ impl<F: Form> Case<F> {
         }
     }
 
-    /// A, as the method defines it for that solver.
+    /// A as the method defines it for this solver.
     fn matrix(&self, facts: SolverFacts) -> Matrix {
         if !facts.uses_products {
-            // I without gradients, too.
+            // With no gradients this is I, too.
             let gradients: Vec<Vec<f64>> = (0..facts.gradients).map(mfac_gradient).collect();
             let factor = 1.0 / (f64::from(GRADIENTS) * PROXIMITY);
             return Matrix::new(BACKBONE, BACKBONE, |i, j| {
@@ -130,7 +130,7 @@ impl<F: Form> Case<F> {
         }
     }
 
-    /// x, the hypergradient in u and the one in φ, densely.
+    /// x and the hypergradients in u and φ, by dense algebra.
     fn expected(&self, facts: SolverFacts) -> [Vec<f64>; 3] {
         let form = &self.slices.form;
         let [w, u, phi] = [Group::LowerBackbone, Group::UpperBackbone, Group::DownstreamHead]
@@ -146,7 +146,7 @@ impl<F: Form> Case<F> {
         [x, by_u, add(&phi_at_lower, DIRECT_WEIGHT, &phi_at_upper)]
     }
 
-    /// The last of a few hypergradients of the same system: recycling and SOBA go on with the
+    /// The last of a few hypergradients of the same system, so that recycling and SOBA use their
     /// banks.
     fn hypergradient(
         &mut self,
@@ -176,11 +176,11 @@ impl<F: Form> Case<F> {
         Ok(settings)
     }
 
-    /// Gradient and product against differences.
+    /// Compares gradient and product with differences.
     fn derivatives(&mut self, checks: &mut Checks) -> Result<()> {
         let name = self.slices.form.name();
         let u = self.point(Group::UpperBackbone);
-        // Where the gradient is not about to vanish.
+        // A point where the gradient is far from zero.
         let w: Vec<f64> = wide(&self.slices.read(Register::Parameter(Group::LowerBackbone)))
             .iter()
             .enumerate()
@@ -210,7 +210,7 @@ impl<F: Form> Case<F> {
         Ok(())
     }
 
-    /// Solve and hypergradient with one solver against dense algebra.
+    /// Compares a solver's solution and hypergradient with dense algebra.
     fn solves(
         &mut self,
         align: &AlignSettings,
@@ -230,8 +230,8 @@ impl<F: Form> Case<F> {
         Ok(())
     }
 
-    /// The hypergradient at δ = 0 against differences of the upper loss, the lower level solved
-    /// anew.
+    /// Compares the hypergradient at δ = 0 with differences of the upper loss, for which the lower
+    /// level is solved anew.
     fn implicit(&mut self, align: &AlignSettings, checks: &mut Checks) -> Result<()> {
         let damping = std::mem::replace(&mut self.damping, 0.0);
         let settings = self.hypergradient(solver(align, SolverName::Cg)?, DIRECT_WEIGHT)?;
@@ -255,16 +255,16 @@ impl<F: Form> Case<F> {
     }
 }
 
-/// What M-FAC is given in the place of lower gradients.
+/// Gradients given to M-FAC instead of lower gradients.
 fn mfac_gradient(index: u8) -> Vec<f64> {
     let mut draws = Stream::new(u64::from(index), 3).at(0);
     (0..BACKBONE).map(|_| f64::from(draws.normal())).collect()
 }
 
-/// Bilevel quadratic, ridge regression, logistic regression.
+/// Checks the bilevel quadratic, ridge regression and logistic regression.
 ///
 /// # Errors
-/// A solver whose settings are out of range; a request that a form does not know.
+/// A solver's settings are out of range, or a form does not know a request.
 pub(super) fn check(align: &AlignSettings, seed: u64, checks: &mut Checks) -> Result<()> {
     let proximity = Coupling::Proximity { weight: PROXIMITY as f32 };
     Case::new(Quadratic::new(seed), proximity, DAMPING, seed).all(align, checks)?;
@@ -297,7 +297,7 @@ mod tests {
         }
 
         fn hessian(&self, w: &[f64], u: &[f64]) -> Matrix {
-            // Without the regularisation: not the Hessian of `lower`.
+            // Without the regularisation this is not the Hessian of `lower`.
             self.0.hessian(w, u).scaled_and_shifted(1.0, -0.1)
         }
 

@@ -1,8 +1,8 @@
-//! Small dense matrices in f64: what the machines' answers are compared with.
+//! Small dense matrices in f64, with which the machines' results are compared.
 
 pub(super) use crate::network::pretext::oracle::{add, dot, norm, scale};
 
-/// A square or oblong matrix, row-major.
+/// A matrix in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Matrix {
     rows: usize,
@@ -49,7 +49,7 @@ impl Matrix {
         Self::new(self.rows, self.columns, |i, j| a * self.at(i, j) + if i == j { b } else { 0.0 })
     }
 
-    /// M^{-1} b by elimination with row pivots; the matrices here are far from singular.
+    /// M^{-1} b by elimination with row pivots. The matrices in this module are far from singular.
     pub(super) fn solve(&self, b: &[f64]) -> Vec<f64> {
         let n = self.rows;
         let mut rows: Vec<Vec<f64>> =
@@ -74,12 +74,12 @@ impl Matrix {
     }
 }
 
-/// Exact in f64.
+/// Converts to f64, exactly.
 pub(super) fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|x| f64::from(*x)).collect()
 }
 
-/// ‖found − expected‖/‖expected‖; 0 of two zeros. NaN of a NaN.
+/// ‖found − expected‖/‖expected‖. It is 0 for two zeros and NaN if an input is.
 pub(super) fn relative(found: &[f64], expected: &[f64]) -> f64 {
     let distance = norm(&add(found, -1.0, expected));
     if distance == 0.0 { 0.0 } else { distance / norm(expected) }
@@ -87,7 +87,8 @@ pub(super) fn relative(found: &[f64], expected: &[f64]) -> f64 {
 
 /// Central differences of `f` along each coordinate of `x`.
 pub(super) fn differences(x: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
-    // Truncation grows with h², rounding with 1/h: both are near 1e-10 of losses of order 1 here.
+    // Truncation grows with h², rounding with 1/h. Both are near 1e-10 for the losses here, which
+    // have order 1.
     let step = 1e-5;
     (0..x.len())
         .map(|i| {

@@ -14,25 +14,26 @@ pub(super) trait Form {
     /// Lengths of w, u and φ.
     fn lengths(&self) -> [usize; 3];
 
-    /// The lower loss and its gradient by w; without the proximity term, which the machine adds.
+    /// The lower loss and its gradient in w, without the proximity term, which the machine adds.
     fn lower(&self, w: &[f64], u: &[f64]) -> (f64, Vec<f64>);
 
-    /// Its Hessian by w.
+    /// The Hessian of the lower loss in w.
     fn hessian(&self, w: &[f64], u: &[f64]) -> Matrix;
 
     /// −(∂²L/∂u ∂w) x.
     fn cross(&self, w: &[f64], u: &[f64], x: &[f64]) -> Vec<f64>;
 
-    /// The upper loss at (w, φ), its gradient by w and by φ.
+    /// The upper loss at (w, φ), and its gradients in w and φ.
     fn at_lower(&self, w: &[f64], phi: &[f64]) -> (f64, Vec<f64>, Vec<f64>);
 
-    /// The direct part of the upper loss at (u, φ), its gradient by u and by φ.
+    /// The direct part of the upper loss at (u, φ), and its gradients in u and φ.
     fn at_upper(&self, u: &[f64], phi: &[f64]) -> (f64, Vec<f64>, Vec<f64>);
 
-    /// The w that the lower level ends at, `proximity` λ being the weight of its pull to u, if any.
+    /// The solution w of the lower level. `proximity` is λ, the weight of the proximity term, if
+    /// there is one.
     fn solution(&self, u: &[f64], proximity: f64) -> Vec<f64>;
 
-    /// What the upper level minimises, the lower level solved exactly.
+    /// The upper level's objective, with the lower level solved exactly.
     fn objective(&self, u: &[f64], phi: &[f64], proximity: f64, direct_weight: f64) -> f64 {
         let w = self.solution(u, proximity);
         self.at_lower(&w, phi).0 + direct_weight * self.at_upper(u, phi).0
@@ -43,7 +44,7 @@ fn gaussian(draws: &mut Draws, len: usize) -> Vec<f64> {
     (0..len).map(|_| f64::from(draws.normal())).collect()
 }
 
-/// A symmetric matrix with these eigenvalues, its eigenvectors those of a random reflection.
+/// A symmetric matrix with these eigenvalues and the eigenvectors of a random reflection.
 fn symmetric(draws: &mut Draws, eigenvalues: &[f64]) -> Matrix {
     let n = eigenvalues.len();
     let axis = gaussian(draws, n);
@@ -68,7 +69,7 @@ pub(super) const BACKBONE: usize = 12;
 const HEAD: usize = 3;
 
 impl Quadratic {
-    /// Eigenvalues of Q from 0.05 to 0.9: below λ + δ = 1, so that series converge, too.
+    /// The eigenvalues of Q range from 0.05 to 0.9, below λ + δ = 1, so that series converge.
     pub(super) fn new(seed: u64) -> Self {
         let mut draws = Stream::new(seed, 0).at(0);
         let spread = |k: usize| 0.05 + 0.85 * k as f64 / (BACKBONE - 1) as f64;
@@ -101,7 +102,7 @@ impl Form for Quadratic {
         self.q.clone()
     }
 
-    /// That of the proximity term belongs to the machine.
+    /// The machine adds the cross derivative of the proximity term.
     fn cross(&self, _: &[f64], _: &[f64], x: &[f64]) -> Vec<f64> {
         vec![0.0; x.len()]
     }
@@ -123,17 +124,17 @@ impl Form for Quadratic {
     }
 }
 
-/// What a [`Regression`] fits.
+/// The loss of a [`Regression`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {
     /// Ridge: `½ (z − y)²`, regularised by `½ Σ uⱼ wⱼ²`.
     Squares,
-    /// Logistic: `ln(1 + e^z) − y z`, y 0 or 1, regularised by `½ Σ e^{uⱼ} wⱼ²`.
+    /// Logistic: `ln(1 + e^z) − y z` with y 0 or 1, regularised by `½ Σ e^{uⱼ} wⱼ²`.
     Logistic,
 }
 
 impl Link {
-    /// The loss of one sample and its first two derivatives by z.
+    /// The loss of one sample and its first two derivatives in z.
     fn sample(self, z: f64, y: f64) -> [f64; 3] {
         match self {
             Self::Squares => [0.5 * (z - y) * (z - y), z - y, 1.0],
@@ -144,7 +145,7 @@ impl Link {
         }
     }
 
-    /// The weight of `½ w²` and its derivative by u.
+    /// The weight of `½ w²`, and its derivative in u.
     fn weight(self, u: f64) -> [f64; 2] {
         match self {
             Self::Squares => [u, 1.0],
@@ -153,8 +154,8 @@ impl Link {
     }
 }
 
-/// A regression regularised feature by feature; its validation loss, with an intercept φ, is the
-/// upper level, the logarithms (or values) of the weights its variable.
+/// A regression with one regularisation weight per feature. Its upper level is the validation loss,
+/// with an intercept φ; the upper variable is the logarithms (or values) of the weights.
 #[derive(Clone, Debug)]
 pub(super) struct Regression {
     link: Link,
@@ -179,7 +180,7 @@ impl Regression {
         Self { link, training: split(3 * features), validation: split(2 * features) }
     }
 
-    /// Mean loss and, by z, the derivatives of every sample over their number.
+    /// Mean loss, and its first and second derivatives in each sample's z.
     fn fit(&self, (x, y): &(Matrix, Vec<f64>), w: &[f64], shift: f64) -> (f64, Vec<f64>, Vec<f64>) {
         let count = y.len() as f64;
         let samples: Vec<_> =
@@ -238,7 +239,7 @@ impl Form for Regression {
         (loss, scale(DIRECT, &offset), vec![0.0; phi.len()])
     }
 
-    /// Newton's method from 0: one step of it is exact for ridge, eight leave nothing of logistic.
+    /// Newton's method from 0. One step is exact for ridge; eight converge fully for logistic.
     fn solution(&self, u: &[f64], _: f64) -> Vec<f64> {
         (0..8).fold(vec![0.0; u.len()], |w, _| {
             let (_, gradient) = self.lower(&w, u);

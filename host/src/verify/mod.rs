@@ -1,8 +1,8 @@
-//! `verify`: whether gradients, products, solves and hypergradients are what they should be, before
-//! anything is trained on them.
+//! `verify`: checks gradients, products, solves and hypergradients before a training relies on
+//! them.
 //!
-//! Three groups of checks: closed forms through the core's machines; a narrowed copy of the
-//! configured network beside its twin in f64; the configured network itself, shortened.
+//! There are three groups of checks: closed forms through the core's machines; a narrow copy of the
+//! configured network against its twin in f64; and the configured network itself, in a short stage.
 
 mod checks;
 mod closed;
@@ -32,52 +32,52 @@ pub use crate::error::VerifyFailed;
 pub use checks::Check;
 use checks::Checks;
 
-/// Steps of pretraining where there are no weights to start from: enough that no γ is 0 any more.
+/// Steps of pretraining if there are no weights to start from: enough that no γ is 0 any more.
 const PRETRAIN_STEPS: u32 = 4;
 
-/// What `verify` prints.
+/// The report that `verify` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VerifyReport {
     /// Backbone, width, stem and projector.
     pub network: String,
-    /// What computed.
+    /// Name of the backend.
     pub backend: String,
-    /// Of the configuration.
+    /// Solver and curvature of the configuration.
     pub solver: String,
-    /// On what the checks were made.
+    /// What the checks were made on.
     pub notes: Vec<String>,
     /// The checks, in order.
     pub checks: Vec<Check>,
     /// What was not checked, and why.
     pub left_out: Vec<String>,
-    /// How many failed.
+    /// Number of failed checks.
     pub failed: usize,
 }
 
 impl VerifyReport {
     /// # Errors
-    /// A check has failed.
+    /// A check failed.
     pub fn verdict(&self) -> Result<(), VerifyFailed> {
         let (failed, all) = (self.failed, self.checks.len());
         if failed == 0 { Ok(()) } else { Err(VerifyFailed { failed, all }) }
     }
 }
 
-/// What is verified.
+/// The job of `verify`.
 #[derive(Debug)]
 pub struct VerifyJob {
     /// Every setting.
     pub config: RunConfig,
-    /// The pretrained weights; `None`: a few steps from initial ones.
+    /// The pretrained weights; `None`: a few steps of pretraining from initial weights.
     pub from: Option<Origin>,
-    /// How much is shown on the way.
+    /// How much is shown during the checks.
     pub verbosity: Verbosity,
 }
 
 /// Makes all checks.
 ///
 /// # Errors
-/// Data or checkpoint cannot be read; training diverges. A failed check is no error here.
+/// Data or checkpoint cannot be read, or training diverges. A failed check is not an error here.
 pub fn verify(job: VerifyJob) -> Result<VerifyReport> {
     dispatch(job.config.backend, job)?
 }
@@ -99,7 +99,7 @@ fn measure<B: Kernels>(
     let mut checks = Checks::default();
     closed::check(&config.align, config.seed, &mut checks)?;
     if config.network.architecture == Family::Layers {
-        let reason = "the network against a copy in f64: there is one of residual networks alone";
+        let reason = "the network against a copy in f64: only residual networks have one";
         checks.leave_out(reason.to_owned());
     } else {
         narrow::check::<B>(config, device, &mut checks);

@@ -1,4 +1,4 @@
-//! A narrowed copy of the configured network against the same in f64.
+//! Compares a narrow copy of the configured network with the same network in f64.
 
 use bissl_core::Stream;
 
@@ -14,20 +14,21 @@ use crate::network::{
     Curvature, Linearization, LinearizationSettings, Network, Stem, TowerParameters,
 };
 
-/// Channels of the first stage; the configuration allows no fewer.
+/// Channels of the first stage, the fewest that the configuration allows.
 const WIDTH: usize = 8;
 const HEAD_WIDTH: usize = 32;
 const IMAGES: usize = 6;
-/// Noise on the initial parameters, so that no γ stays at 0 and no branch is silent.
+/// Standard deviation of the noise on the initial parameters, so that no γ stays at 0 and no branch
+/// is silent.
 const PERTURBATION: f32 = 0.1;
-/// Of central differences, relative to ‖θ‖: at larger steps units change sign within the interval,
-/// at smaller ones f64 rounds.
+/// Step of central differences, relative to ‖θ‖. At larger steps units change sign within the
+/// interval; at smaller ones f64 rounds.
 const STEP: f64 = 1e-8;
 
-/// Of gradients, products and solves. In f32 rounding alone is at 5e-7 to 5e-6 with every
-/// architecture and stem. A unit near 0 may take its other branch, and then it is more: PyTorch's
-/// f32 is at 1.8e-3 to 4.8e-3 of f64 on a whole ResNet-18. With operands of 11 or 8 bits many units
-/// do.
+/// Bound for gradients, products and solves. In f32 rounding alone gives 5e-7 to 5e-6 for every
+/// architecture and stem. A unit near 0 may take its other branch, which gives more: PyTorch's f32
+/// differs from f64 by 1.8e-3 to 4.8e-3 on a whole ResNet-18. With operands of 11 or 8 bits many
+/// units do.
 fn derivative_bound(precision: Precision) -> f64 {
     match precision {
         Precision::F32 => 5e-3,
@@ -36,7 +37,8 @@ fn derivative_bound(precision: Precision) -> f64 {
     }
 }
 
-/// The loss is a mean over logits: branches that change at 0 do not move it.
+/// Bound for the loss. It is a mean over logits, so a unit that changes its branch at 0 does not
+/// move it.
 fn loss_bound(precision: Precision) -> f64 {
     match precision {
         Precision::F32 => 1e-5,
@@ -47,14 +49,14 @@ fn loss_bound(precision: Precision) -> f64 {
 
 /// Iterations of the solve.
 const ITERATIONS: usize = 6;
-/// Damping of the solve over the curvature along the gradient: the system is definite then, and far
-/// from the identity.
+/// Damping of the solve, relative to the curvature along the gradient: the system is then definite
+/// and far from the identity.
 const DAMPING: f64 = 2.0;
-/// f64 against itself: a step of 1e-8 changes seven or eight digits of the loss's sixteen.
-/// Measured: below 1e-9.
+/// Bound for f64 against its own differences: a step of 1e-8 changes seven or eight of the loss's
+/// sixteen digits. Measured: below 1e-9.
 const DOUBLE: f64 = 1e-6;
 
-/// What the copy is.
+/// The configuration of the narrow copy.
 fn narrowed(config: &RunConfig) -> RunConfig {
     let mut narrow = config.clone();
     narrow.network.width = WIDTH.min(config.network.width);
@@ -64,8 +66,8 @@ fn narrowed(config: &RunConfig) -> RunConfig {
     narrow
 }
 
-/// The least side that leaves 2 × 2 pixels to the last of four stages: with one pixel and few
-/// images batch statistics would be those of a handful of numbers.
+/// The smallest side that leaves 2 × 2 pixels to the last of four stages. With one pixel and few
+/// images, batch statistics would come from a handful of numbers.
 fn side(stem: Stem) -> usize {
     match stem {
         Stem::Small => 16,
@@ -85,19 +87,19 @@ fn perturbed(network: &Network, seed: u64, domain: u16) -> Vec<f32> {
     initial.iter().zip(noise).map(|(p, n)| p + PERTURBATION * n).collect()
 }
 
-/// The same numbers for both sides.
+/// Inputs of both computations.
 struct Point {
     theta: Vec<f32>,
     head: Vec<f32>,
-    /// θ and head of the target network, where there is one; not a copy, or it would predict
-    /// itself.
+    /// θ and head of the target network, if there is one. They are not a copy of the online
+    /// network, or it would predict itself.
     target: Option<(Vec<f32>, Vec<f32>)>,
     views: [Vec<f32>; 2],
     direction: Vec<f32>,
     dims: [usize; 4],
 }
 
-/// What the backend computes at the point.
+/// Results of the backend at the point.
 struct Found {
     loss: f64,
     gradient: Vec<f64>,
@@ -106,8 +108,8 @@ struct Found {
     solution: Vec<f64>,
 }
 
-/// x of `(I + H/damping) x = b` after [`ITERATIONS`] of conjugate gradients from 0, in f64 but for
-/// `hessian`.
+/// x of `(I + H/damping) x = b` after [`ITERATIONS`] conjugate gradient steps from 0, in f64 except
+/// for `hessian`.
 fn solve(b: &[f64], damping: f64, mut hessian: impl FnMut(&[f64]) -> Vec<f64>) -> Vec<f64> {
     let (mut x, mut r, mut p) = (scale(0.0, b), b.to_vec(), b.to_vec());
     for _ in 0..ITERATIONS {
@@ -145,7 +147,8 @@ fn found<B: Kernels>(
     };
     let at = linearize(Curvature::Hessian);
     let hessian = read(at.product(&direction));
-    let (loss, gradient) = (at.value(), read(at.gradient().expect("made with it").clone()));
+    let (loss, gradient) =
+        (at.value(), read(at.gradient().expect("the gradient was requested").clone()));
     let solution = solve(rhs, damping, |v| {
         read(at.product(&flat(&v.iter().map(|v| *v as f32).collect::<Vec<_>>())))
     });
@@ -154,14 +157,13 @@ fn found<B: Kernels>(
     Found { loss, gradient, hessian, gauss_newton, solution }
 }
 
-/// Compares loss, gradient, both products and a solve: in every precision that the backend has, the
-/// configured one or not.
+/// Compares loss, gradient, both products and a solve, in every precision that the backend has.
 pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: &mut Checks) {
     let narrow = narrowed(config);
     let method = method::<B>(&narrow);
     let Some(oracle) = method.oracle() else {
         let method = narrow.pretext.method;
-        checks.leave_out(format!("the network against a copy in f64: {method} has no loss there"));
+        checks.leave_out(format!("the network against a copy in f64: {method} has no loss in f64"));
         return;
     };
     let networks = networks(&narrow, 2);
@@ -181,7 +183,7 @@ pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: 
     };
     checks.note(format!(
         "narrow network: {}, {} width {}, projector {:?}, {IMAGES} images of {side} px of noise in two \
-         views, beside the same in f64",
+         views, and the same network in f64",
         narrow.pretext.method,
         narrow.network.architecture,
         narrow.network.width,
@@ -215,7 +217,7 @@ pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: 
             [step, -step].map(|step| twin.evaluate(&add(&theta, step, v), &batch).gradient);
         scale(0.5 / step, &add(&above, -1.0, &below))
     };
-    // Along the gradient the loss changes most: there differences keep most digits.
+    // The loss changes most along the gradient, where differences keep the most digits.
     let size = norm(&at.gradient);
     let step_up = STEP * norm(&theta) / size;
     let [above_loss, below_loss] = [step_up, -step_up]
@@ -255,7 +257,7 @@ pub(super) fn check<B: Kernels>(config: &RunConfig, device: &B::Device, checks: 
     }
 }
 
-/// The narrow networks with another precision than the configured one.
+/// The narrow networks in `precision`.
 fn networks_in(narrow: &RunConfig, precision: Precision) -> Networks {
     networks(&RunConfig { precision, ..narrow.clone() }, 2)
 }

@@ -1,4 +1,4 @@
-//! The user's own configuration: one short alternation, then the operator that it leaves behind.
+//! Checks the user's own configuration: one short alternation, then the operator at its end.
 
 use std::cell::Cell;
 use std::hash::{DefaultHasher, Hasher};
@@ -23,22 +23,21 @@ use crate::progress::Verbosity;
 use crate::stage::bilevel::Batches;
 use crate::stage::start::Start;
 
-/// Numbers of the largest batch that is looked at: 16 images of 64 pixels in three channels.
+/// Maximum number of input values in a batch: 16 images of 64 pixels in three channels.
 const INPUTS_MAX: usize = 16 * 3 * 64 * 64;
 const IMAGES_MIN: usize = 4;
 const IMAGES_MAX: usize = 16;
-/// Lower and upper steps before the operator is looked at; two solves, so that recycling has a
-/// past.
+/// Lower and upper steps before the operator is checked. Two solves give recycling a history.
 const STEPS: u32 = 2;
 
-/// What the checks are made on.
+/// Group of the checks in this file.
 const GROUP: &str = "own configuration";
-/// Domain of the direction that products are made of.
+/// Domain of the random direction for products.
 const NOISE: u16 = 8;
 
 /// Laws that are not measured here. In f32 the difference of two losses of a large network is
-/// rounding, and that of two gradients the rectifiers between them, however short the step. The
-/// narrow network is compared with f64 instead.
+/// mostly rounding, and that of two gradients depends on rectifiers that switch in between, however
+/// short the step. The narrow network is compared with f64 instead.
 const BY_DIFFERENCES: [Law; 7] = [
     Law::LowerDifferences,
     Law::LowerHeadDifferences,
@@ -49,8 +48,8 @@ const BY_DIFFERENCES: [Law; 7] = [
     Law::CrossProductDifferences,
 ];
 
-/// What the laws allow: the kit's own for f32. Operands of 11 or 8 bits round directions and
-/// cotangents too: products are linear and symmetric to that.
+/// Tolerances of the laws: for f32 the kit's own. Operands of 11 or 8 bits also round directions
+/// and cotangents, so products are only as linear and symmetric as that.
 fn tolerances(precision: Precision) -> conformance::Settings {
     let rounding = match precision {
         Precision::F32 => conformance::Settings::DEFAULT.rounding,
@@ -60,13 +59,14 @@ fn tolerances(precision: Precision) -> conformance::Settings {
     conformance::Settings { rounding, ..conformance::Settings::DEFAULT }
 }
 
-/// Of ‖b‖ + ‖x‖ + ‖Hx‖/(λ+δ), the terms that the residual is the difference of: what a recurrence
-/// keeps and what is recomputed part by f32's rounding of these, 1e-6 an iteration.
+/// Bound relative to ‖b‖ + ‖x‖ + ‖Hx‖/(λ+δ), the terms whose difference is the residual. The
+/// recurrence and the recomputed residual differ by f32's rounding of these terms, 1e-6 per
+/// iteration.
 const RESIDUAL: f64 = 1e-3;
-/// Of the tolerance.
+/// Bound relative to the tolerance.
 const STOPPING: f64 = 1.05;
 
-/// The configuration with no more steps and images than the checks need; says what it changed.
+/// The configuration with as few steps and images as the checks need. Notes what it changed.
 pub(super) fn reduced(config: &RunConfig, checks: &mut Checks) -> RunConfig {
     let mut small = config.clone();
     let input: usize = config.input().iter().product();
@@ -80,13 +80,13 @@ pub(super) fn reduced(config: &RunConfig, checks: &mut Checks) -> RunConfig {
     let gradients = align.mfac_gradients().min(align.lower_steps as usize);
     align.mfac_gradients = Some(gradients);
     align.alternations = 1;
-    // The last solve has to tell a residual.
+    // The last solve must report a residual.
     align.verify_every = 1;
     (align.lower.warm_up_steps, align.upper.warm_up_steps) = (0, 0);
-    // The request of the direct gradient is where x is looked at.
+    // x is read when the direct gradient is requested.
     if align.direct_weight == 0.0 {
         align.direct_weight = 1.0;
-        checks.note("own configuration: align.direct_weight 1 in the place of 0".to_owned());
+        checks.note("own configuration: align.direct_weight 1 instead of 0".to_owned());
     }
     checks.note(format!(
         "own configuration: network and image size as they are, batches of at most {images} images \
@@ -96,7 +96,7 @@ pub(super) fn reduced(config: &RunConfig, checks: &mut Checks) -> RunConfig {
     small
 }
 
-/// Counts the batches that a problem asks for.
+/// Counts the batches that a problem requests.
 #[derive(Clone, Debug, Default)]
 struct Position(Rc<Cell<u64>>);
 
@@ -120,20 +120,20 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a [f32]>) -> u64 {
     hasher.finish()
 }
 
-/// Hashes of everything around a product.
+/// Hashes of the state around a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fingerprint {
     /// Parameters and momenta of all groups, and the target network's parameters.
     parameters: u64,
-    /// Running means and variances of all batch norms, the target network's too.
+    /// Running means and variances of all batch norms, including the target network's.
     statistics: u64,
-    /// What the random streams give next: the coming batches.
+    /// The next values of the random streams, which decide the coming batches.
     streams: u64,
-    /// Batches that were asked for so far.
+    /// Number of batches requested so far.
     position: u64,
 }
 
-/// A linearised problem, and the batches that would come next.
+/// A linearised problem, and its next batches.
 struct Own<'p, 'n, B: Kernels> {
     problem: &'p mut Problem<'n, B>,
     batches: &'p Batches,
@@ -146,7 +146,7 @@ impl<B: Kernels> Own<'_, '_, B> {
         Ok(download(&self.problem.curvature_product(&direction)?))
     }
 
-    /// What the network would see of a batch, wherever it is augmented.
+    /// The network's input for a batch, wherever the batch is augmented.
     fn seen(&self, TwoViews { views, batch, shape }: TwoViews) -> [Vec<f32>; 2] {
         let device = self.problem.registers.device();
         upload_inputs::<B, 2>(views, batch, shape, device).map(|view| download(&view))
@@ -154,7 +154,7 @@ impl<B: Kernels> Own<'_, '_, B> {
 }
 
 impl<B: Kernels> Own<'_, '_, B> {
-    /// Which of the surroundings changed while products ran as in training, each 0 or 1.
+    /// Which parts of the state changed while products ran as in training, each 0 or 1.
     fn side_effects(&mut self, seed: u64) -> Result<[(&'static str, f64); 4]> {
         let stream = Stream::new(seed, NOISE);
         let len = self.problem.networks().backbone.parameters().len();
@@ -237,7 +237,7 @@ fn alternate<B: Kernels>(
     }
 }
 
-/// ‖b − A x‖ again, beside what the solver said of it and what it should stop at.
+/// Compares the recomputed ‖b − A x‖ with what the solver reported and with its stopping limit.
 fn residual<B: Kernels>(
     own: &Own<'_, '_, B>,
     config: &RunConfig,
@@ -246,7 +246,7 @@ fn residual<B: Kernels>(
 ) -> Result<()> {
     let align = &config.align;
     let reports = records.iter().map(|record| record.hypergradient.solve);
-    // The last that says something: recycling trusts its past, and verifies only now and then.
+    // The last solve that reports a residual: recycling verifies only some of its solves.
     let last = solves.iter().zip(reports).rev().find_map(|(solved, report)| {
         let reported = report.residual()?;
         Some((solved, report, reported))
@@ -273,10 +273,10 @@ fn residual<B: Kernels>(
     Ok(())
 }
 
-/// The residual of a solve, what products leave alone, and the core's laws of a backend.
+/// Checks the residual of a solve, the side effects of products, and the core's laws of a backend.
 ///
 /// # Errors
-/// Data or checkpoint cannot be read; training diverges.
+/// Data or checkpoint cannot be read, or training diverges.
 pub(super) fn check<B: Kernels>(
     config: &RunConfig,
     start: &Start,
@@ -300,7 +300,7 @@ pub(super) fn check<B: Kernels>(
     let records = alternate(config, &mut observed)?;
     let (_, _, solves) = observed.take();
     if !problem.is_linearized() {
-        // Solvers without products: the operator is looked at all the same.
+        // The solver uses no products; check the operator all the same.
         problem.linearize(0)?;
     }
     let mut own = Own { problem: &mut problem, batches: &batches, position };
@@ -311,7 +311,8 @@ pub(super) fn check<B: Kernels>(
     conformance(&mut problem, config, checks)
 }
 
-/// The core's laws of a backend, on this problem. The registers hold nothing of use afterwards.
+/// Checks the core's laws of a backend on this problem. The registers hold nothing useful
+/// afterwards.
 fn conformance<B: Kernels>(
     problem: &mut Problem<'_, B>,
     config: &RunConfig,
@@ -323,11 +324,14 @@ fn conformance<B: Kernels>(
     problem.hold_target(true);
     for law in Law::ALL.into_iter().filter(|law| !BY_DIFFERENCES.contains(law)) {
         match kit.check(problem, law, &mut scalars)? {
-            // Where the curvature is so indefinite that the solve ends before its first product.
+            // The curvature is so indefinite that the solve ends before its first product.
             Outcome::Judged(Verdict { measured, .. })
                 if law == Law::HypergradientRepeats && measured.is_nan() =>
             {
-                checks.leave_out(format!("{GROUP}: {}: no solve to look at", law.statement()));
+                checks.leave_out(format!(
+                    "{GROUP}: {}: there was no solve to check",
+                    law.statement()
+                ));
             }
             Outcome::Judged(Verdict { measured, limit, .. }) => {
                 let (error, bound) = (f64::from(measured), f64::from(limit));

@@ -1,4 +1,4 @@
-//! The core's registers as plain f32 slices, the closed forms behind them.
+//! The core's registers as plain f32 slices over a closed form.
 
 use std::collections::HashMap;
 
@@ -11,12 +11,12 @@ use thiserror::Error;
 use super::dense::{dot, wide};
 use super::forms::Form;
 
-/// A request that no hypergradient of a closed form makes.
+/// A request that the hypergradient of a closed form never makes.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the closed forms do not {0}")]
 pub(super) struct Unasked(&'static str);
 
-/// A closed form with its vectors. Vectors are f32, as in training; the form itself computes in
+/// A closed form with its vectors. The vectors are f32, as in training; the form itself computes in
 /// f64.
 pub(super) struct Slices<F> {
     pub(super) form: F,
@@ -42,7 +42,7 @@ impl<F: Form> Slices<F> {
         }
     }
 
-    /// Zeros where it was never written.
+    /// The vector, or zeros if it was never written.
     pub(super) fn read(&self, register: Register) -> Vec<f32> {
         let zeros = || vec![0.0; self.len(register)];
         self.vectors.get(&register).cloned().unwrap_or_else(zeros)
@@ -52,7 +52,7 @@ impl<F: Form> Slices<F> {
         wide(&self.read(register))
     }
 
-    /// Rounds to f32.
+    /// Writes a vector, rounded to f32.
     pub(super) fn write(&mut self, register: Register, values: &[f64]) {
         assert_eq!(values.len(), self.len(register), "{register:?} has one length");
         self.vectors.insert(register, values.iter().map(|x| *x as f32).collect());
@@ -81,7 +81,7 @@ impl<F: Form> RegisterFile for Slices<F> {
     fn axpby(&mut self, a: f32, x: Register, b: f32, y: Register) -> Result<(), Unasked> {
         let (from, mut to) = (self.read(x), self.read(y));
         for (to, from) in to.iter_mut().zip(from) {
-            // A factor of 0 means that its vector is not read.
+            // A factor of 0 means that the vector is not read.
             let kept = if b == 0.0 { 0.0 } else { b * *to };
             *to = if a == 0.0 { kept } else { a * from + kept };
         }
@@ -96,7 +96,7 @@ impl<F: Form> RegisterFile for Slices<F> {
         Ok(())
     }
 
-    /// One segment.
+    /// There is one segment.
     fn segment_dots(
         &mut self,
         pairs: &[(Register, Register)],
@@ -143,7 +143,7 @@ impl<F: Form> LowerObjective for Slices<F> {
         Ok(loss as f32)
     }
 
-    /// The forms have one batch.
+    /// A form has one batch.
     fn linearize(&mut self, _: u32) -> Result<(), Unasked> {
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Reverse-mode differentiation in f64 over the slice kernels: the first-order passes once more,
-//! without Burn and without the layers' own code, so that both can be compared.
+//! Reverse-mode differentiation in f64 over the slice kernels. It repeats the first-order passes
+//! without Burn and without the layers' own code, so that the two can be compared.
 
 use crate::kernels::slice::gemm::{Into, Layout, gemm};
 use crate::kernels::slice::{conv, norm, pool};
@@ -63,7 +63,7 @@ impl<'p> Tape<'p> {
         self.push(Op::Input, dims, value)
     }
 
-    /// "Same" padding, as the networks'.
+    /// A convolution with "same" padding, as in the networks.
     pub(super) fn conv(&mut self, x: Var, weight: &Segment, stride: usize) -> Var {
         let [batch, channels_in, height, width] = self.dims(x);
         let (channels_out, kernel) = (weight.shape[0], weight.shape[2]);
@@ -137,7 +137,7 @@ impl<'p> Tape<'p> {
         self.push(Op::Add { x, y }, self.dims(x), sum)
     }
 
-    /// From the cotangent of `y` to those of the parameters and of `input`.
+    /// From the cotangent of `y` to the cotangents of the parameters and of `input`.
     pub(super) fn backward(&self, y: Var, bar: Vec<f64>, input: Var) -> (Vec<f64>, Vec<f64>) {
         let mut by_parameters = vec![0.0; self.parameters.len()];
         let mut bars: Vec<Vec<f64>> = vec![Vec::new(); self.entries.len()];
@@ -148,15 +148,15 @@ impl<'p> Tape<'p> {
                 bars[at] = bar;
                 continue;
             }
-            for (to, cotangent) in self.pull(&self.entries[at], bar, &mut by_parameters) {
+            for (to, cotangent) in self.backpropagate(&self.entries[at], bar, &mut by_parameters) {
                 accumulate(&mut bars[to.0], cotangent);
             }
         }
         (by_parameters, std::mem::take(&mut bars[input.0]))
     }
 
-    /// The cotangents of an entry's operands; adds those of its parameters.
-    fn pull(&self, entry: &Entry, bar: Vec<f64>, by: &mut [f64]) -> Vec<(Var, Vec<f64>)> {
+    /// The cotangents of an entry's operands. Adds the cotangents of its parameters to `by`.
+    fn backpropagate(&self, entry: &Entry, bar: Vec<f64>, by: &mut [f64]) -> Vec<(Var, Vec<f64>)> {
         let mut parameter = |offset: usize, values: &[f64]| {
             by[offset..offset + values.len()].iter_mut().zip(values).for_each(|(p, v)| *p += v);
         };

@@ -1,11 +1,11 @@
-//! The pretext loss of a residual network in f64, built from the names of its parameters alone.
+//! The pretext loss of a residual network in f64, built only from the names of its parameters.
 
 use super::dense::add;
 use super::tape::{Tape, Var};
 use crate::network::pretext::Oracle;
 use crate::network::{ParameterTable, Segment, Stem};
 
-/// A backbone and a pretext head, seen through their parameter tables.
+/// A backbone and a pretext head, described by their parameter tables.
 #[derive(Clone, Copy)]
 pub(super) struct Twin<'a> {
     pub(super) backbone: &'a ParameterTable,
@@ -20,15 +20,15 @@ pub(super) struct Batch {
     pub(super) views: [Vec<f64>; 2],
     pub(super) dims: [usize; 4],
     pub(super) head: Vec<f64>,
-    /// The target network's outputs; nothing of a method without one.
+    /// The target network's outputs; empty for a method without a target network.
     pub(super) targets: Vec<f64>,
 }
 
-/// The loss at one θ.
+/// The loss and its gradient at one θ.
 #[derive(Clone, Debug)]
 pub(super) struct Evaluated {
     pub(super) loss: f64,
-    /// By θ.
+    /// Gradient in θ.
     pub(super) gradient: Vec<f64>,
     /// The variables of the convex part.
     pub(super) inner: Vec<f64>,
@@ -56,7 +56,7 @@ impl Twin<'_> {
         Pass { below, image, features, above, input, output }
     }
 
-    /// The head's outputs at θ, view A above view B.
+    /// The head's outputs at θ, view A before view B.
     pub(super) fn outputs(&self, theta: &[f64], batch: &Batch) -> Vec<f64> {
         let output = |view: &Vec<f64>| {
             let pass = self.pass(theta, batch, view);
@@ -109,7 +109,7 @@ impl Twin<'_> {
     }
 }
 
-/// The layers of a head whose names begin with `prefix`; nothing where there are none.
+/// The layers of a head whose names begin with `prefix`, if there are any.
 fn mlp(tape: &mut Tape<'_>, table: &ParameterTable, prefix: &str, features: Var) -> Var {
     let mut x = features;
     for layer in 0.. {
@@ -138,7 +138,7 @@ fn normalized(tape: &mut Tape<'_>, table: &ParameterTable, x: Var, name: &str) -
     tape.norm(x, &part("weight"), &part("bias"))
 }
 
-/// A basic or a bottleneck block: its first 3×3 convolution is the strided one.
+/// A basic or bottleneck block. Its first 3×3 convolution is the strided one.
 fn residual(tape: &mut Tape<'_>, table: &ParameterTable, x: Var, name: &str, stride: usize) -> Var {
     let weight = |part: &str| find(table, &format!("{name}.{part}.weight"));
     let mut main = x;
