@@ -1,4 +1,4 @@
-//! From a budget of time to settings that keep it.
+//! Chooses settings that keep a time budget.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use crate::config::{AlignSettings, SolverName};
 
-/// Shares of the correction that may be missed, from the default to the loosest that is still of
-/// use: at 0.5 half of what second order changes is there.
+/// Shares of the correction that a solve may miss, from the default to the loosest useful one: at
+/// 0.5 half of the second-order correction is left.
 const SHARES: [f32; 4] = [0.1, 0.2, 0.3, 0.5];
 
-/// Reads `90m`, `2h`, `1h30m`, `1.5d`.
+/// Parses `90m`, `2h`, `1h30m` or `1.5d`.
 ///
 /// # Errors
-/// What was expected, for the one who typed it.
+/// A message that says what was expected.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong =
         || format!("found `{text}`, expected a time above 0 such as 45s, 90m, 2h, 1h30m or 1d");
@@ -41,39 +41,39 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// One way to run the stage, and what it would take.
+/// Settings of the stage that were considered, and their estimated cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Trial {
     /// The solver.
     pub solver: String,
-    /// Share of the correction that a solve may miss, where the solver looks at it.
+    /// Share of the correction that a solve may miss, if the solver has such a tolerance.
     pub correction_tolerance: Option<f32>,
     /// T.
     pub alternations: u32,
-    /// Seconds of an alternation.
+    /// Seconds per alternation.
     pub alternation_s: f64,
-    /// Seconds of the stage.
+    /// Seconds for the stage.
     pub stage_s: f64,
-    /// Whether that is within the budget.
+    /// Whether the stage fits into the budget.
     pub fits: bool,
 }
 
-/// What was chosen for a budget.
+/// The settings chosen for a budget.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Choice {
-    /// Seconds that the user has for `align`.
+pub struct BudgetChoice {
+    /// The user's budget for `align`, seconds.
     pub budget_s: f64,
-    /// Of which the head's warm-up takes about so many.
+    /// Estimated seconds of the budget for the head's warm-up.
     pub warm_up_s: f64,
-    /// Everything that was considered, the last one chosen.
+    /// All settings that were considered. The last ones are chosen.
     pub trials: Vec<Trial>,
-    /// Why.
+    /// Reason for the choice.
     pub reason: String,
-    /// Flags of `bissl align` that say so.
+    /// Flags of `bissl align` for these settings.
     pub flags: String,
 }
 
-/// Whether the solver stops by tolerance.
+/// Whether the solver stops by a tolerance.
 fn stops(align: &AlignSettings) -> bool {
     align.solver().is_ok_and(|solver| solver.facts().stops_by_tolerance)
 }
@@ -81,13 +81,13 @@ fn stops(align: &AlignSettings) -> bool {
 /// Considers settings one after the other.
 struct Search<'a> {
     align: &'a AlignSettings,
-    /// Seconds of the stage.
+    /// Seconds available for the stage.
     limit_s: f64,
     trials: Vec<Trial>,
 }
 
 impl Search<'_> {
-    /// Whether the settings fit, T alternations of them or fewer.
+    /// Whether the stage fits with these settings and this number of alternations.
     fn fits(&mut self, align: &AlignSettings, alternations: u32, alternation_s: f64) -> bool {
         let stage_s = f64::from(alternations) * alternation_s;
         let fits = stage_s <= self.limit_s;
@@ -102,65 +102,66 @@ impl Search<'_> {
         fits
     }
 
-    fn chosen(self, align: &AlignSettings, alternations: u32, reason: String) -> Choice {
+    fn chosen(self, align: &AlignSettings, alternations: u32, reason: String) -> BudgetChoice {
         let mut flags = format!("--solver {} --alternations {alternations}", align.solver);
         if stops(align) {
             flags += &format!(" --correction-tolerance {}", align.correction_tolerance);
         }
-        // Schedules may not be longer than the stage.
+        // A schedule's warm-up may not be longer than the stage.
         for (key, level, steps) in [
             ("align.lower.warm_up_steps", &align.lower, align.lower_steps),
             ("align.upper.warm_up_steps", &align.upper, align.upper_steps),
         ] {
             let steps = u64::from(steps) * u64::from(alternations);
             if u64::from(level.warm_up_steps) > steps {
-                // The same share of the stage as before.
+                // Keep the warm-up's share of the stage.
                 let all = u64::from(self.align.alternations) * (steps / u64::from(alternations));
                 let scaled = u64::from(level.warm_up_steps) * steps / all.max(1);
                 flags += &format!(" --set {key}={scaled}");
             }
         }
-        Choice { budget_s: 0.0, warm_up_s: 0.0, trials: self.trials, reason, flags }
+        BudgetChoice { budget_s: 0.0, warm_up_s: 0.0, trials: self.trials, reason, flags }
     }
 }
 
-/// What a choice may use.
-pub(super) struct Prices<'a> {
-    /// Seconds of an alternation with these settings.
+/// What choosing needs to know about the costs.
+pub(super) struct Costs<'a> {
+    /// Measures the seconds of an alternation with these settings.
     pub(super) price: &'a mut dyn FnMut(&AlignSettings) -> Result<f64>,
     /// Whether M-FAC's vectors fit into memory.
     pub(super) mfac_fits: bool,
 }
 
-/// Chooses, in this order: the settings as they are; a looser tolerance with the same solver; a
-/// solver without products; fewer alternations. What fits first is taken.
+/// Tries, in this order: the settings as they are; a looser tolerance with the same solver; a
+/// solver without products; fewer alternations. Takes the first that fits.
 ///
-/// The cheaper solver is `identity`, the limit of a large damping; where the damping is no larger
-/// than the proximity it is `mfac`, if its vectors fit: it solves at λ itself, whatever δ is.
+/// The cheaper solver is `identity`, the limit of a large damping. If the damping is at most the
+/// proximity and its vectors fit into memory, it is `mfac`, which solves at λ itself, whatever δ
+/// is.
 ///
 /// # Errors
-/// A measurement fails; not one alternation of the cheapest settings fits.
+/// A measurement fails, or not even one alternation with the cheapest settings fits.
 pub(super) fn choose(
     align: &AlignSettings,
     budget_s: f64,
     warm_up_s: f64,
-    prices: &mut Prices<'_>,
-) -> Result<Choice> {
+    costs: &mut Costs<'_>,
+) -> Result<BudgetChoice> {
     let limit_s = (budget_s - warm_up_s).max(0.0);
     let mut search = Search { align, limit_s, trials: Vec::new() };
     let all = align.alternations;
-    let done = |choice: Choice| Ok(Choice { budget_s, warm_up_s, ..choice });
-    let price_s = (prices.price)(align)?;
+    let done = |choice: BudgetChoice| Ok(BudgetChoice { budget_s, warm_up_s, ..choice });
+    let price_s = (costs.price)(align)?;
     if search.fits(align, all, price_s) {
         return done(search.chosen(align, all, "the settings fit as they are".to_owned()));
     }
-    // Where even solves for nothing would be too long, no tolerance needs to be measured.
+    // If even free solves would take too long, there is no need to measure tolerances.
     let plain = AlignSettings { solver: SolverName::Identity, ..align.clone() };
-    let least_s = f64::from(all) * (prices.price)(&plain)?;
+    let least_s = f64::from(all) * (costs.price)(&plain)?;
     if stops(align) && least_s <= limit_s {
         for share in SHARES.into_iter().filter(|share| *share > align.correction_tolerance) {
             let looser = AlignSettings { correction_tolerance: share, ..align.clone() };
-            let price_s = (prices.price)(&looser)?;
+            let price_s = (costs.price)(&looser)?;
             if search.fits(&looser, all, price_s) {
                 let reason = format!(
                     "the solver is kept; its solves may miss {share} of the correction in the \
@@ -174,7 +175,7 @@ pub(super) fn choose(
     let mut cheapest = align.clone();
     let mut price_s = price_s;
     let replaces = |solver| match solver {
-        SolverName::Mfac => prices.mfac_fits && align.damping <= align.proximity,
+        SolverName::Mfac => costs.mfac_fits && align.damping <= align.proximity,
         _ => true,
     };
     let solvers = [SolverName::Mfac, SolverName::Identity];
@@ -184,7 +185,7 @@ pub(super) fn choose(
             continue;
         }
         cheapest = AlignSettings { solver, ..align.clone() };
-        price_s = (prices.price)(&cheapest)?;
+        price_s = (costs.price)(&cheapest)?;
         why =
             format!("no tolerance of {} is cheap enough; {solver} needs no products", align.solver);
         if search.fits(&cheapest, all, price_s) {
@@ -202,7 +203,7 @@ pub(super) fn choose(
     }
     let alternations = (alternations as u32).min(all);
     search.fits(&cheapest, alternations, price_s);
-    let reason = format!("{why}; {alternations} of {all} alternations are what fits");
+    let reason = format!("{why}; {alternations} of {all} alternations fit");
     done(search.chosen(&cheapest, alternations, reason))
 }
 
@@ -224,8 +225,8 @@ mod tests {
         }
     }
 
-    /// 100 alternations of 10 s, less with looser solves.
-    fn choice(budget_s: f64, change: impl Fn(&mut AlignSettings)) -> Result<Choice> {
+    /// 100 alternations of 10 s each, or less with looser solves.
+    fn choice(budget_s: f64, change: impl Fn(&mut AlignSettings)) -> Result<BudgetChoice> {
         let mut align = Preset::Default.config().align;
         align.alternations = 100;
         change(&mut align);
@@ -236,7 +237,7 @@ mod tests {
                 _ => 10.0 - 10.0 * f64::from(align.correction_tolerance - 0.1),
             })
         };
-        choose(&align, budget_s, 20.0, &mut Prices { price: &mut price, mfac_fits: true })
+        choose(&align, budget_s, 20.0, &mut Costs { price: &mut price, mfac_fits: true })
     }
 
     #[test]

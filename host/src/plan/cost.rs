@@ -1,4 +1,4 @@
-//! A few short alternations with the configured solver, and what each part of them takes.
+//! Measures a few short alternations with the configured solver, and the time of each part.
 
 use std::time::Instant;
 
@@ -14,23 +14,23 @@ use crate::progress::{Progress, Verbosity};
 use crate::stage::bilevel::Steps;
 use crate::stage::start::Started;
 
-/// Lower steps of a measured alternation: all are alike, so the time of a few gives that of N_L.
+/// Lower steps of a measured alternation. They all cost the same, so a few give the time of N_L.
 const LOWER_STEPS: u32 = 3;
 /// Repetitions of one vector operation.
 const OPERATIONS: u32 = 5;
 
-/// What an alternation takes, means over those that were measured.
+/// Costs of an alternation, as means over those measured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Cost {
-    /// Of one lower step: gradient, then optimiser.
+    /// Seconds of one lower step: gradient, then optimiser.
     pub(super) lower_step: [f64; 2],
-    /// Of the upper steps together.
+    /// Seconds of all upper steps.
     pub(super) upper: Seconds,
-    /// Products of every alternation.
+    /// Number of products in each alternation.
     pub(super) products: Vec<u32>,
-    /// Solves that ended at a direction of negative curvature.
+    /// Number of solves that ended at a direction of negative curvature.
     pub(super) negative_curvature: u32,
-    /// Of one dot product of the backbone's length.
+    /// Seconds of one dot product of the backbone's length.
     pub(super) dot_s: f64,
     pub(super) activations: u64,
     pub(super) linearization: u64,
@@ -38,12 +38,12 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// Of an alternation.
+    /// Mean number of products per alternation.
     pub(super) fn products_mean(&self) -> f64 {
         f64::from(self.products.iter().sum::<u32>()) / self.products.len() as f64
     }
 
-    /// Seconds of an alternation of `lower_steps` by part.
+    /// Seconds of an alternation with `lower_steps`, by part.
     pub(super) fn parts(&self, lower_steps: u32) -> Seconds {
         let lower_steps = f64::from(lower_steps);
         Seconds {
@@ -58,7 +58,7 @@ impl Cost {
 pub(super) fn shortened(config: &RunConfig) -> RunConfig {
     let mut short = config.clone();
     let align = &mut short.align;
-    // A solver that keeps the gradients of the last lower steps: these have to be there.
+    // A solver may need the gradients of the last lower steps: keep that many steps.
     let needed = align.solver().map_or(0, |solver| solver.facts().gradients.into());
     align.mfac_gradients = Some(align.mfac_gradients());
     align.lower_steps = align.lower_steps.min(LOWER_STEPS.max(needed));
@@ -69,11 +69,10 @@ pub(super) fn shortened(config: &RunConfig) -> RunConfig {
 
 /// Drives `alternations` ≥ 1 of a shortened configuration.
 ///
-/// Times are those after the first alternation where there are several: it pays for compiling
-/// kernels.
+/// If there are several, the times exclude the first one, which pays for compiling kernels.
 ///
 /// # Errors
-/// Data cannot be read; a loss or solve is not finite.
+/// Data cannot be read, or a loss or solve is not finite.
 pub(super) fn measure<B: Kernels>(
     config: &RunConfig,
     started: &Started<B>,
@@ -103,7 +102,7 @@ pub(super) fn measure<B: Kernels>(
     let mut seen = Vec::new();
     for index in 0..alternations {
         seen.push(run.alternation(&mut machine)?);
-        // On a device the first alternation tells the memory, the others the times.
+        // On a device the first alternation measures the memory, and the others the times.
         if index == 0 {
             allocator::unwatch();
             run.watches = B::ON_HOST;
@@ -141,9 +140,9 @@ struct Run<'r, 'p, 'n, B: Kernels> {
     scalars: Vec<f32>,
     progress: Progress,
     cost: Cost,
-    /// Bytes in use before there was a problem.
+    /// Bytes in use before the problem was made.
     before: usize,
-    /// Whether what is in use is the memory of the tensors.
+    /// Whether the bytes in use are the memory of the tensors.
     watches: bool,
 }
 
@@ -156,7 +155,7 @@ fn plus(sum: &mut Seconds, term: Seconds) {
 }
 
 impl<B: Kernels> Run<'_, '_, '_, B> {
-    /// One alternation: seconds of its lower and of its upper phase.
+    /// Runs one alternation; returns the seconds of its lower and of its upper phase.
     fn alternation(&mut self, machine: &mut Alternation) -> Result<[Seconds; 2]> {
         let mut phases = [Seconds::default(); 2];
         let mut products = 0;
@@ -172,7 +171,7 @@ impl<B: Kernels> Run<'_, '_, '_, B> {
                     let negative = solve.termination == Termination::NegativeCurvature;
                     self.cost.negative_curvature += u32::from(negative);
                     self.progress.step(Some(record.hypergradient.loss_at_lower));
-                    // Step by step, or the vectors of all solves would pile up.
+                    // Take the vectors after every step, or those of all solves would pile up.
                     let (seconds, count, _) = self.observed.take();
                     plus(&mut phases[1], seconds);
                     products += count;
@@ -191,7 +190,7 @@ impl<B: Kernels> Run<'_, '_, '_, B> {
         }
     }
 
-    /// What a lower step needed beyond what is there between steps.
+    /// Measures what a lower step needs beyond what is in use between steps.
     fn lower_peak(&mut self) {
         let peak = std::mem::take(&mut self.observed.peak);
         if !self.watches {
@@ -209,7 +208,7 @@ impl<B: Kernels> Run<'_, '_, '_, B> {
         }
         self.cost.peak = self.cost.peak.max(peak.saturating_sub(self.before) as u64);
         let held = allocator::live();
-        // The next lower step would do it.
+        // The next lower step would release it anyway.
         self.observed.problem.release();
         let linearization = held.saturating_sub(allocator::live()) as u64;
         self.cost.linearization = self.cost.linearization.max(linearization);

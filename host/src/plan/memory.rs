@@ -1,4 +1,4 @@
-//! What the bilevel stage keeps in memory, computed and measured.
+//! Memory of the bilevel stage, computed and measured.
 
 use bissl_core::Optimizer;
 use serde::Serialize;
@@ -11,38 +11,39 @@ use crate::stage::memory::solver_memory;
 /// Computed and measured memory of the bilevel stage, bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MemoryReport {
-    /// θ_P, φ_P, θ_D, φ_D.
+    /// Memory of θ_P, φ_P, θ_D and φ_D.
     pub parameters: u64,
-    /// The target network's average of θ_P and the projector, with its running statistics; 0
-    /// without one.
+    /// The target network's average of θ_P and the projector, with running statistics; 0 without a
+    /// target network.
     pub target: u64,
-    /// Momenta, and second moments of AdamW.
+    /// Momenta, and the second moments of AdamW.
     pub momenta: u64,
-    /// Work vectors of the machines: four of the backbone's length, three of the heads'.
+    /// Work vectors of the machines: four of the backbone's length, three of the heads' length.
     pub work: u64,
-    /// What the solver keeps at most.
+    /// Maximum memory of the solver.
     pub solver: u64,
-    /// Activations of a lower step, measured; `None` where the allocator does not count or the
+    /// Activations of a lower step, measured; `None` if the allocator does not count, or the
     /// tensors are not in this process's memory.
     pub activations: Option<u64>,
     /// The linearisation, measured; 0 without products.
     pub linearization: Option<u64>,
-    /// Everything at its peak, measured, images ahead included.
+    /// Measured peak of everything, including the prefetched images.
     pub peak: Option<u64>,
-    /// What the machine, or the device, had before.
+    /// Available memory of the machine or device before the measurement.
     pub available: Option<u64>,
-    /// All memory of the device.
+    /// Total memory of the device.
     pub total: Option<u64>,
-    /// The largest `align.batch` that fits into it, by proportion; `None` where peak or memory are
-    /// unknown.
+    /// The largest `align.batch` that fits into the available memory, by proportion; `None` if the
+    /// peak or the memory is unknown.
     pub largest_batch: Option<u64>,
 }
 
-/// Largest number of images a step for which `available` bytes suffice, all batches growing alike.
+/// Largest number of images per step for which `available` bytes suffice, if all batches grow in
+/// proportion.
 ///
-/// At `batch` images `peak` bytes were in use, `constant` of them at any batch; a solver may come
-/// to keep `solver`. What else did not grow with the batch, such as images in memory, is taken for
-/// a part that does, so the answer is rather too small.
+/// With `batch` images the peak is `peak` bytes, of which `constant` do not depend on the batch;
+/// later the solver may keep `solver` more. Other constant memory, such as images in memory, is
+/// assumed to grow with the batch, so the result is rather too small.
 fn largest_batch(batch: u64, peak: u64, constant: u64, solver: u64, available: u64) -> u64 {
     let growing = peak.saturating_sub(constant).max(1);
     let room = available.saturating_sub(constant + solver);
@@ -50,7 +51,7 @@ fn largest_batch(batch: u64, peak: u64, constant: u64, solver: u64, available: u
 }
 
 impl MemoryReport {
-    /// Adds what was measured.
+    /// Adds the measured parts.
     #[must_use]
     pub(super) fn measured(self, batch: usize, cost: &Cost) -> Self {
         let constant = self.parameters + self.target + self.momenta + self.work;
@@ -68,7 +69,7 @@ impl MemoryReport {
     /// The computed parts; the measured ones are unknown.
     ///
     /// # Errors
-    /// A solver's setting out of its range.
+    /// A solver's setting is out of its range.
     pub(super) fn computed(
         config: &RunConfig,
         networks: &Networks,
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_largest_batch_leaves_room_for_what_does_not_grow() {
-        // 40 of 200 bytes do not grow, 10 images take 160; the solver comes to keep 20.
+        // 40 of 200 bytes do not grow and 10 images take 160; later the solver keeps 20 more.
         assert_eq!(largest_batch(10, 200, 40, 20, 60 + 320), 20);
         assert_eq!(largest_batch(10, 200, 40, 20, 60 + 319), 19);
         assert_eq!(largest_batch(10, 200, 40, 20, 59), 0);

@@ -1,4 +1,4 @@
-//! `plan`: what a run would cost, from a few short alternations of it.
+//! `plan`: estimates the cost of a run from a few short alternations.
 
 mod budget;
 mod cost;
@@ -25,26 +25,26 @@ use crate::stage::start::{Start, Started};
 use cost::Cost;
 
 pub(crate) use budget::duration;
-pub use budget::{Choice, Trial};
+pub use budget::{BudgetChoice, Trial};
 pub use memory::MemoryReport;
 
-/// Of a gradient's time, what a step of the head's warm-up takes: the forward pass alone.
+/// Time of a step of the head's warm-up, relative to a gradient: it has a forward pass only.
 const FORWARD: f64 = 1.0 / 3.0;
 
-/// What is planned.
+/// The job of `plan`.
 #[derive(Debug)]
 pub struct PlanJob {
     /// Every setting.
     pub config: RunConfig,
     /// The pretrained weights; `None`: some steps of pretraining from initial weights.
     pub from: Option<Origin>,
-    /// How many, where `from` is `None`.
+    /// Number of these steps, if `from` is `None`.
     pub pretrain_steps: u32,
-    /// Alternations that are measured, at least 1.
+    /// Number of alternations to measure, at least 1.
     pub measured: u32,
-    /// Time for `align`; settings are chosen for it.
+    /// Time budget for `align`. Settings are chosen to keep it.
     pub budget: Option<Duration>,
-    /// How much is shown on the way.
+    /// How much is shown during the measurement.
     pub verbosity: Verbosity,
 }
 
@@ -53,70 +53,70 @@ pub struct PlanJob {
 pub struct StageCost {
     /// Its name.
     pub stage: String,
-    /// Steps.
+    /// Number of steps.
     pub steps: u64,
-    /// Seconds, from the gradients of the bilevel stage and the ratio of the batches.
+    /// Seconds, estimated from the gradients of the bilevel stage and the ratio of the batches.
     pub seconds: f64,
 }
 
-/// What `plan` prints.
+/// The report that `plan` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlanReport {
     /// Backbone, width, stem and projector.
     pub network: String,
-    /// What computes.
+    /// Name of the backend.
     pub backend: String,
-    /// Threads.
+    /// Number of CPU threads.
     pub threads: usize,
     /// Solver and curvature.
     pub solver: String,
-    /// Pretext images of a lower step and of the products.
+    /// Pretext images per lower step and per product.
     pub batch: [usize; 2],
-    /// Labelled images of an upper step.
+    /// Labelled images per upper step.
     pub upper_batch: usize,
-    /// Side in pixels.
+    /// Width and height of the images in pixels.
     pub size: usize,
     /// N_L and N_U.
     pub steps: [u32; 2],
     /// T.
     pub alternations: u32,
-    /// Alternations that were measured, and the lower steps of each.
+    /// Number of measured alternations, and lower steps in each.
     pub measured: [u32; 2],
-    /// Products of each of them.
+    /// Number of products in each measured alternation.
     pub products: Vec<u32>,
-    /// Their mean.
+    /// Mean number of products per alternation.
     pub products_per_alternation: f64,
-    /// Solves among them that ended at a direction of negative curvature.
+    /// Number of solves that ended at a direction of negative curvature.
     pub negative_curvature: u32,
     /// Seconds of an alternation with all its lower steps.
     pub alternation_s: f64,
-    /// Gradients of the lower steps.
+    /// Seconds of the lower steps' gradients.
     pub lower_s: f64,
-    /// The linearisation.
+    /// Seconds of the linearisation.
     pub linearization_s: f64,
-    /// Products.
+    /// Seconds of the products.
     pub products_s: f64,
-    /// Gradients of the upper steps.
+    /// Seconds of the upper steps' gradients.
     pub upper_s: f64,
-    /// Vector operations of solver and optimisers.
+    /// Seconds of the vector operations of solver and optimisers.
     pub vectors_s: f64,
-    /// T alternations.
+    /// Seconds of T alternations.
     pub stage_s: f64,
-    /// The other stages, estimated.
+    /// Estimates for the other stages.
     pub other_stages: Vec<StageCost>,
-    /// Bytes.
+    /// Memory in bytes.
     pub memory: MemoryReport,
     /// What the solver keeps, in words.
     pub solver_memory: String,
-    /// What a budget leads to.
-    pub budget: Option<Choice>,
+    /// The settings chosen for the budget, if there is one.
+    pub budget: Option<BudgetChoice>,
 }
 
-/// Measures, and chooses where there is a budget.
+/// Measures the cost, and chooses settings if there is a budget.
 ///
 /// # Errors
 /// Data or checkpoint cannot be read; training diverges; the solver's vectors do not fit into
-/// memory; the budget is below one alternation.
+/// memory; the budget is less than one alternation.
 pub fn plan(job: PlanJob) -> Result<PlanReport> {
     dispatch(job.config.backend, job)?
 }
@@ -132,13 +132,13 @@ impl Work for PlanJob {
 fn measure<B: Kernels>(job: PlanJob, device: &B::Device) -> Result<PlanReport> {
     let PlanJob { config, from, pretrain_steps, measured, budget, verbosity } = job;
     let (config, start) = (&config, Start { from, pretrain_steps });
-    // Before this process takes its part of it.
+    // Read it before this process takes its part.
     let MemoryThere { available, total } = MemoryThere::of(config.backend)?;
     let started = start.make::<B>(config, verbosity, device)?;
     let parameters = started.task.networks.backbone.parameters().len();
     let need = require_memory(config, parameters)?;
-    let prices = Prices::<B> { config, started: &started, measured, verbosity, device };
-    let cost = prices.cost(&config.align)?;
+    let meter = CostMeter::<B> { config, started: &started, measured, verbosity, device };
+    let cost = meter.cost(&config.align)?;
     let align = &config.align;
     let parts = cost.parts(align.lower_steps);
     let other_stages = other_stages(config, &started, &cost)?;
@@ -147,7 +147,7 @@ fn measure<B: Kernels>(job: PlanJob, device: &B::Device) -> Result<PlanReport> {
         Some(budget) => {
             let warm_up = other_stages.iter().find(|stage| stage.stage == "warm-up");
             let warm_up_s = warm_up.map_or(0.0, |stage| stage.seconds);
-            Some(prices.choose(&cost, budget.as_secs_f64(), warm_up_s)?)
+            Some(meter.choose(&cost, budget.as_secs_f64(), warm_up_s)?)
         }
     };
     let mut memory = MemoryReport::computed(config, &started.task.networks, available)?;
@@ -186,7 +186,7 @@ fn measure<B: Kernels>(job: PlanJob, device: &B::Device) -> Result<PlanReport> {
     })
 }
 
-/// Steps and seconds of the stages before and after.
+/// Steps and seconds of the stages before and after the bilevel stage.
 fn other_stages<B: Kernels>(
     config: &RunConfig,
     started: &Started<B>,
@@ -205,7 +205,7 @@ fn other_stages<B: Kernels>(
         seconds: steps as f64 * step_s,
     };
     let of = |batch: usize, whole: usize| batch as f64 / whole as f64;
-    // An upper step has one gradient, or with a direct term two.
+    // An upper step has one gradient, or two with a direct term.
     let gradients = if align.direct_weight == 0.0 { 1.0 } else { 2.0 };
     let upper_gradient_s = cost.upper.upper / (gradients * f64::from(align.upper_steps));
     let mut stages = Vec::new();
@@ -226,8 +226,8 @@ fn other_stages<B: Kernels>(
     Ok(stages)
 }
 
-/// What settings cost, each measured once.
-struct Prices<'a, B: Kernels> {
+/// Measures the cost of settings, each once.
+struct CostMeter<'a, B: Kernels> {
     config: &'a RunConfig,
     started: &'a Started<B>,
     measured: u32,
@@ -235,7 +235,7 @@ struct Prices<'a, B: Kernels> {
     device: &'a B::Device,
 }
 
-impl<B: Kernels> Prices<'_, B> {
+impl<B: Kernels> CostMeter<'_, B> {
     fn with(&self, align: &AlignSettings) -> RunConfig {
         RunConfig { align: align.clone(), ..self.config.clone() }
     }
@@ -245,15 +245,15 @@ impl<B: Kernels> Prices<'_, B> {
         cost::measure::<B>(&config, self.started, self.measured, self.verbosity, self.device)
     }
 
-    fn choose(&self, own: &Cost, budget_s: f64, warm_up_s: f64) -> Result<Choice> {
+    fn choose(&self, own: &Cost, budget_s: f64, warm_up_s: f64) -> Result<BudgetChoice> {
         let align = &self.config.align;
         let mfac = AlignSettings { solver: SolverName::Mfac, ..align.clone() };
         let parameters = self.started.task.networks.backbone.parameters().len();
         let mfac_fits = require_memory(&self.with(&mfac), parameters).is_ok();
         let parts = own.parts(align.lower_steps);
         let without_products_s = parts.lower + parts.upper + parts.vectors;
-        // Another tolerance needs other products, and everything else is as it was measured: two
-        // timings of the same thing would differ by more than the products do.
+        // Another tolerance changes only the products, so all other times are reused: two timings
+        // of the same thing would differ by more than the products do.
         let mut price = |asked: &AlignSettings| -> Result<f64> {
             let facts = asked.solver()?.facts();
             Ok(if asked == align {
@@ -265,13 +265,13 @@ impl<B: Kernels> Prices<'_, B> {
                 without_products_s + operations(facts.gradients, asked.upper_steps) * own.dot_s
             })
         };
-        let mut prices = budget::Prices { price: &mut price, mfac_fits };
-        budget::choose(align, budget_s, warm_up_s, &mut prices)
+        let mut costs = budget::Costs { price: &mut price, mfac_fits };
+        budget::choose(align, budget_s, warm_up_s, &mut costs)
     }
 }
 
-/// Vector operations of an alternation with m gradients in the place of products: m copies, m(m −
-/// 1)/2 dots and as many sums for the factors, 2m for each solve.
+/// Vector operations of an alternation with m gradients instead of products: m copies, m(m − 1)/2
+/// dots and as many sums for the factors, and 2m per solve.
 fn operations(gradients: u8, solves: u32) -> f64 {
     let m = f64::from(gradients);
     m * m + 2.0 * m * f64::from(solves)
@@ -299,13 +299,13 @@ impl PlanReport {
         )?;
         writeln!(
             f,
-            "{:.1} products an alternation, measured {:?}",
+            "{:.1} products per alternation, measured {:?}",
             self.products_per_alternation, self.products
         )?;
         if self.negative_curvature > 0 {
             writeln!(
                 f,
-                "{} solves ended at negative curvature: with weights that are hardly pretrained, \
+                "{} solves ended at negative curvature: with barely pretrained weights, \
                  products are not those of a run; give --from",
                 self.negative_curvature
             )?;
@@ -340,21 +340,21 @@ impl PlanReport {
         row("linearisation", memory.linearization);
         row("peak, measured", memory.peak);
         row("available", memory.available);
-        row("in all", memory.total);
+        row("total", memory.total);
         write!(f, "{table}")?;
         writeln!(f, "{}", self.solver_memory)?;
         match memory.largest_batch {
             Some(largest) => writeln!(
                 f,
-                "largest align.batch that fits: about {largest}, the other batches growing with it"
+                "largest align.batch that fits: about {largest}, if the other batches grow with it"
             ),
             None => Ok(()),
         }
     }
 }
 
-fn write_budget(f: &mut fmt::Formatter<'_>, choice: &Choice) -> fmt::Result {
-    let Choice { budget_s, warm_up_s, trials, reason, flags } = choice;
+fn write_budget(f: &mut fmt::Formatter<'_>, choice: &BudgetChoice) -> fmt::Result {
+    let BudgetChoice { budget_s, warm_up_s, trials, reason, flags } = choice;
     let (budget, warm_up) = (progress::duration(*budget_s), progress::duration(*warm_up_s));
     writeln!(f, "budget {budget} for align, of which its warm-up takes about {warm_up}")?;
     let mut table = Table::new(["solver", "correction missed", "alternations", "stage", ""]);
