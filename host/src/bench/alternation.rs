@@ -1,8 +1,8 @@
-//! `bench stage`: an alternation of the bilevel stage beside the published algorithm.
+//! `bench stage`: an alternation of the bilevel stage compared with the published algorithm.
 //!
-//! Both run on the same kernels, batches and start. The published algorithm solves every system by
-//! five layer-wise iterations from zero and differentiates the gradient anew in each product; ours
-//! is whatever the configuration says.
+//! Both run on the same kernels and batches from the same start. The published algorithm solves
+//! every system with five layer-wise iterations from zero, and differentiates the gradient anew in
+//! each product. Ours is the configured solver.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -31,57 +31,57 @@ use crate::stage::start::{Start, Started};
 /// N_c of the published algorithm.
 const REFERENCE_ITERATIONS: u16 = 5;
 
-/// One algorithm's figures, means over the alternations.
+/// Measurements of one algorithm, as means over the alternations.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SideReport {
+pub struct ContenderReport {
     /// Solver and curvature.
     pub algorithm: String,
-    /// Seconds of an alternation.
+    /// Seconds per alternation.
     pub alternation_s: f64,
-    /// Gradients of the lower steps.
+    /// Seconds of the lower steps' gradients.
     pub lower_s: f64,
-    /// Linearisations; inside the products where each product makes its own.
+    /// Seconds of linearisations; part of the products if each product makes its own.
     pub linearization_s: f64,
-    /// Products.
+    /// Seconds of products.
     pub products_s: f64,
-    /// Gradients of the upper steps.
+    /// Seconds of the upper steps' gradients.
     pub upper_s: f64,
-    /// Vector operations of solvers and optimisers.
+    /// Seconds of the vector operations of solvers and optimisers.
     pub vectors_s: f64,
-    /// Products of every alternation.
+    /// Number of products in each alternation.
     pub products: Vec<u32>,
-    /// Products of each solve of the first alternation.
+    /// Number of products in each solve of the first alternation.
     pub products_by_solve: Vec<u16>,
-    /// Solves that ended at a direction of negative curvature.
+    /// Number of solves that ended at a direction of negative curvature.
     pub negative_curvature: u32,
-    /// Peak bytes; 0 where it cannot be told.
+    /// Peak bytes; 0 if unknown.
     pub peak_bytes: usize,
-    /// Largest ‖x − x*‖/‖b − x*‖ of all solves.
+    /// Largest ‖x − x*‖/‖b − x*‖ over all solves.
     pub correction_missed_max: Option<f64>,
     /// Largest ‖x − x*‖/‖x* + γ g_D‖.
     pub hypergradient_error_max: Option<f64>,
     /// Largest ‖b − x*‖/‖x* + γ g_D‖.
     pub identity_error: Option<f64>,
-    /// Largest residual of an x*, recomputed, over ‖x*‖.
+    /// Largest recomputed residual of an x*, relative to ‖x*‖.
     pub exact_residual_max: Option<f64>,
-    /// Smallest and largest Rayleigh quotient of H that a solve met.
+    /// Smallest and largest Rayleigh quotient of H in the solves.
     pub rayleigh: Option<[f32; 2]>,
 }
 
-/// What `bench stage` prints.
+/// The report that `bench stage` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageReport {
     /// Backbone, width, stem and projector.
     pub network: String,
-    /// What computed.
+    /// Name of the backend.
     pub backend: String,
-    /// Pretext images of a lower step and of the products.
+    /// Pretext images per lower step and per product.
     pub batch: [usize; 2],
-    /// Labelled images of an upper step.
+    /// Labelled images per upper step.
     pub upper_batch: usize,
-    /// Side in pixels.
+    /// Width and height of the images in pixels.
     pub size: usize,
-    /// Threads.
+    /// Number of CPU threads.
     pub threads: usize,
     /// N_L and N_U.
     pub steps: [u32; 2],
@@ -89,52 +89,52 @@ pub struct StageReport {
     pub proximity: f32,
     /// δ.
     pub damping: f32,
-    /// Alternations of either algorithm.
+    /// Alternations of each algorithm.
     pub alternations: u32,
-    /// Ours over the published algorithm's seconds.
+    /// Seconds of our algorithm divided by those of the published one.
     pub time_ratio: f64,
-    /// Seconds of our alternation.
+    /// Seconds per alternation of our algorithm.
     pub alternation_s: f64,
-    /// Seconds of the published algorithm's.
+    /// Seconds per alternation of the published algorithm.
     pub reference_alternation_s: f64,
-    /// Our products in all alternations.
+    /// Products of our algorithm in all alternations.
     pub products_ours: u32,
-    /// The published algorithm's.
+    /// Products of the published algorithm in all alternations.
     pub products_reference: u32,
-    /// Ours.
+    /// Largest share of the correction that our solves missed.
     pub correction_missed_max: Option<f64>,
-    /// Ours.
+    /// Largest relative error of our hypergradients.
     pub hypergradient_error_max: Option<f64>,
-    /// What x = b would miss of our hypergradients.
+    /// Largest relative error of our hypergradients if x were b.
     pub identity_error: Option<f64>,
     /// Share of the lower gradients in our time.
     pub lower_share: f64,
-    /// Ours over the published algorithm's peak memory.
+    /// Peak memory of our algorithm divided by that of the published one.
     pub peak_memory_ratio: Option<f64>,
-    /// Ours in detail.
-    pub ours: SideReport,
+    /// Our algorithm in detail.
+    pub ours: ContenderReport,
     /// The published algorithm in detail.
-    pub reference: SideReport,
+    pub reference: ContenderReport,
 }
 
-/// What is measured.
+/// The job of `bench stage`.
 #[derive(Debug)]
 pub struct StageJob {
     /// Every setting.
     pub config: RunConfig,
     /// The pretrained weights; `None`: some steps of pretraining from initial weights.
     pub from: Option<Origin>,
-    /// How many, where `from` is `None`.
+    /// Number of these steps, if `from` is `None`.
     pub pretrain_steps: u32,
-    /// Alternations of either algorithm, at least 1; a stage of fewer is made as long.
+    /// Alternations of each algorithm, at least 1. A shorter stage is extended to this.
     pub alternations: u32,
-    /// Whether the published algorithm's solves are compared with exact ones, too.
+    /// Whether to compare the published algorithm's solves with exact ones, too.
     pub reference_errors: bool,
-    /// How much is shown on the way.
+    /// How much is shown during the measurement.
     pub verbosity: Verbosity,
 }
 
-/// Runs both.
+/// Runs both algorithms.
 ///
 /// # Errors
 /// γ = 0; data, start or an exact solve fails; a loss is not finite.
@@ -153,14 +153,14 @@ impl Work for StageJob {
 fn measure<B: Kernels>(job: StageJob, device: &B::Device) -> Result<StageReport> {
     let StageJob { mut config, from, pretrain_steps, alternations, reference_errors, verbosity } =
         job;
-    // A machine that has ended does nothing more: its rounds would count as 0 s.
+    // A finished machine does nothing more, and its rounds would count as 0 s.
     config.align.alternations = config.align.alternations.max(alternations);
     let config = &config;
     let align = &config.align;
     if align.direct_weight == 0.0 {
         fail!(
-            "bench stage: align.direct_weight is 0, expected above 0: the end of each solve is \
-             found by the direct gradient's request that follows it"
+            "bench stage: align.direct_weight is 0, expected above 0: the benchmark finds the \
+             end of each solve by the direct-gradient request that follows it"
         );
     }
     let start = Start { from, pretrain_steps };
@@ -172,13 +172,13 @@ fn measure<B: Kernels>(job: StageJob, device: &B::Device) -> Result<StageReport>
         recompute: false,
         ..align.clone()
     };
-    let side = |align: &AlignSettings, rebuilds, compares| {
+    let contend = |align: &AlignSettings, rebuilds, compares| {
         let config = RunConfig { align: align.clone(), ..config.clone() };
-        Side { config: &config, started: &started, rebuilds, compares }
+        Contender { config: &config, started: &started, rebuilds, compares }
             .measure(alternations, verbosity)
     };
-    let ours = side(align, false, true)?;
-    let reference = side(&published, true, reference_errors)?;
+    let ours = contend(align, false, true)?;
+    let reference = contend(&published, true, reference_errors)?;
     let with_memory = ours.peak_bytes > 0 && reference.peak_bytes > 0;
     Ok(StageReport {
         network: architecture(config),
@@ -207,24 +207,24 @@ fn measure<B: Kernels>(job: StageJob, device: &B::Device) -> Result<StageReport>
     })
 }
 
-/// One algorithm.
-struct Side<'a, B: Kernels> {
+/// One of the two algorithms.
+struct Contender<'a, B: Kernels> {
     config: &'a RunConfig,
     started: &'a Started<B>,
     rebuilds: bool,
     compares: bool,
 }
 
-/// What was seen of one alternation.
-struct Seen {
+/// Measurements of one alternation.
+struct Measured {
     seconds: Seconds,
     products: u32,
     records: Vec<UpperRecord>,
     errors: Vec<Option<SolveError>>,
 }
 
-/// Batches of the products, each made once: whoever linearises again does it on the batch it holds.
-fn held(make: impl Fn(u32) -> Result<TwoViews, DataError> + 'static) -> Source<TwoViews> {
+/// Product batches, cached: a second linearisation at the same index reuses the batch.
+fn cached(make: impl Fn(u32) -> Result<TwoViews, DataError> + 'static) -> Source<TwoViews> {
     let kept: RefCell<Option<(u32, TwoViews)>> = RefCell::new(None);
     Box::new(move |index| {
         let mut kept = kept.borrow_mut();
@@ -239,25 +239,25 @@ fn held(make: impl Fn(u32) -> Result<TwoViews, DataError> + 'static) -> Source<T
     })
 }
 
-impl<B: Kernels> Side<'_, B> {
+impl<B: Kernels> Contender<'_, B> {
     fn problem(&self, steps: &Steps) -> Result<Problem<'_, B>> {
         let batches = self.started.batches(self.config)?;
         let product = batches.product.clone();
         let sources = Sources {
-            product: Some(held(move |index| product.make(index))),
+            product: Some(cached(move |index| product.make(index))),
             ..batches.ahead(&Steps { products: 0, ..*steps })
         };
         self.started.problem(self.config, sources)
     }
 
-    fn measure(&self, alternations: u32, verbosity: Verbosity) -> Result<SideReport> {
+    fn measure(&self, alternations: u32, verbosity: Verbosity) -> Result<ContenderReport> {
         let align = &self.config.align;
         let label = if self.rebuilds { "published" } else { "ours" };
         let steps = Steps::of(align, alternations)?;
         let mut progress = Progress::new(label, steps.total(), 0, verbosity);
         let before = allocator::live();
         let mut problem = self.problem(&steps)?;
-        touch(&mut problem)?;
+        warm_kernels(&mut problem)?;
         let mut scalars = vec![0.0; problem.registers.scalars()];
         let mut machine = Alternation::new(align.alternation()?);
         let mut observed = Observed::new(&mut problem, self.rebuilds);
@@ -269,7 +269,7 @@ impl<B: Kernels> Side<'_, B> {
                 if self.compares { self.errors(&mut observed, &solves)? } else { Vec::new() };
             drop(solves);
             observed.resume();
-            seen.push(Seen { seconds, products, records, errors });
+            seen.push(Measured { seconds, products, records, errors });
         }
         progress.finish();
         let peak_bytes = observed.peak.saturating_sub(before);
@@ -292,10 +292,9 @@ impl<B: Kernels> Side<'_, B> {
     }
 }
 
-/// One product that nothing is done with: the first one pays for threads, for the memory of a
-/// linearisation, and on a device for compiling kernels, which would be counted as the first
-/// algorithm's.
-fn touch<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<()> {
+/// Makes one product and drops it. The first product pays for threads, for the memory of a
+/// linearisation, and on a device for compiling kernels; otherwise the first algorithm would pay.
+fn warm_kernels<B: Kernels>(problem: &mut Problem<'_, B>) -> Result<()> {
     problem.linearize_with_gradient(0)?;
     let parameters = problem.networks().backbone.parameters().len();
     let device = problem.registers.device().clone();
@@ -329,7 +328,7 @@ fn alternation<B: Kernels>(
     }
 }
 
-fn report(algorithm: String, seen: &[Seen], peak_bytes: usize) -> SideReport {
+fn report(algorithm: String, seen: &[Measured], peak_bytes: usize) -> ContenderReport {
     let mean = |part: fn(&Seconds) -> f64| {
         seen.iter().map(|alternation| part(&alternation.seconds)).sum::<f64>() / seen.len() as f64
     };
@@ -342,10 +341,10 @@ fn report(algorithm: String, seen: &[Seen], peak_bytes: usize) -> SideReport {
     let negative = solves()
         .filter(|solve| solve.termination == bissl_core::Termination::NegativeCurvature)
         .count();
-    let by_solve = |alternation: &Seen| {
+    let by_solve = |alternation: &Measured| {
         alternation.records.iter().map(|record| record.hypergradient.solve.products).collect()
     };
-    SideReport {
+    ContenderReport {
         algorithm,
         alternation_s: mean(Seconds::total),
         lower_s: mean(|seconds| seconds.lower),
@@ -382,11 +381,11 @@ impl fmt::Display for StageReport {
         )?;
         let sides = [&self.ours, &self.reference];
         let mut table = Table::new(["", &self.ours.algorithm, "published algorithm"]);
-        let mut row = |name: &str, cell: &dyn Fn(&SideReport) -> String| {
+        let mut row = |name: &str, cell: &dyn Fn(&ContenderReport) -> String| {
             let cells = sides.map(cell);
             table.row([name.to_owned()].into_iter().chain(cells));
         };
-        let part = |side: &SideReport, seconds: f64| {
+        let part = |side: &ContenderReport, seconds: f64| {
             format!("{seconds:.2} s {:4.1} %", 100.0 * seconds / side.alternation_s)
         };
         let optional = |value: Option<f64>| value.map_or("-".to_owned(), |x| format!("{x:.2e}"));

@@ -1,5 +1,6 @@
-//! `bench data`: images a second, decoded and augmented for the pretext task, and where the time
-//! goes; and as many as the host has to decode and pack where a device augments.
+//! `bench data`: images per second, decoded and augmented for the pretext task, and the time of
+//! each part. Also images per second that the host decodes and packs for a device that augments
+//! them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,58 +22,58 @@ use crate::data::{
 use crate::report::Table;
 use crate::report::statistics::median;
 
-/// Images that are packed together.
+/// Number of images that are packed together.
 const PACKED_BATCH: usize = 64;
 const VIEWS: [View; 2] = [View::A, View::B];
 
-/// What is measured.
+/// The job of `bench data`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataJob {
     /// A folder of images.
     pub path: PathBuf,
-    /// Images at most, the first ones.
+    /// Maximum number of images; the first ones are used.
     pub images: u32,
-    /// Side of the views, pixels.
+    /// Width and height of the views in pixels.
     pub size: u32,
-    /// Views of each image: 1 (A) or 2 (A and B).
+    /// Views per image: 1 (A) or 2 (A and B).
     pub views: u8,
-    /// Passes over the images.
+    /// Number of passes over the images.
     pub repeats: u32,
-    /// Threads.
+    /// Number of CPU threads.
     pub threads: usize,
 }
 
-/// What `bench data` prints; seconds are those of one thread for one image, with all its views.
+/// The report that `bench data` prints. Seconds are per image with all its views, on one thread.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DataReport {
     /// `data`.
     pub measurement: &'static str,
-    /// Images of a pass.
+    /// Images per pass.
     pub images: usize,
-    /// Side of the views, pixels.
+    /// Width and height of the views in pixels.
     pub size: u32,
-    /// Views of each image.
+    /// Views per image.
     pub views: u8,
-    /// Threads.
+    /// Number of CPU threads.
     pub threads: usize,
-    /// Passes.
+    /// Number of passes.
     pub repeats: u32,
-    /// Images a second, by the clock on the wall, median of the passes.
+    /// Images per second of wall-clock time, median of the passes.
     pub images_per_s: f64,
-    /// Slowest and fastest pass over the median.
+    /// Slowest and fastest pass, relative to the median.
     pub images_per_s_spread: [f64; 2],
-    /// Images a second, decoded and packed for a device that augments them: the host's part of
-    /// that, with neither the transfer nor the device's work. Median of the passes.
+    /// Images per second, decoded and packed for a device that augments them. This is the host's
+    /// part, without the transfer and the device's work. Median of the passes.
     pub packed_images_per_s: f64,
-    /// File to pixels, median of the passes.
+    /// Seconds from file to pixels, median of the passes.
     pub decode_s: f64,
-    /// Cut, scaled, mirrored.
+    /// Seconds of cropping, scaling and mirroring.
     pub crop_s: f64,
-    /// Jitter and grey.
+    /// Seconds of jitter and grey.
     pub colour_s: f64,
-    /// Blur and solarisation.
+    /// Seconds of blur and solarisation.
     pub blur_s: f64,
-    /// Mean and deviation.
+    /// Seconds of subtracting the mean and dividing by the deviation.
     pub normalise_s: f64,
 }
 
@@ -94,10 +95,10 @@ impl Sum for Parts {
     }
 }
 
-/// Measures with the paper's recipe, on files that one pass has brought into the system's cache.
+/// Measures with the paper's recipe. One pass first brings the files into the system's cache.
 ///
 /// # Errors
-/// A folder without images, an image that does not decode, no threads.
+/// The folder has no images, an image does not decode, or the threads cannot be started.
 pub fn data(job: &DataJob) -> Result<DataReport> {
     let set = Dataset::folder(&job.path, Labels::Ignore)?;
     let augmentation = Augmentation::new(job.size, AugmentSettings::paper())?;
@@ -185,7 +186,7 @@ fn one(
     Ok(parts)
 }
 
-/// Decodes images and packs them, some at a time.
+/// Decodes images and packs them in batches.
 fn packed<const N: usize>(
     set: &Dataset,
     items: &[u32],

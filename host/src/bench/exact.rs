@@ -1,4 +1,4 @@
-//! Solves to six digits, to measure other solves by.
+//! Solves to six digits, against which other solves are measured.
 
 use crate::error::{Result, fail};
 use bissl_core::{
@@ -10,25 +10,25 @@ use crate::driver::observed::Solved;
 use crate::driver::{DriverError, Problem, Registers};
 use crate::kernels::Kernels;
 
-/// ‖r‖ ≤ this share of ‖x‖.
+/// Exact solves stop at ‖r‖ ≤ this share of ‖x‖.
 const TOLERANCE: f32 = 1e-6;
 const ITERATIONS_MAX: u16 = 400;
 const CAPACITY: u8 = 32;
 
-/// How far one solve is from the exact one.
+/// Error of one solve relative to the exact one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct SolveError {
     /// ‖x − x*‖/‖b − x*‖: the share of the second-order correction missed.
     pub(super) correction_missed: f64,
     /// ‖x − x*‖/‖x* + γ g_D‖.
     pub(super) hypergradient: f64,
-    /// ‖b − x*‖/‖x* + γ g_D‖: what no second order at all would miss.
+    /// ‖b − x*‖/‖x* + γ g_D‖: the error of a hypergradient without any second-order correction.
     pub(super) identity: f64,
     /// ‖b − A x*‖/‖x*‖, recomputed.
     pub(super) exact_residual: f64,
 }
 
-/// The operator of one alternation with registers of its own.
+/// The operator of one alternation, with its own registers.
 struct System<'p, 'n, B: Kernels> {
     problem: &'p Problem<'n, B>,
     registers: Registers<B>,
@@ -86,13 +86,12 @@ fn distance(x: &[f32], y: &[f32]) -> f64 {
     x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Compares solves of one alternation with exact ones on the same linearisation.
+/// Compares the solves of one alternation with exact ones on the same linearisation.
 ///
-/// `None` for a solve whose operator showed negative curvature: then x* is not what a solver is
-/// for.
+/// `None` for a solve whose operator showed negative curvature: solvers do not aim at x* then.
 ///
 /// # Errors
-/// An exact solve that does not reach its tolerance.
+/// An exact solve does not reach its tolerance.
 pub(super) fn compare<B: Kernels>(
     problem: &Problem<'_, B>,
     solves: &[Solved],

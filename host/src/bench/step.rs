@@ -1,4 +1,4 @@
-//! `bench step`: one gradient and one product with either curvature, in time and memory.
+//! `bench step`: time and memory of one gradient and of one product with either curvature.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,81 +19,81 @@ use crate::network::{
 use crate::report::Table;
 use crate::report::statistics::median;
 
-/// What `bench step` prints.
+/// The report that `bench step` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepReport {
     /// Backbone, width, stem and projector.
     pub network: String,
-    /// What computed.
+    /// Name of the backend.
     pub backend: String,
-    /// Images, two views each.
+    /// Number of images, two views each.
     pub batch: usize,
-    /// Side in pixels.
+    /// Width and height of the images in pixels.
     pub size: usize,
-    /// Threads.
+    /// Number of CPU threads.
     pub threads: usize,
-    /// Whether products compute the first-order cotangents anew.
+    /// Whether products recompute the first-order cotangents.
     pub recompute: bool,
-    /// Repetitions.
+    /// Number of repetitions.
     pub repeats: u32,
     /// Seconds of the forward passes of both views, median.
     pub forward_s: f64,
     /// Seconds of loss and gradient, median.
     pub gradient_s: f64,
-    /// Smallest and largest time of a gradient over the median.
+    /// Smallest and largest time of a gradient, relative to the median.
     pub gradient_spread: [f64; 2],
     /// Seconds of a Hessian linearisation.
     pub hessian_linearization_s: f64,
-    /// Product from a linearisation over a gradient, medians.
+    /// Time of a product from a linearisation relative to a gradient, medians.
     pub hessian_product_over_gradient: f64,
-    /// Smallest and largest time of a product over the median.
+    /// Smallest and largest time of a product, relative to the median.
     pub hessian_product_spread: [f64; 2],
     /// Seconds of a Gauss-Newton linearisation.
     pub gauss_newton_linearization_s: f64,
-    /// As with the Hessian.
+    /// As for the Hessian.
     pub gauss_newton_product_over_gradient: f64,
-    /// As with the Hessian.
+    /// As for the Hessian.
     pub gauss_newton_product_spread: [f64; 2],
-    /// A hash of the bits of loss and gradient, of each repetition.
+    /// Hash of the bits of loss and gradient for each repetition.
     pub gradient_hashes: Vec<String>,
-    /// A hash of the bits of the Hessian product, of each repetition.
+    /// Hash of the bits of the Hessian product for each repetition.
     pub hessian_product_hashes: Vec<String>,
-    /// The same with Gauss-Newton.
+    /// Hash of the bits of the Gauss-Newton product for each repetition.
     pub gauss_newton_product_hashes: Vec<String>,
-    /// Peak bytes of a gradient beyond parameters and images; 0 where it cannot be told.
+    /// Peak bytes of a gradient, without parameters and images; 0 if unknown.
     pub gradient_bytes: usize,
-    /// Peak bytes of linearisation and products over those of a gradient.
+    /// Peak bytes of linearisation and products relative to those of a gradient.
     pub hessian_memory_over_gradient: Option<f64>,
-    /// The same with Gauss-Newton.
+    /// The same for Gauss-Newton.
     pub gauss_newton_memory_over_gradient: Option<f64>,
-    /// Where the time of one gradient goes.
+    /// Time of one gradient by kernel.
     pub gradient_profile: Vec<Share>,
-    /// Where the time of one Hessian product goes.
+    /// Time of one Hessian product by kernel.
     pub hessian_product_profile: Vec<Share>,
 }
 
-/// What one kernel takes of a piece of work.
+/// Cost of one kernel within a piece of work.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Share {
-    /// Name of the kernel, with its shape where that decides its speed.
+    /// Name of the kernel, with its shape if that decides its speed.
     pub kernel: String,
-    /// Calls.
+    /// Number of calls.
     pub calls: u64,
     /// Seconds of all calls.
     pub seconds: f64,
-    /// Of the time of the whole.
+    /// Share of the whole time.
     pub share: f64,
-    /// Floating-point operations a second, two for a multiply-accumulate; convolutions only.
+    /// Floating-point operations per second, two per multiply-accumulate; convolutions only.
     pub gflops: Option<f64>,
-    /// Floating-point operations of all calls; 0 where they are not what the kernel is about.
+    /// Floating-point operations of all calls; 0 if they are not counted.
     pub flops: u64,
-    /// Bytes that all calls must at least read and write; 0 where they are not counted.
+    /// Bytes that all calls must read and write at least; 0 if not counted.
     pub bytes: u64,
     /// Launches on a device.
     pub launches: u64,
 }
 
-/// One run of `work` by kernel, the dearest first, what no kernel accounts for last.
+/// One run of `work` by kernel, in descending order of time; the time outside kernels comes last.
 fn profile<B: Kernels, R>(device: &B::Device, work: impl FnOnce() -> R) -> Vec<Share> {
     let start = Instant::now();
     let (_, entries) = profile::collect(|| {
@@ -152,7 +152,7 @@ fn initial<B: Kernels>(network: &Network, domain: u16, device: &B::Device) -> Te
     upload(values, [len], device)
 }
 
-/// Of all bits, in hexadecimal.
+/// Hash of all bits, in hexadecimal.
 fn bits<B: Kernels>(tensor: &Tensor<B, 1>) -> String {
     format!("{:016x}", hash(bytemuck::cast_slice(&download(tensor))))
 }
@@ -163,13 +163,14 @@ fn gradient_bits<B: Kernels>(gradients: &Gradients<B>) -> String {
     format!("{:016x}", hash(parts.concat().as_bytes()))
 }
 
-/// Smallest and largest over the median.
+/// Smallest and largest time relative to the median.
 fn spread(times: &[f64]) -> [f64; 2] {
     let extreme = |choose: fn(f64, f64) -> f64| times.iter().copied().reduce(choose);
     [f64::min, f64::max].map(|choose| extreme(choose).unwrap_or(f64::NAN) / median(times))
 }
 
-/// Seconds of each repetition and the largest peak; `look` at a result is not timed.
+/// Seconds of each repetition, and the largest peak. The time of `look`, which reads a result, does
+/// not count.
 fn repeated<B: Kernels, R>(
     repeats: u32,
     device: &B::Device,
@@ -192,8 +193,8 @@ fn repeated<B: Kernels, R>(
     (times, peak)
 }
 
-/// What some work needs at most of a device's memory, bytes, in a run for that alone; `None` on the
-/// host, where it is seen beside the times.
+/// Peak device memory of some work in bytes, from a run for this purpose alone; `None` on the host,
+/// where the timed runs measure it.
 fn watched_peak<B: Kernels>(device: &B::Device, work: impl FnOnce()) -> Option<usize> {
     if B::ON_HOST {
         return None;
@@ -212,16 +213,16 @@ struct Products {
     bytes: usize,
 }
 
-/// What is measured.
+/// The job of `bench step`.
 #[derive(Debug)]
 pub struct StepJob {
     /// Every setting.
     pub config: RunConfig,
-    /// Repetitions of everything, at least 1; medians are reported.
+    /// Repetitions of every measurement, at least 1; the report has medians.
     pub repeats: u32,
 }
 
-/// Measures with initial weights on noise: neither changes what is computed.
+/// Measures with initial weights on noise, which cost the same as any others.
 ///
 /// # Errors
 /// The backend cannot be used.
@@ -284,7 +285,7 @@ fn measure<B: Kernels>(config: &RunConfig, repeats: u32, device: &B::Device) -> 
             let at = linearize(curvature);
             B::wait(device);
             let linearization_s = start.elapsed().as_secs_f64();
-            // Its own peaks would hide that of the linearisation: here only times are taken.
+            // Products measure times only; peaks of their own would hide that of the linearisation.
             let times: Vec<f64> = (0..repeats)
                 .map(|_| {
                     let start = Instant::now();
@@ -303,7 +304,7 @@ fn measure<B: Kernels>(config: &RunConfig, repeats: u32, device: &B::Device) -> 
     let gradient_profile = profile::<B, _>(device, gradient);
     let hessian_product_profile = {
         let at = linearize(Curvature::Hessian);
-        // The first one pays for the memory of the tangents.
+        // The first product pays for the memory of the tangents.
         drop(at.product(&direction));
         profile::<B, _>(device, || at.product(&direction))
     };
