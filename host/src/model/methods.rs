@@ -6,17 +6,17 @@ use crate::config::{MethodName, Preset, RunConfig};
 use crate::kernels::Kernels;
 use crate::network::pretext::{BarlowTwins, Byol, Method, NtXent, PretextTask, Vicreg};
 
-/// The one table of methods: how each is made of its section of a configuration.
+/// The only table of methods: how to make each from its section of a configuration.
 macro_rules! methods {
     ($config:ident: $($name:ident => $method:expr,)+) => {
-        /// The pretext method of a configuration, as it is on every backend.
+        /// The backend-independent part of a configuration's pretext method.
         pub(crate) fn pretext($config: &RunConfig) -> Box<dyn PretextTask> {
             match $config.pretext.method {
                 $(MethodName::$name => Box::new($method),)+
             }
         }
 
-        /// The pretext method of a configuration.
+        /// A configuration's pretext method.
         pub(crate) fn method<B: Kernels>($config: &RunConfig) -> Arc<dyn Method<B>> {
             match $config.pretext.method {
                 $(MethodName::$name => Arc::new($method),)+

@@ -1,4 +1,4 @@
-//! From settings to networks, and to everything that a problem computes on them.
+//! Makes networks from settings, and everything that a problem computes with them.
 
 mod methods;
 
@@ -16,7 +16,7 @@ use crate::network::{
 };
 use crate::{config, network};
 
-/// The networks of a configuration; `classes` of the downstream task, 1 where there is none.
+/// The networks of a configuration. `classes` is that of the downstream task, or 1 without one.
 pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
     let (backbone, features) = match config.network.architecture {
         Family::Residual(architecture) => {
@@ -43,7 +43,7 @@ pub(crate) fn networks(config: &RunConfig, classes: usize) -> Networks {
     }
 }
 
-/// What is between the layers of heads: as in the configured backbone.
+/// The normalisation between the layers of heads, as in the configured backbone.
 pub(crate) fn head_norm(config: &RunConfig) -> HeadNorm {
     match config.network.architecture {
         Family::Residual(_) => HeadNorm::Batch,
@@ -51,7 +51,7 @@ pub(crate) fn head_norm(config: &RunConfig) -> HeadNorm {
     }
 }
 
-/// The downstream task of a configuration, all classes counting alike.
+/// The downstream task of a configuration, with equal class weights.
 pub(crate) fn classification(config: &RunConfig, classes: usize) -> Classification {
     let multi_label = match config.downstream.multi_label_loss {
         config::MultiLabelLoss::Binary => MultiLabel::Binary,
@@ -60,8 +60,8 @@ pub(crate) fn classification(config: &RunConfig, classes: usize) -> Classificati
     Classification { classes, multi_label, class_weights: None }
 }
 
-/// Everything that a problem of a stage computes; what a stage does not ask for has no effect on
-/// it.
+/// Everything that the problem of a stage computes. Settings that a stage does not use have no
+/// effect.
 pub(crate) fn problem_settings<B: Kernels>(
     config: &RunConfig,
     seed: u64,
@@ -82,12 +82,12 @@ pub(crate) fn problem_settings<B: Kernels>(
     }
 }
 
-/// What products compute anew.
+/// What products recompute.
 pub(crate) fn recompute(config: &RunConfig) -> Recompute {
     if config.align.recompute { Recompute::Cotangents } else { Recompute::Nothing }
 }
 
-/// The networks in words: equal only where weights are interchangeable.
+/// Description of the networks. Two are equal only if weights are interchangeable.
 pub(crate) fn architecture(config: &RunConfig) -> String {
     let network = &config.network;
     let beyond = pretext(config).beyond_projector().map_or_else(String::new, |it| format!(" {it}"));
