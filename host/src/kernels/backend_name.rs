@@ -43,12 +43,12 @@ macro_rules! named {
 
         impl BackendName {
             /// Whether it computes on a device with memory of its own.
-            pub fn on_device(self) -> bool {
+            pub(crate) fn on_device(self) -> bool {
                 match self { $(Self::$name => is_device!($place),)+ }
             }
 
             /// Bytes of one element of a vector: 4 or 8.
-            pub fn element_bytes(self) -> u64 {
+            pub(crate) fn element_bytes(self) -> u64 {
                 match self { $(Self::$name => $bytes,)+ }
             }
         }

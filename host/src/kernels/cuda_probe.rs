@@ -20,7 +20,7 @@ const TOOLKITS: [&str; 2] = ["/usr/local/cuda", "/opt/cuda"];
 ///
 /// # Errors
 /// Says in one line what is missing.
-pub fn probe_cuda() -> Result<DeviceInfo, String> {
+pub(crate) fn probe_cuda() -> Result<DeviceInfo, String> {
     let driver = Driver::open()?;
     let count = driver.count()?;
     if count == 0 {

@@ -1,6 +1,6 @@
 //! The arithmetic under the network: one implementation for each kind of backend, behind one trait.
 //!
-//! CPU backends compute on slices ([`mod@slice`]), because Burn's generic convolution backward is
+//! CPU backends compute on slices (`slice`), because Burn's generic convolution backward is
 //! several times slower, and this project cannot vouch for its parallel reductions. Devices compute
 //! with kernels of our own, one implementation for all of them, and transfer nothing back to the
 //! host but scalars.
@@ -12,9 +12,9 @@ mod cpu;
 mod device_info;
 pub(crate) mod device_memory;
 mod precision;
-pub mod profile;
+pub(crate) mod profile;
 mod real;
-pub mod slice;
+pub(crate) mod slice;
 mod transfer;
 pub mod tuning;
 
@@ -43,13 +43,13 @@ pub(crate) use backend_name::backends;
 #[cfg(feature = "cube")]
 pub use cube::SOURCES as KERNEL_SOURCES;
 #[cfg(feature = "cuda")]
-pub use cuda_probe::probe_cuda;
+pub(crate) use cuda_probe::probe_cuda;
 pub use device_info::{DeviceInfo, DeviceMemory};
 pub use precision::Precision;
 pub use real::Real;
 pub use transfer::{read, transfers};
 #[cfg(feature = "wgpu")]
-pub use wgpu_probe::probe_wgpu;
+pub(crate) use wgpu_probe::probe_wgpu;
 
 /// Burn's pure-Rust CPU backend.
 #[cfg(feature = "flex")]
@@ -93,12 +93,12 @@ pub struct ConvShape {
 
 impl ConvShape {
     /// Output height.
-    pub fn height_out(&self) -> usize {
+    pub(crate) fn height_out(&self) -> usize {
         (self.height + 2 * self.padding - self.kernel[0]) / self.stride[0] + 1
     }
 
     /// Output width.
-    pub fn width_out(&self) -> usize {
+    pub(crate) fn width_out(&self) -> usize {
         (self.width + 2 * self.padding - self.kernel[1]) / self.stride[1] + 1
     }
 
@@ -108,7 +108,7 @@ impl ConvShape {
     }
 
     /// Multiply-accumulates of any of the three passes.
-    pub fn multiply_accumulates(&self) -> u64 {
+    pub(crate) fn multiply_accumulates(&self) -> u64 {
         let outputs: usize = self.output().iter().product();
         (outputs * self.channels_in * self.positions()) as u64
     }
@@ -151,12 +151,12 @@ pub struct PoolShape {
 
 impl PoolShape {
     /// Output height.
-    pub fn height_out(&self) -> usize {
+    pub(crate) fn height_out(&self) -> usize {
         (self.height + 2 * self.padding - self.kernel) / self.stride + 1
     }
 
     /// Output width.
-    pub fn width_out(&self) -> usize {
+    pub(crate) fn width_out(&self) -> usize {
         (self.width + 2 * self.padding - self.kernel) / self.stride + 1
     }
 }

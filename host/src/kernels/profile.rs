@@ -11,21 +11,21 @@ thread_local! {
 
 /// All calls of one operation at one shape.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Name of the operation, as in [`Kernels`](super::Kernels).
-    pub operation: &'static str,
+    pub(crate) operation: &'static str,
     /// Shape in words; empty if it does not matter.
-    pub shape: String,
+    pub(crate) shape: String,
     /// Number of calls.
-    pub calls: u64,
+    pub(crate) calls: u64,
     /// Seconds of all calls.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Multiply-accumulates of all calls; 0 if the operation is about something else.
-    pub multiply_accumulates: u64,
+    pub(crate) multiply_accumulates: u64,
     /// Bytes that all calls must read and write at least; 0 if they are not counted.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Kernels that all calls launched on a device.
-    pub launches: u64,
+    pub(crate) launches: u64,
 }
 
 /// Runs `work`, and under [`collect`] also adds its time to the entry of its operation and shape.
@@ -72,7 +72,7 @@ pub(super) fn add(call: Entry) {
 
 /// Runs `work`; returns its result and the times of its operations on this thread, in the order of
 /// first use.
-pub fn collect<R>(work: impl FnOnce() -> R) -> (R, Vec<Entry>) {
+pub(crate) fn collect<R>(work: impl FnOnce() -> R) -> (R, Vec<Entry>) {
     ENTRIES.with(|entries| *entries.borrow_mut() = Some(Vec::new()));
     let result = work();
     let entries = ENTRIES.with(|entries| entries.borrow_mut().take());

@@ -13,7 +13,7 @@ const CURE: &str = "install your GPU's driver with Vulkan (on Debian and Ubuntu 
 ///
 /// # Errors
 /// Says in one line what is missing, and the cure.
-pub fn probe_wgpu() -> Result<DeviceInfo, String> {
+pub(crate) fn probe_wgpu() -> Result<DeviceInfo, String> {
     let backend = AutoGraphicsApi::backend();
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: backend.into(),

@@ -360,7 +360,7 @@ fn into(term: usize) -> Into {
 ///
 /// # Panics
 /// There is no term.
-pub fn forward<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
+pub(crate) fn forward<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
     assert!(!terms.is_empty(), "a sum has a term");
     let weights = Layout::dense(s.channels_out, s.depth());
     let group = s.group();
@@ -394,7 +394,7 @@ pub fn forward<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
 ///
 /// # Panics
 /// There is no term.
-pub fn input_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
+pub(crate) fn input_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
     assert!(!terms.is_empty(), "a sum has a term");
     let weights = Layout::dense(s.channels_out, s.depth()).transposed();
     let group = s.group();
@@ -432,7 +432,7 @@ pub fn input_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> 
 ///
 /// # Panics
 /// There is no term.
-pub fn weight_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
+pub(crate) fn weight_gradient<T: Real>(s: &ConvShape, terms: &[(&[T], &[T])]) -> Vec<T> {
     assert!(!terms.is_empty(), "a sum has a term");
     let group = s.group();
     let blocks = s.channels_in.div_ceil(WEIGHT_CHANNELS);

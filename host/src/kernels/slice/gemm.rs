@@ -4,26 +4,26 @@ use crate::kernels::Real;
 
 /// A matrix in a slice: `rows × cols`, element (i, j) at `i·row_stride + j·col_stride`.
 #[derive(Clone, Copy, Debug)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// Number of rows.
-    pub rows: usize,
+    pub(crate) rows: usize,
     /// Number of columns.
-    pub cols: usize,
+    pub(crate) cols: usize,
     /// Distance between neighbours in a column.
-    pub row_stride: usize,
+    pub(crate) row_stride: usize,
     /// Distance between neighbours in a row.
-    pub col_stride: usize,
+    pub(crate) col_stride: usize,
 }
 
 impl Layout {
     /// Row-major, dense.
-    pub fn dense(rows: usize, cols: usize) -> Self {
+    pub(crate) fn dense(rows: usize, cols: usize) -> Self {
         Self { rows, cols, row_stride: cols, col_stride: 1 }
     }
 
     /// The same memory, read as the transpose.
     #[must_use]
-    pub fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self {
             rows: self.cols,
             cols: self.rows,
@@ -42,7 +42,7 @@ impl Layout {
 
 /// What happens to the destination's old content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Into {
+pub(crate) enum Into {
     /// It is not read.
     Overwrite,
     /// The product is added to it.
@@ -53,7 +53,7 @@ pub enum Into {
 ///
 /// # Panics
 /// Shapes do not fit, or a slice is shorter than its layout says.
-pub fn gemm<T: Real>(
+pub(crate) fn gemm<T: Real>(
     (dst, dst_layout): (&mut [T], Layout),
     (a, a_layout): (&[T], Layout),
     (b, b_layout): (&[T], Layout),

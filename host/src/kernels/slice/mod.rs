@@ -4,9 +4,9 @@
 //! Work is split into chunks whose sizes depend on shapes alone, and partial sums are added in
 //! chunk order.
 
-pub mod conv;
-pub mod gemm;
-pub mod norm;
-pub mod pool;
-pub mod vector;
-pub mod written;
+pub(crate) mod conv;
+pub(crate) mod gemm;
+pub(crate) mod norm;
+pub(crate) mod pool;
+pub(crate) mod vector;
+pub(crate) mod written;

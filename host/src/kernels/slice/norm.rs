@@ -17,13 +17,13 @@ use crate::kernels::Real;
 
 /// Shape of one batch norm.
 #[derive(Clone, Copy, Debug)]
-pub struct NormShape {
+pub(crate) struct NormShape {
     /// Images.
-    pub batch: usize,
+    pub(crate) batch: usize,
     /// Channels.
-    pub channels: usize,
+    pub(crate) channels: usize,
     /// Pixels of a plane.
-    pub pixels: usize,
+    pub(crate) pixels: usize,
 }
 
 impl NormShape {
@@ -137,21 +137,27 @@ fn plane_sums<T: Real, const M: usize, const N: usize>(
 
 /// Result of [`forward`].
 #[derive(Debug)]
-pub struct Forward<T> {
+pub(crate) struct Forward<T> {
     /// γ x̂ + β.
-    pub y: Vec<T>,
+    pub(crate) y: Vec<T>,
     /// x̂.
-    pub normalized: Vec<T>,
+    pub(crate) normalized: Vec<T>,
     /// s, per channel.
-    pub inv_std: Vec<T>,
+    pub(crate) inv_std: Vec<T>,
     /// μ, per channel.
-    pub mean: Vec<T>,
+    pub(crate) mean: Vec<T>,
     /// σ² (biased), per channel.
-    pub variance: Vec<T>,
+    pub(crate) variance: Vec<T>,
 }
 
 /// Normalises by batch statistics.
-pub fn forward<T: Real>(s: &NormShape, x: &[T], gamma: &[T], beta: &[T], eps: f64) -> Forward<T> {
+pub(crate) fn forward<T: Real>(
+    s: &NormShape,
+    x: &[T],
+    gamma: &[T],
+    beta: &[T],
+    eps: f64,
+) -> Forward<T> {
     let count = s.count();
     let statistics = s.per_channel(|c| {
         // Two passes: the one-pass formula loses digits when the mean is large.
@@ -176,17 +182,17 @@ pub fn forward<T: Real>(s: &NormShape, x: &[T], gamma: &[T], beta: &[T], eps: f6
 
 /// γ, and what [`forward`] saved.
 #[derive(Clone, Copy, Debug)]
-pub struct Saved<'a, T> {
+pub(crate) struct Saved<'a, T> {
     /// γ.
-    pub gamma: &'a [T],
+    pub(crate) gamma: &'a [T],
     /// x̂.
-    pub normalized: &'a [T],
+    pub(crate) normalized: &'a [T],
     /// s.
-    pub inv_std: &'a [T],
+    pub(crate) inv_std: &'a [T],
 }
 
 /// ẏ from ẋ, γ̇, β̇.
-pub fn tangent<T: Real>(
+pub(crate) fn tangent<T: Real>(
     s: &NormShape,
     saved: Saved<'_, T>,
     x_dot: &[T],
@@ -205,7 +211,7 @@ pub fn tangent<T: Real>(
 }
 
 /// (x̄, γ̄, β̄) from ȳ.
-pub fn backward<T: Real>(
+pub(crate) fn backward<T: Real>(
     s: &NormShape,
     saved: Saved<'_, T>,
     y_bar: &[T],
@@ -228,7 +234,7 @@ pub fn backward<T: Real>(
 }
 
 /// (x̄̇, γ̄̇, β̄̇) from ẋ, γ̇, ȳ, ȳ̇.
-pub fn backward_tangent<T: Real>(
+pub(crate) fn backward_tangent<T: Real>(
     s: &NormShape,
     saved: Saved<'_, T>,
     x_dot: &[T],

@@ -7,7 +7,7 @@ use crate::kernels::{PoolShape, Real};
 /// Max-pool and, for every output, the position of its maximum in the input plane.
 ///
 /// The first of equal maxima wins, in row-major order; a NaN wins over everything.
-pub fn max_forward<T: Real>(s: &PoolShape, x: &[T]) -> (Vec<T>, Vec<u32>) {
+pub(crate) fn max_forward<T: Real>(s: &PoolShape, x: &[T]) -> (Vec<T>, Vec<u32>) {
     let (h_out, w_out) = (s.height_out(), s.width_out());
     let mut y = vec![T::zero(); s.planes * h_out * w_out];
     let mut indices = vec![0u32; y.len()];
@@ -47,7 +47,7 @@ fn max_at<T: Real>(s: &PoolShape, plane: &[T], oy: usize, ox: usize) -> (T, u32)
 }
 
 /// `y[o] = x[indices[o]]` in every plane: the tangent of max-pool.
-pub fn gather<T: Real>(s: &PoolShape, x: &[T], indices: &[u32]) -> Vec<T> {
+pub(crate) fn gather<T: Real>(s: &PoolShape, x: &[T], indices: &[u32]) -> Vec<T> {
     let out = s.height_out() * s.width_out();
     let mut y = vec![T::zero(); s.planes * out];
     y.par_chunks_mut(out)
@@ -62,7 +62,7 @@ pub fn gather<T: Real>(s: &PoolShape, x: &[T], indices: &[u32]) -> Vec<T> {
 }
 
 /// `dx[indices[o]] += dy[o]` in every plane: the adjoint of [`gather`].
-pub fn scatter<T: Real>(s: &PoolShape, dy: &[T], indices: &[u32]) -> Vec<T> {
+pub(crate) fn scatter<T: Real>(s: &PoolShape, dy: &[T], indices: &[u32]) -> Vec<T> {
     let out = s.height_out() * s.width_out();
     let mut dx = vec![T::zero(); s.planes * s.height * s.width];
     dx.par_chunks_mut(s.height * s.width)
@@ -78,7 +78,7 @@ pub fn scatter<T: Real>(s: &PoolShape, dy: &[T], indices: &[u32]) -> Vec<T> {
 }
 
 /// Mean of every plane.
-pub fn mean<T: Real>(plane_len: usize, x: &[T]) -> Vec<T> {
+pub(crate) fn mean<T: Real>(plane_len: usize, x: &[T]) -> Vec<T> {
     let scale = T::of(1.0 / plane_len as f64);
     x.par_chunks(plane_len)
         .map(|plane| T::of(plane.iter().map(|v| v.wide()).sum::<f64>()) * scale)
@@ -86,7 +86,7 @@ pub fn mean<T: Real>(plane_len: usize, x: &[T]) -> Vec<T> {
 }
 
 /// Spreads one value over every plane, divided by its size: the adjoint of [`mean`].
-pub fn spread<T: Real>(plane_len: usize, dy: &[T]) -> Vec<T> {
+pub(crate) fn spread<T: Real>(plane_len: usize, dy: &[T]) -> Vec<T> {
     let scale = T::of(1.0 / plane_len as f64);
     let mut dx = vec![T::zero(); dy.len() * plane_len];
     dx.par_chunks_mut(plane_len).zip(dy.par_iter()).for_each(|(plane, dy)| plane.fill(*dy * scale));

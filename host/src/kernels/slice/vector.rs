@@ -11,7 +11,7 @@ const CHUNK: usize = 1 << 15;
 const LANES: usize = 8;
 
 /// Σ aᵢ bᵢ in f64: eight interleaved sums over each chunk, chunks added in order.
-pub fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
+pub(crate) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
     if a.len() <= CHUNK {
         return dot_chunk(a, b);
     }
@@ -34,7 +34,7 @@ fn dot_chunk<T: Real>(a: &[T], b: &[T]) -> f64 {
 }
 
 /// `y ← a x + b y`; a vector whose factor is exactly 0 is not read.
-pub fn axpby<T: Real>(a: T, x: &[T], b: T, y: &mut [T]) {
+pub(crate) fn axpby<T: Real>(a: T, x: &[T], b: T, y: &mut [T]) {
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
         match (a == T::zero(), b == T::zero()) {
             (true, true) => y.fill(T::zero()),
@@ -46,7 +46,7 @@ pub fn axpby<T: Real>(a: T, x: &[T], b: T, y: &mut [T]) {
 }
 
 /// Applies `f` to every element.
-pub fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
+pub(crate) fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
     // SAFETY: the chunks cover the output, and those of `x` have the same length.
     unsafe {
         written(x.len(), |y| {
@@ -63,7 +63,7 @@ pub fn map<T: Real>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
 ///
 /// # Panics
 /// The slices differ in length.
-pub fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
+pub(crate) fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
     assert_eq!(a.len(), b.len(), "elements of the operands");
     // SAFETY: the chunks cover the output, and those of `a` and `b` have the same length.
     unsafe {

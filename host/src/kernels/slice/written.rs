@@ -9,7 +9,10 @@ use crate::kernels::Real;
 ///
 /// # Safety
 /// `work` writes every element of the slice that it gets, or does not return.
-pub unsafe fn written<T: Copy>(len: usize, work: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
+pub(crate) unsafe fn written<T: Copy>(
+    len: usize,
+    work: impl FnOnce(&mut [MaybeUninit<T>]),
+) -> Vec<T> {
     let mut vector = Vec::with_capacity(len);
     work(&mut vector.spare_capacity_mut()[..len]);
     // SAFETY: the capacity is at least `len`, and by the caller's promise the elements are written.
@@ -18,7 +21,7 @@ pub unsafe fn written<T: Copy>(len: usize, work: impl FnOnce(&mut [MaybeUninit<T
 }
 
 /// Fills a slice with zeros.
-pub fn zeroed<T: Real>(slice: &mut [MaybeUninit<T>]) -> &mut [T] {
+pub(crate) fn zeroed<T: Real>(slice: &mut [MaybeUninit<T>]) -> &mut [T] {
     for element in slice.iter_mut() {
         element.write(T::zero());
     }
