@@ -278,7 +278,7 @@ fn stored_layers(disk: &dyn Disk, run: &Path) -> Result<Layers, RunError> {
     let text = String::from_utf8(bytes).map_err(|error| RunError::damaged(&path, error))?;
     let layers = Layers::stored_text(&path, text);
     let history = history::read(disk, run)?;
-    let directory = history.iter().find_map(history::Happened::directory);
+    let directory = history.iter().find_map(history::HistoryEntry::directory);
     let here = std::env::current_dir().ok();
     Ok(match directory {
         Some(directory) if here.as_deref() != Some(directory) => layers.started_in(directory),

@@ -16,7 +16,7 @@ use crate::machine;
 /// A line of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Happened {
+pub(super) enum HistoryEntry {
     /// A process began or resumed the run.
     Started {
         /// Time in UTC, for people.
@@ -48,7 +48,7 @@ pub(super) enum Happened {
     },
 }
 
-impl Happened {
+impl HistoryEntry {
     /// Where a process was started.
     pub(super) fn directory(&self) -> Option<&Path> {
         match self {
@@ -93,9 +93,9 @@ fn now() -> (String, u64) {
 
 /// The start of this process, which got `arguments` and computes with `threads` threads; 0 means
 /// all.
-pub(super) fn started(arguments: Vec<String>, threads: usize) -> Happened {
+pub(super) fn started(arguments: Vec<String>, threads: usize) -> HistoryEntry {
     let (time, unix_seconds) = now();
-    Happened::Started {
+    HistoryEntry::Started {
         time,
         unix_seconds,
         arguments,
@@ -108,15 +108,15 @@ pub(super) fn started(arguments: Vec<String>, threads: usize) -> Happened {
 }
 
 /// The end of this process.
-pub(super) fn ended(outcome: Ending) -> Happened {
+pub(super) fn ended(outcome: Ending) -> HistoryEntry {
     let (time, unix_seconds) = now();
-    Happened::Ended { time, unix_seconds, outcome }
+    HistoryEntry::Ended { time, unix_seconds, outcome }
 }
 
 /// Appends a line to the history of the run in folder `run`.
-pub(super) fn append(disk: &dyn Disk, run: &Path, happened: &Happened) -> Result<(), RunError> {
+pub(super) fn append(disk: &dyn Disk, run: &Path, entry: &HistoryEntry) -> Result<(), RunError> {
     let path = history_path(run);
-    let mut line = serde_json::to_vec(happened).expect("a history is text and integers");
+    let mut line = serde_json::to_vec(entry).expect("a history is text and integers");
     line.push(b'\n');
     let was_there = disk.exists(&path);
     let old =
@@ -133,7 +133,7 @@ pub(super) fn append(disk: &dyn Disk, run: &Path, happened: &Happened) -> Result
 
 /// The history of the run in folder `run`, oldest first; empty if there is none. Lines that a power
 /// cut tore are left out.
-pub(super) fn read(disk: &dyn Disk, run: &Path) -> Result<Vec<Happened>, RunError> {
+pub(super) fn read(disk: &dyn Disk, run: &Path) -> Result<Vec<HistoryEntry>, RunError> {
     let path = history_path(run);
     if !disk.exists(&path) {
         return Ok(Vec::new());

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::checkpoint::read_state;
 use super::disk::{Disk, SystemDisk};
-use super::history::{self, Ending, Happened};
+use super::history::{self, Ending, HistoryEntry};
 use super::results::{StageState, results};
 use super::{Checkpoints, RunError};
 use crate::config::RunConfig;
@@ -139,20 +139,20 @@ fn find(folder: &Path, depth: u32, found: &mut Vec<PathBuf>) -> std::io::Result<
 }
 
 /// The subcommand of the first process.
-fn command(history: &[Happened]) -> Option<String> {
+fn command(history: &[HistoryEntry]) -> Option<String> {
     history.iter().find_map(|happened| match happened {
-        Happened::Started { arguments, .. } => arguments.get(1).cloned(),
-        Happened::Ended { .. } => None,
+        HistoryEntry::Started { arguments, .. } => arguments.get(1).cloned(),
+        HistoryEntry::Ended { .. } => None,
     })
 }
 
-fn state(history: &[Happened], running: bool) -> RunState {
+fn state(history: &[HistoryEntry], running: bool) -> RunState {
     match history.last() {
         _ if running => RunState::Running,
         None => RunState::Unknown,
         // The process was killed.
-        Some(Happened::Started { .. }) => RunState::Interrupted,
-        Some(Happened::Ended { outcome, .. }) => match outcome {
+        Some(HistoryEntry::Started { .. }) => RunState::Interrupted,
+        Some(HistoryEntry::Ended { outcome, .. }) => match outcome {
             Ending::Finished => RunState::Finished,
             Ending::Interrupted => RunState::Interrupted,
             Ending::Failed => RunState::Failed,
@@ -168,13 +168,13 @@ fn last_change(run: &Path) -> Option<u64> {
 
 /// Time between starts and ends. If the last process was killed, it worked until the metrics last
 /// grew. For an earlier process that was killed the time is unknown and counts as 0.
-fn seconds(history: &[Happened], running: bool, last_change: Option<u64>) -> Option<u64> {
+fn seconds(history: &[HistoryEntry], running: bool, last_change: Option<u64>) -> Option<u64> {
     let mut total = None;
     let mut begun = None;
     for happened in history {
         match happened {
-            Happened::Started { unix_seconds, .. } => begun = Some(*unix_seconds),
-            Happened::Ended { unix_seconds, .. } => {
+            HistoryEntry::Started { unix_seconds, .. } => begun = Some(*unix_seconds),
+            HistoryEntry::Ended { unix_seconds, .. } => {
                 if let Some(begun) = begun.take() {
                     *total.get_or_insert(0) += unix_seconds.saturating_sub(begun);
                 }
@@ -193,8 +193,8 @@ fn seconds(history: &[Happened], running: bool, last_change: Option<u64>) -> Opt
 mod tests {
     use super::*;
 
-    fn start(unix_seconds: u64) -> Happened {
-        Happened::Started {
+    fn start(unix_seconds: u64) -> HistoryEntry {
+        HistoryEntry::Started {
             directory: None,
             time: String::new(),
             unix_seconds,
@@ -206,8 +206,8 @@ mod tests {
         }
     }
 
-    fn end(unix_seconds: u64, outcome: Ending) -> Happened {
-        Happened::Ended { time: String::new(), unix_seconds, outcome }
+    fn end(unix_seconds: u64, outcome: Ending) -> HistoryEntry {
+        HistoryEntry::Ended { time: String::new(), unix_seconds, outcome }
     }
 
     #[test]
