@@ -95,9 +95,9 @@ enum Commands {
         #[command(subcommand)]
         action: DataAction,
     },
-    /// Prints what a run, a checkpoint or a .safetensors file holds.
+    /// Prints what a run, a checkpoint or a file of weights holds, and what import makes of it.
     Inspect {
-        /// Folder of a run or of a checkpoint, or a .safetensors file.
+        /// Folder of a run or of a checkpoint, a .safetensors file or one of torch.save.
         path: PathBuf,
     },
     /// Lists runs, compares them, picks the best.

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::interchange::{FileDescription, describe_file};
 use crate::report::Table;
 use crate::run::{
-    Checkpoint, Manifest, Origin, Retention, RunError, describe_tensors, last_metrics,
-    read_checkpoint,
+    Checkpoint, Manifest, Origin, Retention, RunError, last_metrics, read_checkpoint,
 };
 
 /// How many of the last metrics are shown.
@@ -15,8 +15,10 @@ const METRICS_SHOWN: usize = 3;
 /// The description of `path`.
 pub(super) fn describe(path: &Path) -> Result<String, RunError> {
     if path.is_file() {
-        let tensors = describe_tensors(path)?;
-        return Ok(format!("{}\n\n{}", path.display(), table(tensors)));
+        let FileDescription { container, tensors, import } = describe_file(path)?;
+        let import = import.join("\n");
+        let tensors = table(tensors);
+        return Ok(format!("{}: {container}\n\n{tensors}\n{import}\n", path.display()));
     }
     match Origin::of(path)? {
         origin @ Origin::Run(_) => run(path, &origin),

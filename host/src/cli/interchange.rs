@@ -14,18 +14,19 @@ use crate::run::{Origin, RunError};
 /// The arguments of `import`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ImportArguments {
-    /// A .pth file of torch.save or a .safetensors file, with torchvision's or timm's names of a
-    /// ResNet.
+    /// A file of torch.save (.pth, .pt, .ckpt, .tar) or a .safetensors file with a ResNet, wherever
+    /// in it and behind whatever prefix.
     file: PathBuf,
     /// Folder of the new run; must be absent or empty.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The dictionary of weights in a checkpoint that holds several [default: the file itself,
-    /// state_dict, model_state_dict, model, net, network, backbone or encoder].
+    /// The dictionary of weights in a checkpoint that holds several, keys from the outermost in
+    /// joined by dots [default: whichever holds a ResNet].
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
-    /// What stands before the backbone's names, such as `module.encoder_q.` [default: whatever
-    /// stands before conv1.weight].
+    /// What stands before the backbone's names, such as `module.encoder_k.` [default: whatever
+    /// stands before a ResNet's; of several the trained network, of student and teacher the
+    /// teacher].
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
     /// Family of the backbone [default: by the names of its tensors].

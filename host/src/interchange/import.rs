@@ -1,32 +1,33 @@
 //! `bissl import`: a run out of weights that another program saved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use bissl_core::Group;
 
-use super::{NetworkHints, Recognized, recognize};
+use super::NetworkHints;
+use super::candidates::Candidate;
+use super::reading::{Reading, Wanted, reading};
 use crate::config::{Family, RunConfig};
 use crate::model::{architecture, networks};
-use crate::network::ParameterTable;
+use crate::network::{BackboneSettings, ParameterTable};
 use crate::run::{NamedTensor, NewCheckpoint, Retention, RunError, RunFolder, TensorView};
 use crate::stage::initial::{Draw, initial};
 use crate::stage::origin::IMPORT;
 use crate::stage::tensors::{Weights, group_name, named};
-use crate::state_dict::{StateDict, read_state_dict};
+use crate::state_dict::{StateDict, TensorFile, read_weights, shown};
 
-/// Names shown in a message at most.
-const SHOWN: usize = 8;
+type Tensors = BTreeMap<String, NamedTensor>;
 
 /// What is to be imported.
 #[derive(Clone, Debug)]
 pub struct ImportJob {
     /// A `.pth` or `.safetensors` file.
     pub file: PathBuf,
-    /// The dictionary in a checkpoint that holds several; `None`: the usual names.
+    /// The dictionary in a checkpoint that holds several; `None`: whichever holds a backbone.
     pub key: Option<String>,
-    /// What stands before the backbone's names; `None`: whatever stands before `conv1.weight`.
+    /// What stands before the backbone's names; `None`: whatever stands before a ResNet's.
     pub prefix: Option<String>,
     /// What the tensors do not tell.
     pub hints: NetworkHints,
@@ -45,18 +46,24 @@ pub struct ImportJob {
 pub fn import(job: ImportJob) -> Result<Vec<String>> {
     let ImportJob { file, key, prefix, hints, out, mut config } = job;
     let unfit = |reason: String| RunError::unfit(&file, reason);
-    let StateDict { tensors, mut notices } = read_state_dict(&file, key.as_deref())?;
-    let tensors = backbone_of(tensors, prefix, &mut notices).map_err(unfit)?;
-    let shape_of = |name: &str| tensors.get(name).map(|tensor| tensor.shape.as_slice());
-    let Recognized { architecture: residual, width, stem } =
-        recognize(shape_of, hints).map_err(unfit)?;
+    let bytes = read_weights(&file)?;
+    let decoded = TensorFile::decode(&bytes).map_err(unfit)?;
+    let wanted = Wanted { key: key.as_deref(), prefix: prefix.as_deref(), hints };
+    let Reading { candidate, settings, mut notices } =
+        reading(&decoded, wanted).map_err(unfit)?;
+    let own: BTreeSet<&str> = candidate.names.values().copied().collect();
+    let StateDict { tensors, notices: rounded } =
+        decoded.read(candidate.dictionary, |name| own.contains(name)).map_err(unfit)?;
+    notices.extend(rounded);
+    let tensors = renamed(&candidate, tensors);
+    require_variances(&tensors).map_err(unfit)?;
+    let BackboneSettings { architecture: residual, width, stem } = settings;
     (config.network.architecture, config.network.width, config.network.stem) =
         (Family::Residual(residual), width, stem);
     let name = architecture(&config);
     let networks = networks(&config, 1);
-    let backbone =
-        weights([networks.backbone.parameters(), networks.backbone.statistics()], tensors, &name)
-            .map_err(unfit)?;
+    let tables = [networks.backbone.parameters(), networks.backbone.statistics()];
+    let backbone = weights(tables, tensors);
     let head = &networks.pretext_head;
     let head_weights = initial(head, config.seed, Draw::PretextHead);
     let mut stored = named(group_name(Group::LowerBackbone), &networks.backbone, &backbone);
@@ -82,100 +89,38 @@ fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-type Tensors = BTreeMap<String, NamedTensor>;
-
-/// The tensors of the backbone, without what stands before their names.
-fn backbone_of(
-    tensors: Tensors,
-    prefix: Option<String>,
-    notices: &mut Vec<String>,
-) -> Result<Tensors, String> {
-    const FIRST: &str = "conv1.weight";
-    let prefix = match prefix {
-        Some(prefix) => prefix,
-        None => {
-            // A block's first convolution has the same name, behind its stage's.
-            let is_first = |name: &&String| name.ends_with(FIRST) && !name.contains("layer");
-            let found: Vec<_> = tensors.keys().filter(is_first).collect();
-            match found[..] {
-                [only] if only.len() == FIRST.len() || only.ends_with(&format!(".{FIRST}")) => {
-                    only[..only.len() - FIRST.len()].to_owned()
-                }
-                [] | [_] => {
-                    let names: Vec<_> = tensors.keys().cloned().collect();
-                    return Err(format!(
-                        "no tensor {FIRST}, expected the names of torchvision's ResNets; found {}",
-                        some(&names)
-                    ));
-                }
-                _ => {
-                    let found: Vec<_> = found.into_iter().cloned().collect();
-                    return Err(format!(
-                        "several backbones: {}; choose one by --prefix, what stands before {FIRST}",
-                        some(&found)
-                    ));
-                }
-            }
-        }
-    };
-    if !prefix.is_empty() {
-        notices.push(format!("names are read without `{prefix}`"));
-    }
-    let (mut own, mut others) = (Tensors::new(), Vec::new());
-    for (name, tensor) in tensors {
-        match name.strip_prefix(&prefix) {
-            Some(stripped) if !stripped.starts_with("fc.") => {
-                own.insert(stripped.to_owned(), tensor);
-            }
-            _ => others.push(name),
-        }
-    }
-    if !others.is_empty() {
-        notices.push(format!("left out, beside the backbone: {}", some(&others)));
-    }
-    Ok(own)
+/// The tensors of a backbone under its own names.
+fn renamed(candidate: &Candidate<'_>, mut read: Tensors) -> Tensors {
+    let own = candidate.names.iter().filter_map(|(own, name)| {
+        let tensor = read.remove(*name)?;
+        Some((own.clone(), tensor))
+    });
+    own.collect()
 }
 
-/// Some names, and how many more there are.
-fn some(names: &[String]) -> String {
-    let shown = names[..names.len().min(SHOWN)].join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
+/// Refuses running variances below 0, which no batch has: their square root is NaN.
+fn require_variances(tensors: &Tensors) -> Result<(), String> {
+    for (name, tensor) in tensors.iter().filter(|(name, _)| name.ends_with(".running_var")) {
+        if let Some(at) = tensor.values.iter().position(|value| *value < 0.0) {
+            let (value, file_name) = (tensor.values[at], shown(&tensor.name));
+            let own = if *name == tensor.name { String::new() } else { format!(" ({name})") };
+            return Err(format!(
+                "tensor {file_name}{own}: element [{at}] is {value}, expected a variance of at \
+                 least 0"
+            ));
+        }
     }
+    Ok(())
 }
 
-/// Parameters and running statistics. Everything that is wrong is said at once.
-fn weights(
-    [parameters, statistics]: [&ParameterTable; 2],
-    mut tensors: Tensors,
-    network: &str,
-) -> Result<Weights, String> {
-    let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
+/// Parameters and running statistics, in the network's order.
+fn weights([parameters, statistics]: [&ParameterTable; 2], mut tensors: Tensors) -> Weights {
     let mut flat = |table: &ParameterTable| {
-        let mut values = Vec::with_capacity(table.len());
-        for segment in table.segments() {
-            match tensors.remove(&segment.name) {
-                None => missing.push(segment.name.clone()),
-                Some(tensor) if tensor.shape != segment.shape => misshapen.push(format!(
-                    "{} has shape {:?}, expected {:?}",
-                    segment.name, tensor.shape, segment.shape
-                )),
-                Some(tensor) => values.extend(tensor.values),
-            }
-        }
-        values
+        let segments = table.segments().iter();
+        let values = segments.flat_map(|segment| {
+            tensors.remove(&segment.name).expect("names and shapes were compared").values
+        });
+        values.collect()
     };
-    let (parameters, statistics) = (flat(parameters), flat(statistics));
-    let unknown: Vec<_> = tensors.into_keys().collect();
-    let parts = [("missing", missing), ("of another shape", misshapen), ("unknown", unknown)];
-    let wrong: Vec<_> = parts
-        .into_iter()
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(what, names)| format!("{} tensors {what}: {}", names.len(), some(&names)))
-        .collect();
-    if !wrong.is_empty() {
-        return Err(format!("it does not fit {network}: {}", wrong.join("; ")));
-    }
-    Ok(Weights { parameters, statistics })
+    Weights { parameters: flat(parameters), statistics: flat(statistics) }
 }

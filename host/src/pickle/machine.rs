@@ -44,6 +44,11 @@ impl<'a, P: Policy<'a>> Pickle<'a, P> {
         }
     }
 
+    /// Where the object is that the pickle describes.
+    pub(crate) fn root_id(&self) -> Id {
+        self.root
+    }
+
     /// The object that the pickle describes.
     pub(crate) fn root(&self) -> &Object<'a, P::Made> {
         self.object(self.root)

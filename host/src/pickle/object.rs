@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Place of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Id(pub(super) u32);
 
 /// What a pickle is made of; `M` is what a policy makes of calls and references.

@@ -47,7 +47,7 @@ pub use metrics::{MetricsWriter, last_metrics};
 pub use overview::{Overview, RunState, StageProgress};
 pub use real_tensors::{Precision, RealTensor, RealTensors, read_real_tensors, write_real_tensors};
 pub use records::{Record, Solve, read_records};
-pub use tensors::{NamedTensor, TensorView, describe_tensors, read_tensors, write_tensors};
+pub use tensors::{NamedTensor, TensorView, read_tensors, write_tensors};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

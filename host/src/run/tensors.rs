@@ -78,21 +78,6 @@ pub fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, RunError> {
     decode(path, &SystemDisk.read(path).map_err(RunError::io("read", path))?)
 }
 
-/// Name, shape and type of every tensor of a safetensors file, in the order of their names.
-///
-/// # Errors
-/// The file cannot be read or is no safetensors file.
-pub fn describe_tensors(path: &Path) -> Result<Vec<(String, Vec<usize>, String)>, RunError> {
-    let bytes = SystemDisk.read(path).map_err(RunError::io("read", path))?;
-    let file = open(path, &bytes)?;
-    let describe = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
-        (name.to_owned(), view.shape().to_vec(), format!("{:?}", view.dtype()))
-    };
-    let mut tensors: Vec<_> = file.iter().map(describe).collect();
-    tensors.sort();
-    Ok(tensors)
-}
-
 /// The tensors of a safetensors file, borrowed from its bytes.
 pub(super) fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, RunError> {
     SafeTensors::deserialize(bytes)

@@ -18,6 +18,8 @@ pub(super) enum Element {
     Integer {
         /// Bytes of each.
         bytes: u8,
+        /// As safetensors calls it.
+        name: &'static str,
     },
 }
 
@@ -29,10 +31,12 @@ impl Element {
             "DoubleStorage" => Self::F64,
             "HalfStorage" => Self::F16,
             "BFloat16Storage" => Self::Bf16,
-            "LongStorage" => Self::Integer { bytes: 8 },
-            "IntStorage" => Self::Integer { bytes: 4 },
-            "ShortStorage" => Self::Integer { bytes: 2 },
-            "CharStorage" | "ByteStorage" | "BoolStorage" => Self::Integer { bytes: 1 },
+            "LongStorage" => Self::Integer { bytes: 8, name: "I64" },
+            "IntStorage" => Self::Integer { bytes: 4, name: "I32" },
+            "ShortStorage" => Self::Integer { bytes: 2, name: "I16" },
+            "CharStorage" => Self::Integer { bytes: 1, name: "I8" },
+            "ByteStorage" => Self::Integer { bytes: 1, name: "U8" },
+            "BoolStorage" => Self::Integer { bytes: 1, name: "BOOL" },
             _ => return None,
         })
     }
@@ -44,10 +48,15 @@ impl Element {
             Dtype::F64 => Self::F64,
             Dtype::F16 => Self::F16,
             Dtype::BF16 => Self::Bf16,
-            Dtype::I64 | Dtype::U64 => Self::Integer { bytes: 8 },
-            Dtype::I32 | Dtype::U32 => Self::Integer { bytes: 4 },
-            Dtype::I16 | Dtype::U16 => Self::Integer { bytes: 2 },
-            Dtype::I8 | Dtype::U8 | Dtype::BOOL => Self::Integer { bytes: 1 },
+            Dtype::I64 => Self::Integer { bytes: 8, name: "I64" },
+            Dtype::U64 => Self::Integer { bytes: 8, name: "U64" },
+            Dtype::I32 => Self::Integer { bytes: 4, name: "I32" },
+            Dtype::U32 => Self::Integer { bytes: 4, name: "U32" },
+            Dtype::I16 => Self::Integer { bytes: 2, name: "I16" },
+            Dtype::U16 => Self::Integer { bytes: 2, name: "U16" },
+            Dtype::I8 => Self::Integer { bytes: 1, name: "I8" },
+            Dtype::U8 => Self::Integer { bytes: 1, name: "U8" },
+            Dtype::BOOL => Self::Integer { bytes: 1, name: "BOOL" },
             _ => return None,
         })
     }
@@ -58,7 +67,7 @@ impl Element {
             Self::F32 => 4,
             Self::F64 => 8,
             Self::F16 | Self::Bf16 => 2,
-            Self::Integer { bytes } => bytes.into(),
+            Self::Integer { bytes, .. } => bytes.into(),
         }
     }
 
@@ -75,14 +84,15 @@ impl Element {
     }
 }
 
+/// As safetensors calls it.
 impl std::fmt::Display for Element {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::F32 => f.write_str("float32"),
-            Self::F64 => f.write_str("float64"),
-            Self::F16 => f.write_str("float16"),
-            Self::Bf16 => f.write_str("bfloat16"),
-            Self::Integer { bytes } => write!(f, "int{}", 8 * u32::from(*bytes)),
-        }
+        f.write_str(match self {
+            Self::F32 => "F32",
+            Self::F64 => "F64",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::Integer { name, .. } => name,
+        })
     }
 }

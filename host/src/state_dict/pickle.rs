@@ -9,6 +9,10 @@ use crate::pickle::{self, Called, Id, Kind, Name, Objects, Policy, Refusal};
 /// Objects of one pickle at most. A state dict has about twenty for a tensor.
 const OBJECTS_MAX: usize = 1 << 21;
 
+/// Bytes of a text at most. A longer one is no name, and is not kept: a pickle could refer to it as
+/// often as it has bytes.
+const TEXT_MAX: usize = 1024;
+
 /// Sizes of a tensor at most.
 const AXES_MAX: usize = 8;
 
@@ -49,10 +53,14 @@ pub(super) struct Tensor<'a> {
 /// Names that mean something.
 enum Known {
     Dict,
+    /// `(factory)`: a dictionary to be filled.
+    DefaultDict,
     /// `(storage, offset, shape, strides, …)`.
     Tensor,
     /// `(tensor, …)`: the tensor.
     Parameter,
+    /// `(function, class, arguments, state)`: what the function makes.
+    Subclass,
 }
 
 impl Known {
@@ -60,7 +68,11 @@ impl Known {
         Some(match (name.module, name.name) {
             ("collections", "OrderedDict") | ("builtins" | "__builtin__", "dict") => Self::Dict,
             ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Self::Tensor,
-            ("torch._utils", "_rebuild_parameter") => Self::Parameter,
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
+                Self::Parameter
+            }
+            ("collections", "defaultdict") => Self::DefaultDict,
+            ("torch._tensor", "_rebuild_from_type_v2") => Self::Subclass,
             _ => return None,
         })
     }
@@ -88,7 +100,7 @@ impl<'a> Policy<'a> for Tensors<'a> {
         let is_text = std::str::from_utf8(bytes).is_ok();
         match kind {
             Kind::Text if !is_text => Err("a text that is no UTF-8".to_owned()),
-            Kind::Text | Kind::Python2 => Ok(is_text),
+            Kind::Text | Kind::Python2 => Ok(is_text && bytes.len() <= TEXT_MAX),
             Kind::Bytes => Ok(false),
         }
     }
@@ -122,6 +134,16 @@ impl<'a> Policy<'a> for Tensors<'a> {
                 }
                 return Ok(Called::New(Object::Dict(pairs)));
             }
+            Some(Known::DefaultDict) => return Ok(Called::New(Object::Dict(Vec::new()))),
+            Some(Known::Subclass) => match arguments {
+                [function, _, arguments, ..] if is_tensor(objects, *function) => {
+                    let arguments = objects
+                        .sequence(*arguments)
+                        .ok_or_else(|| format!("{name} without a tuple of arguments"))?;
+                    tensor(objects, arguments).map_err(|error| format!("{name}: {error}"))?
+                }
+                _ => Made::Foreign(name),
+            },
             Some(Known::Tensor) => {
                 tensor(objects, arguments).map_err(|error| format!("{name}: {error}"))?
             }
@@ -152,7 +174,7 @@ impl<'a> Policy<'a> for Tensors<'a> {
         };
         let len = size(objects, len)?;
         let element = match class.module {
-            "torch" | "torch.storage" => Element::of_storage(class.name),
+            "torch" | "torch.cuda" | "torch.storage" => Element::of_storage(class.name),
             _ => None,
         };
         let Some(element) = element else { return Ok(Made::Foreign(*class)) };
@@ -192,6 +214,14 @@ impl<'a> Policy<'a> for Tensors<'a> {
 
     fn located(reason: &str, byte: usize) -> String {
         format!("pickle, byte {byte}: {reason}")
+    }
+}
+
+/// Whether this is the function that makes plain tensors.
+fn is_tensor(objects: &Objects<'_, Made<'_>>, function: Id) -> bool {
+    match objects.object(function) {
+        Object::Name(name) => matches!(Known::of(*name), Some(Known::Tensor)),
+        _ => false,
     }
 }
 
