@@ -29,4 +29,5 @@ pub mod report;
 pub mod run;
 pub mod stage;
 pub mod state_dict;
+mod text;
 pub mod verify;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::text;
+
 /// Whether a person asked to stop (Ctrl-C, SIGTERM), or for a checkpoint (SIGUSR1). Clones share
 /// the answer.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +70,7 @@ pub enum Verbosity {
 
 /// Tells a person what a run should not pass over in silence, on the standard error stream.
 pub fn warn(text: &str) {
-    eprintln!("{text}");
+    eprintln!("{}", text::message(text));
 }
 
 /// Without a terminal, a line after this long.

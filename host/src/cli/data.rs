@@ -13,6 +13,7 @@ use crate::data::{
 };
 use crate::progress::{Progress, Verbosity};
 use crate::report::{self, Table};
+use crate::text::shown;
 
 /// The arguments of `bench data`.
 #[derive(Clone, Debug, Args)]
@@ -92,7 +93,7 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<(String, Result<(), Ch
     });
     progress.finish();
     let text = match output.format() {
-        report::Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+        report::Format::Json => report::json_text(&report)?,
         report::Format::Text => text(&report),
     };
     Ok((text, report.verdict()))
@@ -103,8 +104,12 @@ const SHOWN: usize = 20;
 
 fn text(report: &CheckReport) -> String {
     let CheckReport { name, images, broken, classes, unlabelled, .. } = report;
-    let mut text =
-        format!("{name}: {images} images, {} broken, {} classes", broken.len(), classes.len());
+    let mut text = format!(
+        "{}: {images} images, {} broken, {} classes",
+        shown(name),
+        broken.len(),
+        classes.len()
+    );
     if *unlabelled > 0 {
         let _ = write!(text, ", {unlabelled} without a label");
     }
@@ -141,7 +146,11 @@ fn text(report: &CheckReport) -> String {
     let broken: Vec<String> = broken.iter().map(ToString::to_string).collect();
     list(&mut text, "broken images", &broken);
     let chosen = |choose: fn(&Same) -> bool| -> Vec<String> {
-        report.same.iter().filter(|same| choose(same)).map(|same| same.images.join(" = ")).collect()
+        let same = report.same.iter().filter(|same| choose(same));
+        let named = |same: &Same| {
+            same.images.iter().map(|image| shown(image).to_string()).collect::<Vec<_>>().join(" = ")
+        };
+        same.map(named).collect()
     };
     list(&mut text, "pictures in more than one part", &chosen(|same| same.leaks));
     list(&mut text, "same pictures with different labels", &chosen(|same| same.labels_differ));

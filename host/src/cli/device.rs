@@ -14,6 +14,7 @@ use crate::kernels::BackendName;
 use crate::kernels::KERNEL_SOURCES;
 use crate::kernels::tuning::{Policy, choose_by};
 use crate::progress::Verbosity;
+use crate::text::shown;
 
 /// Sets up the caches of a device backend, and says where kernels will have to be compiled. Nothing
 /// to do for a CPU backend, or without a device.
@@ -30,7 +31,7 @@ pub(super) fn prepare(backend: BackendName, verbosity: Verbosity) -> crate::erro
     };
     let first = !folder.is_dir();
     std::fs::create_dir_all(&folder)
-        .at_with(|| format!("cannot make the cache folder {}", folder.display()))?;
+        .at_with(|| format!("cannot make the cache folder {}", shown(&folder)))?;
     let mut settings = CubeClRuntimeConfig::default();
     settings.compilation.cache = Some(CacheConfig::File(folder.clone()));
     CubeClRuntimeConfig::set(settings);
@@ -38,13 +39,13 @@ pub(super) fn prepare(backend: BackendName, verbosity: Verbosity) -> crate::erro
     if !device.software {
         let file = folder.join("choices.jsonl");
         choose_by(Policy::Measure(file.clone()))
-            .at_with(|| format!("cannot use {}", file.display()))?;
+            .at_with(|| format!("cannot use {}", shown(&file)))?;
     }
     if verbosity == Verbosity::Progress {
         eprintln!("{backend}: {}", device.name);
         // The drivers behind `wgpu` keep compiled shaders themselves.
         if first && backend == BackendName::Cuda {
-            let shown = folder.display();
+            let shown = shown(&folder);
             eprintln!("kernels are compiled at their first use, and kept in {shown}");
             std::thread::spawn(move || tell_of_compilation(&folder));
         }

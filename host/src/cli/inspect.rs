@@ -8,6 +8,7 @@ use crate::report::Table;
 use crate::run::{
     Checkpoint, Manifest, Origin, Retention, RunError, last_metrics, read_checkpoint,
 };
+use crate::text::shown;
 
 /// How many of the last metrics are shown.
 const METRICS_SHOWN: usize = 3;
@@ -18,7 +19,7 @@ pub(super) fn describe(path: &Path) -> Result<String, RunError> {
         let FileDescription { container, tensors, import } = describe_file(path)?;
         let import = import.join("\n");
         let tensors = table(tensors);
-        return Ok(format!("{}: {container}\n\n{tensors}\n{import}\n", path.display()));
+        return Ok(format!("{}: {container}\n\n{tensors}\n{import}\n", shown(path)));
     }
     match Origin::of(path)? {
         origin @ Origin::Run(_) => run(path, &origin),
@@ -30,7 +31,7 @@ pub(super) fn describe(path: &Path) -> Result<String, RunError> {
 }
 
 fn run(path: &Path, origin: &Origin) -> Result<String, RunError> {
-    let mut text = format!("run {}\n\n{}\n", path.display(), origin.config()?.to_lines());
+    let mut text = format!("run {}\n\n{}\n", shown(path), origin.config()?.to_lines());
     let checkpoints = origin.checkpoints();
     let (mut entries, _) = checkpoints.entries()?;
     entries.reverse();

@@ -37,6 +37,7 @@ use crate::plan::PlanJob;
 use crate::progress::{INTERRUPTED, Interrupt, Verbosity};
 use crate::report::Format;
 use crate::run::{Ending, Origin, Outcome, RunError, RunFolder, stored_settings, write_atomic};
+use crate::text::{self, shown};
 use crate::verify::VerifyJob;
 use args::{Invocation, Measure, Parsed, Stage};
 use commands::{Command, Job};
@@ -58,7 +59,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Finished) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
-            eprint!("{}", message(&error));
+            eprint!("{}", text::message(&message(&error)));
             ExitCode::from(code(&error))
         }
     }
@@ -139,7 +140,7 @@ fn start(stage: Stage, invocation: &Invocation, arguments: Vec<OsString>) -> Res
     }
     let outcome = ended?;
     if outcome == Outcome::Interrupted {
-        let (name, out) = (invocation.command, invocation.out.display());
+        let (name, out) = (invocation.command, shown(&invocation.out));
         if writes {
             eprintln!("interrupted; to continue: bissl {name} --out {out} --resume");
         } else {
@@ -267,8 +268,8 @@ fn stored(run: &Path) -> Result<Layers> {
     let absent = layers.absent();
     if !absent.is_empty() {
         let (path, keys) = (run.join("config.toml"), absent.join(", "));
-        let path = path.display();
-        eprintln!("warning: {path}: written by an older version of bissl: defaults for {keys}");
+        let text = "written by an older version of bissl: defaults for";
+        crate::progress::warn(&format!("warning: {}: {text} {keys}", shown(&path)));
     }
     Ok(layers)
 }
@@ -323,7 +324,7 @@ fn prepare(config: &RunConfig, verbosity: Verbosity) -> Result<()> {
 
 /// Writes to the standard output; a reader that has gone away is no error.
 fn print(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match std::io::stdout().write_all(text::message(text).as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result.at("cannot write to the standard output"),
     }

@@ -7,10 +7,11 @@ use crate::error::fail;
 use serde_json::json;
 
 use crate::config::differences;
-use crate::progress::duration;
-use crate::report::Format;
+use crate::progress::{duration, warn};
 use crate::report::Table;
+use crate::report::{Format, json_text};
 use crate::run::{Overview, RunError, RunState};
+use crate::text::shown;
 
 /// What is printed for something that a run does not have.
 const ABSENT: &str = "–";
@@ -21,7 +22,7 @@ fn read(folder: &Path) -> Result<Vec<Overview>, RunError> {
     for path in Overview::find(folder)? {
         match Overview::read(&path) {
             Ok(run) => runs.push(run),
-            Err(error) => eprintln!("warning: {error}"),
+            Err(error) => warn(&format!("warning: {error}")),
         }
     }
     if runs.is_empty() {
@@ -39,7 +40,7 @@ fn read(folder: &Path) -> Result<Vec<Overview>, RunError> {
 pub(super) fn list(folder: &Path, format: Format) -> crate::error::Result<String> {
     let runs = read(folder)?;
     if format == Format::Json {
-        return Ok(serde_json::to_string_pretty(&runs)? + "\n");
+        return Ok(json_text(&runs)?);
     }
     let mut table = Table::new([
         "run",
@@ -54,7 +55,7 @@ pub(super) fn list(folder: &Path, format: Format) -> crate::error::Result<String
     ]);
     for run in &runs {
         table.row([
-            run.path.display().to_string(),
+            shown(&run.path).to_string(),
             run.command.clone().unwrap_or_else(|| ABSENT.to_owned()),
             run.state.name().to_owned(),
             progress(run),
@@ -116,10 +117,10 @@ pub(super) fn compare(paths: &[PathBuf], format: Format) -> crate::error::Result
         let settings: serde_json::Map<_, _> =
             settings.into_iter().map(|(key, values)| (key, json!(values))).collect();
         let text = json!({ "runs": paths, "settings": settings, "metrics": metrics });
-        return Ok(serde_json::to_string_pretty(&text)? + "\n");
+        return Ok(json_text(&text)?);
     }
     let headings = |first: &str| {
-        let paths = paths.iter().map(|path| path.display().to_string());
+        let paths = paths.iter().map(|path| shown(path).to_string());
         Table::new([first.to_owned()].into_iter().chain(paths))
     };
     let mut of_settings = headings("setting");
@@ -168,7 +169,7 @@ pub(super) fn best(
         let known: Vec<_> = known.into_iter().map(String::as_str).collect();
         fail!(
             "--metric {metric}: no run in {} has it, expected one of {}",
-            folder.display(),
+            shown(folder),
             if known.is_empty() {
                 "none: nothing was measured".to_owned()
             } else {
@@ -180,9 +181,9 @@ pub(super) fn best(
         let path = &run.path;
         let checkpoints = &run.best_checkpoints;
         let text = json!({ "path": path, "metric": metric, "value": value, "best_checkpoints": checkpoints });
-        return Ok(serde_json::to_string_pretty(&text)? + "\n");
+        return Ok(json_text(&text)?);
     }
-    Ok(format!("{}\n", run.path.display()))
+    Ok(format!("{}\n", shown(&run.path)))
 }
 
 /// The metric of that name, with its stage or, where only one stage has it, without.
@@ -196,7 +197,7 @@ fn value(run: &Overview, metric: &str) -> crate::error::Result<Option<f64>> {
         [] => Ok(None),
         [key] => Ok(run.metrics.get(key).copied()),
         [first, second, ..] => {
-            let path = run.path.display();
+            let path = shown(&run.path);
             fail!(
                 "--metric {metric}: {path} has several, expected its stage, too: {first} or {second}"
             )

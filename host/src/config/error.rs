@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::text::shown;
 use thiserror::Error;
 
 /// A configuration that is rejected. Nothing has been written.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file could not be read as text.
-    #[error("configuration {}: {source}", path.display())]
+    #[error("configuration {}: {source}", shown(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -60,7 +61,7 @@ pub enum ConfigError {
         text: String,
     },
     /// `--resume` does not name a run.
-    #[error("{} is a checkpoint: --resume needs the folder of its run", path.display())]
+    #[error("{} is a checkpoint: --resume needs the folder of its run", shown(path))]
     Resume {
         /// What was given.
         path: PathBuf,

@@ -3,6 +3,7 @@
 //! Every source is parsed with spans, as if it followed the earlier ones (with spaces before it, on
 //! its first line). A span of the merged tree therefore identifies its source and line.
 
+use crate::text::shown;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -68,7 +69,7 @@ impl Places<'_> {
         let head = &self.texts[index].as_bytes()[..start.min(self.texts[index].len())];
         let line = 1 + head.iter().filter(|byte| **byte == b'\n').count();
         match &self.sources[index].origin {
-            Origin::File(path) => format!("{}:{line}", path.display()),
+            Origin::File(path) => format!("{}:{line}", shown(path)),
             Origin::Flag(flag) => flag.clone(),
             Origin::Preset(name) => format!("preset {name}:{line}"),
         }

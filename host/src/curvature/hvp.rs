@@ -24,6 +24,7 @@ use crate::network::{
 use crate::run::{
     Precision, RealTensor, RealTensors, RunError, read_real_tensors, write_real_tensors,
 };
+use crate::text::shown;
 
 /// The job of `hvp`.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,14 +153,14 @@ fn backend(job: &HvpJob) -> Result<BackendName, ConfigError> {
 fn check_out(job: &HvpJob) -> Result<(), ConfigError> {
     let out = &job.out;
     let refuse = |message: String| {
-        Err(ConfigError::Section { place: format!("--out {}", out.display()), message })
+        Err(ConfigError::Section { place: format!("--out {}", shown(out)), message })
     };
     let folder = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     if !folder.is_dir() {
-        return refuse(format!("found no folder {}, expected one", folder.display()));
+        return refuse(format!("found no folder {}, expected one", shown(folder)));
     }
     if out.is_dir() {
         return refuse("found a folder, expected the name of a file".to_owned());
@@ -185,7 +186,7 @@ fn check_objective(job: &HvpJob) -> Result<(), ConfigError> {
             "expected --target FILE with the target network's backbone and projector".to_owned()
         }
         Some(file) if !predicts => {
-            format!("found --target {}, expected none: it has no target network", file.display())
+            format!("found --target {}, expected none: it has no target network", shown(file))
         }
         _ if job.temperature.is_some() && job.objective != MethodName::Simclr => {
             "found --temperature, expected none: only simclr has one".to_owned()

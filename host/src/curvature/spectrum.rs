@@ -28,6 +28,7 @@ use crate::stage::images::{Images, Needs};
 use crate::stage::origin::{Pretrained, Stored};
 use crate::stage::record::Known;
 use crate::stage::tensors::Weights;
+use crate::text::shown;
 
 /// The checkpoints of a run to analyse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +146,7 @@ impl Pretext {
         let Some(online) = stored.pretext(networks)? else { return Ok(None) };
         let target = stored.target(networks)?;
         if networks.target_head.is_some() && target.is_none() {
-            fail!("{}: found no target network, expected one with θ_P", path.display());
+            fail!("{}: found no target network, expected one with θ_P", shown(path));
         }
         let (stage, step) = stored.position();
         Ok(Some(Self { stage: stage.to_owned(), step, online, target }))
@@ -195,7 +196,7 @@ fn pretexts(job: &SpectrumJob, networks: &Networks) -> Result<Vec<Pretext>> {
 
 fn run_name(origin: &Origin) -> String {
     match origin {
-        Origin::Run(path) | Origin::Checkpoint(path) => path.display().to_string(),
+        Origin::Run(path) | Origin::Checkpoint(path) => shown(path).to_string(),
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::DataError;
 use crate::names::names;
+use crate::text::shown;
 
 names! {
     /// What a run does about images that do not decode.
@@ -43,7 +44,7 @@ impl From<DataError> for BadImage {
 
 impl std::fmt::Display for BadImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.name, self.reason)
+        write!(f, "{}: {}", shown(&self.name), self.reason)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Dataset, SizeRange, Split};
+use crate::text::shown;
 
 /// Counts of a data set, per class and, where there is a split, per part. `Display` prints a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl fmt::Display for SizeRange {
 
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} images", self.name, self.images)?;
+        write!(f, "{}: {} images", shown(&self.name), self.images)?;
         match self.classes.len() {
             0 => write!(f, ", unlabelled")?,
             count => write!(f, ", {count} classes")?,
@@ -91,7 +92,9 @@ impl fmt::Display for Description {
         if self.cached {
             write!(f, ", in memory")?;
         }
-        let width = self.classes.iter().map(|row| row.class.chars().count()).max().unwrap_or(0);
+        let names: Vec<String> =
+            self.classes.iter().map(|row| shown(&row.class).to_string()).collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
         let width = width.max("class".len());
         if !self.classes.is_empty() {
             write!(f, "\n  {:width$}  {:>7}", "class", "images")?;
@@ -99,8 +102,8 @@ impl fmt::Display for Description {
                 write!(f, "  {:>7}  {:>10}  {:>7}", "train", "validation", "test")?;
             }
         }
-        for row in &self.classes {
-            write!(f, "\n  {:width$}  {:>7}", row.class, row.images)?;
+        for (row, name) in self.classes.iter().zip(&names) {
+            write!(f, "\n  {name:width$}  {:>7}", row.images)?;
             if self.split {
                 write!(f, "  {:>7}  {:>10}  {:>7}", row.train, row.validation, row.test)?;
             }

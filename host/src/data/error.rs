@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use bissl_core::ConfigError;
 
+use crate::text::shown;
+
 /// A data set, or one of its images, that cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DataError {
@@ -57,7 +59,10 @@ pub enum DataError {
         found: Vec<String>,
     },
     /// A whole data set without a single image.
-    #[error("{name}: contains no images, expected at least one JPEG or PNG file")]
+    #[error(
+        "{name}: contains no images, expected at least one JPEG or PNG file",
+        name = shown(name)
+    )]
     NoImages {
         /// The folder or embedded set.
         name: String,
@@ -69,7 +74,10 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A class folder without an image in it.
-    #[error("{path:?}: class `{class}` has no images, expected at least one JPEG or PNG file")]
+    #[error(
+        "{path:?}: class `{class}` has no images, expected at least one JPEG or PNG file",
+        class = shown(class)
+    )]
     EmptyClass {
         /// The class folder, or the data set where its images turned out to be broken.
         path: PathBuf,
@@ -83,7 +91,10 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A class that only the validation or test folder knows.
-    #[error("{path:?}: class `{class}` does not appear among the training classes")]
+    #[error(
+        "{path:?}: class `{class}` does not appear among the training classes",
+        class = shown(class)
+    )]
     UnknownClass {
         /// The class folder.
         path: PathBuf,
@@ -91,7 +102,10 @@ pub enum DataError {
         class: String,
     },
     /// A class has fewer images than a split asks of it.
-    #[error("{name}: class `{class}` has {found} images for {purpose}, expected at least {needed}")]
+    #[error(
+        "{name}: class `{class}` has {found} images for {purpose}, expected at least {needed}",
+        name = shown(name), class = shown(class)
+    )]
     TooFewInClass {
         /// The data set.
         name: String,
@@ -110,27 +124,31 @@ pub enum DataError {
     )]
     Changed(Box<super::Changes>),
     /// A split of a data set that has no labels, or a label asked of an unlabelled item.
-    #[error("{name}: has no labels, expected one sub-folder per class")]
+    #[error("{name}: has no labels, expected one sub-folder per class", name = shown(name))]
     Unlabelled {
         /// The data set.
         name: String,
     },
     /// One label asked of a data set whose images have sets of them.
-    #[error("{name}: its images have any number of labels, expected exactly one each")]
+    #[error(
+        "{name}: its images have any number of labels, expected exactly one each",
+        name = shown(name)
+    )]
     MultiLabel {
         /// The data set.
         name: String,
     },
     /// No test part, and every labelled image asked for training: nothing is left to test on.
     #[error(
-        "{name}: has no `test` part, so `labels_per_class` must be given; the rest is the test set"
+        "{name}: has no `test` part, so `labels_per_class` must be given; the rest is the test set",
+        name = shown(name)
     )]
     NothingToTest {
         /// The data set.
         name: String,
     },
     /// One image that does not decode, or that is larger than the limits allow.
-    #[error("{name}: {reason}")]
+    #[error("{name}: {reason}", name = shown(name))]
     BadImage {
         /// The file or embedded image.
         name: String,
@@ -140,7 +158,8 @@ pub enum DataError {
     /// More broken images than the configuration tolerates.
     #[error(
         "{name}: {found} of {items} images are broken, expected at most {allowed} \
-         (`bad_image_limit`); the first: {}", first.join("; ")
+         (`bad_image_limit`); the first: {}", first.join("; "),
+        name = shown(name)
     )]
     TooManyBadImages {
         /// The data set.
@@ -155,13 +174,13 @@ pub enum DataError {
         first: Vec<String>,
     },
     /// More items than a 32-bit index can name.
-    #[error("{name}: more than {} images, expected fewer", u32::MAX)]
+    #[error("{name}: more than {} images, expected fewer", u32::MAX, name = shown(name))]
     TooManyItems {
         /// The data set.
         name: String,
     },
     /// A pack file that is not one, or that was cut.
-    #[error("{name}: not a valid image pack ({reason})")]
+    #[error("{name}: not a valid image pack ({reason})", name = shown(name))]
     Pack {
         /// The pack.
         name: String,

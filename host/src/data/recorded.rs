@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::item::Item;
 use super::label::{Label, LabelSet};
 use super::{Dataset, Split};
+use crate::text::shown;
 
 /// What an item was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,9 +113,10 @@ impl fmt::Display for Changes {
         let mut parts = Vec::new();
         let mut part = |names: Vec<String>, what: &str| {
             if !names.is_empty() {
-                let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+                let first = names.iter().take(SHOWN).map(|name| shown(name).to_string());
+                let first = first.collect::<Vec<_>>().join(", ");
                 let more = if names.len() > SHOWN { ", …" } else { "" };
-                parts.push(format!("{} {what} ({shown}{more})", names.len()));
+                parts.push(format!("{} {what} ({first}{more})", names.len()));
             }
         };
         part(self.missing.clone(), "missing");
@@ -122,7 +124,8 @@ impl fmt::Display for Changes {
         let moved = self.moved.iter().map(|(old, new)| format!("{old} is now {new}"));
         part(moved.collect(), "moved or renamed");
         part(self.relabelled.clone(), "with other labels");
-        write!(f, "of {} items recorded in {}: {}", self.recorded, self.root, parts.join(", "))
+        let root = shown(&self.root);
+        write!(f, "of {} items recorded in {root}: {}", self.recorded, parts.join(", "))
     }
 }
 

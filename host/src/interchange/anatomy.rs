@@ -53,7 +53,8 @@ impl<'n> Part<'n> {
 
 /// A number of at most 3 digits.
 pub(super) fn number(text: &str) -> Option<u32> {
-    (text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+    (text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())?
 }
 
 /// Whether a layer with this name occurs in a block.

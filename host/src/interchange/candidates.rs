@@ -100,10 +100,11 @@ fn in_dictionary<'f>(dictionary: &'f Dictionary<'f>) -> Vec<Candidate<'f>> {
     found.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
     found.truncate(BACKBONES_MAX);
     let prefixes: Vec<&str> = found.iter().map(|((prefix, _), _)| *prefix).collect();
-    let build = |((prefix, is_numbered), (_, stages)): &((&'f str, bool), (usize, BTreeSet<u32>))| {
-        let stages = is_numbered.then_some(stages);
-        candidate(dictionary, prefix, stages, &prefixes)
-    };
+    let build =
+        |((prefix, is_numbered), (_, stages)): &((&'f str, bool), (usize, BTreeSet<u32>))| {
+            let stages = is_numbered.then_some(stages);
+            candidate(dictionary, prefix, stages, &prefixes)
+        };
     found.iter().map(build).collect()
 }
 

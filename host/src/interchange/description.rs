@@ -23,8 +23,7 @@ pub struct FileDescription {
 /// The file cannot be read, or is of no kind that is read.
 pub fn describe_file(path: &Path) -> Result<FileDescription, RunError> {
     let bytes = read_weights(path)?;
-    let file =
-        TensorFile::decode(&bytes).map_err(|reason| RunError::unfit(path, reason))?;
+    let file = TensorFile::decode(&bytes).map_err(|reason| RunError::unfit(path, reason))?;
     let mut tensors = Vec::new();
     for dictionary in file.dictionaries() {
         let location = dictionary.location();

@@ -42,8 +42,21 @@ pub(super) fn role(location: &str) -> Role {
 /// a name that a backbone lacks is refused; any other beside its layers is a head, or belongs to
 /// another network, and is left out.
 const LAYERS: &[&str] = &[
-    "act", "block", "blocks", "bn", "conv", "downsample", "gn", "layer", "layers", "maxpool",
-    "norm", "pool", "relu", "res", "stem",
+    "act",
+    "block",
+    "blocks",
+    "bn",
+    "conv",
+    "downsample",
+    "gn",
+    "layer",
+    "layers",
+    "maxpool",
+    "norm",
+    "pool",
+    "relu",
+    "res",
+    "stem",
 ];
 
 /// Whether a name's first part is that of a layer.

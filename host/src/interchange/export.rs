@@ -16,6 +16,7 @@ use crate::network::Network;
 use crate::run::{Origin, RunError, write_atomic};
 use crate::stage::origin::Stored;
 use crate::stage::tensors::{Weights, classes};
+use crate::text::shown;
 
 /// What file is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -110,7 +111,7 @@ pub fn export(job: &ExportJob) -> Result<String> {
     })?;
     write_atomic(out, &bytes)?;
     let with = if head.is_some() { " and its classifier" } else { "" };
-    Ok(format!("{}: {name}{with}, {count} tensors of {}\n", out.display(), path.display()))
+    Ok(format!("{}: {name}{with}, {count} tensors of {}\n", shown(&out), shown(path)))
 }
 
 fn exported(network: &Network, weights: &Weights) -> Vec<(String, Exported)> {

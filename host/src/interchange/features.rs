@@ -13,6 +13,7 @@ use crate::network::Network;
 use crate::run::{NamedTensor, Origin, RunError, TensorView, read_tensors, write_tensors};
 use crate::stage::origin::Stored;
 use crate::stage::tensors::{Weights, classes};
+use crate::text::shown;
 
 /// Images that are computed at once.
 const CHUNK: usize = 64;
@@ -69,7 +70,7 @@ pub fn features(job: FeaturesJob) -> Result<String> {
     let shape = [count, values.len() / count];
     let view = TensorView { name: "features", shape: &shape, values: &values };
     write_tensors(&out, &[view])?;
-    Ok(format!("{}: features {shape:?} of {name}, {}\n", out.display(), path.display()))
+    Ok(format!("{}: features {shape:?} of {name}, {}\n", shown(&out), shown(path)))
 }
 
 /// A forward pass that waits for its backend.

@@ -11,6 +11,7 @@ use crate::model::{architecture, networks, pretext};
 use crate::run::{NamedTensor, Origin, write_atomic};
 use crate::stage::images::kept_channels;
 use crate::stage::origin::{Pretrained, Stored};
+use crate::text::shown;
 
 /// Of a pixel, whose stored integer is 0 to 255 and whose physical value is 0 to 1.
 const PIXEL_PER_UNIT: f32 = 255.0;
@@ -38,7 +39,7 @@ pub(super) fn export(from: &Origin, out: &Path) -> Result<String> {
     let (name, path) = (architecture(&config), &stored.path);
     let Pretrained { backbone: encoder, head: projector } =
         stored.pretrained(&networks(&config, 1))?;
-    let channels = channels(&config, stored.tensors()).at_with(|| path.display().to_string())?;
+    let channels = channels(&config, stored.tensors()).at_with(|| shown(path).to_string())?;
     let (layers, widths) = (&config.network.layers, &config.network.projector);
     let image = FlashImage::new(
         (layers, config.input()),
@@ -49,8 +50,8 @@ pub(super) fn export(from: &Origin, out: &Path) -> Result<String> {
     );
     let bytes = image.to_bytes();
     write_atomic(out, &bytes)?;
-    let (length, weights, from) = (bytes.len(), image.weights(), path.display());
-    Ok(format!("{}: {name}, {weights} weights, {length} bytes of {from}\n", out.display()))
+    let (length, weights, from) = (bytes.len(), image.weights(), shown(path));
+    Ok(format!("{}: {name}, {weights} weights, {length} bytes of {from}\n", shown(&out)))
 }
 
 fn channels(config: &RunConfig, tensors: &[NamedTensor]) -> Result<Vec<InputChannel>> {

@@ -16,7 +16,8 @@ use crate::run::{NamedTensor, NewCheckpoint, Retention, RunError, RunFolder, Ten
 use crate::stage::initial::{Draw, initial};
 use crate::stage::origin::IMPORT;
 use crate::stage::tensors::{Weights, group_name, named};
-use crate::state_dict::{StateDict, TensorFile, read_weights, shown};
+use crate::state_dict::{StateDict, TensorFile, read_weights};
+use crate::text::shown;
 
 type Tensors = BTreeMap<String, NamedTensor>;
 
@@ -49,8 +50,7 @@ pub fn import(job: ImportJob) -> Result<Vec<String>> {
     let bytes = read_weights(&file)?;
     let decoded = TensorFile::decode(&bytes).map_err(unfit)?;
     let wanted = Wanted { key: key.as_deref(), prefix: prefix.as_deref(), hints };
-    let Reading { candidate, settings, mut notices } =
-        reading(&decoded, wanted).map_err(unfit)?;
+    let Reading { candidate, settings, mut notices } = reading(&decoded, wanted).map_err(unfit)?;
     let own: BTreeSet<&str> = candidate.names.values().copied().collect();
     let StateDict { tensors, notices: rounded } =
         decoded.read(candidate.dictionary, |name| own.contains(name)).map_err(unfit)?;
@@ -80,7 +80,7 @@ pub fn import(job: ImportJob) -> Result<Vec<String>> {
         tensors: &views,
         state: &serde_json::json!({ "seed": config.seed, "file": file_name(&file) }),
     })?;
-    notices.push(format!("imported {name}: {}", out.display()));
+    notices.push(format!("imported {name}: {}", shown(&out)));
     Ok(notices)
 }
 

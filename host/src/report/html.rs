@@ -1,5 +1,7 @@
 //! A writer of markup that cannot leave an element open or a text unescaped.
 
+use crate::text::acts;
+
 /// Attributes of an element, name and value; values are escaped.
 pub(super) type Attributes<'a> = [(&'a str, &'a str)];
 
@@ -46,9 +48,9 @@ impl Html {
                 '"' => self.out.push_str("&quot;"),
                 '\'' => self.out.push_str("&#39;"),
                 '\n' | '\t' => self.out.push(character),
-                // HTML forbids other control characters, and a terminal's escape codes have no
-                // meaning here.
-                _ if character.is_control() => self.out.push('\u{fffd}'),
+                // HTML forbids other control characters, a terminal's escape codes have no meaning
+                // here, and what changes the direction of text would turn its neighbours, too.
+                _ if acts(character) => self.out.push('\u{fffd}'),
                 _ => self.out.push(character),
             }
         }

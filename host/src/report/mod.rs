@@ -28,6 +28,7 @@ mod thin;
 
 pub use content::{Chart, Method, Neighbour, NeighbourRow, Picture, Report, Series, Solve};
 pub use error::ReportError;
+pub(crate) use table::json_text;
 pub use table::{Format, Table};
 
 impl Report {

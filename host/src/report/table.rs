@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::text::{json, shown};
+
 /// How a result is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -21,9 +23,17 @@ impl Format {
     pub fn render<R: Serialize + fmt::Display>(self, result: &R) -> serde_json::Result<String> {
         match self {
             Self::Text => Ok(result.to_string()),
-            Self::Json => Ok(serde_json::to_string_pretty(result)? + "\n"),
+            Self::Json => json_text(result),
         }
     }
+}
+
+/// A value as indented JSON, whose strings hold no character that acts on a terminal.
+///
+/// # Errors
+/// The value cannot be represented in JSON.
+pub(crate) fn json_text<R: Serialize + ?Sized>(value: &R) -> serde_json::Result<String> {
+    Ok(json(&serde_json::to_string_pretty(value)?) + "\n")
 }
 
 /// A table for the terminal: the first column is left-aligned, the others right-aligned.
@@ -33,15 +43,20 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with these headings.
+    /// A table with these headings; what cells hold is data, and is [`shown`].
     pub fn new<S: Into<String>>(headings: impl IntoIterator<Item = S>) -> Self {
-        Self { rows: vec![headings.into_iter().map(Into::into).collect()] }
+        Self { rows: vec![headings.into_iter().map(cell).collect()] }
     }
 
     /// Adds a row; it may be shorter than the headings.
     pub fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
+        self.rows.push(cells.into_iter().map(cell).collect());
     }
+}
+
+fn cell<S: Into<String>>(text: S) -> String {
+    let text: String = text.into();
+    shown(&text).to_string()
 }
 
 impl fmt::Display for Table {
@@ -76,6 +91,14 @@ impl fmt::Display for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_is_one_line() {
+        let mut table = Table::new(["class", "images"]);
+        table.row(["a\nb\u{1b}[2J", "1"]);
+        assert_eq!(table.to_string().lines().count(), 3, "{table}");
+        assert!(table.to_string().contains("a\\nb\\u{1b}[2J       1"), "{table}");
+    }
 
     #[test]
     fn tables_are_aligned() {

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::config::ConfigError;
+use crate::text::shown;
 
 /// A file or folder of a run that cannot be used. Nothing half-written is left behind.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The operating system refused an operation.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}", shown(path))]
     Io {
         /// The operation.
         action: &'static str,
@@ -22,20 +23,20 @@ pub enum RunError {
     /// A new run would mix with the folder's content.
     #[error(
         "{} is not empty: name another folder with --out, or continue that run with --resume",
-        path.display()
+        shown(path)
     )]
     Occupied {
         /// The folder.
         path: PathBuf,
     },
     /// The folder is in use.
-    #[error("{} is being used by another bissl process", path.display())]
+    #[error("{} is being used by another bissl process", shown(path))]
     Locked {
         /// The folder.
         path: PathBuf,
     },
     /// The path is no run folder, or no checkpoint.
-    #[error("{} is not {expected}: {reason}", path.display())]
+    #[error("{} is not {expected}: {reason}", shown(path))]
     NotFound {
         /// The path that was given.
         path: PathBuf,
@@ -48,7 +49,7 @@ pub enum RunError {
     #[error(
         "{}: the run was started with `{key}` = {stored}, but {given} is given; \
          leave it out to resume, or start a new run with another --out",
-        path.display()
+        shown(path)
     )]
     Differs {
         /// The stored configuration.
@@ -64,7 +65,7 @@ pub enum RunError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A file that is not what was written.
-    #[error("{} is damaged: {reason}", path.display())]
+    #[error("{} is damaged: {reason}", shown(path))]
     Damaged {
         /// The file or folder.
         path: PathBuf,
@@ -72,7 +73,7 @@ pub enum RunError {
         reason: String,
     },
     /// A file of tensors that is in order but not what was asked for.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", shown(path))]
     Unfit {
         /// The file.
         path: PathBuf,
@@ -80,7 +81,7 @@ pub enum RunError {
         reason: String,
     },
     /// A checkpoint of another network.
-    #[error("{} holds the network `{found}`, expected `{expected}`", path.display())]
+    #[error("{} holds the network `{found}`, expected `{expected}`", shown(path))]
     Architecture {
         /// The checkpoint.
         path: PathBuf,
@@ -90,7 +91,7 @@ pub enum RunError {
         expected: String,
     },
     /// Something cannot be stored, such as a NaN in a state.
-    #[error("cannot store {what} in {}: {reason}", path.display())]
+    #[error("cannot store {what} in {}: {reason}", shown(path))]
     Unstorable {
         /// What cannot be stored.
         what: String,

@@ -18,6 +18,7 @@ use crate::data::{
 };
 use crate::driver::Source;
 use crate::run::{NamedTensor, write_atomic};
+use crate::text::shown;
 
 /// Batches that wait ready while the device computes.
 const PREFETCH_DEPTH: u32 = 2;
@@ -188,7 +189,7 @@ impl Images {
                 "data.downstream: found classes {} in {}, expected those that the head was trained \
                  on: {}. --accept-changed-data shows what it takes them for",
                 unknown.join(", "),
-                set.name(),
+                shown(set.name()),
                 head.join(", ")
             );
         }
@@ -212,7 +213,7 @@ impl Images {
                     self.warnings.push(format!(
                         "{section}: {added} items were added to {} after the run recorded its \
                          data; they are not used",
-                        set.name()
+                        shown(set.name())
                     ));
                 }
                 Ok((found.map_or(set, Arc::new), true))
@@ -396,7 +397,7 @@ impl Images {
             notes.push(format!(
                 "data.downstream: {} has no test part: {} % of each class are held out \
                  ({} images); data.downstream.test_share changes that",
-                set.name(),
+                shown(set.name()),
                 100.0 * settings.test_share,
                 split.test.len()
             ));
@@ -507,7 +508,8 @@ fn warning(path: &str, report: &BadImageReport) -> Option<String> {
         return None;
     }
     let mut text = format!(
-        "warning: {path}: {} of {} images are broken and left out ({} allowed)",
+        "warning: {}: {} of {} images are broken and left out ({} allowed)",
+        shown(path),
         report.bad.len(),
         report.items,
         report.allowed

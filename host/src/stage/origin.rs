@@ -12,6 +12,7 @@ use crate::config::RunConfig;
 use crate::driver::Networks;
 use crate::model::architecture;
 use crate::run::{Checkpoint, NamedTensor, Origin, read_checkpoint};
+use crate::text::shown;
 
 /// The stage of weights that another program trained.
 pub(crate) const IMPORT: &str = "import";
@@ -61,7 +62,7 @@ impl Stored {
     }
 
     fn named<T>(&self, result: Result<T>) -> Result<T> {
-        result.at_with(|| self.path.display().to_string())
+        result.at_with(|| shown(&self.path).to_string())
     }
 
     fn group(&self, networks: &Networks, group: Group) -> Result<Option<Weights>> {
@@ -71,7 +72,7 @@ impl Stored {
     fn unpretrained<T>(&self) -> Result<T> {
         fail!(
             "{}: expected the checkpoint of a pretrained or aligned run, found stage {}",
-            self.path.display(),
+            shown(&self.path),
             self.checkpoint.manifest.stage
         )
     }

@@ -178,8 +178,8 @@ fn safetensors(bytes: &[u8]) -> Result<Dictionary<'_>, String> {
         };
         let start = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
         let shape = view.shape().to_vec();
-        let strides = row_major(&shape)
-            .ok_or_else(|| format!("tensor {}: shape {shape:?}", shown(&name)))?;
+        let strides =
+            row_major(&shape).ok_or_else(|| format!("tensor {}: shape {shape:?}", shown(&name)))?;
         let storage = Place { bytes: start..start + view.data().len(), crc: None };
         let entry = Entry { element, storage, offset: 0, shape, strides };
         dictionary.tensors.insert(name, entry);

@@ -6,29 +6,30 @@ use crate::rust_source::{Crate, Graph, circle, shipped, tokens};
 use crate::{files, text};
 
 /// The top-level modules of the host from the lowest up, and those that each of them names.
-const MODULES: [(&str, &[&str]); 24] = [
+const MODULES: [(&str, &[&str]); 25] = [
     ("device_failure", &[]),
     ("hash", &[]),
     ("machine", &[]),
     ("names", &[]),
     ("pickle", &[]),
-    ("progress", &[]),
-    ("report", &[]),
-    ("data", &["hash", "names", "pickle"]),
+    ("text", &[]),
+    ("progress", &["text"]),
+    ("report", &["text"]),
+    ("data", &["hash", "names", "pickle", "text"]),
     ("kernels", &["data", "device_failure", "names"]),
     ("backend", &["device_failure", "kernels"]),
     ("network", &["kernels", "names"]),
-    ("config", &["data", "kernels", "names", "network"]),
+    ("config", &["data", "kernels", "names", "network", "text"]),
     ("driver", &["data", "kernels", "network"]),
     ("model", &["config", "driver", "kernels", "network"]),
-    ("run", &["config", "hash", "machine"]),
+    ("run", &["config", "hash", "machine", "text"]),
     ("error", &["backend", "config", "data", "driver", "machine", "report", "run"]),
     ("state_dict", &["pickle", "run"]),
     (
         "stage",
         &[
             "backend", "config", "data", "driver", "error", "hash", "kernels", "machine", "model",
-            "network", "progress", "run",
+            "network", "progress", "run", "text",
         ],
     ),
     (
@@ -52,6 +53,7 @@ const MODULES: [(&str, &[&str]); 24] = [
             "run",
             "stage",
             "state_dict",
+            "text",
         ],
     ),
     (
@@ -84,6 +86,7 @@ const MODULES: [(&str, &[&str]); 24] = [
             "report",
             "run",
             "stage",
+            "text",
         ],
     ),
     (
@@ -106,6 +109,7 @@ const MODULES: [(&str, &[&str]); 24] = [
             "report",
             "run",
             "stage",
+            "text",
             "verify",
         ],
     ),

@@ -9,7 +9,9 @@ use bissl::interchange::{ImportJob, NetworkHints, describe_file, import};
 use bissl::network::Architecture;
 use bissl::run::read_tensors;
 
-use crate::checkpoints::{Elements, Value, archive, count, dict, floats, legacy_file, text, zip_file};
+use crate::checkpoints::{
+    Elements, Value, archive, count, dict, floats, legacy_file, text, zip_file,
+};
 use crate::layouts::{Layout, Pairs, behind, layouts, network, renamed, resnet};
 
 fn config() -> RunConfig {
@@ -25,7 +27,10 @@ struct Flags<'f> {
 }
 
 /// Imports a file's bytes: what is said and the backbone's tensors by name, or the refusal.
-fn imported(bytes: &[u8], flags: Flags<'_>) -> Result<(String, BTreeMap<String, Vec<f32>>), String> {
+fn imported(
+    bytes: &[u8],
+    flags: Flags<'_>,
+) -> Result<(String, BTreeMap<String, Vec<f32>>), String> {
     let folder = tempfile::tempdir().unwrap();
     let (file, out) = (folder.path().join("weights.pth"), folder.path().join("run"));
     fs::write(&file, bytes).unwrap();
@@ -100,7 +105,8 @@ fn the_other_network_is_had_by_the_flags_that_are_named() {
         for line in said.lines().filter(|line| line.starts_with("passed over")) {
             let flag = |flag: &str| Some(line.split_once(flag)?.1.split('\'').nth(1)?.to_owned());
             let (key, prefix) = (flag("--key"), flag("--prefix"));
-            let flags = Flags { key: key.as_deref(), prefix: prefix.as_deref(), ..Flags::default() };
+            let flags =
+                Flags { key: key.as_deref(), prefix: prefix.as_deref(), ..Flags::default() };
             let (said, found) = imported(&bytes, flags).unwrap();
             assert!(found == expected, "{name}, {line}: {said}");
             tried += 1;
@@ -176,19 +182,28 @@ fn networks_that_are_not_built_are_named() {
     };
     let deep = [without("conv1.weight"), with("conv1.0.weight", &[4, 3, 3, 3])].concat();
     // Blocks keep their first convolutions, the stem does not.
-    let deep = [deep, renamed(&resnet(1), |name| {
-        (name.starts_with("layer") && name.ends_with("conv1.weight")).then(|| name.to_owned())
-    })]
+    let deep = [
+        deep,
+        renamed(&resnet(1), |name| {
+            (name.starts_with("layer") && name.ends_with("conv1.weight")).then(|| name.to_owned())
+        }),
+    ]
     .concat();
     let grey = [without("conv1.weight"), with("conv1.weight", &[4, 1, 3, 3])].concat();
-    let grey = [grey, renamed(&resnet(1), |name| {
-        (name.starts_with("layer") && name.ends_with("conv1.weight")).then(|| name.to_owned())
-    })]
+    let grey = [
+        grey,
+        renamed(&resnet(1), |name| {
+            (name.starts_with("layer") && name.ends_with("conv1.weight")).then(|| name.to_owned())
+        }),
+    ]
     .concat();
     let vit = [with("patch_embed.proj.weight", &[4, 3, 4, 4]), with("cls_token", &[1, 1, 4])];
-    let fifth = [network(1, Architecture::ResNet18), renamed(&resnet(1), |name| {
-        name.strip_prefix("layer3.").map(|rest| format!("layer5.{rest}"))
-    })];
+    let fifth = [
+        network(1, Architecture::ResNet18),
+        renamed(&resnet(1), |name| {
+            name.strip_prefix("layer3.").map(|rest| format!("layer5.{rest}"))
+        }),
+    ];
     for (name, pairs, expected) in [
         ("deep stem", deep, "its stem has several convolutions"),
         ("grey images", grey, "images of 1 channels"),
@@ -331,9 +346,8 @@ fn malicious_dictionaries_are_read_or_refused_in_little_time() {
     let mut tensor = tensor.clone();
     tensor.shape = vec![1];
     let view = Value::Tensor(tensor);
-    let views = (0..2000).map(|number| {
-        (text(&format!("layer1.{number}.conv1.weight")), view.clone())
-    });
+    let views =
+        (0..2000).map(|number| (text(&format!("layer1.{number}.conv1.weight")), view.clone()));
     let refused = refusal(&state(views.collect()), Flags::default());
     assert!(refused.contains("conv1.weight"), "{refused}");
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());

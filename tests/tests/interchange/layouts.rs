@@ -268,7 +268,8 @@ pub(crate) fn layouts() -> Vec<Layout> {
         let root = dict([("model", ordered(&[behind(prefix, own), heads]))]);
         all.push(layout(name, root, &["left out", "under `model`"]));
     }
-    for prefix in ["student.", "module.model.resnet.", "encoder_q.0.", "_orig_mod.module.encoder."] {
+    for prefix in ["student.", "module.model.resnet.", "encoder_q.0.", "_orig_mod.module.encoder."]
+    {
         all.push(layout("a prefix", ordered(&[behind(prefix, own)]), &["without `"]));
     }
     let heads = [head("projection_head"), behind("backbone_momentum.", others_children)].concat();

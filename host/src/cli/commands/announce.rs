@@ -8,6 +8,7 @@ use crate::kernels::Kernels;
 use crate::machine;
 use crate::progress::Verbosity;
 use crate::stage::Task;
+use crate::text::shown;
 
 /// A stage that is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ fn lines<B: Kernels>(task: &Task<B>, stages: &[Stage], run: &Path) -> String {
     let Task { config, images, split, networks, .. } = task;
     let mut rows = Vec::new();
     let what = if config.windows() { "windows" } else { "images" };
-    let set = |set: &Dataset| format!("{} {what} of {}", set.len(), set.name());
+    let set = |set: &Dataset| format!("{} {what} of {}", set.len(), shown(set.name()));
     if let Some(pretext) = &images.pretext {
         rows.push(("pretext data", set(pretext)));
     }
@@ -61,7 +62,7 @@ fn lines<B: Kernels>(task: &Task<B>, stages: &[Stage], run: &Path) -> String {
     rows.extend(stages.iter().map(|stage| stage.schedule(task)));
     let threads = if config.threads == 0 { machine::threads() } else { config.threads };
     rows.push(("computes", format!("{}, {}, {threads} threads", config.backend, config.precision)));
-    rows.push(("run", format!("{} (all settings: config.toml, or -v)", run.display())));
+    rows.push(("run", format!("{} (all settings: config.toml, or -v)", shown(run))));
     rows.iter().map(|(name, text)| format!("{name:<16}{text}\n")).collect()
 }
 

@@ -19,6 +19,7 @@ use crate::report::{self, Chart, Method, Neighbour, NeighbourRow, Picture, Repor
 use crate::run::{Record, RunFolder, Solve, read_records, write_atomic};
 use crate::stage::record::Splits;
 use crate::stage::{self, Evaluation, Frozen, Needs, Session, Task, View, Weights, metric};
+use crate::text::shown;
 
 const BASELINE: &str = "pretrain → fine-tune";
 const ALIGNED: &str = "pretrain → align → fine-tune";
@@ -84,7 +85,7 @@ pub(super) fn demo<B: Kernels>(
     };
     let path = session.folder().report_path();
     write_atomic(&path, report.to_html()?.as_bytes())?;
-    println!("report: {}", path.display());
+    println!("report: {}", shown(&path));
     Ok(())
 }
 

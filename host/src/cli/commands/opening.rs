@@ -2,15 +2,17 @@
 
 use crate::error::Result;
 use crate::kernels::Kernels;
+use crate::progress;
 use crate::run::{Origin, RunFolder};
 use crate::stage::origin::Stored;
 use crate::stage::record::{DataRecord, Known, Splits, Whose};
 use crate::stage::{Session, Task, View};
+use crate::text::shown;
 
 /// Says which images were left out, and what is not as it was recorded.
 pub(super) fn warn<B: Kernels>(task: &Task<B>) {
     for warning in &task.images.warnings {
-        eprintln!("{warning}");
+        crate::progress::warn(warning);
     }
 }
 
@@ -25,7 +27,7 @@ pub(super) fn known(
         return Ok(Known { record: Some(record), whose: Whose::Own, accept_changed });
     }
     if begun(folder)? {
-        unrecorded(&folder.path().display().to_string());
+        unrecorded(&shown(folder.path()).to_string());
     }
     match origin {
         Some((origin, stored)) if stored.saw_labels() => {
@@ -54,16 +56,16 @@ fn recorded(origin: &Origin, whose: Whose, accept_changed: bool) -> Result<Known
     let run = origin.run_path();
     let record = DataRecord::read(&run)?;
     if record.is_none() {
-        unrecorded(&run.display().to_string());
+        unrecorded(&shown(&run).to_string());
     }
     Ok(Known { record, whose, accept_changed })
 }
 
 fn unrecorded(run: &str) {
-    eprintln!(
+    progress::warn(&format!(
         "warning: {run}: written by an older version of bissl, which recorded no images: held-out \
          images are those of the same seed only if nothing was added, removed or renamed since"
-    );
+    ));
 }
 
 /// Opens the run of a task, and records there what it works on and what was left out.
@@ -79,7 +81,7 @@ pub(super) fn open<B: Kernels>(
     }
     let session = Session::open(folder, &task.config, view, task.images.kept())?;
     if let Some(list) = task.images.write_quarantine(session.folder().path())? {
-        eprintln!("the broken images are listed in {}; they stay where they are", list.display());
+        eprintln!("the broken images are listed in {}; they stay where they are", shown(&list));
     }
     Ok(session)
 }

@@ -6,11 +6,13 @@ use super::solves::SolveSummary;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::kernels::Kernels;
+use crate::progress;
 use crate::report::Table;
 use crate::run::{Origin, RunFolder};
 use crate::stage::origin::Stored;
 use crate::stage::record::Splits;
 use crate::stage::{self, Frozen, Headed, Needs, Task, View, metric};
+use crate::text::shown;
 
 pub(super) fn pretrain<B: Kernels>(
     folder: RunFolder,
@@ -29,7 +31,7 @@ pub(super) fn pretrain<B: Kernels>(
     announce(&task, &[Stage::Pretrain], folder.path(), view.verbosity);
     let mut session = open(folder, &task, Splits::One, view)?;
     stage::pretrain(&task, &mut session)?;
-    println!("pretrained backbone: {}", session.folder().path().display());
+    println!("pretrained backbone: {}", shown(session.folder().path()));
     Ok(())
 }
 
@@ -52,7 +54,7 @@ pub(super) fn align<B: Kernels>(
     let warmed = stage::warm_up(&task, &pretrained.backbone, &mut session)?;
     stage::align(&task, &pretrained, &warmed, &mut session)?;
     print!("{}", SolveSummary::read(&session.folder().metrics_path(), "align")?);
-    println!("aligned backbone: {}", session.folder().path().display());
+    println!("aligned backbone: {}", shown(session.folder().path()));
     Ok(())
 }
 
@@ -85,7 +87,7 @@ pub(super) fn finetune<B: Kernels>(
         table.row([format!("test {}", metric::words(metric)), format!("{value:.4}")]);
     }
     print!("{table}");
-    println!("fine-tuned network: {}", session.folder().path().display());
+    println!("fine-tuned network: {}", shown(session.folder().path()));
     Ok(())
 }
 
@@ -123,7 +125,7 @@ pub(super) fn evaluate<B: Kernels>(
     if view.interrupt.requested() {
         return Err(Error::Interrupted);
     }
-    println!("{} ({} test images)", stored.path.display(), test.len());
+    println!("{} ({} test images)", shown(&stored.path), test.len());
     print!("{table}");
     Ok(())
 }
@@ -132,10 +134,10 @@ pub(super) fn evaluate<B: Kernels>(
 fn print_confusion<B: Kernels>(task: &Task<B>, network: &Headed) -> Result<()> {
     let set = task.images.downstream();
     let unknown = task.images.unknown_classes();
-    eprintln!(
+    progress::warn(&format!(
         "warning: the head does not know {}: no measure is printed, only what it takes them for",
         unknown.join(", ")
-    );
+    ));
     let items = set.all_items();
     let scores = stage::scores(task, &network.backbone, &network.head, &items)?;
     let head = &set.classes()[..set.classes().len() - unknown.len()];

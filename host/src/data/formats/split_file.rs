@@ -17,6 +17,7 @@ use super::reader::{Corpus, Format, Listing, Reader};
 use crate::data::item::{Item, Source};
 use crate::data::label::{Label, LabelSet};
 use crate::data::{DataError, Part};
+use crate::text::shown;
 
 const NAMES: [&str; 2] = ["split.tsv", "split.csv"];
 
@@ -98,7 +99,7 @@ fn table_in(root: &Path) -> Result<PathBuf, DataError> {
         1 => Ok(found.remove(0)),
         0 => Err(DataError::MissingFile { path: root.join(NAMES[0]), what: "a split file" }),
         _ => {
-            let found = found.iter().map(|path| path.display().to_string()).collect();
+            let found = found.iter().map(|path| shown(path).to_string()).collect();
             Err(DataError::AmbiguousFormat { path: root.into(), found })
         }
     }
