@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcom
 
 use super::curvature::{HvpArguments, SpectrumArguments};
 use super::data::{BenchDataArguments, CheckArguments};
-use super::interchange::{ExportArguments, FeaturesArguments, ImportArguments};
+use super::interchange::{ExportArguments, FeaturesArguments, ImportArguments, PredictArguments};
 use super::runs::Best;
 use super::words::{Output, Settings};
 use crate::config::{Key, Kind, Preset, RunConfig, STAGES, flags_of};
@@ -90,6 +90,10 @@ enum Commands {
     Export(ExportArguments),
     /// Writes what a run's backbone makes of images, in evaluation mode.
     Features(FeaturesArguments),
+    /// Says what a fine-tuned run takes images for: classes and their probabilities.
+    ///
+    /// Exit code 1 where an image cannot be read; the others have their lines.
+    Predict(PredictArguments),
     /// Looks at data sets.
     Data {
         #[command(subcommand)]
@@ -246,6 +250,7 @@ pub(super) enum Parsed {
     Import(Invocation, ImportArguments),
     Export(ExportArguments),
     Features(FeaturesArguments),
+    Predict(PredictArguments),
 }
 
 /// What is measured, as typed.
@@ -408,6 +413,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
         }
         Commands::Export(arguments) => Parsed::Export(arguments),
         Commands::Features(arguments) => Parsed::Features(arguments),
+        Commands::Predict(arguments) => Parsed::Predict(arguments),
         Commands::Data { action: DataAction::Check(arguments) } => Parsed::CheckData(arguments),
         Commands::Inspect { path } => Parsed::Inspect(path),
         Commands::Runs { folder, output, action } => match action {

@@ -1,4 +1,4 @@
-//! The words of `bissl import`, `bissl export` and `bissl features`.
+//! The words of `bissl import`, `bissl export`, `bissl features` and `bissl predict`.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,9 @@ use clap::Args;
 
 use super::words::{Settings, named};
 use crate::config::RunConfig;
-use crate::interchange::{ExportFormat, ExportJob, FeaturesJob, ImportJob, NetworkHints};
+use crate::interchange::{
+    ExportFormat, ExportJob, FeaturesJob, ImportJob, NetworkHints, PredictJob, PredictionFormat,
+};
 use crate::kernels::BackendName;
 use crate::network::{Architecture, Stem};
 use crate::run::{Origin, RunError};
@@ -92,5 +94,36 @@ impl FeaturesArguments {
     pub(super) fn job(self) -> Result<FeaturesJob, RunError> {
         let Self { from, input, out, backend } = self;
         Ok(FeaturesJob { from: Origin::of(&from)?, input, out, backend })
+    }
+}
+
+/// The arguments of `predict`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct PredictArguments {
+    /// Folder of a fine-tuned run or of one of its checkpoints.
+    #[arg(long, value_name = "RUN")]
+    from: PathBuf,
+    /// Image files, and folders whose images are taken at any depth.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Classes of each image, likeliest first; as many as there are, if there are fewer.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    top: u32,
+    /// Write a JSON object a line instead of CSV.
+    #[arg(long)]
+    json: bool,
+    /// File to write [default: the standard output]; replaced if it exists.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// What computes [default: what the run says].
+    #[arg(long, value_name = "NAME", value_parser = named::<BackendName>(BackendName::NAMES))]
+    backend: Option<BackendName>,
+}
+
+impl PredictArguments {
+    pub(super) fn job(&self) -> Result<PredictJob, RunError> {
+        let format = if self.json { PredictionFormat::JsonLines } else { PredictionFormat::Csv };
+        let (from, paths) = (Origin::of(&self.from)?, self.paths.clone());
+        Ok(PredictJob { from, paths, top: self.top as usize, format, backend: self.backend })
     }
 }

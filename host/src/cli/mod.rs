@@ -26,15 +26,16 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, fail};
 
 use crate::backend::BackendError;
 use crate::bench::{StageJob, StepJob};
 use crate::config::{ConfigError, Layers, Preset, RunConfig};
 use crate::curvature::SpectrumJob;
 use crate::data::DataError;
+use crate::interchange::Predictions;
 use crate::plan::PlanJob;
-use crate::progress::{INTERRUPTED, Interrupt, Verbosity};
+use crate::progress::{INTERRUPTED, Interrupt, Verbosity, warn};
 use crate::report::Format;
 use crate::run::{Ending, Origin, Outcome, RunError, RunFolder, stored_settings, write_atomic};
 use crate::text::{self, shown};
@@ -42,6 +43,7 @@ use crate::verify::VerifyJob;
 use args::{Invocation, Measure, Parsed, Stage};
 use commands::{Command, Job};
 use curvature::SpectrumArguments;
+use interchange::PredictArguments;
 use words::Settings;
 
 /// Runs the program on the process's arguments.
@@ -100,8 +102,24 @@ fn run(parsed: Parsed, arguments: Vec<OsString>) -> Result<Outcome> {
         }
         Parsed::Export(arguments) => print(&crate::interchange::export(&arguments.job()?)?)?,
         Parsed::Features(arguments) => print(&crate::interchange::features(arguments.job()?)?)?,
+        Parsed::Predict(arguments) => predict(&arguments)?,
     }
     Ok(Outcome::Finished)
+}
+
+/// Writes what an image is taken for; images that cannot be read are named at the end.
+fn predict(arguments: &PredictArguments) -> Result<()> {
+    let Predictions { text, unreadable } = crate::interchange::predict(&arguments.job()?)?;
+    match &arguments.out {
+        Some(path) => write_atomic(path, text.as_bytes())?,
+        None => print(&text)?,
+    }
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    let count = unreadable.len();
+    unreadable.iter().for_each(|reason| warn(&format!("warning: {reason}")));
+    fail!("{count} images cannot be read, expected none: they have no line")
 }
 
 /// Checks everything, then hands over to the stage.

@@ -2,6 +2,7 @@
 //! set, or embedded in the program; windows of recordings.
 
 use std::borrow::Cow;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -135,6 +136,30 @@ impl Dataset {
         };
         let items = files.into_iter().map(Item::from);
         Self::new(path.display().to_string(), items.collect(), classes)
+    }
+
+    /// The images of several files and folders, without labels, in the order given; a file is taken
+    /// whatever its name is.
+    ///
+    /// # Errors
+    /// A path that is missing or no file or folder; a folder without images.
+    pub fn files(paths: &[PathBuf]) -> Result<Self, DataError> {
+        let mut items = Vec::new();
+        for path in paths {
+            let metadata =
+                fs::metadata(path).map_err(|error| DataError::unreadable(path, &error))?;
+            if metadata.is_file() {
+                let source = Source::File(path.clone());
+                items.push(Item { source, label: Label::Unlabelled, part: None });
+                continue;
+            }
+            let listed = folder::list_unlabelled(path)?;
+            if listed.is_empty() {
+                return Err(DataError::NoImages { name: path.display().to_string() });
+            }
+            items.extend(listed.into_iter().map(Item::from));
+        }
+        Self::new("the given images".to_owned(), items, Vec::new())
     }
 
     pub(crate) fn new(

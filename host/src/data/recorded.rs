@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::item::Item;
-use super::label::{Label, LabelSet};
+use super::label::{Label, LabelSet, Task};
 use super::{Dataset, Split};
 use crate::text::shown;
 
@@ -54,6 +54,8 @@ pub struct RecordedSet {
     pub root: String,
     /// Class names in the order of the head's outputs.
     pub classes: Vec<String>,
+    /// Whether an item may show several classes.
+    pub several_labels: bool,
     /// In the set's order.
     pub items: Vec<RecordedItem>,
 }
@@ -172,7 +174,8 @@ impl Dataset {
             Ok(root) if root.exists() => root.display().to_string(),
             _ => self.name().to_owned(),
         };
-        RecordedSet { root, classes: self.classes().to_vec(), items }
+        let several_labels = self.task() == Task::MultiLabel;
+        RecordedSet { root, classes: self.classes().to_vec(), several_labels, items }
     }
 
     /// Looks for the items of a record.

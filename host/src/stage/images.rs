@@ -145,6 +145,26 @@ impl Images {
         })
     }
 
+    /// Images without labels that a network is to look at, in the place of D^D.
+    ///
+    /// # Errors
+    /// A run on windows; an augmentation out of range.
+    pub(crate) fn to_look_at(set: Dataset, config: &RunConfig) -> Result<Self> {
+        if config.windows() {
+            fail!("the run was trained on windows, expected one on images");
+        }
+        let augmentation = Augmentation::new(config.image.size as u32, config.augment)?;
+        Ok(Self {
+            pretext: None,
+            downstream: Some(Arc::new(set)),
+            recipe: augmentation.into(),
+            augment_on: AugmentOn::Host,
+            warnings: Vec::new(),
+            quarantined: Vec::new(),
+            recorded: Recorded::default(),
+        })
+    }
+
     /// The same, of the items that a record names.
     fn following(mut self, known: &Known) -> Result<Self> {
         let Some(record) = &known.record else { return Ok(self) };

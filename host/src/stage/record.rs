@@ -47,6 +47,7 @@ struct Normalization {
 struct SetHeader {
     root: String,
     classes: Vec<String>,
+    several_labels: bool,
     items: usize,
 }
 
@@ -126,6 +127,7 @@ impl DataRecord {
         let about = |set: &RecordedSet| SetHeader {
             root: set.root.clone(),
             classes: set.classes.clone(),
+            several_labels: set.several_labels,
             items: set.items.len(),
         };
         let header = Header {
@@ -170,18 +172,17 @@ impl DataRecord {
             let Line { set, item } = parse(&path, &line)?;
             (if set == SetName::Pretext { &mut pretext } else { &mut downstream }).push(item);
         }
-        let whole = |about: &Option<SetHeader>, items: Vec<RecordedItem>| -> Result<_> {
-            let expected = about.as_ref().map_or(0, |about| about.items);
-            if items.len() != expected {
-                let reason = format!("found {} items, expected {expected}", items.len());
-                return Err(RunError::damaged(&path, reason).into());
-            }
-            Ok(about.clone().map(|SetHeader { root, classes, .. }| RecordedSet {
-                root,
-                classes,
-                items,
-            }))
-        };
+        let whole =
+            |about: &Option<SetHeader>, items: Vec<RecordedItem>| -> Result<_> {
+                let expected = about.as_ref().map_or(0, |about| about.items);
+                if items.len() != expected {
+                    let reason = format!("found {} items, expected {expected}", items.len());
+                    return Err(RunError::damaged(&path, reason).into());
+                }
+                Ok(about.clone().map(|SetHeader { root, classes, several_labels, .. }| {
+                    RecordedSet { root, classes, several_labels, items }
+                }))
+            };
         let pretext = whole(&header.pretext, pretext)?;
         let downstream = whole(&header.downstream, downstream)?;
         let own = Normalization { mean: MEAN, deviation: DEVIATION };

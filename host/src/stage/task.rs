@@ -61,20 +61,24 @@ impl<B: Kernels> Task<B> {
         let images = Images::load(&config, needs, tensors, known)?;
         let known = |set: &Arc<Dataset>| set.classes().len() - images.unknown_classes().len();
         let classes = images.downstream.as_ref().map_or(1, known);
-        let networks = model::networks(&config, classes);
-        let (seed, prefix) = (config.seed, String::new());
-        let task = Self {
-            seed,
+        let seed = config.seed;
+        let task = Self::on(images, classes, config, device);
+        if needs == Needs::Pretext { Ok(task) } else { task.with_seed(seed) }
+    }
+
+    /// A task on given images, which are not divided.
+    pub(crate) fn on(images: Images, classes: usize, config: RunConfig, device: B::Device) -> Self {
+        Self {
+            seed: config.seed,
             images,
             split: Split::default(),
-            networks,
+            networks: model::networks(&config, classes),
             pretext: model::method(&config),
             downstream: Arc::new(model::classification(&config, classes)),
             device,
-            prefix,
+            prefix: String::new(),
             config,
-        };
-        if needs == Needs::Pretext { Ok(task) } else { task.with_seed(seed) }
+        }
     }
 
     /// The same of another seed, which divides the labelled images anew.

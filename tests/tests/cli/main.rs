@@ -11,6 +11,7 @@ mod interchange;
 mod interruption;
 mod methods;
 mod multi_label;
+mod predict;
 mod presets;
 mod recorded;
 mod refusals;

@@ -27,12 +27,12 @@ fn put_class(root: &Path, class: &str, colour: [u8; 3], numbers: std::ops::Range
 }
 
 /// A folder with a labelled set, and runs on it.
-struct Desk {
+pub(crate) struct Desk {
     folder: tempfile::TempDir,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let desk = Self { folder: tempfile::tempdir().unwrap() };
         for (class, colour) in CLASSES {
             put_class(&desk.set(), class, colour, 0..IMAGES);
@@ -45,22 +45,26 @@ impl Desk {
         desk
     }
 
-    fn set(&self) -> PathBuf {
+    pub(crate) fn set(&self) -> PathBuf {
         self.folder.path().join("set")
     }
 
-    fn run(&self, words: &[&str]) -> Ended {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn run(&self, words: &[&str]) -> Ended {
         bissl().args(words).current_dir(self.folder.path()).output().unwrap().into()
     }
 
-    fn succeed(&self, words: &[&str]) -> Ended {
+    pub(crate) fn succeed(&self, words: &[&str]) -> Ended {
         let ended = self.run(words);
         assert_eq!(ended.code, Some(0), "{words:?}: {ended:?}");
         ended
     }
 
     /// Refused with exit code 1 and each of these words, on the standard error.
-    fn refused(&self, words: &[&str], because: &[&str]) {
+    pub(crate) fn refused(&self, words: &[&str], because: &[&str]) {
         let ended = self.run(words);
         assert_eq!(ended.code, Some(1), "{words:?}: {ended:?}");
         for word in because {
@@ -68,11 +72,14 @@ impl Desk {
         }
     }
 
-    fn finetune(&self, from: &str, out: &str, labels: &[&str]) -> Ended {
+    pub(crate) fn finetune(&self, from: &str, out: &str, more: &[&str]) -> Ended {
         let mut words = vec!["finetune", "--from", from, "--out", out, "--downstream", "set"];
-        words.extend(labels);
+        words.extend(more);
         words.extend(["--set", "data.downstream.validation_per_class=2"]);
-        words.extend(["--set", "finetune.epochs=1", "--set", "finetune.batch=8"]);
+        words.extend(["--set", "finetune.batch=8"]);
+        if !more.contains(&"--epochs") {
+            words.extend(["--epochs", "1"]);
+        }
         self.succeed(&words)
     }
 
