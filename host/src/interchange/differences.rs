@@ -1,5 +1,6 @@
 //! Where a file's backbone differs from the network that it should be.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::candidates::Candidate;
@@ -24,7 +25,7 @@ pub(super) struct Differences {
     unknown: Vec<(String, Vec<usize>)>,
     misshapen: Vec<Misshapen>,
     /// Names in the file, and types of elements.
-    whole: Vec<(String, String)>,
+    no_floats: Vec<(String, String)>,
     notes: Vec<String>,
 }
 
@@ -58,9 +59,9 @@ impl Differences {
                 continue;
             };
             let shape = dictionary.shape(name).unwrap_or_default();
-            if dictionary.is_whole(name) {
+            if dictionary.is_no_float(name) {
                 let element = dictionary.element(name).unwrap_or_default();
-                found.whole.push((name.to_owned(), element));
+                found.no_floats.push((name.to_owned(), element));
             } else if shape != segment.shape {
                 let (found_shape, expected) = (shape.to_vec(), segment.shape.clone());
                 let name = name.to_owned();
@@ -82,8 +83,8 @@ impl Differences {
 
     /// Whether the backbone can be read.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { missing, unknown, misshapen, whole, notes: _ } = self;
-        missing.is_empty() && unknown.is_empty() && misshapen.is_empty() && whole.is_empty()
+        let Self { missing, unknown, misshapen, no_floats, notes: _ } = self;
+        missing.is_empty() && unknown.is_empty() && misshapen.is_empty() && no_floats.is_empty()
     }
 
     /// Says what might help.
@@ -93,13 +94,15 @@ impl Differences {
 
     fn find_nearest(&mut self, candidate: &Candidate<'_>) {
         // What is beside the backbone may have been meant, too.
-        let read = |name: &str| candidate.names.values().any(|own| *own == name);
+        let read: BTreeSet<&str> = candidate.names.values().copied().collect();
         let dictionary = candidate.dictionary;
         let own = |name: &str| name.strip_prefix(candidate.prefix).unwrap_or(name).to_owned();
-        let beside = dictionary.names().take(10 * COMPARED_MAX).filter(|name| !read(name));
-        let mut others: Vec<(String, String, &[usize])> = beside
-            .map(|name| (name.to_owned(), own(name), dictionary.shape(name).unwrap_or_default()))
+        let beside = dictionary.names().filter(|name| !read.contains(name));
+        let unknown = self.unknown.iter().map(|(name, _)| name.as_str());
+        let mut others: Vec<(String, String, &[usize])> = unknown
             .take(COMPARED_MAX)
+            .chain(beside.take(COMPARED_MAX))
+            .map(|name| (name.to_owned(), own(name), dictionary.shape(name).unwrap_or_default()))
             .collect();
         others.extend(dictionary.others().take(COMPARED_MAX).map(|(name, class)| {
             let class = class.map_or_else(String::new, |class| format!(" ({class})"));
@@ -194,14 +197,14 @@ impl fmt::Display for Differences {
         });
         let unknown = self.unknown.iter();
         let unknown = unknown.map(|(name, shape)| (shown(name), format!("{shape:?}"), "".into()));
-        let whole = self.whole.iter();
-        let whole = whole.map(|(name, element)| {
+        let others = self.no_floats.iter();
+        let others = others.map(|(name, element)| {
             (shown(name), format!("found {element}"), "expected floats".to_owned())
         });
         table(f, "missing", missing.collect())?;
         table(f, "of another shape", misshapen.collect())?;
         table(f, "unknown", unknown.collect())?;
-        table(f, "of whole numbers", whole.collect())?;
+        table(f, "of another type", others.collect())?;
         for note in &self.notes {
             write!(f, "\n  note: {note}")?;
         }

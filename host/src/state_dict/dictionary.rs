@@ -82,10 +82,10 @@ impl<'a> Dictionary<'a> {
         self.tensors.get(name).map(|entry| entry.element.to_string())
     }
 
-    /// Whether a tensor has whole numbers or truth values, which no parameter has.
-    pub(crate) fn is_whole(&self, name: &str) -> bool {
+    /// Whether a tensor has other elements than floats, as no parameter has.
+    pub(crate) fn is_no_float(&self, name: &str) -> bool {
         let element = self.tensors.get(name).map(|entry| entry.element);
-        matches!(element, Some(Element::Integer { .. }))
+        matches!(element, Some(Element::Other { .. }))
     }
 
     /// What is no tensor: names, and their classes where the file says them.

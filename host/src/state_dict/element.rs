@@ -14,8 +14,9 @@ pub(super) enum Element {
     F16,
     /// Upper halves of 32-bit floats, exact as f32.
     Bf16,
-    /// Whole numbers and truth values: of `num_batches_tracked`, never of a parameter.
-    Integer {
+    /// Whole numbers, truth values, complex and quantised numbers: of counters and generators, never
+    /// of a parameter.
+    Other {
         /// Bytes of each.
         bytes: u8,
         /// As safetensors calls it.
@@ -31,12 +32,16 @@ impl Element {
             "DoubleStorage" => Self::F64,
             "HalfStorage" => Self::F16,
             "BFloat16Storage" => Self::Bf16,
-            "LongStorage" => Self::Integer { bytes: 8, name: "I64" },
-            "IntStorage" => Self::Integer { bytes: 4, name: "I32" },
-            "ShortStorage" => Self::Integer { bytes: 2, name: "I16" },
-            "CharStorage" => Self::Integer { bytes: 1, name: "I8" },
-            "ByteStorage" => Self::Integer { bytes: 1, name: "U8" },
-            "BoolStorage" => Self::Integer { bytes: 1, name: "BOOL" },
+            "LongStorage" => Self::Other { bytes: 8, name: "I64" },
+            "IntStorage" => Self::Other { bytes: 4, name: "I32" },
+            "ShortStorage" => Self::Other { bytes: 2, name: "I16" },
+            "CharStorage" => Self::Other { bytes: 1, name: "I8" },
+            "ByteStorage" => Self::Other { bytes: 1, name: "U8" },
+            "BoolStorage" => Self::Other { bytes: 1, name: "BOOL" },
+            "ComplexFloatStorage" => Self::Other { bytes: 8, name: "C64" },
+            "ComplexDoubleStorage" => Self::Other { bytes: 16, name: "C128" },
+            "QInt8Storage" | "QUInt8Storage" => Self::Other { bytes: 1, name: "Q8" },
+            "QInt32Storage" => Self::Other { bytes: 4, name: "Q32" },
             _ => return None,
         })
     }
@@ -48,15 +53,15 @@ impl Element {
             Dtype::F64 => Self::F64,
             Dtype::F16 => Self::F16,
             Dtype::BF16 => Self::Bf16,
-            Dtype::I64 => Self::Integer { bytes: 8, name: "I64" },
-            Dtype::U64 => Self::Integer { bytes: 8, name: "U64" },
-            Dtype::I32 => Self::Integer { bytes: 4, name: "I32" },
-            Dtype::U32 => Self::Integer { bytes: 4, name: "U32" },
-            Dtype::I16 => Self::Integer { bytes: 2, name: "I16" },
-            Dtype::U16 => Self::Integer { bytes: 2, name: "U16" },
-            Dtype::I8 => Self::Integer { bytes: 1, name: "I8" },
-            Dtype::U8 => Self::Integer { bytes: 1, name: "U8" },
-            Dtype::BOOL => Self::Integer { bytes: 1, name: "BOOL" },
+            Dtype::I64 => Self::Other { bytes: 8, name: "I64" },
+            Dtype::U64 => Self::Other { bytes: 8, name: "U64" },
+            Dtype::I32 => Self::Other { bytes: 4, name: "I32" },
+            Dtype::U32 => Self::Other { bytes: 4, name: "U32" },
+            Dtype::I16 => Self::Other { bytes: 2, name: "I16" },
+            Dtype::U16 => Self::Other { bytes: 2, name: "U16" },
+            Dtype::I8 => Self::Other { bytes: 1, name: "I8" },
+            Dtype::U8 => Self::Other { bytes: 1, name: "U8" },
+            Dtype::BOOL => Self::Other { bytes: 1, name: "BOOL" },
             _ => return None,
         })
     }
@@ -67,11 +72,11 @@ impl Element {
             Self::F32 => 4,
             Self::F64 => 8,
             Self::F16 | Self::Bf16 => 2,
-            Self::Integer { bytes, .. } => bytes.into(),
+            Self::Other { bytes, .. } => bytes.into(),
         }
     }
 
-    /// The element in the first bytes of `at`, little-endian; `None` if it is a whole number.
+    /// The element in the first bytes of `at`, little-endian; `None` if it is no float.
     pub(super) fn value(self, at: &[u8]) -> Option<f32> {
         let holds = "an element has its bytes";
         Some(match self {
@@ -79,7 +84,7 @@ impl Element {
             Self::F64 => f64::from_le_bytes(*at.first_chunk().expect(holds)) as f32,
             Self::F16 => f16::from_le_bytes(*at.first_chunk().expect(holds)).to_f32(),
             Self::Bf16 => bf16::from_le_bytes(*at.first_chunk().expect(holds)).to_f32(),
-            Self::Integer { .. } => return None,
+            Self::Other { .. } => return None,
         })
     }
 }
@@ -92,7 +97,7 @@ impl std::fmt::Display for Element {
             Self::F64 => "F64",
             Self::F16 => "F16",
             Self::Bf16 => "BF16",
-            Self::Integer { name, .. } => name,
+            Self::Other { name, .. } => name,
         })
     }
 }

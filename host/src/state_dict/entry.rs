@@ -46,12 +46,12 @@ pub(super) fn row_major(shape: &[usize]) -> Option<Vec<usize>> {
 }
 
 impl Entry {
-    /// The values in row-major order; `None` of whole numbers.
+    /// The values in row-major order; `None` of other elements than floats.
     ///
     /// # Errors
     /// It reaches beyond its storage, or a value is not finite.
     pub(super) fn values(&self, file: &[u8]) -> Result<Option<Vec<f32>>, String> {
-        if matches!(self.element, Element::Integer { .. }) {
+        if matches!(self.element, Element::Other { .. }) {
             return Ok(None);
         }
         let bytes = file.get(self.storage.bytes.clone()).ok_or("its storage is cut off")?;
@@ -80,7 +80,7 @@ impl Entry {
         for _ in 0..count {
             let at: usize = index.iter().zip(&self.strides).map(|(i, stride)| i * stride).sum();
             let from = (self.offset + at) * self.element.bytes();
-            let value = self.element.value(&bytes[from..]).expect("no whole number, see above");
+            let value = self.element.value(&bytes[from..]).expect("a float, see above");
             if !value.is_finite() {
                 return Err(format!("element {index:?} is {value}, expected a finite number"));
             }

@@ -26,7 +26,7 @@ pub struct TensorFile<'a> {
 /// Tensors by name, and what there is to say about them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateDict {
-    /// By the names in the file. Whole numbers are left out, such as `num_batches_tracked`.
+    /// By the names in the file. What is no float is left out, such as `num_batches_tracked`.
     pub tensors: BTreeMap<String, NamedTensor>,
     /// A line each: what was unwrapped, rounded or left out.
     pub notices: Vec<String>,
@@ -132,7 +132,7 @@ impl<'a> TensorFile<'a> {
     ) -> Result<StateDict, String> {
         let bytes = self.bytes;
         let (mut tensors, mut notices) = (BTreeMap::new(), Vec::new());
-        let (mut whole, mut rounded) = (Vec::new(), 0);
+        let (mut others, mut rounded) = (Vec::new(), 0);
         // Tensors may share a storage, but not so often that a small file becomes a large state.
         let mut left = bytes.len();
         let mut checked = BTreeSet::new();
@@ -142,7 +142,7 @@ impl<'a> TensorFile<'a> {
                 entry.storage.check(bytes).map_err(found)?;
             }
             let Some(values) = entry.values(bytes).map_err(found)? else {
-                whole.push(name);
+                others.push(name);
                 continue;
             };
             left = left.checked_sub(values.len()).ok_or_else(|| {
@@ -156,10 +156,10 @@ impl<'a> TensorFile<'a> {
         if rounded > 0 {
             notices.push(format!("{rounded} tensors of float64 are rounded to float32"));
         }
-        let whole = whole.into_iter().filter(|name| !name.ends_with("num_batches_tracked"));
-        let whole = some(whole);
-        if !whole.is_empty() {
-            notices.push(format!("left out as whole numbers: {whole}"));
+        let others = others.into_iter().filter(|name| !name.ends_with("num_batches_tracked"));
+        let others = some(others);
+        if !others.is_empty() {
+            notices.push(format!("left out, as they are no floats: {others}"));
         }
         Ok(StateDict { tensors, notices })
     }

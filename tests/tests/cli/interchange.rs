@@ -102,7 +102,7 @@ fn what_stands_before_the_names_is_found_or_told() {
     assert!(notices.contains("without `module.encoder.`"), "{notices}");
 
     let mut both = BTreeMap::new();
-    for prefix in ["q.", "k."] {
+    for prefix in ["left.", "right."] {
         for tensor in tensors.values() {
             let name = format!("{prefix}{}", tensor.name);
             both.insert(name.clone(), NamedTensor { name, ..tensor.clone() });
@@ -112,9 +112,40 @@ fn what_stands_before_the_names_is_found_or_told() {
     let out = folder.path().join("chosen");
     let refused = run(&["import", text(&path), "--out", text(&out)]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.stderr.contains("several backbones: k.conv1.weight, q.conv1.weight"));
+    assert!(refused.stderr.contains("several backbones; to choose one:\n  --prefix 'left.'"));
     assert!(!out.exists());
-    succeed(&["import", text(&path), "--out", text(&out), "--prefix", "q."]);
+    succeed(&["import", text(&path), "--out", text(&out), "--prefix", "left."]);
+}
+
+#[test]
+fn inspection_of_pytorchs_files_lists_tensors_and_what_import_would_do() {
+    for (name, container, type_of_weights, network) in [
+        ("resnet-small.pth", "torch.save", "F16", "resnet-small width 8 stem small"),
+        ("resnet50.safetensors", "safetensors", "F16", "resnet50 width 2 stem imagenet"),
+    ] {
+        let inspected = succeed(&["inspect", &file(name)]).stdout;
+        assert!(inspected.lines().next().unwrap().ends_with(container), "{inspected}");
+        let line = inspected.lines().find(|line| line.starts_with("layer1.0.conv1.weight"));
+        assert!(line.unwrap().contains(type_of_weights), "{inspected}");
+        let last = inspected.lines().last();
+        assert_eq!(last, Some(format!("bissl import reads {network}").as_str()));
+    }
+    let inspected = succeed(&["inspect", &file("checkpoint.pth")]).stdout;
+    for part in ["state_dict.module.half", "args (argparse.Namespace)", "refuses it: no ResNet"] {
+        assert!(inspected.contains(part), "{part}: {inspected}");
+    }
+}
+
+#[test]
+fn a_page_in_place_of_weights_is_named_by_both_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, out) = (folder.path().join("resnet50.pth"), folder.path().join("run"));
+    std::fs::write(&path, "<!doctype html><title>Sign in</title>").unwrap();
+    for words in [vec!["inspect", text(&path)], vec!["import", text(&path), "--out", text(&out)]] {
+        let refused = run(&words);
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.stderr.contains("resnet50.pth: an HTML page"), "{refused:?}");
+    }
 }
 
 #[test]
@@ -132,10 +163,10 @@ fn weights_that_do_not_fit_are_refused_with_every_reason() {
     let refused = run(&["import", text(&path), "--out", text(&out)]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     for part in [
-        "unfit.safetensors: it does not fit resnet-small width 8",
-        "1 tensors missing: bn1.weight",
-        "layer1.0.conv1.weight has shape [3, 3, 8, 8], expected [8, 8, 3, 3]",
-        "1 tensors unknown: layer1.0.attention.bias",
+        "unfit.safetensors: the backbone does not fit resnet-small width 8",
+        "1 tensor missing:\n    bn1.weight  [8]",
+        "layer1.0.conv1.weight  found [3, 3, 8, 8]  expected [8, 8, 3, 3]",
+        "1 tensor unknown:\n    layer1.0.attention.bias  [8]",
     ] {
         assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
     }

@@ -32,6 +32,8 @@ pub(crate) struct Tensor {
 pub(crate) enum Elements {
     F32(Vec<f32>),
     I64(Vec<i64>),
+    /// Pairs of real and imaginary parts.
+    C64(Vec<[f32; 2]>),
 }
 
 impl Elements {
@@ -39,6 +41,7 @@ impl Elements {
         match self {
             Self::F32(_) => "FloatStorage",
             Self::I64(_) => "LongStorage",
+            Self::C64(_) => "ComplexFloatStorage",
         }
     }
 
@@ -46,6 +49,7 @@ impl Elements {
         match self {
             Self::F32(values) => values.len(),
             Self::I64(values) => values.len(),
+            Self::C64(values) => values.len(),
         }
     }
 
@@ -53,6 +57,7 @@ impl Elements {
         match self {
             Self::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
             Self::I64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::C64(values) => values.iter().flatten().flat_map(|it| it.to_le_bytes()).collect(),
         }
     }
 }
@@ -69,6 +74,12 @@ pub(crate) fn floats(shape: &[usize], values: Vec<f32>) -> Value {
 /// A number as a tensor without axes.
 pub(crate) fn count(value: i64) -> Value {
     Value::Tensor(Tensor { shape: Vec::new(), elements: Rc::new(Elements::I64(vec![value])) })
+}
+
+/// A complex number.
+pub(crate) fn complex() -> Value {
+    let elements = Rc::new(Elements::C64(vec![[1.0, 2.0]]));
+    Value::Tensor(Tensor { shape: vec![1], elements })
 }
 
 /// A plain dictionary with texts as keys.

@@ -64,7 +64,7 @@ fn values(pairs: &Pairs) -> BTreeMap<String, Vec<f32>> {
     let value = |(name, value): &(Value, Value)| match (name, value) {
         (Value::Text(name), Value::Tensor(tensor)) => match &*tensor.elements {
             Elements::F32(values) => Some((name.clone(), values.clone())),
-            Elements::I64(_) => None,
+            Elements::I64(_) | Elements::C64(_) => None,
         },
         _ => None,
     };

@@ -2,7 +2,7 @@
 
 use bissl::network::{Architecture, BackboneSettings, Stem, backbone};
 
-use crate::checkpoints::{Value, count, dict, floats, text};
+use crate::checkpoints::{Value, complex, count, dict, floats, text};
 
 /// Pairs of names and values, in order.
 pub(crate) type Pairs = Vec<(Value, Value)>;
@@ -121,6 +121,7 @@ pub(crate) fn layouts() -> Vec<Layout> {
                 ("arch", text("resnet18")),
                 ("state_dict", ordered(&[behind("module.", own), linear("module.fc")])),
                 ("best_acc1", floats(&[], vec![f32::INFINITY])),
+                ("spectrum", complex()),
                 ("optimizer", optimizer()),
                 ("args", arguments()),
             ]),
@@ -148,7 +149,7 @@ pub(crate) fn layouts() -> Vec<Layout> {
                 head("module.projection_head"),
                 linear("module.prototypes"),
             ]),
-            &["SwAV", "module.projection_head.0.weight", "module.prototypes.weight"],
+            &["SwAV", "module.projection_head (8 tensors), module.prototypes (2 tensors)"],
         ),
         layout(
             "DINO",

@@ -52,8 +52,7 @@ fn a_checkpoint_gives_what_it_holds_under_the_usual_or_the_given_name() {
     assert_eq!(found.notices[0], "the state dict is what the file holds under `state_dict`");
     assert_small(&decode(bytes, Some("state_dict")).unwrap(), "module.");
     let refused = decode(bytes, Some("weights")).unwrap_err();
-    let expected = "no dictionary `weights`, expected one of: epoch, arch, best, args, state_dict";
-    assert!(refused.starts_with(expected), "{refused}");
+    assert_eq!(refused, "no dictionary `weights`, expected one of: state_dict");
 }
 
 #[test]
@@ -61,7 +60,8 @@ fn what_is_no_state_dict_is_refused_by_what_it_is() {
     for (bytes, expected) in [
         (file!("module.pth"), "a whole object of torch.nn.modules.linear.Linear, expected"),
         (file!("script.pth"), "a TorchScript program, expected a state dict"),
-        (b"".as_slice(), "neither a file of torch.save nor a sound safetensors file"),
+        (b"".as_slice(), "an empty file"),
+        (b"short".as_slice(), "neither a file of torch.save nor a sound safetensors file"),
         (b"PK\x05\x06".as_slice(), "a damaged zip archive"),
         (b"\x80\x02K\x01.".as_slice(), "pickle, byte 0: "),
         (b"\x80\x02K\x01.\x80\x02K\x01.".as_slice(), "a pickle of another program"),
