@@ -217,6 +217,10 @@ struct RunArguments {
     /// Continue the run in --out from its newest valid checkpoint, with its settings.
     #[arg(long, conflicts_with = "preset")]
     resume: bool,
+    /// End with exit code 1 where there is nothing to learn: a gradient of exactly 0, features
+    /// without spread, one image, one class, identical images, a batch larger than the set.
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     data: ChangedData,
     #[command(flatten)]
@@ -270,6 +274,7 @@ pub(super) struct Invocation {
     pub(super) out: PathBuf,
     pub(super) resume: bool,
     pub(super) accept_changed: bool,
+    pub(super) strict: bool,
     pub(super) settings: Settings,
     /// Flag as typed, key, value.
     pub(super) overrides: Vec<(String, &'static str, String)>,
@@ -287,7 +292,7 @@ pub(super) enum Stage {
 
 impl Invocation {
     fn new(command: &'static str, arguments: RunArguments, matches: &ArgMatches) -> Self {
-        let RunArguments { out, resume, data, settings } = arguments;
+        let RunArguments { out, resume, strict, data, settings } = arguments;
         let out = out.unwrap_or_else(|| PathBuf::from("runs").join(command));
         let overrides = flags_of(command)
             .filter_map(|(flag, key)| {
@@ -296,13 +301,14 @@ impl Invocation {
             })
             .collect();
         let accept_changed = data.accept_changed_data;
-        Self { command, out, resume, accept_changed, settings, overrides }
+        Self { command, out, resume, accept_changed, strict, settings, overrides }
     }
 
     /// One that writes no run.
     fn reading(command: &'static str, settings: Settings, matches: &ArgMatches) -> Self {
         let data = ChangedData::default();
-        Self::new(command, RunArguments { out: None, resume: false, data, settings }, matches)
+        let arguments = RunArguments { out: None, resume: false, strict: false, data, settings };
+        Self::new(command, arguments, matches)
     }
 
     /// The value of `--from`.
@@ -373,7 +379,8 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Par
         Commands::Align(arguments) => stage(Stage::Align, "align", arguments),
         Commands::Finetune(arguments) => stage(Stage::Finetune, "finetune", arguments),
         Commands::Evaluate { data, settings } => {
-            let arguments = RunArguments { out: None, resume: false, data, settings };
+            let arguments =
+                RunArguments { out: None, resume: false, strict: false, data, settings };
             stage(Stage::Evaluate, "evaluate", arguments)
         }
         Commands::Bench { action } => match action {

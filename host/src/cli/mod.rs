@@ -145,6 +145,7 @@ fn start(stage: Stage, invocation: &Invocation, arguments: Vec<OsString>) -> Res
         accept_changed: invocation.accept_changed,
         interrupt,
         verbosity,
+        strict: invocation.strict,
     });
     if writes {
         let ending = ended.as_ref().map_or(Ending::Failed, |outcome| (*outcome).into());

@@ -91,6 +91,21 @@ pub enum Record {
         #[serde(default)]
         state_after: String,
     },
+    /// How far the features of different items lie apart, during pretraining.
+    Spread {
+        /// Stage within the run.
+        stage: String,
+        /// The last step before the measure, from 0.
+        index: u32,
+        /// Standard deviation of the features divided by their norm, times the root of their
+        /// number: about 1 for evenly distributed directions, 0 where all items have the same
+        /// features.
+        #[serde(default = "nan", deserialize_with = "or_nan")]
+        deviation: f64,
+        /// (Σλ)²/Σλ² over the eigenvalues λ of the features' covariance.
+        #[serde(default = "nan", deserialize_with = "or_nan")]
+        effective_rank: f64,
+    },
     /// A measured result.
     Result {
         /// Stage within the run.
@@ -209,6 +224,7 @@ impl Record {
             | Self::UpperStep { stage, .. }
             | Self::Validation { stage, .. }
             | Self::Probe { stage, .. }
+            | Self::Spread { stage, .. }
             | Self::Result { stage, .. } => stage,
         }
     }

@@ -138,7 +138,7 @@ impl Totals {
     fn add(&mut self, record: Record) {
         match &record {
             Record::Step { stage, loss, .. } => self.last(stage, "loss", as_written(*loss)),
-            Record::UpperStep { .. } => {}
+            Record::UpperStep { .. } | Record::Spread { .. } => {}
             Record::Validation { stage, accuracy, .. } => self.best(stage, "validation", *accuracy),
             Record::Probe { stage, probe, knn, .. } => {
                 self.best(stage, "online_probe", *probe);

@@ -61,9 +61,9 @@ pub fn finetune_as<B: Kernels>(
     let sources = Sources { upper, ..Sources::default() };
     let mut problem = problem(task, sources, start, Draw::FinetuneHead)?;
 
-    let mut validate = |problem: &mut Problem<'_, B>, step: u32| -> Result<Option<Measured>> {
+    let mut validate = |problem: &mut Problem<'_, B>, step: u32| -> Result<Vec<Measured>> {
         if !(step + 1).is_multiple_of(per_epoch) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let Headed { backbone, head } = result(problem)?;
         let scores = scores(task, &backbone, &head, &split.validation)?;
@@ -71,7 +71,7 @@ pub fn finetune_as<B: Kernels>(
         let (stage, epoch) = (stage.to_owned(), (step + 1) / per_epoch);
         let record = Record::Validation { stage, epoch, accuracy: value, metric: chosen };
         let keep = Keep::Weights;
-        Ok(Some(Measured { metric: "validation", value, record, keep }))
+        Ok(vec![Measured { metric: "validation", value, record, keep }])
     };
     let chooses = settings.choice == EpochChoice::Best && !split.validation.is_empty();
     let course = Course::steps(u64::from(descent.steps()));

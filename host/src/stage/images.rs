@@ -357,6 +357,11 @@ impl Images {
         Ok(Some(path))
     }
 
+    /// D^P and D^D, where they were loaded.
+    pub(super) fn loaded(&self) -> (Option<&Arc<Dataset>>, Option<&Arc<Dataset>>) {
+        (self.pretext.as_ref(), self.downstream.as_ref())
+    }
+
     /// D^P.
     ///
     /// # Panics

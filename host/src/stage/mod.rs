@@ -23,6 +23,7 @@
 
 mod align;
 pub(crate) mod bilevel;
+mod degenerate;
 mod evaluate;
 mod features;
 mod finetune;
@@ -37,6 +38,7 @@ mod pretrain;
 mod probe;
 pub(crate) mod record;
 mod session;
+mod spread;
 pub(crate) mod start;
 mod task;
 pub(crate) mod tensors;
@@ -44,6 +46,7 @@ mod training;
 mod warm_up;
 
 pub use align::align;
+pub use degenerate::findings;
 pub use evaluate::{Frozen, frozen, knn_scores, measured, metric_of, nearest};
 pub use features::{Evaluation, features, scores};
 pub use finetune::{Finetuned, finetune, finetune_as};

@@ -59,6 +59,16 @@ pub trait Observer {
         let _ = text;
     }
 
+    /// Something without which there is nothing to learn, with its cure. May be said at every step;
+    /// a person should see it once.
+    ///
+    /// # Errors
+    /// Such a run is not wanted.
+    fn degenerate(&mut self, finding: &str) -> Result<()> {
+        let _ = finding;
+        Ok(())
+    }
+
     /// A line of the metrics.
     ///
     /// # Errors

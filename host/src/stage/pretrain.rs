@@ -7,9 +7,10 @@ use super::initial::{Draw, initial};
 use super::observer::Observer;
 use super::online::OnlineProbe;
 use super::origin::Pretrained;
+use super::spread::SpreadProbe;
 use super::task::Task;
 use super::tensors;
-use super::training::{Course, train};
+use super::training::{Course, Measured, train};
 use crate::data::{PretextBatches, streams};
 use crate::driver::{Problem, Sources};
 use crate::error::Result;
@@ -25,8 +26,36 @@ pub fn pretrain<B: Kernels>(task: &Task<B>, observer: &mut impl Observer) -> Res
     let batches = batches(task, settings.batch)?;
     let per_epoch = batches.batches_per_epoch();
     let descent = settings.descent(per_epoch)?;
-    let probe = OnlineProbe::new(task, per_epoch)?;
-    descend(task, batches, descent, probe.as_ref(), observer)
+    let probes = Probes {
+        online: OnlineProbe::new(task, per_epoch)?,
+        spread: SpreadProbe::new(task, per_epoch, descent.steps()),
+    };
+    descend(task, batches, descent, Some(&probes), observer)
+}
+
+/// What is measured while a backbone is pretrained.
+pub(super) struct Probes<'a, B: Kernels> {
+    online: Option<OnlineProbe<'a, B>>,
+    spread: Option<SpreadProbe<'a, B>>,
+}
+
+impl<B: Kernels> Probes<'_, B> {
+    /// The measures after step `index`.
+    fn measure(
+        &self,
+        stage: &str,
+        problem: &mut Problem<'_, B>,
+        index: u32,
+    ) -> Result<Vec<Measured>> {
+        let mut measured = Vec::new();
+        if let Some(online) = &self.online {
+            measured.extend(online.measure(stage, problem, index)?);
+        }
+        if let Some(spread) = &self.spread {
+            measured.extend(spread.measure(stage, problem, index)?);
+        }
+        Ok(measured)
+    }
 }
 
 /// The batches of pretraining.
@@ -40,17 +69,17 @@ pub(super) fn descend<B: Kernels>(
     task: &Task<B>,
     batches: PretextBatches,
     descent: DescentSettings,
-    probe: Option<&OnlineProbe<'_, B>>,
+    probes: Option<&Probes<'_, B>>,
     observer: &mut impl Observer,
 ) -> Result<Pretrained> {
     let lower = Some(views_ahead(batches, descent.steps()));
     let mut problem = problem(task, Sources { lower, ..Sources::default() })?;
     let course = Course::steps(u64::from(descent.steps()));
     let (stage, machine) = (&*task.stage("pretrain"), Descent::new(descent));
-    match probe {
-        Some(probe) => {
+    match probes {
+        Some(probes) => {
             let mut measure =
-                |problem: &mut Problem<'_, B>, step| probe.measure(stage, problem, step);
+                |problem: &mut Problem<'_, B>, step| probes.measure(stage, problem, step);
             train(observer, stage, &mut problem, machine, course, Some(&mut measure))?;
         }
         None => drop(train(observer, stage, &mut problem, machine, course, None)?),

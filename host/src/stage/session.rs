@@ -1,5 +1,6 @@
 //! A stage in the folder of a run: its metrics, its checkpoints, its progress on the screen.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -7,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::observer::{Observer, Pause, Saved};
 use crate::config::RunConfig;
-use crate::error::Result;
+use crate::error::{Result, fail};
 use crate::model::architecture;
 use crate::progress::{Interrupt, Progress, Verbosity, warn};
 use crate::run::{
@@ -21,6 +22,22 @@ pub struct View {
     pub interrupt: Interrupt,
     /// How much is shown.
     pub verbosity: Verbosity,
+    /// Whether a run that cannot learn is an error instead of a warning.
+    pub strict: bool,
+}
+
+impl View {
+    /// Says that there is nothing to learn.
+    ///
+    /// # Errors
+    /// Where that is an error.
+    pub fn degenerate(&self, finding: &str) -> Result<()> {
+        if self.strict {
+            fail!("{finding} (an error by --strict)");
+        }
+        warn(&format!("warning: {finding}"));
+        Ok(())
+    }
 }
 
 /// An open run: where stages write.
@@ -36,6 +53,8 @@ pub struct Session {
     every: Duration,
     saved: Instant,
     progress: Option<Progress>,
+    /// Stages and kinds of what was said already: everything before its numbers.
+    said: HashSet<String>,
 }
 
 impl Session {
@@ -67,6 +86,7 @@ impl Session {
             every: Duration::from_secs_f64(config.checkpoint.every_seconds),
             saved: Instant::now(),
             progress: None,
+            said: HashSet::new(),
         })
     }
 
@@ -102,6 +122,12 @@ impl Observer for Session {
         if self.view.verbosity == Verbosity::Progress {
             warn(text);
         }
+    }
+
+    fn degenerate(&mut self, finding: &str) -> Result<()> {
+        // The same at another step is the same.
+        let kind: String = finding.chars().filter(|c| !c.is_ascii_digit()).collect();
+        if self.said.insert(kind) { self.view.degenerate(finding) } else { Ok(()) }
     }
 
     fn record(&mut self, record: &Record) -> Result<()> {

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::observer::{Observer, Pause, Saved};
+use super::spread::collapse;
 use super::tensors::{self, BEST_BACKBONE, BEST_HEAD, Weights};
 use crate::driver::Problem;
 use crate::error::{Error, Result};
@@ -73,15 +74,16 @@ pub(super) struct Measured {
 /// What is kept of the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
+    /// Nothing: it chooses nothing.
+    Nothing,
     /// Its checkpoint.
     Checkpoint,
     /// Its checkpoint, and θ_D and φ_D in every later one: they are the stage's result.
     Weights,
 }
 
-/// The measure behind a step, where one is due.
-pub(super) type Validate<'a, B> =
-    dyn FnMut(&mut Problem<'_, B>, u32) -> Result<Option<Measured>> + 'a;
+/// The measures after a step, where some are due.
+pub(super) type Validate<'a, B> = dyn FnMut(&mut Problem<'_, B>, u32) -> Result<Vec<Measured>> + 'a;
 
 /// A stage's best weights.
 #[derive(Clone, Debug)]
@@ -89,6 +91,22 @@ pub(super) struct Selected {
     pub(super) best: Best,
     pub(super) backbone: Weights,
     pub(super) head: Weights,
+}
+
+/// What a person should know of a step whose gradient is exactly 0.
+fn without_gradient(stage: &str, event: &Event) -> Option<String> {
+    let (index, norm) = match event {
+        Event::Step(record) => (record.index, record.gradient_norm),
+        Event::UpperStep(record) => (record.index, record.gradient_norm),
+        Event::Alternation { .. } => return None,
+    };
+    (norm == 0.0).then(|| {
+        format!(
+            "{stage}: the gradient of step {index} is exactly 0: there is nothing to learn from its \
+             batch; look for identical or blank images (`bissl data check`), for a batch of one \
+             and for a head or backbone whose weights are all 0"
+        )
+    })
 }
 
 /// A stage at work.
@@ -184,11 +202,14 @@ where
                 self.state.done += 1;
                 self.observer.step(loss);
             }
+            if let Some(finding) = without_gradient(self.stage, &event) {
+                self.observer.degenerate(&finding)?;
+            }
             let mut improved = false;
-            if let (Some(validate), Event::Step(record)) = (&mut validate, &event)
-                && let Some(measured) = validate(self.problem, record.index)?
-            {
-                improved = self.select(measured)?;
+            if let (Some(validate), Event::Step(record)) = (&mut validate, &event) {
+                for measured in validate(self.problem, record.index)? {
+                    improved |= self.select(measured)?;
+                }
             }
             let rests = match resumable {
                 Resumable::Steps => !matches!(event, Event::UpperStep(_)),
@@ -215,6 +236,12 @@ where
     /// they are.
     fn select(&mut self, Measured { metric, value, record, keep }: Measured) -> Result<bool> {
         self.observer.record(&record)?;
+        if let Some(finding) = collapse(&record) {
+            self.observer.degenerate(&finding)?;
+        }
+        if keep == Keep::Nothing {
+            return Ok(false);
+        }
         let state = &mut self.state;
         state.score = Some((state.done, Score { metric: metric.to_owned(), value }));
         let improved = state.best.is_none_or(|best| value > best.accuracy);

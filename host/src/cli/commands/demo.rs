@@ -43,7 +43,7 @@ pub(super) fn demo<B: Kernels>(
         );
     }
     let task = Task::<B>::load(config, Needs::Both, device)?;
-    warn(&task);
+    warn(&task, &view, &["pretrain", "warm_up", "align", "finetune"])?;
     let metric = task.metric()?;
     let stages = [Stage::Pretrain, Stage::Align, Stage::Finetune];
     announce(&task, &stages, folder.path(), view.verbosity);
@@ -316,6 +316,7 @@ fn telemetry(
     pretext_label: &str,
 ) -> Result<(Vec<Chart>, Vec<report::Solve>)> {
     let (mut pretrain, mut lower, mut upper_p, mut upper_d) = (vec![], vec![], vec![], vec![]);
+    let (mut deviation, mut rank) = (vec![], vec![]);
     let (mut distance, mut baseline, mut aligned, mut solves) = (vec![], vec![], vec![], vec![]);
     for record in read_records(metrics) {
         match record? {
@@ -345,6 +346,12 @@ fn telemetry(
                 upper_d.extend(loss_at_upper.map(|loss| (f64::from(index), f64::from(loss))));
                 solves.push(reported(index, alternation, &solve));
             }
+            Record::Spread { stage, index, deviation: d, effective_rank: r }
+                if stage.strip_prefix(prefix) == Some("pretrain") =>
+            {
+                deviation.push((f64::from(index), d));
+                rank.push((f64::from(index), r));
+            }
             _ => {}
         }
     }
@@ -358,6 +365,18 @@ fn telemetry(
     };
     let charts = vec![
         chart("Pretraining", "step", pretext_label, vec![series("pretext loss", pretrain)]),
+        chart(
+            "Spread of the pretext features",
+            "step",
+            "deviation, 0 = collapsed",
+            vec![series("standard deviation", deviation)],
+        ),
+        chart(
+            "Effective rank of the pretext features",
+            "step",
+            "(Σλ)² / Σλ²",
+            vec![series("effective rank", rank)],
+        ),
         chart("Lower level", "lower step", pretext_label, vec![series("pretext loss", lower)]),
         chart(
             "Upper level",

@@ -17,6 +17,8 @@ pub(in crate::cli) struct Job {
     pub(in crate::cli) interrupt: Interrupt,
     /// How much is shown.
     pub(in crate::cli) verbosity: Verbosity,
+    /// Whether a run that cannot learn is an error.
+    pub(in crate::cli) strict: bool,
 }
 
 /// What is to be done. A `run` may hold checkpoints already: then it is continued.

@@ -35,8 +35,8 @@ impl Work for Start {
     type Output = Result<()>;
 
     fn run<B: Kernels>(self, device: B::Device) -> Result<()> {
-        let Job { command, config, accept_changed, interrupt, verbosity } = self.0;
-        let view = View { interrupt, verbosity };
+        let Job { command, config, accept_changed, interrupt, verbosity, strict } = self.0;
+        let view = View { interrupt, verbosity, strict };
         match command {
             Command::Demo { run } => demo::demo::<B>(run, config, view, device),
             Command::Pretrain { run } => {

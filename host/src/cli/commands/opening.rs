@@ -6,14 +6,19 @@ use crate::progress;
 use crate::run::{Origin, RunFolder};
 use crate::stage::origin::Stored;
 use crate::stage::record::{DataRecord, Known, Splits, Whose};
-use crate::stage::{Session, Task, View};
+use crate::stage::{self, Session, Task, View};
 use crate::text::shown;
 
-/// Says which images were left out, and what is not as it was recorded.
-pub(super) fn warn<B: Kernels>(task: &Task<B>) {
+/// Says which images were left out, what is not as it was recorded, and what there is nothing to
+/// learn from in the stages `commands`.
+///
+/// # Errors
+/// Where the latter is an error; an image cannot be read.
+pub(super) fn warn<B: Kernels>(task: &Task<B>, view: &View, commands: &[&str]) -> Result<()> {
     for warning in &task.images.warnings {
         crate::progress::warn(warning);
     }
+    stage::findings(task, commands)?.iter().try_for_each(|finding| view.degenerate(finding))
 }
 
 /// What a run that is begun or continued has to go by: its own record, else that of the run whose

@@ -25,7 +25,7 @@ pub(super) fn pretrain<B: Kernels>(
     let needs = if probed { Needs::Both } else { Needs::Pretext };
     let known = known(&folder, None, accept_changed)?;
     let task = Task::<B>::continued(config, needs, &[], &known, device)?;
-    warn(&task);
+    warn(&task, &view, &["pretrain"])?;
     // Refused before the run begins, and so leaves no folder.
     stage::require_validation(&task)?;
     announce(&task, &[Stage::Pretrain], folder.path(), view.verbosity);
@@ -46,7 +46,7 @@ pub(super) fn align<B: Kernels>(
     let stored = Stored::open(from, &config)?;
     let known = known(&folder, Some((from, &stored)), accept_changed)?;
     let task = Task::<B>::continued(config, Needs::Both, stored.tensors(), &known, device)?;
-    warn(&task);
+    warn(&task, &view, &["warm_up", "align"])?;
     stored.require_same_labels(&task.config)?;
     let pretrained = stored.pretrained(&task.networks)?;
     announce(&task, &[Stage::Align], folder.path(), view.verbosity);
@@ -69,7 +69,7 @@ pub(super) fn finetune<B: Kernels>(
     let stored = Stored::open(from, &config)?;
     let known = known(&folder, Some((from, &stored)), accept_changed)?;
     let task = Task::<B>::continued(config, Needs::Downstream, stored.tensors(), &known, device)?;
-    warn(&task);
+    warn(&task, &view, &["finetune"])?;
     // Before anything is computed that it could not judge.
     let chosen = task.metric()?;
     stored.require_same_labels(&task.config)?;
@@ -103,7 +103,7 @@ pub(super) fn evaluate<B: Kernels>(
     let config = RunConfig { seed: stored.seed()?, ..config };
     let known = measured(from, &stored, accept_changed)?;
     let task = Task::<B>::continued(config, Needs::Downstream, stored.tensors(), &known, device)?;
-    warn(&task);
+    warn(&task, view, &[])?;
     let (backbone, head) = stored.result(&task.networks)?;
     if let (Some(head), [_, ..]) = (&head, task.images.unknown_classes()) {
         let network = Headed { backbone, head: head.clone() };
