@@ -41,7 +41,7 @@ pub fn describe_file(path: &Path) -> Result<FileDescription, RunError> {
             None => name.to_owned(),
         }));
         if !others.is_empty() {
-            import.push(format!("beside tensors, the file holds: {others}"));
+            import.push(format!("at the top, beside tensors: {others}"));
         }
     }
     match reading(&file, Wanted::default()) {

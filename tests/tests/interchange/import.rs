@@ -8,6 +8,7 @@ use bissl::config::{Preset, RunConfig};
 use bissl::interchange::{ImportJob, NetworkHints, describe_file, import};
 use bissl::network::Architecture;
 use bissl::run::read_tensors;
+use bissl_core::Stream;
 
 use crate::checkpoints::{
     Elements, Value, archive, count, dict, floats, legacy_file, text, zip_file,
@@ -305,6 +306,37 @@ fn inspection_lists_every_tensor_and_says_what_import_would_do() {
     let expected = expected.map(|(name, shape, kind)| (name.to_owned(), shape, kind.to_owned()));
     assert_eq!(found.tensors, expected);
     assert!(found.import.join("\n").contains("bissl import refuses it: no ResNet in it"));
+}
+
+/// Old files have no checksums: whatever is changed in one reaches the recogniser.
+#[test]
+fn damaged_checkpoints_are_described_or_refused_but_never_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.pth");
+    let files: Vec<_> = layouts().iter().map(|layout| legacy_file(&layout.root)).collect();
+    let mut draws = Stream::new(3, 0).at(0);
+    let mut below = |limit: usize| draws.below(limit as u32) as usize;
+    let mut described = 0;
+    for round in 0..3000 {
+        let mut bytes = files[round % files.len()].clone();
+        for _ in 0..=below(4) {
+            let (at, from, len) = (below(bytes.len()), below(bytes.len()), 1 + below(40));
+            let part: Vec<u8> = bytes[from..].iter().take(len).copied().collect();
+            match below(4) {
+                0 => bytes[at] = below(256) as u8,
+                1 => bytes[at] = b"0123456789.()tuseqhRQb"[below(22)],
+                2 => bytes.truncate(at.max(1)),
+                _ => drop(bytes.splice(at..at, part)),
+            }
+        }
+        fs::write(&path, &bytes).unwrap();
+        if let Ok(found) = describe_file(&path) {
+            let said: usize = found.import.iter().map(String::len).sum();
+            assert!(said < 20_000, "round {round}: {said}");
+            described += 1;
+        }
+    }
+    assert!(described > 100, "{described}");
 }
 
 /// Objects that hold themselves or each other many times, and long names: read in time and memory
