@@ -142,7 +142,10 @@ pub(super) fn dictionaries<'a>(
                     continue;
                 }
                 Object::Dict(_) | Object::List(_) | Object::Tuple(_) => {
-                    follow(&mut ways, &mut waiting, value, &dictionary.path, &name);
+                    if dictionary.path.len() < DEPTH_MAX {
+                        let keys = dictionary.path.iter().chain([&name]);
+                        follow(&mut ways, &mut waiting, value, || keys.cloned().collect());
+                    }
                     None
                 }
                 Object::Made(Made::Foreign(class)) => Some(Class::Python(*class)),
@@ -166,13 +169,8 @@ fn follow<'a>(
     ways: &mut HashMap<Id, Vec<Path<'a>>>,
     waiting: &mut VecDeque<(Id, Path<'a>)>,
     id: Id,
-    from: &Path<'a>,
-    name: &Cow<'a, str>,
+    path: impl FnOnce() -> Path<'a>,
 ) {
-    if from.len() >= DEPTH_MAX {
-        return;
-    }
-    let path = || from.iter().chain([name]).cloned().collect();
     match ways.entry(id) {
         Occupied(mut known) if known.get().len() < ALIASES_MAX => known.get_mut().push(path()),
         Occupied(_) => {}
