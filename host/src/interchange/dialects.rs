@@ -1,6 +1,6 @@
 //! What other programs call things: the one table of names by which backbones are found.
 //!
-//! A backbone is recognised by its own tensors ([`Anatomy`](super::anatomy)), whatever stands
+//! A backbone is recognised by its own tensors (`anatomy.rs`), whatever stands
 //! before their names and whatever dictionary holds them. The tables here say what the words in
 //! front mean: which of several backbones is meant, and which program is likely to have written
 //! the file.
