@@ -36,8 +36,8 @@ pub struct FeaturesJob {
 /// it.
 ///
 /// # Errors
-/// There is no valid checkpoint with a backbone; the images are missing or of another shape; the
-/// file cannot be written.
+/// There is no valid checkpoint with a backbone; the images are missing, of another shape or not
+/// finite; the file cannot be written.
 pub fn features(job: FeaturesJob) -> Result<String> {
     let FeaturesJob { from, input, out, backend } = job;
     let config: RunConfig = from.config()?;
@@ -62,6 +62,18 @@ pub fn features(job: FeaturesJob) -> Result<String> {
     if config.network.architecture == Family::Layers && [found, height, width] != config.input() {
         // A dense layer takes its own size alone.
         let reason = format!("images has shape {shape:?}, expected [n, {:?}]", config.input());
+        return Err(RunError::unfit(&input, reason).into());
+    }
+    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+        let size = channels * height * width;
+        let (image, within) = (at / size, at % size);
+        let (channel, pixel) = (within / (height * width), within % (height * width));
+        let reason = format!(
+            "images is {} at [{image}, {channel}, {}, {}], expected finite numbers",
+            values[at],
+            pixel / width,
+            pixel % width
+        );
         return Err(RunError::unfit(&input, reason).into());
     }
     let pass =

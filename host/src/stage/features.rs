@@ -7,8 +7,9 @@ use super::task::Task;
 use super::tensors::Weights;
 use crate::data::{Targets, evaluation_images};
 use crate::driver::{download, upload};
-use crate::error::Result;
+use crate::error::{Result, fail};
 use crate::kernels::{Kernels, Tensor};
+use crate::text::shown;
 
 /// Images that are evaluated at once.
 const CHUNK: usize = 128;
@@ -67,10 +68,26 @@ fn each_chunk<B: Kernels>(
     Ok(())
 }
 
+/// Refuses numbers that no metric may be computed of: `width` of each of the items.
+fn require_finite<B: Kernels>(
+    task: &Task<B>,
+    (what, values, width): (&str, &[f32], usize),
+    items: &[u32],
+) -> Result<()> {
+    let Some(at) = values.iter().position(|value| !value.is_finite()) else { return Ok(()) };
+    let name = task.images.downstream().item_name(items[at / width]);
+    fail!(
+        "{}: a {what} of it is {}, expected a finite number: the network's weights or its running \
+         statistics are not finite, or a variance is below 0",
+        shown(&*name),
+        values[at]
+    )
+}
+
 /// Features of items by running statistics.
 ///
 /// # Errors
-/// An item cannot be read.
+/// An item cannot be read; a feature is not finite.
 pub fn features<B: Kernels>(
     task: &Task<B>,
     backbone: &Weights,
@@ -81,6 +98,7 @@ pub fn features<B: Kernels>(
         width = y.dims()[1];
         values.extend(download(&y));
     })?;
+    require_finite(task, ("feature", &values, width), items)?;
     let labels = task.images.downstream().targets(items)?;
     Ok(Evaluation { features: values, width, labels })
 }
@@ -88,7 +106,7 @@ pub fn features<B: Kernels>(
 /// The head's scores of items.
 ///
 /// # Errors
-/// An item cannot be read.
+/// An item cannot be read; a score is not finite.
 pub fn scores<B: Kernels>(
     task: &Task<B>,
     backbone: &Weights,
@@ -104,5 +122,6 @@ pub fn scores<B: Kernels>(
         let logits = task.networks.classifier.evaluate(&head_parameters, &none, features);
         values.extend(download(&logits));
     })?;
+    require_finite(task, ("score", &values, classes), items)?;
     Ok(Scores { values, classes })
 }
