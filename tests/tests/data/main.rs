@@ -5,6 +5,7 @@ mod batches;
 mod damage;
 mod embedded;
 mod folders;
+mod pixels;
 mod prefetch;
 mod splits;
 mod support;

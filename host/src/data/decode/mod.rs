@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod damage;
+mod exif;
 mod jpeg;
 mod limits;
 mod png;
