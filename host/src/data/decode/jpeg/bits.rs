@@ -31,6 +31,7 @@ impl<'a> Bits<'a> {
     }
 
     /// At least 57 bits in the buffer, or all that there are.
+    #[inline]
     fn refill(&mut self) {
         if let Some(word) = self.data.get(self.position..self.position + 8) {
             let word = u64::from_be_bytes(word.try_into().expect("eight bytes"));
@@ -44,6 +45,11 @@ impl<'a> Bits<'a> {
                 return;
             }
         }
+        self.refill_bytewise();
+    }
+
+    #[cold]
+    fn refill_bytewise(&mut self) {
         while self.count <= 56 {
             let step = match self.data.get(self.position..) {
                 Some([0xFF, 0x00, ..]) => 2,
@@ -56,7 +62,8 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Drops `bits` ≤ 16 of them.
+    /// Drops `bits` ≤ 31 of them.
+    #[inline]
     fn drop(&mut self, bits: u32) -> Result<(), Damage> {
         if bits > self.count {
             return Err(Damage::Ended);
@@ -79,27 +86,29 @@ impl<'a> Bits<'a> {
         Ok(value)
     }
 
-    /// A difference or coefficient of a category (T.81, F.2.2.1, EXTEND).
-    pub(super) fn signed(&mut self, category: u32) -> Result<i32, Damage> {
-        let value = self.take(category)?;
-        let negative = category > 0 && value < 1 << (category - 1);
-        Ok(if negative { value - (1 << category) + 1 } else { value })
-    }
-
     /// A symbol.
+    #[inline]
     pub(super) fn symbol(&mut self, table: &Huffman) -> Result<u8, Damage> {
         let (symbol, length) = self.look_up(table)?;
         self.drop(length)?;
         Ok(symbol)
     }
 
-    /// A symbol, and as many bits after it as its lower half says, which nobody looks at.
-    pub(super) fn skip(&mut self, table: &Huffman) -> Result<u8, Damage> {
+    /// A symbol, and the difference or coefficient after it, of the category that is the symbol's
+    /// lower half (T.81, F.2.2.1, EXTEND).
+    #[inline]
+    pub(super) fn value(&mut self, table: &Huffman) -> Result<(u8, i32), Damage> {
         let (symbol, length) = self.look_up(table)?;
-        self.drop(length + u32::from(symbol & 15))?;
-        Ok(symbol)
+        let category = u32::from(symbol & 15);
+        let rest = self.buffer << length;
+        self.drop(length + category)?;
+        let value = (rest >> 1 >> (63 - category)) as i32;
+        // A first bit of 0 means a negative one.
+        let negative = !((rest as i64 >> 63) as i32);
+        Ok((symbol, value + (negative & (1 - (1 << category)))))
     }
 
+    #[inline]
     fn look_up(&mut self, table: &Huffman) -> Result<(u8, u32), Damage> {
         if self.count < 32 {
             self.refill();
@@ -186,6 +195,7 @@ impl Huffman {
     }
 
     /// The symbol at the start of 16 bits, and the length of its code.
+    #[inline]
     fn find(&self, ahead: u32) -> Option<(u8, u32)> {
         let entry = self.short[(ahead >> (16 - LOOK)) as usize];
         if entry != 0 {

@@ -249,8 +249,7 @@ impl State {
     }
 
     fn dc(&mut self, bits: &mut Bits, dc: &Huffman, component: usize) -> Result<i32, Damage> {
-        let category = bits.symbol(dc)?;
-        let difference = bits.signed(category.into())?;
+        let (_, difference) = bits.value(dc)?;
         let predictor = &mut self.predictors[component];
         *predictor = predictor.wrapping_add(difference);
         Ok(*predictor)
@@ -268,8 +267,8 @@ impl State {
         }
         let (mut at, last) = self.band;
         while at <= last {
-            let symbol = bits.symbol(ac)?;
-            let (zeros, category) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+            let (symbol, value) = bits.value(ac)?;
+            let (zeros, category) = (usize::from(symbol >> 4), symbol & 15);
             match (zeros, category) {
                 (15, 0) => at += 16,
                 (zeros, 0) => {
@@ -281,7 +280,7 @@ impl State {
                     if at > last {
                         return Err(Damage::Code);
                     }
-                    block[usize::from(ZIGZAG[at])] = (bits.signed(category)? << self.lowest) as i16;
+                    block[usize::from(ZIGZAG[at])] = (value << self.lowest) as i16;
                     at += 1;
                 }
             }
@@ -330,8 +329,8 @@ impl State {
 fn sequential_ac(bits: &mut Bits, ac: &Huffman, block: &mut [i16; 64]) -> Result<(), Damage> {
     let mut at = 1;
     while at < 64 {
-        let symbol = bits.symbol(ac)?;
-        let (zeros, category) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+        let (symbol, value) = bits.value(ac)?;
+        let (zeros, category) = (usize::from(symbol >> 4), symbol & 15);
         match (zeros, category) {
             (15, 0) => at += 16,
             (_, 0) => break,
@@ -340,7 +339,7 @@ fn sequential_ac(bits: &mut Bits, ac: &Huffman, block: &mut [i16; 64]) -> Result
                 if at > 63 {
                     return Err(Damage::Code);
                 }
-                block[usize::from(ZIGZAG[at])] = bits.signed(category)? as i16;
+                block[usize::from(ZIGZAG[at])] = value as i16;
                 at += 1;
             }
         }

@@ -27,19 +27,31 @@ pub(super) fn picture(frame: &Frame, planes: Vec<Plane>, colour: Colour) -> RgbI
         for (component, line) in components.iter().zip(&mut lines) {
             component.line(y, &mut sums, line);
         }
-        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
-            let value = |component: usize| lines[component][x];
-            let rgb = match colour {
-                Colour::Grey => [value(0); 3],
-                Colour::Rgb => [value(0), value(1), value(2)],
-                Colour::YCbCr => rgb(value(0), value(1), value(2)),
-                Colour::Cmyk => [value(0), value(1), value(2)].map(|c| inked(c, value(3))),
-                Colour::Ycck => rgb(value(0), value(1), value(2)).map(|c| inked(255 - c, value(3))),
-            };
-            pixel.copy_from_slice(&rgb);
+        match colour {
+            Colour::Grey => each_pixel(row, &lines, |[grey]| [grey; 3]),
+            Colour::Rgb => each_pixel(row, &lines, |rgb| rgb),
+            Colour::YCbCr => each_pixel(row, &lines, rgb),
+            Colour::Cmyk => each_pixel(row, &lines, |[c, m, y, black]| {
+                [c, m, y].map(|colour| inked(colour, black))
+            }),
+            Colour::Ycck => each_pixel(row, &lines, |[y, cb, cr, black]| {
+                rgb([y, cb, cr]).map(|colour| inked(255 - colour, black))
+            }),
         }
     }
     image
+}
+
+/// Every pixel of a row from the values of its `N` components.
+fn each_pixel<const N: usize>(
+    row: &mut [u8],
+    lines: &[Vec<u8>],
+    colour: impl Fn([u8; N]) -> [u8; 3],
+) {
+    let lines: [&[u8]; N] = std::array::from_fn(|component| &lines[component][..row.len() / 3]);
+    for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+        pixel.copy_from_slice(&colour(lines.map(|line| line[x])));
+    }
 }
 
 /// A component, and how much it is to be enlarged.
@@ -99,15 +111,21 @@ impl Enlarged {
 /// Two values for each sum: three parts of it and one of its left, then of its right neighbour.
 fn between(sums: &[u16], line: &mut [u8], bias: [u16; 2], bits: u32) {
     let last = sums.len() - 1;
-    for (x, out) in line.iter_mut().enumerate() {
-        let (at, right) = (x / 2, x % 2);
-        let neighbour = if right == 1 { (at + 1).min(last) } else { at.saturating_sub(1) };
-        *out = ((3 * sums[at] + sums[neighbour] + bias[right]) >> bits) as u8;
+    let value = |near: u16, far: u16, bias: u16| ((3 * near + far + bias) >> bits) as u8;
+    line[0] = value(sums[0], sums[0], bias[0]);
+    // From the right half of one sum to the left half of the next.
+    for (pair, sums) in line[1..].chunks_exact_mut(2).zip(sums.windows(2)) {
+        pair[0] = value(sums[0], sums[1], bias[1]);
+        pair[1] = value(sums[1], sums[0], bias[0]);
+    }
+    if line.len() % 2 == 0 {
+        let end = line.len() - 1;
+        line[end] = value(sums[end / 2], sums[(end / 2 + 1).min(last)], bias[1]);
     }
 }
 
 /// BT.601 at full range, as JFIF has it.
-fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
+fn rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     const fn fixed(value: f64) -> i32 {
         (value * 65_536.0 + 0.5) as i32
     }

@@ -16,13 +16,21 @@ const fn fixed(value: f64) -> i32 {
     (value * (1 << POINT) as f64 + 0.5) as i32
 }
 
-/// The samples of a component, in rows of `8 * plane.stride`.
-pub(super) fn samples(plane: &Plane) -> Vec<u8> {
-    let mut table = [0i32; 64];
-    let stated = plane.quantisation.expect("a scan of the component was decoded");
-    for (&place, stated) in ZIGZAG.iter().zip(stated) {
+/// Eight values that go through a pass side by side.
+type Lanes = [i32; 8];
+
+/// A quantisation table in the order of rows and columns.
+pub(super) fn table(stated: &[u16; 64]) -> [i32; 64] {
+    let mut table = [0; 64];
+    for (&place, &stated) in ZIGZAG.iter().zip(stated) {
         table[usize::from(place)] = stated.into();
     }
+    table
+}
+
+/// The samples of a component, in rows of `8 * plane.stride`.
+pub(super) fn samples(plane: &Plane) -> Vec<u8> {
+    let table = table(&plane.quantisation.expect("a scan of the component was decoded"));
     let width = 8 * plane.stride;
     let mut samples = vec![0; plane.coefficients.len() * 64];
     for (index, coefficients) in plane.coefficients.iter().enumerate() {
@@ -32,30 +40,62 @@ pub(super) fn samples(plane: &Plane) -> Vec<u8> {
     samples
 }
 
-fn block(coefficients: &[i16; 64], table: &[i32; 64], out: &mut [u8], width: usize) {
-    let mut between = [0i32; 64];
-    for column in 0..8 {
-        let value =
-            |row: usize| i32::from(coefficients[8 * row + column]) * table[8 * row + column];
-        let values = pass(std::array::from_fn(value));
-        for (row, value) in values.into_iter().enumerate() {
-            between[8 * row + column] = rounded(value, POINT - KEPT);
+/// The samples of one block, to rows `width` apart.
+pub(super) fn block(coefficients: &[i16; 64], table: &[i32; 64], out: &mut [u8], width: usize) {
+    if coefficients[1..].iter().all(|&coefficient| coefficient == 0) {
+        // What the passes make of a mean alone.
+        let mean = (i32::from(coefficients[0]) * table[0]) << KEPT;
+        let value = shown(rounded(mean, KEPT + 3));
+        for row in out.chunks_mut(width).take(8) {
+            row[..8].fill(value);
+        }
+        return;
+    }
+    let mut lanes = [[0; 8]; 8];
+    for (row, lanes) in lanes.iter_mut().enumerate() {
+        for (column, value) in lanes.iter_mut().enumerate() {
+            let at = 8 * row + column;
+            *value = i32::from(coefficients[at]).wrapping_mul(table[at]);
         }
     }
-    for row in 0..8 {
-        let values = pass(std::array::from_fn(|column| between[8 * row + column]));
-        for (out, value) in out[row * width..][..8].iter_mut().zip(values) {
-            *out = rounded(value, POINT + KEPT + 3).wrapping_add(128).clamp(0, 255) as u8;
+    let columns = pass(&lanes).map(|row| row.map(|value| rounded(value, POINT - KEPT)));
+    let rows =
+        pass(&transposed(&columns)).map(|column| column.map(|v| rounded(v, POINT + KEPT + 3)));
+    let rows = transposed(&rows);
+    for (row, out) in rows.iter().zip(out.chunks_mut(width)) {
+        for (out, &value) in out[..8].iter_mut().zip(row) {
+            *out = shown(value);
         }
     }
+}
+
+fn shown(value: i32) -> u8 {
+    value.wrapping_add(128).clamp(0, 255) as u8
 }
 
 fn rounded(value: i32, bits: u32) -> i32 {
     value.wrapping_add(1 << (bits - 1)) >> bits
 }
 
-/// Eight points, with a factor of √8 and [`POINT`] more bits. Damaged files may wrap around.
-fn pass(input: [i32; 8]) -> [i32; 8] {
+fn transposed(rows: &[Lanes; 8]) -> [Lanes; 8] {
+    std::array::from_fn(|column| std::array::from_fn(|row| rows[row][column]))
+}
+
+/// Eight points, eight times, with a factor of √8 and [`POINT`] more bits. Damaged files may wrap
+/// around.
+fn pass(input: &[Lanes; 8]) -> [Lanes; 8] {
+    let mut output = [[0; 8]; 8];
+    for lane in 0..8 {
+        let values = points(std::array::from_fn(|at| input[at][lane]));
+        for (output, value) in output.iter_mut().zip(values) {
+            output[lane] = value;
+        }
+    }
+    output
+}
+
+#[inline(always)]
+fn points(input: [i32; 8]) -> [i32; 8] {
     let times = |value: i32, constant: f64| value.wrapping_mul(fixed(constant));
     let add = i32::wrapping_add;
     // The even half: a rotation by 3π/8 · √2.
