@@ -18,7 +18,7 @@ use crate::text::shown;
 /// The arguments of `bench data`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct BenchDataArguments {
-    /// Folder of JPEG and PNG files.
+    /// Folder of images.
     path: PathBuf,
     /// Images at most, the first ones by path.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -145,6 +145,10 @@ fn text(report: &CheckReport) -> String {
     let _ = writeln!(text, "{table}");
     let broken: Vec<String> = broken.iter().map(ToString::to_string).collect();
     list(&mut text, "broken images", &broken);
+    for line in report.overlooked.lines() {
+        text += &line;
+        text.push('\n');
+    }
     let chosen = |choose: fn(&Same) -> bool| -> Vec<String> {
         let same = report.same.iter().filter(|same| choose(same));
         let named = |same: &Same| {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::decode::kind_of;
-use super::{BadImage, DataError, Dataset, ImageSettings, Part, Stored, decode_image};
+use super::{BadImage, DataError, Dataset, ImageSettings, Overlooked, Part, Stored, decode_image};
 
 /// What was found. Counts are of images that decode.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,6 +34,8 @@ pub struct CheckReport {
     pub height: Option<Range>,
     /// Images by what they are stored as.
     pub stored: BTreeMap<&'static str, u32>,
+    /// What lies in its folders and is no part of it.
+    pub overlooked: Overlooked,
     /// Images with the same pixels once decoded, whatever their files' bytes.
     pub same: Vec<Same>,
 }
@@ -132,6 +134,7 @@ pub fn check(
         width: None,
         height: None,
         stored: BTreeMap::new(),
+        overlooked: set.overlooked().clone(),
         same: Vec::new(),
     };
     let (mut widths, mut heights) = (Vec::new(), Vec::new());

@@ -13,6 +13,7 @@ use super::bad_images::{self, BadImageReport};
 use super::folder;
 use super::item::{Item, Source};
 use super::label::{Label, LabelSet, Targets, Task};
+use super::overlooked::Overlooked;
 use super::{Channels, DataError, ImageSettings, Pack, Part, Sample, decode_image};
 use crate::hash::hash;
 
@@ -55,7 +56,7 @@ impl Embedded {
 /// What an item is stored as.
 #[derive(Clone, Debug)]
 pub enum Stored<'a> {
-    /// The bytes of a JPEG or PNG file.
+    /// The bytes of an image file.
     Encoded(Cow<'a, [u8]>),
     /// Pixels: the format does not compress.
     Pixels(RgbImage),
@@ -85,6 +86,7 @@ pub struct Dataset {
     sizes: Option<SizeRange>,
     /// Hash of every item's bytes; empty before [`Dataset::checked`].
     hashes: Vec<u64>,
+    overlooked: Overlooked,
 }
 
 /// Smallest and largest of a data set's images, in pixels.
@@ -121,21 +123,24 @@ impl Dataset {
         Self::new(which.name().into(), items, classes)
     }
 
-    /// The JPEG and PNG files of a folder, in the byte order of their paths.
+    /// The image files of a folder, in the byte order of their paths.
     ///
     /// Files are told by ending or by content; names that start with a dot are skipped. With
     /// [`Labels::FromFolders`], images that lie outside a class folder are not part of the set.
+    /// [`Dataset::overlooked`] has those, and files of formats that are not read.
     ///
     /// # Errors
     /// A folder that is missing, unreadable or without images; a class that is empty, unnamed in
-    /// UTF-8 or unknown to the training part.
+    /// UTF-8 or unknown to the training part; folders that may be parts as well as classes.
     pub fn folder(path: &Path, labels: Labels) -> Result<Self, DataError> {
+        let mut overlooked = Overlooked::default();
         let (classes, files) = match labels {
-            Labels::Ignore => (Vec::new(), folder::list_unlabelled(path)?),
-            Labels::FromFolders => folder::list_labelled(path)?,
+            Labels::Ignore => (Vec::new(), folder::list_unlabelled(path, &mut overlooked)?),
+            Labels::FromFolders => folder::list_labelled(path, &mut overlooked)?,
         };
-        let items = files.into_iter().map(Item::from);
-        Self::new(path.display().to_string(), items.collect(), classes)
+        let items = files.into_iter().map(Item::from).collect();
+        let set = Self::new(path.display().to_string(), items, classes)?;
+        Ok(set.with_overlooked(overlooked))
     }
 
     /// The images of several files and folders, without labels, in the order given; a file is taken
@@ -144,7 +149,7 @@ impl Dataset {
     /// # Errors
     /// A path that is missing or no file or folder; a folder without images.
     pub fn files(paths: &[PathBuf]) -> Result<Self, DataError> {
-        let mut items = Vec::new();
+        let (mut items, mut overlooked) = (Vec::new(), Overlooked::default());
         for path in paths {
             let metadata =
                 fs::metadata(path).map_err(|error| DataError::unreadable(path, &error))?;
@@ -153,13 +158,14 @@ impl Dataset {
                 items.push(Item { source, label: Label::Unlabelled, part: None });
                 continue;
             }
-            let listed = folder::list_unlabelled(path)?;
+            let listed = folder::list_unlabelled(path, &mut overlooked)?;
             if listed.is_empty() {
                 return Err(DataError::NoImages { name: path.display().to_string() });
             }
             items.extend(listed.into_iter().map(Item::from));
         }
-        Self::new("the given images".to_owned(), items, Vec::new())
+        let set = Self::new("the given images".to_owned(), items, Vec::new())?;
+        Ok(set.with_overlooked(overlooked))
     }
 
     pub(crate) fn new(
@@ -174,8 +180,14 @@ impl Dataset {
             return Err(DataError::TooManyItems { name });
         }
         let settings = ImageSettings::default();
-        let pixels = Pixels::OnDemand;
-        Ok(Self { name, items, classes, settings, pixels, sizes: None, hashes: Vec::new() })
+        let (pixels, overlooked) = (Pixels::OnDemand, Overlooked::default());
+        let (sizes, hashes) = (None, Vec::new());
+        Ok(Self { name, items, classes, settings, pixels, sizes, hashes, overlooked })
+    }
+
+    /// The set, and what its listing overlooked.
+    pub(crate) fn with_overlooked(self, overlooked: Overlooked) -> Self {
+        Self { overlooked, ..self }
     }
 
     /// The set without its broken images, after decoding every one, on all cores.
@@ -212,7 +224,7 @@ impl Dataset {
         let fits = kept_bytes.into_inner() <= settings.cache_bytes_max;
 
         let total = self.len();
-        let Self { name, items: unchecked, classes, .. } = self;
+        let Self { name, items: unchecked, classes, overlooked, .. } = self;
         let mut report = BadImageReport {
             items: total,
             allowed: settings.bad_images_allowed(total),
@@ -235,7 +247,7 @@ impl Dataset {
         report.within_limit(&name)?;
         let keep = fits && images.len() == items.len();
         let pixels = if keep { Pixels::Cached(images) } else { Pixels::OnDemand };
-        let set = Self { name, items, classes, settings, pixels, sizes, hashes };
+        let set = Self { name, items, classes, settings, pixels, sizes, hashes, overlooked };
         set.require_items_in_every_class()?;
         Ok((set, report))
     }
@@ -271,7 +283,8 @@ impl Dataset {
         let hashes = kept.iter().map(|item| self.hashes[*item as usize]).collect();
         let Self { name, settings, sizes, .. } = self;
         let (name, settings, sizes) = (name.clone(), *settings, *sizes);
-        Self { name, items, classes, settings, pixels, sizes, hashes }
+        let overlooked = Overlooked::default();
+        Self { name, items, classes, settings, pixels, sizes, hashes, overlooked }
     }
 
     fn require_items_in_every_class(&self) -> Result<(), DataError> {
@@ -315,6 +328,11 @@ impl Dataset {
     /// Smallest and largest image; `None` before [`Dataset::checked`].
     pub fn sizes(&self) -> Option<SizeRange> {
         self.sizes
+    }
+
+    /// What lies in the set's folders and is no part of it.
+    pub fn overlooked(&self) -> &Overlooked {
+        &self.overlooked
     }
 
     /// All item indices, in order.

@@ -10,7 +10,7 @@ use crate::text::shown;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DataError {
     /// The root of an image folder does not exist or is no folder.
-    #[error("{path:?}: no such folder, expected a folder of JPEG or PNG images")]
+    #[error("{path:?}: no such folder, expected a folder of images")]
     MissingFolder {
         /// The folder as given.
         path: PathBuf,
@@ -60,12 +60,33 @@ pub enum DataError {
     },
     /// A whole data set without a single image.
     #[error(
-        "{name}: contains no images, expected at least one JPEG or PNG file",
+        "{name}: contains no images, expected at least \
+         one JPEG, PNG, WebP, BMP, TIFF or GIF file",
         name = shown(name)
     )]
     NoImages {
         /// The folder or embedded set.
         name: String,
+    },
+    /// A folder that has files of formats that are not read instead of images.
+    #[error("{path:?}: contains no images that are read; {}", found.join("; "))]
+    NothingRead {
+        /// The folder.
+        path: PathBuf,
+        /// What it has instead, each in words.
+        found: Vec<String>,
+    },
+    /// Folders that may be parts of a split or classes.
+    #[error("{path:?}: its folders may be {one}, or {other}; {cure}")]
+    AmbiguousFolders {
+        /// The folder as given, or one below it.
+        path: PathBuf,
+        /// One reading.
+        one: String,
+        /// The other.
+        other: String,
+        /// What to do, in words.
+        cure: &'static str,
     },
     /// Labels are to be read from sub-folders, and there are none.
     #[error("{path:?}: has no sub-folders, expected one per class, named after it")]
@@ -75,7 +96,8 @@ pub enum DataError {
     },
     /// A class folder without an image in it.
     #[error(
-        "{path:?}: class `{class}` has no images, expected at least one JPEG or PNG file",
+        "{path:?}: class `{class}` has no images, expected at least \
+         one JPEG, PNG, WebP, BMP, TIFF or GIF file",
         class = shown(class)
     )]
     EmptyClass {

@@ -90,7 +90,13 @@ impl Item {
             }
         };
         let unreadable = |error: std::io::Error| DataError::bad_image(&self.name(), error);
-        let length = fs::metadata(path).map_err(unreadable)?.len();
+        let metadata = fs::metadata(path).map_err(unreadable)?;
+        if !metadata.is_file() {
+            // Reading a pipe would wait for its writer.
+            let reason = "a folder, pipe, socket or device, expected a file";
+            return Err(DataError::bad_image(&self.name(), reason));
+        }
+        let length = metadata.len();
         if length > settings.image_bytes_max {
             let most = settings.image_bytes_max;
             let reason = format!("a file of {length} bytes, expected at most {most}");

@@ -39,7 +39,7 @@ pub struct Images {
     pub recipe: Recipe,
     /// Where training images become views.
     pub augment_on: AugmentOn,
-    /// Broken images that were left out, by data set.
+    /// Broken images that were left out, and what else of a folder is not used, by data set.
     pub warnings: Vec<String>,
     /// Broken images of the sets that quarantine theirs.
     quarantined: Vec<Quarantined>,
@@ -512,6 +512,8 @@ fn open(
         Some("noto-emoji") => Dataset::embedded(Embedded::NotoEmoji),
         _ => Dataset::open(Path::new(path), format, corpus),
     }?;
+    let overlooked = set.overlooked().lines();
+    left_out.warnings.extend(overlooked.iter().map(|line| format!("warning: {path}: {line}")));
     let (set, report) = set.checked(settings)?;
     left_out.warnings.extend(warning(path, &report));
     if settings.on_bad_image == OnBadImage::Quarantine {

@@ -162,7 +162,8 @@ fn a_few_bytes_that_expand_to_gigabytes_are_refused_in_bounded_memory() {
 fn nothing_and_zeros_are_no_images() {
     for length in [0, 1, 2, 3, 8, 100, 10_000] {
         let (error, _) = outcome(&vec![0; length], &ImageSettings::default());
-        let expected = "a file: expected JPEG or PNG data, found neither";
+        let expected =
+            "a file: expected JPEG, PNG, WebP, BMP, TIFF or GIF data, found none of them";
         assert_eq!(error.as_deref(), Some(expected), "{length}");
     }
     for head in [b"\xFF\xD8\xFF".as_slice(), b"\x89PNG\r\n\x1a\n"] {
@@ -184,6 +185,9 @@ fn whole_files() -> Vec<Vec<u8>> {
         include_bytes!("samples/progressive.jpg").to_vec(),
         include_bytes!("samples/palette-transparent.png").to_vec(),
     ];
+    for format in [ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::Gif] {
+        files.push(encode(&picture, format));
+    }
     for image in [picture.clone(), picture.to_rgba16().into(), picture.to_luma_alpha8().into()] {
         files.push(encode(&image, ImageFormat::Png));
     }

@@ -1,4 +1,4 @@
-//! The orientation that an EXIF block states.
+//! Entries of the first directory of an EXIF block, or of a TIFF file, which has the same form.
 
 use image::metadata::Orientation;
 
@@ -8,10 +8,14 @@ const ORIENTATION: u32 = 0x0112;
 /// The orientation in a block that begins with a TIFF header; none where the block is broken, says
 /// nothing, or says anything but 1 to 8 in a number of 16 or 32 bits.
 pub(super) fn orientation(block: &[u8]) -> Orientation {
-    stated(block).and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms)
+    entry(block, ORIENTATION)
+        .and_then(|value| value.try_into().ok())
+        .and_then(Orientation::from_exif)
+        .unwrap_or(Orientation::NoTransforms)
 }
 
-fn stated(block: &[u8]) -> Option<u8> {
+/// The value of an entry that is one number of 16 or 32 bits.
+pub(super) fn entry(block: &[u8], tag: u32) -> Option<u32> {
     let big = match block.get(..4)? {
         b"II*\0" => false,
         b"MM\0*" => true,
@@ -26,14 +30,14 @@ fn stated(block: &[u8]) -> Option<u8> {
         Some(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
     };
     let directory = long(4)? as usize;
-    for entry in 0..short(directory)? as usize {
-        let at = directory + 2 + 12 * entry;
-        if short(at)? != ORIENTATION {
+    for number in 0..short(directory)? as usize {
+        let at = directory.checked_add(2 + 12 * number)?;
+        if short(at)? != tag {
             continue;
         }
         return match (short(at + 2)?, long(at + 4)?) {
-            (3, 1) => short(at + 8)?.try_into().ok(),
-            (4, 1) => long(at + 8)?.try_into().ok(),
+            (3, 1) => short(at + 8),
+            (4, 1) => long(at + 8),
             _ => None,
         };
     }

@@ -9,6 +9,7 @@ use super::reader::{Corpus, Format, Listing, Reader};
 use crate::data::DataError;
 use crate::data::folder;
 use crate::data::item::Item;
+use crate::data::overlooked::Overlooked;
 
 const BACKGROUND: &str = "BACKGROUND_Google";
 
@@ -24,7 +25,10 @@ pub(super) const READER: Reader = Reader {
     is_at: |path| ["Faces_easy", "Leopards"].iter().all(|class| path.join(class).is_dir()),
     list: |root: &Path, _: Corpus| -> Result<Listing, DataError> {
         let roots = [(root.to_path_buf(), None)];
-        let (classes, files) = folder::list_classes(root, &roots, |class| class != BACKGROUND)?;
-        Ok(Listing { classes, items: files.into_iter().map(Item::from).collect() })
+        let mut overlooked = Overlooked::default();
+        let takes = |class: &str| class != BACKGROUND;
+        let (classes, files) = folder::list_classes(root, &roots, takes, &mut overlooked)?;
+        let items = files.into_iter().map(Item::from).collect();
+        Ok(Listing { classes, items, overlooked })
     },
 };

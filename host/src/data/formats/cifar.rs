@@ -60,7 +60,7 @@ const HUNDRED_VERSION: Version =
 
 fn list(root: &Path, corpus: Corpus, version: &Version) -> Result<Listing, DataError> {
     let classes = class_names(&root.join(version.names), version.classes, 0)?;
-    let mut listing = Listing { classes, items: Vec::new() };
+    let mut listing = Listing { classes, ..Listing::default() };
     for (name, part) in version.files.iter().filter(|(_, part)| parts(corpus).contains(part)) {
         let path = root.join(name);
         let bytes = Bytes::map(&path, "a file of CIFAR records")?;

@@ -58,7 +58,7 @@ const HUNDRED_VERSION: Version = Version {
 };
 
 fn list(root: &Path, corpus: Corpus, version: &Version) -> Result<Listing, DataError> {
-    let mut listing = Listing { classes: class_names(root, version)?, items: Vec::new() };
+    let mut listing = Listing { classes: class_names(root, version)?, ..Listing::default() };
     for (name, part) in version.files.iter().filter(|(_, part)| parts(corpus).contains(part)) {
         let path = root.join(name);
         let bytes = Bytes::map(&path, "a pickle of CIFAR images")?;

@@ -19,7 +19,7 @@ pub(super) const READER: Reader = Reader {
 };
 
 fn list(root: &Path, corpus: Corpus) -> Result<Listing, DataError> {
-    let mut listing = Listing { classes: class_names(root)?, items: Vec::new() };
+    let mut listing = Listing { classes: class_names(root)?, ..Listing::default() };
     for &part in parts(corpus) {
         let name = if part == Part::Train { "meta/train.txt" } else { "meta/test.txt" };
         let path = root.join(name);

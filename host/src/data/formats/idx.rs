@@ -68,7 +68,7 @@ fn list(root: &Path, corpus: Corpus) -> Result<Listing, DataError> {
     classes.sort_unstable();
     classes.dedup();
     let names = classes.iter().map(u8::to_string).collect();
-    let mut listing = Listing { classes: names, items: Vec::new() };
+    let mut listing = Listing { classes: names, ..Listing::default() };
     for (part, images, path, labels) in files {
         let label = |(image, label): (usize, &u8)| match classes.binary_search(label) {
             Ok(class) => Ok(class as u32),

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::reader::{Corpus, Format, Listing, Reader};
 use crate::data::item::Item;
+use crate::data::overlooked::Overlooked;
 use crate::data::{DataError, Part, folder};
 
 pub(super) const READER: Reader = Reader {
@@ -28,10 +29,11 @@ fn is_synset(path: &Path) -> bool {
 }
 
 fn list(root: &Path, corpus: Corpus) -> Result<Listing, DataError> {
+    let mut overlooked = Overlooked::default();
     if corpus == Corpus::Pretext {
-        let files = folder::list_unlabelled(&root.join("train"))?;
+        let files = folder::list_unlabelled(&root.join("train"), &mut overlooked)?;
         let items = files.into_iter().map(Item::from).collect();
-        return Ok(Listing { classes: Vec::new(), items });
+        return Ok(Listing { classes: Vec::new(), items, overlooked });
     }
     let (train, val) = (root.join("train"), root.join("val"));
     folder::require_folder(&val)?;
@@ -39,6 +41,7 @@ fn list(root: &Path, corpus: Corpus) -> Result<Listing, DataError> {
         return Err(DataError::NoClasses { path: val });
     }
     let roots = [(train, Some(Part::Train)), (val, Some(Part::Test))];
-    let (classes, files) = folder::list_classes(root, &roots, |_| true)?;
-    Ok(Listing { classes, items: files.into_iter().map(Item::from).collect() })
+    let (classes, files) = folder::list_classes(root, &roots, |_| true, &mut overlooked)?;
+    let items = files.into_iter().map(Item::from).collect();
+    Ok(Listing { classes, items, overlooked })
 }

@@ -26,6 +26,8 @@ pub use reader::{Corpus, Format};
 
 use super::folder;
 use super::item::Item;
+use super::overlooked::Overlooked;
+use super::parts::{Purpose, parts};
 use super::{DataError, Dataset, Part};
 use reader::{Listing, Reader};
 
@@ -46,7 +48,7 @@ const READERS: [Reader; 12] = [
 
 const FOLDER: Reader = Reader {
     format: Format::Folder,
-    mark: "JPEG or PNG files",
+    mark: "image files",
     places: &[""],
     is_at: Path::is_dir,
     list: list_folder,
@@ -65,7 +67,7 @@ impl Dataset {
         let (reader, place) = find(path, format)?;
         let listed = (reader.list)(&place, corpus);
         let guessed = format == Format::Auto && reader.format == Format::Folder;
-        let Listing { classes, items } = match listed {
+        let Listing { classes, items, overlooked } = match listed {
             Err(DataError::NoClasses { .. }) if guessed => {
                 return Err(unknown(path, READERS.iter()));
             }
@@ -74,7 +76,8 @@ impl Dataset {
         if items.is_empty() && guessed {
             return Err(unknown(path, READERS.iter()));
         }
-        Self::new(place.display().to_string(), items, classes)
+        let set = Self::new(place.display().to_string(), items, classes)?;
+        Ok(set.with_overlooked(overlooked))
     }
 }
 
@@ -120,16 +123,20 @@ fn unknown<'a>(path: &Path, readers: impl Iterator<Item = &'a Reader>) -> DataEr
 /// parts.
 fn list_folder(root: &Path, corpus: Corpus) -> Result<Listing, DataError> {
     let unlabelled = |folder: &Path| {
-        let items = folder::list_unlabelled(folder)?.into_iter().map(Item::from).collect();
-        Ok(Listing { classes: Vec::new(), items })
+        let mut overlooked = Overlooked::default();
+        let files = folder::list_unlabelled(folder, &mut overlooked)?;
+        let items = files.into_iter().map(Item::from).collect();
+        Ok(Listing { classes: Vec::new(), items, overlooked })
     };
     let labelled = || {
-        let (classes, files) = folder::list_labelled(root)?;
-        Ok(Listing { classes, items: files.into_iter().map(Item::from).collect() })
+        let mut overlooked = Overlooked::default();
+        let (classes, files) = folder::list_labelled(root, &mut overlooked)?;
+        let items = files.into_iter().map(Item::from).collect();
+        Ok(Listing { classes, items, overlooked })
     };
     match corpus {
         Corpus::Pretext => {
-            let mut parts = folder::parts(root)?.into_iter().flatten();
+            let mut parts = parts(root, Purpose::Corpus)?.into_iter().flatten();
             match parts.find(|(_, part)| *part == Part::Train) {
                 Some((train, _)) => unlabelled(&train),
                 None => unlabelled(root),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::data::item::{Item, Source};
 use crate::data::label::Label;
+use crate::data::overlooked::Overlooked;
 use crate::data::raw::RawImages;
 use crate::data::{DataError, Part};
 use crate::names::names;
@@ -14,7 +15,7 @@ names! {
     Format {
         /// Told from what is there.
         Auto = "auto",
-        /// JPEG and PNG files, in one folder a class where labels are read.
+        /// Image files, in one folder a class where labels are read.
         Folder = "folder",
         /// `train/nXXXXXXXX/…` and `val/nXXXXXXXX/…`.
         Imagenet = "imagenet",
@@ -63,6 +64,7 @@ pub enum Corpus {
 pub(super) struct Listing {
     pub(super) classes: Vec<String>,
     pub(super) items: Vec<Item>,
+    pub(super) overlooked: Overlooked,
 }
 
 /// One format, or one of its two.

@@ -202,5 +202,5 @@ fn listing(rows: Vec<Row<'_>>, has_sets: bool) -> Listing {
         part: row.part,
     });
     let items = items.collect();
-    Listing { classes, items }
+    Listing { classes, items, ..Listing::default() }
 }

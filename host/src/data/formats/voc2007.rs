@@ -58,7 +58,7 @@ fn list(root: &Path, corpus: Corpus) -> Result<Listing, DataError> {
         }
     };
     let classes = CLASSES.iter().map(|&class| class.to_owned()).collect();
-    let mut listing = Listing { classes, items: Vec::new() };
+    let mut listing = Listing { classes, ..Listing::default() };
     for (part, name) in parts {
         let path = root.join(format!("ImageSets/Main/{name}.txt"));
         let text = read_text(&path, "the names of VOC 2007's images")?;
