@@ -392,11 +392,12 @@ def others() -> dict[str, bytes | tuple[bytes, str]]:
     files["grey.gif"] = saved(grey, "GIF")
     files["transparent.gif"] = saved(few, "GIF", transparency=int(numpy.asarray(few)[4, 4]))
     files["moving.gif"] = saved(few, "GIF", save_all=True, append_images=[ImageOps.flip(few), ImageOps.mirror(few)])
-    for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+    for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"):
         files[f"{compression}.tif"] = saved(colour, "TIFF", compression=compression)
+    files["jpeg.tif"] = (saved(colour, "TIFF", compression="jpeg"), "JPEG inside")
     files["grey.tif"] = saved(grey, "TIFF")
     files["bits.tif"] = saved(colour.convert("1"), "TIFF")
-    files["palette.tif"] = saved(few, "TIFF", compression="tiff_lzw")
+    files["palette.tif"] = (saved(few, "TIFF", compression="tiff_lzw"), "Palette")
     files["alpha.tif"] = saved(faded, "TIFF", compression="tiff_lzw")
     files["cmyk.tif"] = saved(colour.convert("CMYK"), "TIFF", compression="tiff_lzw")
     deep = numpy.asarray(grey).astype(numpy.uint16) * 257

@@ -109,11 +109,13 @@ fn run(parsed: Parsed, arguments: Vec<OsString>) -> Result<Outcome> {
 
 /// Writes what an image is taken for; images that cannot be read are named at the end.
 fn predict(arguments: &PredictArguments) -> Result<()> {
-    let Predictions { text, unreadable } = crate::interchange::predict(&arguments.job()?)?;
+    let Predictions { text, unreadable, overlooked } =
+        crate::interchange::predict(&arguments.job()?)?;
     match &arguments.out {
         Some(path) => write_atomic(path, text.as_bytes())?,
         None => print(&text)?,
     }
+    overlooked.iter().for_each(|line| warn(&format!("warning: {line}")));
     if unreadable.is_empty() {
         return Ok(());
     }

@@ -64,6 +64,8 @@ pub struct Predictions {
     pub text: String,
     /// Images that cannot be read, with the reason: they have no line.
     pub unreadable: Vec<String>,
+    /// Files of other kinds that lie among the images.
+    pub overlooked: Vec<String>,
 }
 
 /// The likeliest classes of images.
@@ -132,7 +134,8 @@ impl Work for Predict<'_> {
             }
         }
         let unreadable = report.bad.iter().map(ToString::to_string).collect();
-        Ok(Predictions { text: lines.finish()?, unreadable })
+        let overlooked = set.overlooked().lines();
+        Ok(Predictions { text: lines.finish()?, unreadable, overlooked })
     }
 }
 

@@ -69,6 +69,41 @@ fn broken_files_and_leaks_are_named_and_end_with_1() {
 }
 
 #[test]
+fn formats_that_are_not_read_and_images_beside_classes_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    for i in 0..16u8 {
+        let folder = root.path().join(if i % 2 == 0 { "even" } else { "odd" });
+        fs::create_dir_all(&folder).unwrap();
+        let ending = ["bmp", "gif", "tif", "webp"][usize::from(i / 4)];
+        let picture = RgbImage::from_fn(24, 20, |x, y| Rgb([i, (x * 9) as u8, (y * 11) as u8]));
+        picture.save(folder.join(format!("{i:02}.{ending}"))).unwrap();
+    }
+    fs::write(root.path().join("odd/photo.heic"), b"none").unwrap();
+    fs::copy(root.path().join("odd/01.bmp"), root.path().join("beside.bmp")).unwrap();
+    let ended = check(root.path(), &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for expected in [
+        "16 images, 0 broken, 2 classes",
+        "WebP            4",
+        "not read (.heic): 1, the first",
+        "images beside the class folders, not part of the set: 1, the first",
+    ] {
+        assert!(ended.stdout.contains(expected), "no `{expected}` in {}", ended.stdout);
+    }
+    let report = check(root.path(), &["--json"]).stdout;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["overlooked"]["unread"]["heic"]["count"], 1, "{report}");
+    // The start of a stage warns of the same.
+    let (pictures, out) = (root.path().to_str().unwrap(), root.path().join("run"));
+    let mut words = vec!["pretrain", "--width", "8", "--batch", "8", "--epochs", "1", "--quiet"];
+    words.extend(["--architecture", "resnet-small", "--set", "pretrain.warm_up_epochs=0"]);
+    words.extend(["--pretext", pictures, "--out", out.to_str().unwrap()]);
+    let ended = run(&words);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("not read (.heic): 1, the first"), "{ended:?}");
+}
+
+#[test]
 fn what_cannot_be_listed_ends_with_2() {
     let root = tempfile::tempdir().unwrap();
     for (arguments, expected) in [

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bissl::data::{DataError, Dataset, ImageSettings, Labels, Part, SizeRange};
+use bissl::data::{Corpus, DataError, Dataset, Format, ImageSettings, Labels, Part, SizeRange};
 use image::ImageFormat;
 
 use crate::support::{checked, encode, names, picture, png, put, put_classes};
@@ -68,6 +68,128 @@ fn given_parts_are_recognised_by_their_names() {
         let count = |part| set.all_items().iter().filter(|&&i| set.part(i) == Some(part)).count();
         assert_eq!([Part::Train, Part::Validation, Part::Test].map(count), [4, 2, 4]);
     }
+}
+
+#[test]
+fn parts_are_recognised_in_any_case_and_with_what_their_names_share() {
+    for [train, validation, test] in [
+        ["Train", "Val", "TEST"],
+        ["training", "dev", "testing"],
+        ["seg_train", "seg_val", "seg_test"],
+        ["train-images", "valid-images", "test-images"],
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        put_classes(&root.path().join(train), &[("a", 2), ("b", 2)]);
+        put_classes(&root.path().join(validation), &[("a", 1), ("b", 1)]);
+        // As archives of that name unpack.
+        put_classes(&root.path().join(test).join(test), &[("a", 3), ("b", 1)]);
+        let set = checked(root.path(), Labels::FromFolders);
+        assert_eq!(set.classes(), ["a", "b"], "{train}");
+        let count = |part| set.all_items().iter().filter(|&&i| set.part(i) == Some(part)).count();
+        assert_eq!([Part::Train, Part::Validation, Part::Test].map(count), [4, 2, 4], "{train}");
+        let corpus = Dataset::open(root.path(), Format::Auto, Corpus::Pretext).unwrap();
+        assert_eq!(corpus.len(), 4, "{train}: a pretext set without test images");
+    }
+}
+
+#[test]
+fn folders_that_may_be_parts_or_classes_are_refused_with_both_readings() {
+    // A third folder beside parts; a part alone; parts in classes; the same folders in all.
+    for (folders, one, other) in [
+        (
+            ["train/a", "train/b", "test/a", "more"].as_slice(),
+            "parts (test, train) beside something else (more)",
+            "classes (more, test, train)",
+        ),
+        (&["test/a", "test/b"], "parts (test)", "classes (test)"),
+        (&["a/train", "a/test", "b/train", "b/test"], "classes (a, b) of parts (test, train)", "c"),
+        (
+            &["first/a", "first/b", "other/a", "other/b"],
+            "parts (first, other) of classes (a, b)",
+            "c",
+        ),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        for folder in folders {
+            put_classes(root.path(), &[(folder, 1)]);
+        }
+        let refused = error(root.path(), Labels::FromFolders);
+        assert!(matches!(refused, DataError::AmbiguousFolders { .. }), "{refused}");
+        let words = refused.to_string();
+        let expected = [one, ", or ", other, "split file"];
+        assert!(expected.iter().all(|part| words.contains(part)), "{words}");
+    }
+    // A pretext set would take test images.
+    let root = tempfile::tempdir().unwrap();
+    put_classes(root.path(), &[("train", 1), ("test", 1), ("more", 1)]);
+    let refused = Dataset::open(root.path(), Format::Auto, Corpus::Pretext).unwrap_err();
+    assert!(matches!(refused, DataError::AmbiguousFolders { .. }), "{refused}");
+    // Without labels, folders mean nothing else; one sub-folder a class is no part.
+    let root = tempfile::tempdir().unwrap();
+    put_classes(root.path(), &[("2019/a", 1), ("2019/b", 1), ("2020/a", 1), ("2020/b", 1)]);
+    assert_eq!(Dataset::folder(root.path(), Labels::Ignore).unwrap().len(), 4);
+    let root = tempfile::tempdir().unwrap();
+    put_classes(root.path(), &[("cat/images", 1), ("dog/images", 1), ("train_station/images", 1)]);
+    assert_eq!(checked(root.path(), Labels::FromFolders).classes().len(), 3);
+}
+
+#[test]
+fn what_is_not_read_is_counted_and_named() {
+    let root = tempfile::tempdir().unwrap();
+    put_classes(root.path(), &[("cat", 1), ("Cat", 2)]);
+    put(root.path(), "cat/1.HEIC", b"\0\0\0\x18ftypheic");
+    put(root.path(), "cat/2.heic", b"\0\0\0\x18ftypheic");
+    put(root.path(), "Cat/raw.nef", b"II*\0 like a TIFF, as raw files are");
+    put(root.path(), "beside.jpg", b"any");
+    put(root.path(), "notes.txt", b"no image");
+    let set = Dataset::folder(root.path(), Labels::FromFolders).unwrap();
+    assert_eq!(set.len(), 3);
+    let lines = set.overlooked().lines().join("\n");
+    for expected in [
+        "not read (.heic): 2, the first",
+        "1.HEIC",
+        "not read (.nef): 1, the first",
+        "images beside the class folders, not part of the set: 1, the first",
+        "classes that differ by case alone: \"Cat\" and \"cat\"",
+    ] {
+        assert!(lines.contains(expected), "no `{expected}` in {lines}");
+    }
+    // A class, or a set, of nothing else.
+    put(root.path(), "dog/1.avif", b"\0\0\0\x18ftypavif");
+    for (path, labels) in [
+        (root.path().to_path_buf(), Labels::FromFolders),
+        (root.path().join("dog"), Labels::Ignore),
+    ] {
+        let refused = error(&path, labels);
+        assert!(matches!(refused, DataError::NothingRead { .. }), "{refused}");
+        assert!(refused.to_string().contains(".avif): 1, the first"), "{refused}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_sockets_are_never_opened() {
+    let root = tempfile::tempdir().unwrap();
+    put_classes(root.path(), &[("a", 1)]);
+    let made = std::process::Command::new("mkfifo").arg(root.path().join("a/pipe.jpg")).status();
+    assert!(made.unwrap().success());
+    std::os::unix::fs::symlink(root.path().join("a/pipe.jpg"), root.path().join("a/link.png"))
+        .unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(root.path().join("a/socket.png")).unwrap();
+    for labels in [Labels::Ignore, Labels::FromFolders] {
+        let set = checked(root.path(), labels);
+        assert_eq!(set.len(), 1);
+        assert_eq!(set.overlooked().special.count, 3);
+        assert!(set.overlooked().special.first.ends_with("link.png"));
+    }
+    // Nor where a table names one.
+    put(root.path(), "split.csv", b"path,label\na/000.png,x\na/pipe.jpg,y\n");
+    let set = Dataset::open(root.path(), Format::SplitFile, Corpus::All);
+    let words = match set {
+        Ok(set) => set.image(1).unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert!(words.contains("pipe.jpg"), "{words}");
 }
 
 #[test]

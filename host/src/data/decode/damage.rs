@@ -141,6 +141,37 @@ fn huge_sizes_are_refused_before_pixels_are_allocated() {
 }
 
 #[test]
+fn huge_sizes_of_other_formats_are_refused_before_pixels_are_allocated() {
+    let picture = DynamicImage::from(RgbImage::new(8, 8));
+    let side = 16_384u32;
+    let mut bmp = encode(&picture, ImageFormat::Bmp);
+    let mut gif = encode(&picture, ImageFormat::Gif);
+    let mut webp = encode(&picture, ImageFormat::WebP);
+    let mut tiff = encode(&picture, ImageFormat::Tiff);
+    for at in [18, 22] {
+        bmp[at..at + 4].copy_from_slice(&side.to_le_bytes());
+    }
+    for at in [6, 8] {
+        gif[at..at + 2].copy_from_slice(&(side as u16).to_le_bytes());
+    }
+    // Two numbers of 14 bits, each less by 1, behind `VP8L`, its length and a byte.
+    let at = webp.windows(4).position(|four| four == b"VP8L").unwrap() + 9;
+    webp[at..at + 4].copy_from_slice(&((side - 1) | (side - 1) << 14).to_le_bytes());
+    // The entries of width and height: tag, type, one value.
+    for tag in [256u16, 257] {
+        let head = [tag.to_le_bytes(), 4u16.to_le_bytes()].concat();
+        let at = tiff.windows(4).position(|four| four == head).unwrap() + 8;
+        tiff[at..at + 4].copy_from_slice(&side.to_le_bytes());
+    }
+    for (name, bytes) in [("BMP", bmp), ("GIF", gif), ("WebP", webp), ("TIFF", tiff)] {
+        let (error, largest) = outcome(&bytes, &ImageSettings::default());
+        let error = error.unwrap_or_else(|| panic!("{name}: a size that is refused"));
+        assert!(error.contains("268435456, expected at most 100000000"), "{name}: {error}");
+        assert!(largest < 4 << 20, "{name}: {largest} bytes at once");
+    }
+}
+
+#[test]
 fn a_few_bytes_that_expand_to_gigabytes_are_refused_in_bounded_memory() {
     let settings = ImageSettings::default();
     // A profile of 64 MB, twice what is allowed beside the pixels, out of 400 kB.

@@ -18,7 +18,7 @@ fn a_folder_of_nothing_known_is_refused_with_what_is_looked_for() {
     for corpus in [Corpus::Pretext, Corpus::Downstream] {
         let (_, reason) = refusal(root.path(), corpus);
         assert!(reason.starts_with("found no data set, expected cifar10 (data_batch_1.bin"));
-        assert!(reason.ends_with("or folder (JPEG or PNG files)"), "{reason}");
+        assert!(reason.ends_with("or folder (image files)"), "{reason}");
     }
     let missing = root.path().join("missing");
     let error = Dataset::open(&missing, Format::Auto, Corpus::Pretext).unwrap_err();
