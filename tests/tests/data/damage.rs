@@ -45,10 +45,14 @@ fn damaged() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     vec![
         ("a/cut.jpg", jpeg[..jpeg.len() / 2].to_vec(), "truncated JPEG"),
         ("a/cut.png", whole[..whole.len() / 2].to_vec(), ""),
-        ("a/empty.png", Vec::new(), "expected JPEG, PNG, WebP, BMP, TIFF or GIF data, found none of them"),
+        (
+            "a/empty.png",
+            Vec::new(),
+            "expected JPEG, PNG, WebP, BMP, TIFF or GIF data, found none of them",
+        ),
         ("a/flipped.png", flipped, ""),
         ("a/huge.png", png_header(50_000, 50_000), "50000 x 50000 pixels, expected sides"),
-        ("a/text.jpg", b"<html>not found</html>".to_vec(), "found neither"),
+        ("a/text.jpg", b"<html>not found</html>".to_vec(), "found none of them"),
         (
             "a/wide.png",
             png_header(16_384, 16_384),

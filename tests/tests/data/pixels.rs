@@ -76,3 +76,23 @@ fn pixels_are_those_of_the_reference_or_the_file_is_refused() {
         .collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
+
+#[test]
+fn a_cut_jpeg_is_refused_even_with_an_end_marker() {
+    for (name, file, expected) in corpus() {
+        let Expected::Pixels(expected) = expected else { continue };
+        if !name.ends_with(".jpg") {
+            continue;
+        }
+        for cut in 2..file.len() {
+            // Nothing is lost where the rest is behind the image or is its end marker.
+            for bytes in [file[..cut].to_vec(), [&file[..cut], &[0xFF, 0xD9]].concat()] {
+                if let Ok(image) = decode_image("f", &bytes, &ImageSettings::default()) {
+                    let same = image.dimensions() == expected.dimensions()
+                        && image.iter().zip(expected.iter()).all(|(a, b)| a.abs_diff(*b) <= 3);
+                    assert!(same, "{name} cut at {cut}: other pixels");
+                }
+            }
+        }
+    }
+}
