@@ -1,9 +1,8 @@
 //! What other programs call things: the one table of names by which backbones are found.
 //!
-//! A backbone is recognised by its own tensors (`anatomy.rs`), whatever stands
-//! before their names and whatever dictionary holds them. The tables here say what the words in
-//! front mean: which of several backbones is meant, and which program is likely to have written
-//! the file.
+//! A backbone is recognised by its own tensors (`anatomy.rs`), whatever stands before their names
+//! and whatever dictionary holds them. The tables here say what the words in front mean: which of
+//! several backbones is meant, and which program is likely to have written the file.
 
 /// Which of a method's networks a word stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,7 +43,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with these headings; what cells hold is data, and is [`shown`].
+    /// A table with these headings; what cells hold is data, and is escaped.
     pub fn new<S: Into<String>>(headings: impl IntoIterator<Item = S>) -> Self {
         Self { rows: vec![headings.into_iter().map(cell).collect()] }
     }

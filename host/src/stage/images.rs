@@ -236,7 +236,7 @@ impl Images {
                         shown(set.name())
                     ));
                 }
-                Ok((found.map_or(set, Arc::new), true))
+                Ok((found.map_or(set, |set| Arc::new(*set)), true))
             }
             Followed::Anew { accepted } => {
                 if let Some(changes) = accepted {

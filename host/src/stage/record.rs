@@ -232,7 +232,7 @@ fn parse<'a, T: Deserialize<'a>>(path: &Path, line: &'a str) -> Result<T> {
 /// What has become of a set that is opened by a record.
 pub(crate) enum Followed {
     /// The recorded items, and how many others there are.
-    Same { set: Option<Dataset>, added: usize },
+    Same { set: Option<Box<Dataset>>, added: usize },
     /// It is to be used as it is; the reason, where it is not simply another set.
     Anew { accepted: Option<String> },
 }
@@ -246,7 +246,7 @@ impl Known {
         let found = set.find(recorded);
         let changes = found.changes;
         if changes.none() {
-            return Ok(Followed::Same { set: found.set, added: changes.added });
+            return Ok(Followed::Same { set: found.set.map(Box::new), added: changes.added });
         }
         if self.accept_changed {
             return Ok(Followed::Anew { accepted: Some(changes.to_string()) });

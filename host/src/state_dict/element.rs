@@ -14,8 +14,8 @@ pub(super) enum Element {
     F16,
     /// Upper halves of 32-bit floats, exact as f32.
     Bf16,
-    /// Whole numbers, truth values, complex and quantised numbers: of counters and generators, never
-    /// of a parameter.
+    /// Whole numbers, truth values, complex and quantised numbers: of counters and generators,
+    /// never of a parameter.
     Other {
         /// Bytes of each.
         bytes: u8,

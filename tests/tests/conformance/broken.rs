@@ -106,7 +106,7 @@ fn fill(range: std::ops::Range<usize>) -> impl FnOnce(&mut Vec<f32>) {
 }
 
 /// What `max(x, 0)` written as `x > 0` does to a NaN.
-fn mask(contents: &mut Vec<f32>) {
+fn mask(contents: &mut [f32]) {
     contents.iter_mut().filter(|x| x.is_nan()).for_each(|x| *x = 0.0);
 }
 
@@ -278,7 +278,7 @@ impl<L: Losses> LowerObjective for Broken<L> {
                     self.change(backbone, fill(last))?;
                 }
                 Fault::LowerIsSum => self.scale(backbone, 24.0)?,
-                Fault::LowerGradientMasksNan => self.change(backbone, mask)?,
+                Fault::LowerGradientMasksNan => self.change(backbone, |contents| mask(contents))?,
                 _ => {}
             }
         }
@@ -310,7 +310,7 @@ impl<L: Losses> LowerObjective for Broken<L> {
             self.change(Register::Parameter(Group::LowerBackbone), |p| p[0] += 1e-3)?;
         }
         if fault == Fault::ProductMasksNan {
-            self.change(dst, mask)?;
+            self.change(dst, |contents| mask(contents))?;
         }
         self.change(dst, |product| {
             for (i, y) in product.iter_mut().enumerate() {
@@ -361,7 +361,7 @@ impl<L: Losses> UpperObjective for Broken<L> {
         }
         if self.is(Fault::UpperHidesNan) && loss.is_nan() {
             loss = 0.0;
-            written.map_or(Ok(()), |backbone| self.change(backbone, mask))?;
+            written.map_or(Ok(()), |backbone| self.change(backbone, |contents| mask(contents)))?;
         }
         match (self.fault, written) {
             (Fault::UpperForgetsSegment, Some(backbone)) => {

@@ -125,7 +125,7 @@ fn the_first_broken_image_ends_it_where_that_is_asked_for() {
     let strict = ImageSettings { on_bad_image: OnBadImage::Error, ..ImageSettings::default() };
     let refused = set.clone().checked(&strict).unwrap_err();
     let DataError::BadImage { name, reason } = &refused else { panic!("{refused}") };
-    assert!(name.ends_with("007.png") && reason.contains("found neither"), "{refused}");
+    assert!(name.ends_with("007.png") && reason.contains("found none of them"), "{refused}");
     let listing = ImageSettings { on_bad_image: OnBadImage::Quarantine, ..strict };
     assert_eq!(set.checked(&listing).unwrap().1.bad.len(), 2);
 }

@@ -11,7 +11,7 @@ use crate::support::{png, put, put_classes};
 
 fn few(labels: u32, validation: u32) -> SplitSettings {
     let validation = Validation::PerClass(validation);
-    SplitSettings { labels_per_class: Some(labels), validation }
+    SplitSettings { labels_per_class: Some(labels), validation, ..SplitSettings::default() }
 }
 
 fn listed(root: &Path) -> Dataset {
@@ -70,7 +70,8 @@ fn validation_comes_from_training_where_only_a_test_part_is_given() {
     put_classes(&root.path().join("train"), &[("a", 9), ("b", 7)]);
     put_classes(&root.path().join("test"), &[("a", 4), ("b", 1)]);
     let set = listed(root.path());
-    let settings = SplitSettings { labels_per_class: None, validation: Validation::PerClass(2) };
+    let settings =
+        SplitSettings { validation: Validation::PerClass(2), ..SplitSettings::default() };
     let split = Split::draw(&set, &settings, 1).unwrap();
     assert_eq!([split.train.len(), split.validation.len(), split.test.len()], [12, 4, 5]);
     let printed = set.describe(Some(&split)).to_string();
@@ -143,7 +144,7 @@ fn a_share_is_rounded_down_in_every_class() {
     let set = listed(root.path());
     let counts = |share| {
         let validation = Validation::Share(share);
-        let settings = SplitSettings { labels_per_class: None, validation };
+        let settings = SplitSettings { validation, ..SplitSettings::default() };
         let split = Split::draw(&set, &settings, 3).unwrap();
         assert_eq!(split.train.len() + split.validation.len(), 133);
         [0, 1, 2].map(|class| count(&set, &split.validation, class))

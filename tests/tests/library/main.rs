@@ -55,7 +55,7 @@ fn stages_in_memory_and_in_a_run_s_folder_train_the_same_weights() {
     let folder = tempfile::tempdir().unwrap();
     let task = task(3);
     let run = RunFolder::create(&folder.path().join("run"), &task.config).unwrap();
-    let view = View { interrupt: Interrupt::default(), verbosity: Verbosity::Quiet };
+    let view = View { interrupt: Interrupt::default(), verbosity: Verbosity::Quiet, strict: false };
     let mut session = Session::open(run, &task.config, view, Vec::new()).unwrap();
     let in_folder = train(&task, &mut session).unwrap();
     assert_eq!(train(&task, &mut Silent).unwrap(), in_folder);

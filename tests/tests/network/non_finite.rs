@@ -14,9 +14,10 @@ use bissl_core::{Evaluation, LowerObjective, Register, Stream, UpperObjective};
 use burn_tensor::Tensor;
 
 use crate::backend::B;
-use crate::conformance::{labelled, problem, two_views};
+use crate::conformance::{BATCH, problem};
 use crate::support::{
-    TEMPERATURE, noise, problem_settings, random, small_networks, tensor, values,
+    TEMPERATURE, labelled, noise, problem_settings, random, small_networks, tensor, two_views,
+    values,
 };
 
 const NAN: f64 = f64::NAN;
@@ -386,7 +387,7 @@ fn a_pixel_that_is_nan_makes_loss_gradient_and_product_nan() {
             let what = format!("{method:?}, {curvature:?}");
             let mut problem = problem(&networks, problem_settings(method.clone(), curvature));
             let lower = |index: u32| -> TwoViews {
-                let mut batch = two_views(u64::from(index));
+                let mut batch = two_views(u64::from(index), BATCH);
                 spoil(&mut batch.views);
                 batch
             };
@@ -394,7 +395,7 @@ fn a_pixel_that_is_nan_makes_loss_gradient_and_product_nan() {
                 lower: Some(Box::new(move |index| Ok(lower(index)))),
                 product: Some(Box::new(move |index| Ok(lower(index)))),
                 upper: Some(Box::new(|index| {
-                    let mut batch: Labelled = labelled(u64::from(index));
+                    let mut batch: Labelled = labelled(u64::from(index), BATCH);
                     spoil(&mut batch.images);
                     Ok(batch)
                 })),

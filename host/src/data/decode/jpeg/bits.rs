@@ -30,6 +30,11 @@ impl<'a> Bits<'a> {
         self.position
     }
 
+    /// Whether the data go on to the last byte of the file, without a marker.
+    pub(super) fn at_end_of_file(&self) -> bool {
+        self.position + 1 >= self.data.len()
+    }
+
     /// At least 57 bits in the buffer, or all that there are.
     #[inline]
     fn refill(&mut self) {

@@ -1,7 +1,7 @@
 //! Coefficients out of entropy-coded data: sequential and progressive scans (T.81, annexes F, G).
 
 use super::bits::{Bits, Damage, Huffman};
-use super::header::{Coded, Frame, Scan, Segments, ZIGZAG};
+use super::header::{Coded, Frame, Scan, Segments, TRUNCATED, ZIGZAG};
 
 /// The coefficients of one component.
 pub(super) struct Plane {
@@ -157,6 +157,7 @@ pub(super) fn each_mcu(
                 .map_err(|reason| format!("{reason} before MCU {number} of {mcus}"))?;
         }
         mcu(bits, number, restarts).map_err(|damage| match damage {
+            Damage::Ended if bits.at_end_of_file() => TRUNCATED.into(),
             Damage::Ended => format!("the data of a scan end in MCU {number} of {mcus}"),
             Damage::Code => format!("corrupt data in MCU {number} of {mcus}"),
         })?;

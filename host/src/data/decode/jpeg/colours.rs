@@ -74,7 +74,7 @@ impl Enlarged {
         let near = self.row(y / down);
         // Of two lines of a sample, the upper one leans to the sample above, the lower to that below.
         let far = || {
-            let row = if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 };
+            let row = if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { y / 2 + 1 };
             self.row(row.min(height - 1))
         };
         match factors {
@@ -85,7 +85,7 @@ impl Enlarged {
                 between(sums, line, [1, 2], 2);
             }
             (1, 2) => {
-                let bias = if y % 2 == 0 { 1 } else { 2 };
+                let bias = if y.is_multiple_of(2) { 1 } else { 2 };
                 for ((out, &near), &far) in line.iter_mut().zip(near).zip(far()) {
                     *out = ((3 * u16::from(near) + u16::from(far) + bias) >> 2) as u8;
                 }
@@ -118,7 +118,7 @@ fn between(sums: &[u16], line: &mut [u8], bias: [u16; 2], bits: u32) {
         pair[0] = value(sums[0], sums[1], bias[1]);
         pair[1] = value(sums[1], sums[0], bias[0]);
     }
-    if line.len() % 2 == 0 {
+    if line.len().is_multiple_of(2) {
         let end = line.len() - 1;
         line[end] = value(sums[end / 2], sums[(end / 2 + 1).min(last)], bias[1]);
     }

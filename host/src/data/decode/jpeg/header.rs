@@ -3,7 +3,7 @@
 use super::bits::{Bits, Huffman};
 
 /// What is said of a file that ends before its end marker.
-const TRUNCATED: &str = "truncated JPEG, expected an end-of-image marker";
+pub(super) const TRUNCATED: &str = "truncated JPEG, expected an end-of-image marker";
 
 /// Coefficients of a block in the order of the file, by their place in it.
 pub(super) const ZIGZAG: [u8; 64] = {
@@ -145,7 +145,7 @@ impl<'a> Segments<'a> {
                 0xC9..=0xCB | 0xCD..=0xCF => {
                     return Err("arithmetic coding, expected Huffman coding".into());
                 }
-                0xC5..=0xC7 | 0xC8 => {
+                0xC5..=0xC8 => {
                     return Err("a differential JPEG, expected baseline or progressive".into());
                 }
                 0xC4 => self.set_codes(content)?,
@@ -245,7 +245,11 @@ impl<'a> Segments<'a> {
             components,
         };
         let most = frame.most();
-        if frame.components.iter().any(|c| most.0 % c.across != 0 || most.1 % c.down != 0) {
+        if frame
+            .components
+            .iter()
+            .any(|c| !most.0.is_multiple_of(c.across) || !most.1.is_multiple_of(c.down))
+        {
             return Err("sampling factors that do not divide the largest".into());
         }
         self.frame = Some(frame);
