@@ -57,8 +57,8 @@ impl SolverMemory {
         self.stride = if alpha > 0.0 { alpha } else { 1.0 };
     }
 
-    /// A bank that is ready for solves; with `None`, one whose preparation failed: nothing in it can
-    /// be used.
+    /// A bank that is ready for solves; with `None`, one whose preparation failed: nothing in it
+    /// can be used.
     pub(crate) const fn prepared(count: Option<u8>) -> Self {
         match count {
             Some(count) => Self { prepared: true, ..Self::filled(count) },

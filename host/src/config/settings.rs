@@ -398,7 +398,8 @@ impl RunConfig {
         [3, self.image.size, self.image.size]
     }
 
-    /// Whether the data are windows of a motion sensor rather than images. Both data sets are alike.
+    /// Whether the data are windows of a motion sensor rather than images. Both data sets are
+    /// alike.
     pub fn windows(&self) -> bool {
         self.data.pretext.format == Format::Windows
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bissl_core::ConfigError;
 
+use super::changes::Changes;
 use crate::text::shown;
 
 /// A data set, or one of its images, that cannot be used.
@@ -144,7 +145,7 @@ pub enum DataError {
     #[error(
         "{0}; expected them as they were: restore them, or --accept-changed-data draws a new split"
     )]
-    Changed(Box<super::Changes>),
+    Changed(Box<Changes>),
     /// A split of a data set that has no labels, or a label asked of an unlabelled item.
     #[error("{name}: has no labels, expected one sub-folder per class", name = shown(name))]
     Unlabelled {

@@ -18,8 +18,8 @@ pub(crate) enum Purpose {
 
 /// The part that a folder's name says, in any case, and what is left of the name.
 ///
-/// `train`, `training`, `val`, `valid`, `validation`, `dev`, `test`, `testing` are parts; `seg_test`
-/// is one where the others are called `seg_…` as well.
+/// `train`, `training`, `val`, `valid`, `validation`, `dev`, `test`, `testing` are parts;
+/// `seg_test` is one where the others are called `seg_…` as well.
 fn named(path: &Path) -> Option<(Part, String)> {
     let name = path.file_name()?.to_str()?.to_lowercase();
     let word = |word: &str| match word {

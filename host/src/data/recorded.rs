@@ -4,15 +4,14 @@
 //! items may be added, and the record still means the same ones.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::changes::Changes;
 use super::item::Item;
 use super::label::{Label, LabelSet, Task};
 use super::{Dataset, Split};
-use crate::text::shown;
 
 /// What an item was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +33,7 @@ pub struct RecordedItem {
     /// Path below the set's folder, or the name in its file.
     pub path: String,
     /// 64-bit FNV-1a of its bytes as stored.
-    #[serde(with = "hexadecimal")]
+    #[serde(with = "super::hexadecimal")]
     pub hash: u64,
     /// Classes that it shows, by their place in the set's list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -58,77 +57,6 @@ pub struct RecordedSet {
     pub several_labels: bool,
     /// In the set's order.
     pub items: Vec<RecordedItem>,
-}
-
-/// A hash as 16 hexadecimal digits: JSON's numbers end at 2⁵³.
-mod hexadecimal {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(hash: &u64, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&format!("{hash:016x}"))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(from)?;
-        u64::from_str_radix(&text, 16)
-            .map_err(|_| D::Error::custom(format!("hash: found {text:?}, expected 16 hex digits")))
-    }
-}
-
-/// How a set differs from its record; without differences, items may have been added.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Where the items were.
-    pub root: String,
-    /// Recorded items.
-    pub recorded: usize,
-    /// Recorded items that are gone.
-    pub missing: Vec<String>,
-    /// Recorded items that lie elsewhere now: old and new path.
-    pub moved: Vec<(String, String)>,
-    /// Recorded items with other bytes.
-    pub changed: Vec<String>,
-    /// Recorded items with other labels.
-    pub relabelled: Vec<String>,
-    /// Items that are not in the record.
-    pub added: usize,
-}
-
-impl Changes {
-    /// Whether every recorded item is there as it was.
-    pub fn none(&self) -> bool {
-        self.missing.is_empty()
-            && self.moved.is_empty()
-            && self.changed.is_empty()
-            && self.relabelled.is_empty()
-    }
-
-    /// Whether no recorded item is there in any form: it is another set.
-    pub fn all(&self) -> bool {
-        self.missing.len() == self.recorded
-    }
-}
-
-impl fmt::Display for Changes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 3;
-        let mut parts = Vec::new();
-        let mut part = |names: Vec<String>, what: &str| {
-            if !names.is_empty() {
-                let first = names.iter().take(SHOWN).map(|name| shown(name).to_string());
-                let first = first.collect::<Vec<_>>().join(", ");
-                let more = if names.len() > SHOWN { ", …" } else { "" };
-                parts.push(format!("{} {what} ({first}{more})", names.len()));
-            }
-        };
-        part(self.missing.clone(), "missing");
-        part(self.changed.clone(), "with other content");
-        let moved = self.moved.iter().map(|(old, new)| format!("{old} is now {new}"));
-        part(moved.collect(), "moved or renamed");
-        part(self.relabelled.clone(), "with other labels");
-        let root = shown(&self.root);
-        write!(f, "of {} items recorded in {root}: {}", self.recorded, parts.join(", "))
-    }
 }
 
 /// Items of a set, found by a record.

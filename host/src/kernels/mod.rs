@@ -240,7 +240,8 @@ pub trait Kernels: Backend<FloatElem: Real> {
     /// max(x, 0); NaN stays NaN.
     fn rectify(x: &Tensor<Self, 4>) -> Tensor<Self, 4>;
 
-    /// 0 if `y ≤ 0`, else `t`, also where `y` is NaN: tangent and cotangent of ReLU from its output.
+    /// 0 if `y ≤ 0`, else `t`, also where `y` is NaN: tangent and cotangent of ReLU from its
+    /// output.
     fn rectify_mask(y: &Tensor<Self, 4>, t: &Tensor<Self, 4>) -> Tensor<Self, 4>;
 
     /// Max-pool; a NaN wins.

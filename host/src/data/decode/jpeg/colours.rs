@@ -72,7 +72,8 @@ impl Enlarged {
     fn line(&self, y: usize, sums: &mut Vec<u16>, line: &mut [u8]) {
         let (factors @ (across, down), (width, height)) = (self.factors, self.size);
         let near = self.row(y / down);
-        // Of two lines of a sample, the upper one leans to the sample above, the lower to that below.
+        // Of two lines of a sample, the upper one leans to the sample above, the lower to that
+        // below.
         let far = || {
             let row = if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { y / 2 + 1 };
             self.row(row.min(height - 1))
