@@ -173,8 +173,8 @@ impl<S: LinearSolver> Alternation<S> {
         Self { settings, alternation: 0, ticket, state, memory }
     }
 
-    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State<S>, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::Lower(mut step) => match forward(&mut step, reply, scalars)? {
                 Some(record) if is_finite(&record) => State::LowerReport(record),
                 Some(record) => State::Done(Completion::Diverged { index: record.index }),
@@ -204,7 +204,8 @@ impl<S: LinearSolver> Alternation<S> {
             State::UpperReport(record) => self.after_upper(record.index),
             State::AlternationReport => self.after_alternation(),
             State::Done(_) => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 
     fn after_lower(&mut self, index: u32) -> State<S> {

@@ -168,8 +168,8 @@ impl DescentStep {
         })
     }
 
-    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<StepState, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             StepState::Gradient => self.on_gradient(front(scalars)?),
             StepState::Keep { .. } => self.after_gradient(),
             StepState::CopyLower { proximity } => StepState::SubtractUpper { proximity },
@@ -185,7 +185,8 @@ impl DescentStep {
                 None => StepState::Update(update),
             },
             StepState::Done { .. } => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 
     fn on_gradient(&mut self, [loss]: [f32; 1]) -> StepState {
@@ -246,8 +247,8 @@ impl Descent {
         Self { settings, ticket: Ticket::default(), state }
     }
 
-    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::Step(mut step) => match forward(&mut step, reply, scalars)? {
                 Some(record) if is_finite(&record) => State::Report(record),
                 Some(record) => State::Done(Completion::Diverged { index: record.index }),
@@ -258,7 +259,8 @@ impl Descent {
             }
             State::Report(_) => State::Done(Completion::Finished),
             State::Done(_) => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 }
 

@@ -277,8 +277,8 @@ impl<S: LinearSolver> Hypergradient<S> {
         Some(HypergradientRecord { solve, loss_at_lower, loss_at_upper })
     }
 
-    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State<S>, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::GradientAtLower => {
                 let [loss] = front(scalars)?;
                 self.loss_at_lower = loss;
@@ -295,7 +295,8 @@ impl<S: LinearSolver> Hypergradient<S> {
             State::AddBackbone(report) => State::AddHead(report),
             State::AddHead(report) => State::Done(report),
             State::Done(_) => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 
     /// The state after a reply inside the solve.

@@ -2,10 +2,11 @@
 
 use crate::{Machine, Pending, Reply, Ticket, UnexpectedReply};
 
-/// [`Machine::step`] for a type with the fields `ticket` and `state`.
+/// [`Machine::step`] for a type with a field `ticket`.
 ///
-/// Its method `after(&mut self, reply, scalars)` is given replies that answer what is pending, and
-/// returns the next state; it changes nothing where it returns an error.
+/// Its method `advance(&mut self, reply, scalars)` is given replies that answer what is pending; it
+/// changes nothing where it returns an error. It sets the state itself: handed back, a state would
+/// be on the stack twice.
 macro_rules! step {
     () => {
         fn step(
@@ -15,7 +16,7 @@ macro_rules! step {
             scalars: &mut [f32],
         ) -> Result<(), crate::UnexpectedReply> {
             crate::machine::accept(crate::Machine::pending(self), ticket, reply, scalars)?;
-            self.state = self.after(reply, scalars)?;
+            self.advance(reply, scalars)?;
             self.ticket = self.ticket.next();
             Ok(())
         }
@@ -23,7 +24,7 @@ macro_rules! step {
 }
 pub(crate) use step;
 
-/// [`Machine`] for a type without events: beside `ticket`, `state` and `after` for [`step`] it has
+/// [`Machine`] for a type without events: beside `ticket` and `advance` for [`step`] it has
 /// `output(&self)`, which is `None` until the end, and `request(&self)`.
 macro_rules! machine {
     ($machine:ident $(<$solver:ident: $bound:ident>)? => $output:ty) => {

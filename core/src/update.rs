@@ -153,8 +153,8 @@ impl Update {
         (self.state == State::Done).then_some(UpdateReport { gradient_norm })
     }
 
-    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::Norm if self.settings.backbone.is_some() => {
                 let [backbone_sq, head_sq] = front(scalars)?;
                 self.on_norm(backbone_sq + head_sq)
@@ -174,7 +174,8 @@ impl Update {
             State::Momentum(part) => State::Parameter(part),
             State::Parameter(part) | State::Adam(part) => self.state_after(part),
             State::Done => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 
     fn adam(&self) -> AdamCoefficients {

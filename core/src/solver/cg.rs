@@ -108,8 +108,8 @@ impl ConjugateGradient {
         }
     }
 
-    fn after(&mut self, _: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, _: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::ZeroSolution => State::RightHandSide,
             State::RightHandSide => match self.measured.on_right_hand_side(front(scalars)?) {
                 Some(termination) => State::Done(termination),
@@ -122,7 +122,8 @@ impl ConjugateGradient {
             State::Residual { alpha } => State::Norms { alpha },
             State::Norms { alpha } => self.on_norms(alpha, front(scalars)?),
             State::Done(_) => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 
     fn on_curvature(&mut self, [curvature, direction_sq]: [f32; 2]) -> State {

@@ -44,15 +44,16 @@ impl Identity {
         Some(Report::without_products(termination, rhs_sq, [rhs_sq, rhs_sq]))
     }
 
-    fn after(&mut self, _: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, _: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::Solution => State::RightHandSide,
             State::RightHandSide => {
                 let [rhs_sq] = front(scalars)?;
                 State::Done { rhs_sq }
             }
             State::Done { .. } => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 }
 

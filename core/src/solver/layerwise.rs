@@ -105,8 +105,8 @@ impl Layerwise {
         Some(Report { residual_sq: report.residual_sq.filter(|_| measured), ..report })
     }
 
-    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::ZeroSolution => State::KeepRightHandSide,
             State::KeepRightHandSide => State::RightHandSide,
             State::RightHandSide => match self.measured.on_right_hand_side(front(scalars)?) {
@@ -133,7 +133,8 @@ impl Layerwise {
             State::Conjugate => State::NextDirection,
             State::Norms => self.on_norms(front(scalars)?),
             State::Done(_) => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 
     /// Takes p_sᵀ(Ap)_s, r_sᵀr_s and p_sᵀp_s; leaves α_s and r_sᵀr_s.

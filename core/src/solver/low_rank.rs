@@ -123,8 +123,8 @@ impl LowRank {
         Some(Report::without_products(termination, self.rhs_sq, norms))
     }
 
-    fn after(&mut self, _: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, _: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::Vector(preparation) => State::Overlaps(preparation),
             State::Overlaps(preparation) => {
                 negate_after(0, scalars, preparation.slot.into());
@@ -141,7 +141,8 @@ impl LowRank {
             State::Solution => State::Norms,
             State::Norms => self.on_norms(front(scalars)?),
             State::Done { .. } => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 
     /// Takes ‖b‖² and hᵢᵀb; leaves −hᵢᵀb, the coefficients of the correction.

@@ -91,8 +91,8 @@ impl Neumann {
         }
     }
 
-    fn after(&mut self, _: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, _: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::FirstTerm => State::KeepRightHandSide,
             State::KeepRightHandSide => State::RightHandSide,
             State::RightHandSide => match self.measured.on_right_hand_side(front(scalars)?) {
@@ -105,7 +105,8 @@ impl Neumann {
             State::TermNorm => self.on_term_norm(front(scalars)?),
             State::Solution => State::Product,
             State::Done(_) => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 
     fn on_curvature(&mut self, [curvature, solution_sq, alignment]: [f32; 3]) -> State {

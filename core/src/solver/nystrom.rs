@@ -143,8 +143,8 @@ impl Nystrom {
         })
     }
 
-    fn after(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, reply: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::Sketch { draw } => State::Overlaps { draw },
             State::Overlaps { draw } => self.on_overlaps(draw, front(scalars)?, scalars),
             State::Conjugate { draw, sketch_sq } => State::Product { draw, sketch_sq },
@@ -163,7 +163,8 @@ impl Nystrom {
                 State::Solve(solve)
             }
             State::NonFinite => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 
     /// Takes ‖ω‖² and Qᵀω; leaves −Qᵀω, the coefficients of the conjugation.

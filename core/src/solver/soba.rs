@@ -113,8 +113,8 @@ impl Soba {
         })
     }
 
-    fn after(&mut self, _: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, _: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::Start => State::Product,
             State::Product => State::Curvature,
             State::Curvature => self.on_curvature(front(scalars)?),
@@ -126,7 +126,8 @@ impl Soba {
                 State::Done(termination)
             }
             State::Done(_) => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 
     fn not_finite(&mut self) -> State {

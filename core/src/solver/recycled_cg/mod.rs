@@ -200,13 +200,14 @@ impl RecycledCg {
         }
     }
 
-    fn after(&mut self, _: Reply, scalars: &mut [f32]) -> Result<State, UnexpectedReply> {
-        Ok(match self.state {
+    fn advance(&mut self, _: Reply, scalars: &mut [f32]) -> Result<(), UnexpectedReply> {
+        self.state = match self.state {
             State::Prediction(state) => self.on_prediction(state, scalars)?,
             State::Iteration(state) => self.on_iteration(state, scalars)?,
             State::FreeStep(state) => self.on_free_step(state, scalars)?,
             State::Done(_) => return Err(UnexpectedReply::Ended),
-        })
+        };
+        Ok(())
     }
 
     fn count(&self) -> usize {
