@@ -36,6 +36,10 @@ pub(super) fn decode(
         ImageFormat::Bmp => read(BmpDecoder::new(cursor).map_err(words)?, settings),
         ImageFormat::Gif => read(GifDecoder::new(cursor).map_err(words)?, settings),
         _ => {
+            // The decoder makes room for as many values as an entry claims.
+            if !exif::values_fit(bytes) {
+                return Err("a TIFF directory that claims more than the file holds".into());
+            }
             if exif::entry(bytes, COMPRESSION).is_some_and(|value| JPEG.contains(&value)) {
                 return Err("a TIFF with JPEG inside, expected any other compression".into());
             }

@@ -54,7 +54,9 @@ fn the_pretext_set_of_folders_with_parts_is_the_training_part() {
     assert_eq!(open(root, Corpus::Downstream).len(), 3);
     assert_eq!(open(root, Corpus::All).len(), 3);
     put(root, "more/4.jpg", &jpeg(8));
-    assert_eq!(open(root, Corpus::Pretext).len(), 5);
+    // With it, test images would be trained on.
+    let refused = Dataset::open(root, Format::Auto, Corpus::Pretext).unwrap_err();
+    assert!(matches!(refused, DataError::AmbiguousFolders { .. }), "{refused}");
     let flat = tempfile::tempdir().unwrap();
     put(flat.path(), "1.jpg", &jpeg(8));
     assert_eq!(open(flat.path(), Corpus::All).len(), 1);
