@@ -10,6 +10,7 @@ use image::ImageFormat;
 
 use super::decode::{HEAD, format_of};
 use super::item::{Item, Source};
+use super::listing::{entries, require_folder, sort_by_bytes, sub_folders};
 use super::overlooked::{Overlooked, unread_ending};
 use super::parts::{Purpose, parts, require_classes};
 use super::{DataError, Part};
@@ -140,35 +141,6 @@ fn class_name(path: &Path) -> Result<&str, DataError> {
         .ok_or_else(|| DataError::ClassNameNotUtf8 { path: path.to_path_buf() })
 }
 
-pub(crate) fn require_folder(path: &Path) -> Result<(), DataError> {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(DataError::MissingFolder { path: path.to_path_buf() }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(DataError::MissingFolder { path: path.to_path_buf() })
-        }
-        Err(error) => Err(DataError::unreadable(path, &error)),
-    }
-}
-
-/// Visible entries of a folder; names that start with a dot are somebody else's bookkeeping.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let unreadable = |error: std::io::Error| DataError::unreadable(folder, &error);
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            paths.push(entry.path());
-        }
-    }
-    sort_by_bytes(&mut paths);
-    Ok(paths)
-}
-
-pub(crate) fn sub_folders(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    Ok(entries(folder)?.into_iter().filter(|path| path.is_dir()).collect())
-}
-
 /// Image files below a folder at any depth, in the byte order of their paths.
 ///
 /// Links to folders are followed, each folder once, so that a link to a parent ends.
@@ -193,11 +165,6 @@ fn images_below(folder: &Path, overlooked: &mut Overlooked) -> Result<Vec<PathBu
     }
     sort_by_bytes(&mut images);
     Ok(images)
-}
-
-/// The order of every listing: it must not depend on the file system or the locale.
-fn sort_by_bytes(paths: &mut [PathBuf]) {
-    paths.sort_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
 }
 
 /// What an entry of a folder is, links followed.

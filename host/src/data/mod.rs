@@ -28,6 +28,7 @@ mod formats;
 mod hexadecimal;
 mod item;
 mod label;
+mod listing;
 mod motion;
 mod overlooked;
 mod pack;

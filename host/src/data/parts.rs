@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::folder::{require_folder, sub_folders};
+use super::listing::{require_folder, sub_folders};
 use super::{DataError, Part};
 
 /// What a folder's images are listed for.

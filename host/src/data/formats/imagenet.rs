@@ -8,14 +8,14 @@ use std::path::Path;
 use super::reader::{Corpus, Format, Listing, Reader};
 use crate::data::item::Item;
 use crate::data::overlooked::Overlooked;
-use crate::data::{DataError, Part, folder};
+use crate::data::{DataError, Part, folder, listing};
 
 pub(super) const READER: Reader = Reader {
     format: Format::Imagenet,
     mark: "train/nXXXXXXXX and val/nXXXXXXXX",
     places: &["", "ILSVRC/Data/CLS-LOC"],
     is_at: |path| {
-        let classes = folder::sub_folders(&path.join("train")).unwrap_or_default();
+        let classes = listing::sub_folders(&path.join("train")).unwrap_or_default();
         !classes.is_empty() && classes.iter().all(|class| is_synset(class))
     },
     list,
@@ -36,8 +36,8 @@ fn list(root: &Path, corpus: Corpus) -> Result<Listing, DataError> {
         return Ok(Listing { classes: Vec::new(), items, overlooked });
     }
     let (train, val) = (root.join("train"), root.join("val"));
-    folder::require_folder(&val)?;
-    if folder::sub_folders(&val)?.is_empty() {
+    listing::require_folder(&val)?;
+    if listing::sub_folders(&val)?.is_empty() {
         return Err(DataError::NoClasses { path: val });
     }
     let roots = [(train, Some(Part::Train)), (val, Some(Part::Test))];

@@ -24,11 +24,11 @@ use std::path::{Path, PathBuf};
 
 pub use reader::{Corpus, Format};
 
-use super::folder;
 use super::item::Item;
 use super::overlooked::Overlooked;
 use super::parts::{Purpose, parts};
 use super::{DataError, Dataset, Part};
+use super::{folder, listing};
 use reader::{Listing, Reader};
 
 const READERS: [Reader; 12] = [
@@ -62,7 +62,7 @@ impl Dataset {
     /// windows, which have a constructor of their own.
     pub fn open(path: &Path, format: Format, corpus: Corpus) -> Result<Self, DataError> {
         if !path.is_file() {
-            folder::require_folder(path)?;
+            listing::require_folder(path)?;
         }
         let (reader, place) = find(path, format)?;
         let listed = (reader.list)(&place, corpus);
@@ -143,7 +143,7 @@ fn list_folder(root: &Path, corpus: Corpus) -> Result<Listing, DataError> {
             }
         }
         Corpus::Downstream => labelled(),
-        Corpus::All if folder::sub_folders(root)?.is_empty() => unlabelled(root),
+        Corpus::All if listing::sub_folders(root)?.is_empty() => unlabelled(root),
         Corpus::All => labelled(),
     }
 }
