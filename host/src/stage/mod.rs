@@ -37,6 +37,7 @@ pub(crate) mod origin;
 mod pretrain;
 mod probe;
 pub(crate) mod record;
+pub(crate) mod recording;
 mod session;
 mod spread;
 pub(crate) mod start;

@@ -8,13 +8,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::images::split_settings;
-use super::task::Task;
-use crate::data::{
-    DEVIATION, DataError, Dataset, MEAN, RecordedItem, RecordedSet, Role, SplitSettings,
-};
+use crate::data::{DEVIATION, DataError, Dataset, MEAN, RecordedItem, RecordedSet, SplitSettings};
 use crate::error::{Result, fail};
-use crate::kernels::Kernels;
 use crate::run::{RunError, write_atomic};
 
 const FILE: &str = "data.jsonl";
@@ -97,33 +92,16 @@ pub(crate) struct Known {
     pub(crate) accept_changed: bool,
 }
 
-/// How a run divides its items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Splits {
-    /// Once, by its seed.
-    One,
-    /// Once for each of several seeds.
-    Several,
-}
-
 impl DataRecord {
-    /// The data of a task.
-    pub(crate) fn of<B: Kernels>(task: &Task<B>, splits: Splits) -> Self {
-        let Task { config, images, split, .. } = task;
-        let one = splits == Splits::One && !split.train.is_empty();
-        let record = |set: &std::sync::Arc<Dataset>| set.record(None);
-        let pretext = images.pretext.as_ref().map(record);
-        let mut downstream = images.downstream.as_ref().map(|set| set.record(one.then_some(split)));
-        if let Some(set) = &mut downstream {
-            for item in &mut set.items {
-                if item.role != Some(Role::Train)
-                    && item.role != Some(Role::Validation)
-                    && images.seen().contains(&item.hash)
-                {
-                    item.role = Some(Role::Seen);
-                }
-            }
-        }
+    /// The data of a run with seed `seed`, divided by `split` if once; `windows` tells whether they
+    /// are images.
+    pub(crate) fn new(
+        (seed, split): (u64, Option<SplitSettings>),
+        redrawn: bool,
+        windows: bool,
+        pretext: Option<RecordedSet>,
+        downstream: Option<RecordedSet>,
+    ) -> Self {
         let about = |set: &RecordedSet| SetHeader {
             root: set.root.clone(),
             classes: set.classes.clone(),
@@ -132,11 +110,10 @@ impl DataRecord {
         };
         let header = Header {
             version: VERSION,
-            seed: task.seed,
-            split: one.then(|| split_settings(config)),
-            redrawn: images.redrawn(),
-            normalization: (!config.windows())
-                .then_some(Normalization { mean: MEAN, deviation: DEVIATION }),
+            seed,
+            split,
+            redrawn,
+            normalization: (!windows).then_some(Normalization { mean: MEAN, deviation: DEVIATION }),
             pretext: pretext.as_ref().map(about),
             downstream: downstream.as_ref().map(about),
         };

@@ -17,7 +17,7 @@ use crate::progress::duration;
 use crate::report::statistics::{Sample, paired_difference};
 use crate::report::{self, Chart, Method, Neighbour, NeighbourRow, Picture, Report, Series, Table};
 use crate::run::{Record, RunFolder, Solve, read_records, write_atomic};
-use crate::stage::record::Splits;
+use crate::stage::recording::Splits;
 use crate::stage::{self, Evaluation, Frozen, Needs, Session, Task, View, Weights, metric};
 use crate::text::shown;
 

@@ -5,7 +5,8 @@ use crate::kernels::Kernels;
 use crate::progress;
 use crate::run::{Origin, RunFolder};
 use crate::stage::origin::Stored;
-use crate::stage::record::{DataRecord, Known, Splits, Whose};
+use crate::stage::record::{DataRecord, Known, Whose};
+use crate::stage::recording::{self, Splits};
 use crate::stage::{self, Session, Task, View};
 use crate::text::shown;
 
@@ -82,7 +83,7 @@ pub(super) fn open<B: Kernels>(
 ) -> Result<Session> {
     let records = !DataRecord::exists(folder.path()) && !begun(&folder)?;
     if records || task.images.redrawn() {
-        DataRecord::of(task, splits).write(folder.path())?;
+        recording::record(task, splits).write(folder.path())?;
     }
     let session = Session::open(folder, &task.config, view, task.images.kept())?;
     if let Some(list) = task.images.write_quarantine(session.folder().path())? {

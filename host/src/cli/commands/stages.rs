@@ -10,7 +10,7 @@ use crate::progress;
 use crate::report::Table;
 use crate::run::{Origin, RunFolder};
 use crate::stage::origin::Stored;
-use crate::stage::record::Splits;
+use crate::stage::recording::Splits;
 use crate::stage::{self, Frozen, Headed, Needs, Task, View, metric};
 use crate::text::shown;
 
