@@ -29,6 +29,7 @@ mod features;
 mod finetune;
 pub(crate) mod images;
 pub(crate) mod initial;
+mod measured;
 pub(crate) mod memory;
 pub(crate) mod metric;
 mod observer;

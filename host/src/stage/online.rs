@@ -7,9 +7,9 @@ use crate::error::{Place, Result, fail};
 use bissl_core::Group;
 
 use super::evaluate::{Frozen, frozen};
+use super::measured::{Keep, Measured};
 use super::task::Task;
 use super::tensors;
-use super::training::{Keep, Measured};
 use crate::data::Split;
 use crate::driver::Problem;
 use crate::kernels::Kernels;

@@ -4,13 +4,14 @@ use bissl_core::{Descent, DescentSettings, Group};
 
 use super::images::views_ahead;
 use super::initial::{Draw, initial};
+use super::measured::Measured;
 use super::observer::Observer;
 use super::online::OnlineProbe;
 use super::origin::Pretrained;
 use super::spread::SpreadProbe;
 use super::task::Task;
 use super::tensors;
-use super::training::{Course, Measured, train};
+use super::training::{Course, train};
 use crate::data::{PretextBatches, streams};
 use crate::driver::{Problem, Sources};
 use crate::error::Result;

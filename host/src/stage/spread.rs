@@ -6,8 +6,8 @@
 
 use bissl_core::{Group, Register};
 
+use super::measured::{Keep, Measured};
 use super::task::Task;
-use super::training::{Keep, Measured};
 use crate::data::evaluation_images;
 use crate::driver::{Problem, download, upload};
 use crate::error::Result;

@@ -4,6 +4,7 @@ use bissl_core::{Completion, Event, Group, Machine, Progress as Driven, Training
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::measured::{Keep, Measured};
 use super::observer::{Observer, Pause, Saved};
 use super::spread::collapse;
 use super::tensors::{self, BEST_BACKBONE, BEST_HEAD, Weights};
@@ -58,28 +59,6 @@ pub(super) struct Best {
     /// By the stage's measure.
     pub(super) accuracy: f64,
     pub(super) step: u64,
-}
-
-/// A measure on images that the weights were not trained on.
-pub(super) struct Measured {
-    pub(super) metric: &'static str,
-    /// More is better.
-    pub(super) value: f64,
-    /// For the metrics.
-    pub(super) record: Record,
-    /// What is kept where it is the best so far.
-    pub(super) keep: Keep,
-}
-
-/// What is kept of the best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keep {
-    /// Nothing: it chooses nothing.
-    Nothing,
-    /// Its checkpoint.
-    Checkpoint,
-    /// Its checkpoint, and θ_D and φ_D in every later one: they are the stage's result.
-    Weights,
 }
 
 /// The measures after a step, where some are due.
