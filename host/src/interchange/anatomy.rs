@@ -1,5 +1,8 @@
 //! The names of a ResNet's tensors, taken apart.
 
+/// The first place in an `nn.Sequential` that a stage can have: convolution and norm come before.
+const STAGE_PLACE_MIN: u32 = 2;
+
 /// Where a tensor belongs in a ResNet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part<'n> {
@@ -31,7 +34,7 @@ impl<'n> Part<'n> {
         }
         // A prefix may end with numbers of its own: the last two before a layer are meant.
         for index in (0..starts.len().saturating_sub(2)).rev() {
-            let place = part(index).and_then(number);
+            let place = part(index).and_then(number).filter(|place| *place >= STAGE_PLACE_MIN);
             let is_block = part(index + 1).and_then(number).is_some();
             if let (Some(place), true, true) =
                 (place, is_block, part(index + 2).is_some_and(is_in_block))

@@ -22,8 +22,7 @@ pub(crate) fn record<B: Kernels>(task: &Task<B>, splits: Splits) -> DataRecord {
     let pretext = images.pretext.as_ref().map(|set| set.record(None));
     let mut downstream = images.downstream.as_ref().map(|set| set.record(one.then_some(split)));
     for item in downstream.iter_mut().flat_map(|set| &mut set.items) {
-        let has_role = matches!(item.role, Some(Role::Train | Role::Validation));
-        if !has_role && images.seen().contains(&item.hash) {
+        if item.role.is_none() && images.seen().contains(&item.hash) {
             item.role = Some(Role::Seen);
         }
     }

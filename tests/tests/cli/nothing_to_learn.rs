@@ -144,8 +144,6 @@ fn one_class_is_told_where_a_head_is_trained() {
         "--set",
         "finetune.batch=8",
         "--set",
-        "finetune.warm_up_epochs=0",
-        "--set",
         "data.downstream.validation_per_class=2",
         "--out",
         out.to_str().unwrap(),

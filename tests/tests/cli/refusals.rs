@@ -50,7 +50,7 @@ fn a_wrong_configuration_is_refused_with_file_line_and_range() {
         (
             "[image]\naugment_on = \"device\"\n",
             2,
-            "`image.augment_on` is device, expected host: the backend `flex` has no device",
+            "`image.augment_on` is device, expected host: the backend `flex` computes on the host",
         ),
         ("seed = 1\n[align\n", 2, "not valid TOML"),
     ] {

@@ -165,5 +165,5 @@ fn what_cannot_be_measured_is_refused() {
     let tuned = paths.find(|path| path.to_str().unwrap().contains("finetune")).unwrap();
     let ended = run(&["spectrum", "--run", tuned.to_str().unwrap()]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("a backbone with its projector"), "{ended:?}");
+    assert!(ended.stderr.contains("a backbone and its projector"), "{ended:?}");
 }
