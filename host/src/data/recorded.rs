@@ -72,8 +72,11 @@ impl Dataset {
     /// Path of an item `< len()` below the set's folder.
     pub(crate) fn recorded_path(&self, item: u32) -> String {
         let name = self.item_name(item);
-        match name.strip_prefix(self.name()) {
-            Some(rest) if rest.starts_with(['/', '\\', '#']) => rest[1..].replace('\\', "/"),
+        // However the folder was typed: `set` and `set/` are the same.
+        match name.strip_prefix(self.name().trim_end_matches(['/', '\\'])) {
+            Some(rest) if rest.starts_with(['/', '\\', '#']) => {
+                rest.trim_start_matches(['/', '\\']).replace('\\', "/")
+            }
             _ => name.into_owned(),
         }
     }

@@ -99,7 +99,8 @@ pub(super) fn started(arguments: Vec<String>, threads: usize) -> HistoryEntry {
         time,
         unix_seconds,
         arguments,
-        directory: std::env::current_dir().ok(),
+        // JSON is text: a name that is none is left out.
+        directory: std::env::current_dir().ok().filter(|path| path.to_str().is_some()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         processor: machine::processor(),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{DEVIATION, DataError, Dataset, MEAN, RecordedItem, RecordedSet, SplitSettings};
 use crate::error::{Result, fail};
 use crate::run::{RunError, write_atomic};
+use crate::text::shown;
 
 const FILE: &str = "data.jsonl";
 const VERSION: u32 = 1;
@@ -196,7 +197,7 @@ fn open(path: &Path) -> Result<Option<(Header, Lines)>> {
     }
     let Version { version } = parse(path, &first)?;
     if version != VERSION {
-        let path = path.display();
+        let path = shown(path);
         fail!("{path}: found version {version}, expected {VERSION}: use the program that wrote it");
     }
     Ok(Some((parse(path, &first)?, lines)))

@@ -1,26 +1,19 @@
 //! Names out of a file, in messages.
 
+use crate::text;
+
 /// Names in one message at most.
 const NAMES_MAX: usize = 8;
 
 /// Characters of a name at most.
 const CHARS_MAX: usize = 100;
 
-/// A name as it may be printed: control characters are escaped, and a long one is cut.
+/// A name as [`text::shown`] shows it; a long one is cut.
 pub(crate) fn shown(name: &str) -> String {
-    let mut text = String::new();
-    for (count, character) in name.chars().enumerate() {
-        if count == CHARS_MAX {
-            text.push('…');
-            break;
-        }
-        if character.is_control() {
-            text.extend(character.escape_debug());
-        } else {
-            text.push(character);
-        }
+    match name.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text::shown(&name[..end])),
+        None => text::shown(name).to_string(),
     }
-    text
 }
 
 /// Some names, and how many more there are.

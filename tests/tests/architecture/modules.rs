@@ -24,7 +24,7 @@ const MODULES: [(&str, &[&str]); 25] = [
     ("model", &["config", "driver", "kernels", "network"]),
     ("run", &["config", "hash", "machine", "text"]),
     ("error", &["backend", "config", "data", "driver", "machine", "report", "run"]),
-    ("state_dict", &["pickle", "run"]),
+    ("state_dict", &["pickle", "run", "text"]),
     (
         "stage",
         &[

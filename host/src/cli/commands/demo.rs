@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::announce::{Stage, announce};
-use super::opening::{open, warn};
+use super::opening::{known, open, warn};
 use super::solves::SolveSummary;
 use crate::config::{Metric, RunConfig};
 use crate::data::Dataset;
@@ -33,6 +33,7 @@ const NEIGHBOURS: usize = 5;
 pub(super) fn demo<B: Kernels>(
     folder: RunFolder,
     config: RunConfig,
+    accept_changed: bool,
     view: View,
     device: B::Device,
 ) -> Result<()> {
@@ -42,7 +43,8 @@ pub(super) fn demo<B: Kernels>(
             "bissl demo shows pictures: data.pretext.format is windows, expected a set of images"
         );
     }
-    let task = Task::<B>::load(config, Needs::Both, device)?;
+    let known = known(&folder, None, accept_changed)?;
+    let task = Task::<B>::continued(config, Needs::Both, &[], &known, device)?;
     warn(&task, &view, &["pretrain", "warm_up", "align", "finetune"])?;
     let metric = task.metric()?;
     let stages = [Stage::Pretrain, Stage::Align, Stage::Finetune];

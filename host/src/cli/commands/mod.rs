@@ -38,7 +38,7 @@ impl Work for Start {
         let Job { command, config, accept_changed, interrupt, verbosity, strict } = self.0;
         let view = View { interrupt, verbosity, strict };
         match command {
-            Command::Demo { run } => demo::demo::<B>(run, config, view, device),
+            Command::Demo { run } => demo::demo::<B>(run, config, accept_changed, view, device),
             Command::Pretrain { run } => {
                 stages::pretrain::<B>(run, config, accept_changed, view, device)
             }
