@@ -103,7 +103,7 @@ fn a_cut_jpeg_is_refused_even_with_an_end_marker() {
 fn the_decoder_of_the_image_crate_reads_other_pixels() {
     let (mut other, mut refused, mut damaged, mut valid, mut invalid) = (0, 0, 0, 0, 0);
     let jpeg = |name: &str| name.ends_with(".jpg") && !name.contains("exif");
-    for (name, file, expected) in corpus().into_iter().filter(|(name, ..)| jpeg(name)) {
+    for (_, file, expected) in corpus().into_iter().filter(|(name, ..)| jpeg(name)) {
         let decode = || image::load_from_memory_with_format(file, image::ImageFormat::Jpeg);
         // It panics on one of them.
         let decoded = std::panic::catch_unwind(decode).ok().and_then(Result::ok);
